@@ -1,0 +1,75 @@
+"""What a pod asks of a node and what a node has to give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.sandbox.quantities import parse_quantity
+
+if TYPE_CHECKING:
+    from console.sandbox.resources import Object
+
+OPTIONAL = ("cpu", "memory", "ephemeral-storage")  # counted only on nodes that declare them
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Pods of the same demand fit in the same places."""
+
+    selector: tuple[tuple[str, str], ...]
+    amounts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    labels: dict[str, str]
+    allocatable: dict[str, int]
+    unschedulable: bool
+
+    def selected_by(self, demand: Demand) -> bool:
+        return all(self.labels.get(key) == value for key, value in demand.selector)
+
+    def lacks(self, demand: Demand, used: Counter[str]) -> list[str]:
+        """The names of the resources there is too little of."""
+        return [name for name, amount in demand.amounts if not self._has(name, amount, used)]
+
+    def _has(self, name: str, amount: int, used: Counter[str]) -> bool:
+        if name not in self.allocatable and name in OPTIONAL:
+            return True
+        return used[name] + amount <= self.allocatable.get(name, 0)
+
+
+def demand_of(pod: Object) -> Demand:
+    amounts: Counter[str] = Counter()
+    for container in pod["spec"]["containers"]:
+        for name, amount in (container.get("resources", {}).get("requests") or {}).items():
+            amounts[name] += parse_quantity(name, amount)
+    selector = pod["spec"].get("nodeSelector") or {}
+    return Demand(tuple(sorted(selector.items())), tuple(sorted((+amounts).items())))
+
+
+def node_of(body: Object) -> Node:
+    declared = body.get("status", {}).get("allocatable") or {}
+    return Node(
+        name=body["metadata"]["name"],
+        labels=body["metadata"].get("labels") or {},
+        allocatable={name: parse_quantity(name, amount) for name, amount in declared.items()},
+        unschedulable=bool(body.get("spec", {}).get("unschedulable")),
+    )
+
+
+def why_nowhere(demand: Demand, nodes: list[Node], used: dict[str, Counter[str]]) -> str:
+    """The sentence kube-scheduler puts into its event."""
+    reasons: Counter[str] = Counter()
+    for node in nodes:
+        if node.unschedulable:
+            reasons["node(s) were unschedulable"] += 1
+        elif not node.selected_by(demand):
+            reasons["node(s) didn't match Pod's node affinity/selector"] += 1
+        else:
+            reasons.update(f"Insufficient {name}" for name in node.lacks(demand, used[node.name]))
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"0/{len(nodes)} nodes are available: {told or 'no nodes available to schedule pods'}."

@@ -1,0 +1,337 @@
+"""The queue kernel: the statements that claim, hold, settle and give back messages.
+
+All of them run on PGMQ's own tables, beside any other PGMQ client. A claimed message belongs to whoever
+knows its token `(msg_id, read_ct)`; every statement here that changes one asks for that token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, LiteralString, TypeAlias
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
+
+Json: TypeAlias = Any
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
+
+ROW_VERSION = "row_version"
+_DIALECT = sqlalchemy_psycopg.dialect()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Proof of a claim: `read_ct` grows with each claim, so an older owner's token fits no more."""
+
+    msg_id: int
+    read_ct: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A claimed message as it lies in the queue; body and headers may be any JSON, or NULL."""
+
+    token: Token
+    enqueued_at: datetime
+    body: Json
+    headers: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send; `at` is None for now."""
+
+    body: Json
+    at: datetime | None = None
+    headers: Json = None
+
+
+@lru_cache
+def _on(queue: str, statement: LiteralString) -> Composed:
+    return SQL(statement).format(q=Identifier("pgmq", f"q_{queue}"), name=Literal(queue))
+
+
+CLAIM: LiteralString = """
+with picked as (
+  select msg_id from {q}
+  where vt <= public.fleet_now()
+  order by vt, msg_id
+  limit %s
+  for update skip locked
+), claimed as (
+  update {q} q
+  set vt = public.fleet_now() + %s, read_ct = q.read_ct + 1, last_read_at = public.fleet_now()
+  from picked
+  where q.msg_id = picked.msg_id
+  returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers
+)
+select c.*, null from claimed c
+union all
+select null, null, null, null, null, extract(epoch from min(vt) - public.fleet_now())::float8
+from {q} where not exists (select from claimed)
+"""
+
+
+def claim(conn: Connection, queue: str, limit: int, lease: timedelta) -> tuple[list[Message], float | None]:
+    """Take up to `limit` messages that are due, oldest first; they are ours until `lease` has passed.
+
+    Commits by itself: a claim that is rolled back would forget that the message was read.
+
+    Returns:
+        The messages; and where there are none, the seconds until one is due (a lease that ends counts).
+    """
+    rows = conn.execute(_on(queue, CLAIM), (limit, lease)).fetchall()
+    if len(rows) == 1 and rows[0][0] is None:
+        return [], rows[0][5]
+    claimed = [Message(Token(row[0], row[1]), row[2], row[3], row[4]) for row in rows if row[0] is not None]
+    return sorted(claimed, key=lambda message: message.token.msg_id), None
+
+
+EXTEND: LiteralString = """
+with held as (
+  select q.msg_id from {q} q
+  join unnest(%s::bigint[], %s::integer[]) as t (msg_id, read_ct) using (msg_id, read_ct)
+  order by q.msg_id
+  for update of q skip locked
+)
+update {q} q set vt = public.fleet_now() + %s from held where q.msg_id = held.msg_id
+returning q.msg_id
+"""
+
+
+def extend(conn: Connection, queue: str, tokens: Sequence[Token], lease: timedelta) -> set[int]:
+    """Renew the lease of what is still ours; the ids renewed. One being settled right now is skipped."""
+    rows = conn.execute(_on(queue, EXTEND), (*_columns(tokens), lease)).fetchall()
+    return {row[0] for row in rows}
+
+
+DELETE: LiteralString = """
+with held as (
+  select q.msg_id from {q} q
+  join unnest(%s::bigint[], %s::integer[]) as t (msg_id, read_ct) using (msg_id, read_ct)
+  order by q.msg_id
+  for update of q
+)
+delete from {q} q using held where q.msg_id = held.msg_id
+returning q.msg_id
+"""
+
+
+def delete(conn: Connection, queue: str, tokens: Sequence[Token]) -> Cursor:
+    """Delete the messages whose tokens still fit, locking in id order; rows: their ids."""
+    return conn.execute(_on(queue, DELETE), _columns(tokens))
+
+
+PUT_BACK: LiteralString = """
+update {q} q
+set vt = public.fleet_now() + b.delay, headers = b.headers
+from unnest(%s::bigint[], %s::integer[], %s::interval[], %s::jsonb[]) as b (msg_id, read_ct, delay, headers)
+where q.msg_id = b.msg_id and q.read_ct = b.read_ct
+returning q.msg_id
+"""
+
+
+def put_back(
+    conn: Connection, queue: str, tokens: Sequence[Token], delays: list[timedelta], headers: list[Json]
+) -> Cursor:
+    """Make messages that are still ours visible again after their delays, with new headers."""
+    given = [_jsonb(value) for value in headers]
+    return conn.execute(_on(queue, PUT_BACK), (*_columns(tokens), delays, given))
+
+
+SEND: LiteralString = """
+insert into {q} (vt, message, headers)
+select coalesce(m.vt, public.fleet_now()), m.message, m.headers
+from unnest(%s::timestamptz[], %s::jsonb[], %s::jsonb[]) as m (vt, message, headers)
+returning msg_id
+"""
+
+
+def send(conn: Connection, queue: str, messages: Sequence[Outgoing]) -> Cursor:
+    """Insert messages, in the caller's transaction; rows: their ids, in order."""
+    bodies = [_jsonb(message.body) for message in messages]
+    headers = [_jsonb(message.headers) for message in messages]
+    return conn.execute(_on(queue, SEND), ([message.at for message in messages], bodies, headers))
+
+
+BURY: LiteralString = """
+insert into public.dead_letters (queue, msg_id, row_id, message, headers, reason, attempts, enqueued_at)
+select {name}, d.* from unnest(
+  %s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[], %s::text[], %s::integer[], %s::timestamptz[]
+) as d
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    message: Message
+    row_id: str | None
+    reason: str
+    attempts: int
+
+
+def bury(conn: Connection, queue: str, letters: Sequence[DeadLetter]) -> Cursor:
+    """Write dead letters; deleting their messages is the caller's, in the same transaction."""
+    return conn.execute(
+        _on(queue, BURY),
+        (
+            [letter.message.token.msg_id for letter in letters],
+            [letter.row_id for letter in letters],
+            [_jsonb(letter.message.body) for letter in letters],
+            [_jsonb(letter.message.headers) for letter in letters],
+            [letter.reason for letter in letters],
+            [letter.attempts for letter in letters],
+            [letter.message.enqueued_at for letter in letters],
+        ),
+    )
+
+
+DUE: LiteralString = """
+with due as (
+  select name, message from public.periodic
+  where queue = {name} and next_at <= public.fleet_now()
+  order by name
+  for update skip locked
+), sent as (
+  insert into {q} (vt, message) select public.fleet_now(), message from due
+)
+update public.periodic p set next_at = public.fleet_now() + p.every
+from due where p.name = due.name
+returning p.name
+"""
+
+
+def send_due(conn: Connection, queue: str) -> list[str]:
+    """Turn the queue's due periodic rows into messages; their names."""
+    return [row[0] for row in conn.execute(_on(queue, DUE)).fetchall()]
+
+
+def sign(conn: Connection, actor: str, timeout_s: float) -> Cursor:
+    """Say who writes in this transaction, and for how long a statement may wait."""
+    return conn.execute(
+        "select set_config('pgfleet.actor', %s, true), set_config('statement_timeout', %s, true)",
+        (actor, f"{int(timeout_s * 1000)}ms"),
+    )
+
+
+@lru_cache
+def select_rows(table: sa.Table) -> str:
+    """The statement that loads whole rows by key, with the version that a guarded move asks for."""
+    version = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
+    statement = sa.select(version, *table.columns).where(
+        key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(key_column(table).type)))
+    )
+    return str(statement.compile(dialect=_DIALECT))
+
+
+@lru_cache
+def key_column(table: sa.Table) -> sa.Column[Any]:
+    (column,) = table.primary_key.columns
+    return column
+
+
+LOCK_ROWS: LiteralString = "select from {t} where {key} = any(%s::{key_type}[]) order by {key} for update"
+
+
+def lock_rows(conn: Connection, table: sa.Table, keys: list[Any]) -> Cursor:
+    """Lock rows in key order, so that two batches never wait for each other in a circle."""
+    return conn.execute(_on_table(table, LOCK_ROWS), (keys,))
+
+
+def move_rows(
+    conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Cursor:
+    """Update rows that are as they were loaded; result rows: the keys of those that were.
+
+    Shapes: each of `rows` is (key, version, a value for each of `columns`).
+    """
+    return conn.execute(_move_statement(table, tuple(columns)), _by_column(table, columns, rows))
+
+
+def insert_rows(
+    conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Cursor:
+    """Insert rows whose key is not there yet; result rows: the keys of those inserted."""
+    return conn.execute(_insert_statement(table, tuple(columns)), _by_column(table, columns, rows))
+
+
+@lru_cache
+def _on_table(table: sa.Table, statement: LiteralString) -> Composed:
+    key = key_column(table)
+    return SQL(statement).format(
+        t=Identifier(table.schema or "public", table.name),
+        key=Identifier(key.name),
+        key_type=_type(table, key.name),
+    )
+
+
+MOVE: LiteralString = """
+update {t} t set {sets}
+from unnest({arrays}) as m ({names})
+where t.{key} = m.{key} and t.xmin = m.row_version::xid
+returning t.{key}
+"""
+
+
+@lru_cache(maxsize=1024)
+def _move_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
+    key = key_column(table).name
+    sets = [SQL("{0} = m.{0}").format(Identifier(name)) for name in columns]
+    names = [Identifier(name) for name in (key, ROW_VERSION, *columns)]
+    arrays = [_array(table, key), SQL("%s::text[]"), *(_array(table, name) for name in columns)]
+    return SQL(MOVE).format(
+        t=Identifier(table.schema or "public", table.name),
+        sets=SQL(", ").join(sets),
+        arrays=SQL(", ").join(arrays),
+        names=SQL(", ").join(names),
+        key=Identifier(key),
+    )
+
+
+INSERT: LiteralString = """
+insert into {t} ({names}) select * from unnest({arrays})
+on conflict ({key}) do nothing
+returning {key}
+"""
+
+
+@lru_cache(maxsize=1024)
+def _insert_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
+    return SQL(INSERT).format(
+        t=Identifier(table.schema or "public", table.name),
+        names=SQL(", ").join(Identifier(name) for name in columns),
+        arrays=SQL(", ").join(_array(table, name) for name in columns),
+        key=Identifier(key_column(table).name),
+    )
+
+
+def _array(table: sa.Table, column: str) -> Composed:
+    return SQL("%s::{}[]").format(_type(table, column))
+
+
+@lru_cache
+def _type(table: sa.Table, column: str) -> SQL:
+    name = table.columns[column].type.compile(dialect=_DIALECT)
+    return SQL(name)  # type: ignore[arg-type]  # a type name that SQLAlchemy wrote, not a value
+
+
+def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    turned = [list(values) for values in zip(*rows, strict=True)]
+    first = len(turned) - len(columns)
+    for index, name in enumerate(columns, start=first):
+        if isinstance(table.columns[name].type, sa.JSON):
+            turned[index] = [_jsonb(value) for value in turned[index]]
+    return turned
+
+
+def _columns(tokens: Sequence[Token]) -> tuple[list[int], list[int]]:
+    return [token.msg_id for token in tokens], [token.read_ct for token in tokens]
+
+
+def _jsonb(value: Json) -> Jsonb | None:
+    return None if value is None else Jsonb(value)

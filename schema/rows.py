@@ -1,0 +1,44 @@
+"""Rows as a step sees them: loaded whole, read-only, and with the version that guards their next move."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from schema import kernel
+
+
+class Row:
+    """One row of `table`; columns are attributes. Settling it asks that its version is still the same."""
+
+    __slots__ = ("columns", "table", "version")
+
+    def __init__(self, table: sa.Table, columns: dict[str, Any], version: str) -> None:
+        self.table = table
+        self.columns = columns
+        self.version = version
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise AttributeError(f"{self.table.name} has no column {name}") from None
+
+    @property
+    def key(self) -> Any:
+        return self.columns[kernel.key_column(self.table).name]
+
+    def __repr__(self) -> str:
+        return f"<{self.table.name} {self.key} {self.columns.get('status')}>"
+
+
+def ask_rows(conn: kernel.Connection, table: sa.Table, keys: Iterable[Any]) -> kernel.Cursor:
+    """Ask for rows by key; inside a pipeline the answer is read later, by `rows_of`."""
+    return conn.execute(kernel.select_rows(table), {"keys": list(keys)})  # type: ignore[arg-type]
+
+
+def rows_of(table: sa.Table, cursor: kernel.Cursor) -> dict[Any, Row]:
+    """The rows asked for, by key; those that do not exist are not in it."""
+    names = [column.name for column in table.columns]
+    rows = (Row(table, dict(zip(names, values[1:], strict=True)), values[0]) for values in cursor)
+    return {row.key: row for row in rows}

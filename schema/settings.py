@@ -1,0 +1,108 @@
+"""Every setting of the program, read once at start from the environment."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schema.errors import FleetError
+
+
+class BadSettings(FleetError):
+    """The environment holds a value that can't be used; the message names each variable."""
+
+
+def _postgres_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must start with postgresql://")
+    return url
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Times are seconds or hours, as the name's last word says. Defaults are those of SPEC section 4.
+
+    The three database variables have no prefix, so that the program shares them with others;
+    everything else is `PGFLEET_<NAME>`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="PGFLEET_", extra="ignore", env_ignore_empty=True)
+
+    database_url: PostgresUrl | None = Field(None, validation_alias="DATABASE_URL")
+    # Given where DATABASE_URL leads to a transaction pooler: LISTEN and migrations go here.
+    database_direct_url: PostgresUrl | None = Field(None, validation_alias="DATABASE_DIRECT_URL")
+
+    lease_s: Seconds = 90
+    poll_s: Annotated[float, Field(gt=0, le=2)] = 2
+    attempts: Annotated[int, Field(ge=1)] = 3
+    backoff_s: Seconds = 5
+    backoff_cap_s: Seconds = 60
+    statement_timeout_s: Seconds = 30
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    effect_threads: Annotated[int, Field(ge=1, le=64)] = 8
+    sweep_every_s: Seconds = 60
+
+    kubeconfig: str | None = None
+    namespace: str = "gpu-dev"
+    kubernetes_timeout_s: Seconds = 10
+    pod_image: str = "ghcr.io/pgfleet/gpu-dev:latest"
+    ssh_keys_url: str = "https://github.com/{user}.keys"
+    ssh_keys_timeout_s: Seconds = 10
+
+    default_hours: Annotated[float, Field(gt=0)] = 8
+    max_hours: Annotated[float, Field(gt=0)] = 72
+    max_total_hours: Annotated[float, Field(gt=0)] = 168
+    unknown_row_s: Seconds = 30
+    line_recheck_s: Seconds = 60
+    pod_poll_s: Seconds = 2
+    pod_ready_s: Seconds = 600
+    preparing_stuck_s: Seconds = 3600
+    queued_stale_s: Seconds = 48 * 3600
+    unschedulable_s: Seconds = 30
+    watch_s: Seconds = 60
+    pod_missing_grace_s: Seconds = 600
+    expiry_grace_s: Annotated[float, Field(ge=0)] = 120
+    teardown_poll_s: Seconds = 2
+
+    @property
+    def pooled(self) -> bool:
+        """Whether DATABASE_URL is a transaction pooler: no prepared statements, no LISTEN there."""
+        return self.database_direct_url is not None and self.database_direct_url != self.database_url
+
+    def dsn(self) -> str:
+        if self.database_url is None:
+            raise BadSettings(
+                "DATABASE_URL is not set. Point it at a PostgreSQL server, or use the embedded one:\n"
+                '  export DATABASE_URL="$(pgfleet db url)"'
+            )
+        return self.database_url.get_secret_value()
+
+    def direct_dsn(self) -> str:
+        direct = self.database_direct_url
+        return direct.get_secret_value() if direct is not None else self.dsn()
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_s)
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        BadSettings: some value can't be used; the message names every variable and what is wrong.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [f"  {_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
+        raise BadSettings("These settings can't be used:\n" + "\n".join(lines)) from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]).upper()
+    return name if name.startswith("DATABASE_") else f"PGFLEET_{name}"

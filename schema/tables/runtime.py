@@ -1,0 +1,57 @@
+"""The runtime's tables (010): machines, history, dead letters and periodic work."""
+
+from sqlalchemy import BigInteger, Column, Integer, Interval, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.tables.metadata import DEFAULT, metadata, moment
+
+moves = Table(
+    "moves",
+    metadata,
+    Column("machine", Text, primary_key=True),
+    Column("from_status", Text, primary_key=True),
+    Column("to_status", Text, primary_key=True),
+    Column("happens_when", Text, nullable=False),
+)
+
+status_history = Table(
+    "status_history",
+    metadata,
+    Column("history_id", BigInteger, primary_key=True, server_default=DEFAULT),
+    Column("machine", Text, primary_key=True),
+    Column("row_id", Text, primary_key=True),
+    Column("from_status", Text, nullable=False),
+    Column("to_status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("msg_id", BigInteger),
+    moment("at", nullable=False, server_default=DEFAULT),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_letter_id", BigInteger, primary_key=True, server_default=DEFAULT),
+    Column("queue", Text, nullable=False),
+    Column("msg_id", BigInteger, nullable=False),
+    Column("row_id", Text),
+    Column("message", JSONB),
+    Column("headers", JSONB),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=DEFAULT),
+    moment("enqueued_at", nullable=False),
+    moment("died_at", nullable=False, server_default=DEFAULT),
+    moment("answered_at"),
+    Column("answer", Text),
+    Column("answered_by", Text),
+)
+
+periodic = Table(
+    "periodic",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("message", JSONB, nullable=False),
+    Column("every", Interval, nullable=False),
+    moment("next_at", nullable=False, server_default=DEFAULT),
+)

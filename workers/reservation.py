@@ -1,0 +1,272 @@
+"""The reservation worker: what each message, and each state, makes of a reservation.
+
+    pending --> queued --> preparing --> active --> expired
+       |          ^  |         |  |         |
+       |          +--+---------+  |         |      preparing -> queued: no node, GPUs given back
+       +----------+---------------+---------+----> cancelled     (the user; wins from every live state)
+       +----------+---------------+---------+----> failed        (us; the reason says why)
+
+A live row has one ticket: a message that gives it its turn, now or later. A move hands out the next ticket and makes
+the one before it stale. A line is looked at (`admit`) whenever somebody joins it or GPUs are freed.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from schema.messages import Message
+from schema.reservation import (
+    FINAL,
+    QUEUE,
+    WAITING,
+    Admit,
+    Cancel,
+    CreateReservation,
+    Extend,
+    Request,
+    Status,
+    Sweep,
+    Ticket,
+    read,
+)
+from schema.rows import Row
+from schema.settings import Settings
+from schema.tables import reservations
+from workers.reservation_line import admit, admit_message, wait_in_line
+from workers.reservation_pod import prepare, teardown, watch
+from workers.reservation_tools import Tools, connect, end_of_line, next_ticket, ticket
+from workers.reservation_view import View, load
+from workers.runtime.kind import Kind, Occasion
+from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
+from workers.runtime.serve import serve
+
+Step = Callable[[Row, View, Tools, Occasion], Outcome]
+
+STEPS: dict[Status, Step] = {
+    Status.PENDING: wait_in_line,
+    Status.QUEUED: wait_in_line,
+    Status.PREPARING: prepare,
+    Status.ACTIVE: watch,
+    Status.EXPIRED: teardown,
+    Status.CANCELLED: teardown,
+    Status.FAILED: teardown,
+}
+
+
+def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """One decision about one message."""
+    match message:
+        case Ticket():
+            return _turn(message, view, tools, occasion)
+        case Admit():
+            return admit(message, view, tools)
+        case CreateReservation():
+            return create(message, view, tools)
+        case Sweep():
+            return sweep(view, tools)
+        case Request():
+            return _request(message, view, tools, occasion)
+        case _:
+            return Reject(f"{type(message).__name__} is no message of this queue")
+
+
+def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    row = view.rows.get(message.reservation_id)
+    if row is None:
+        return Done("no such reservation")
+    # A final row is torn down by whatever ticket comes: the effect of a step that was overtaken by a cancel
+    # may have come after the teardown.
+    if row.ticket != message.ticket and row.status not in FINAL:
+        return Done("a stale ticket")
+    return STEPS[Status(row.status)](row, view, tools, occasion)
+
+
+def create(message: CreateReservation, view: View, tools: Tools) -> Outcome:
+    """(new) -> pending."""
+    row = view.rows.get(message.reservation_id)
+    if row is not None:
+        return _start(row, view, tools)
+    problem = _unsupported(message) or _misfit(message, view.gpu_types.get(message.gpu_type), tools)
+    if problem:
+        return Reject(problem)
+    values = {
+        **message.model_dump(include=_COPIED),
+        "gpu_type": message.gpu_type,
+        "instance_type": view.gpu_types[message.gpu_type].instance_type,
+        "created_at": view.now,
+        "cli_version": message.version,
+        "total_nodes": 1,
+        "namespace": tools.settings.namespace,
+        "github_user": message.github_user or message.user_id,
+        "current_detailed_status": "Waiting for its turn",
+        "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
+        "ticket": 1,
+    }
+    new = New(reservations, Status.PENDING, "reserved", values)
+    return Advance((new,), then=_into_line(message.reservation_id, 1, message.gpu_type, view, tools))
+
+
+_COPIED = {
+    "reservation_id",
+    "user_id",
+    "gpu_count",
+    "duration_hours",
+    "name",
+    "jupyter_enabled",
+    "dockerimage",
+    "env_vars",
+    "command",
+    "preserve_entrypoint",
+    "secondary_users",
+}
+
+
+def _start(row: Row, view: View, tools: Tools) -> Outcome:
+    """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
+    if row.status != Status.PENDING or row.ticket != 0:
+        return Done(f"known already, {row.status}")
+    return Advance(
+        (Move(row, None, values={"ticket": 1}),),
+        then=_into_line(row.reservation_id, 1, row.gpu_type, view, tools),
+    )
+
+
+def _into_line(row_id: str, number: int, gpu_type: str, view: View, tools: Tools) -> tuple[Send, ...]:
+    recheck = view.now + timedelta(seconds=tools.settings.line_recheck_s)
+    return (admit_message(gpu_type), ticket(row_id, number, recheck))
+
+
+def _unsupported(message: CreateReservation) -> str | None:
+    if message.total_nodes > 1:
+        return "total_nodes: reservations of several nodes are not available yet; ask for one"
+    if message.disk_name is not None:
+        return "disk_name: persistent disks are not available yet; leave it out to work without one"
+    return None
+
+
+def _misfit(message: CreateReservation, gpu_type: Row | None, tools: Tools) -> str | None:
+    if gpu_type is None:
+        return f"gpu_type: {message.gpu_type} is not known; see the table gpu_types"
+    if not gpu_type.is_active:
+        return f"gpu_type: {message.gpu_type} is switched off"
+    most = gpu_type.max_per_node or gpu_type.max_gpus
+    if message.gpu_count > most:
+        return f"gpu_count: a {message.gpu_type} node has {most} GPUs, not {message.gpu_count}"
+    if message.duration_hours > tools.settings.max_hours:
+        return f"duration_hours: at most {tools.settings.max_hours:g}; not {message.duration_hours:g}"
+    return None
+
+
+def _request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """What a user asks of a row: theirs, known by now, and still live."""
+    row = view.rows.get(message.reservation_id)
+    if row is None:
+        patience = occasion.sent_at + timedelta(seconds=tools.settings.unknown_row_s)
+        if view.now < patience:
+            return Wait("no such reservation yet", patience)
+        if isinstance(message, Cancel):
+            return _tombstone(message, view)
+        return Reject(f"there is no reservation {message.reservation_id}")
+    if row.user_id != message.user_id:
+        return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
+    if row.status in FINAL:
+        return Done(f"too late, it is {row.status}")
+    match message:
+        case Cancel():
+            return cancel(row, view)
+        case Extend():
+            return extend(row, message, tools)
+        case _:
+            return Reject(f"action: {getattr(message, 'action', '')} is not available yet")
+
+
+def cancel(row: Row, view: View) -> Outcome:
+    """The user's end, from every live state; teardown follows if there is anything to tear down."""
+    values = {"cancelled_at": view.now, "current_detailed_status": "Cancelled", **end_of_line(row, view)}
+    return advance(row, Status.CANCELLED, "cancelled by its user", values, _farewell(row))
+
+
+def _farewell(row: Row) -> tuple[Send, ...]:
+    """After a last move: the teardown's ticket, and the line if the row stood in it."""
+    line = (admit_message(row.gpu_type),) if row.status in WAITING else ()
+    return (*line, next_ticket(row))
+
+
+def _tombstone(message: Cancel, view: View) -> Outcome:
+    values = {
+        "reservation_id": message.reservation_id,
+        "user_id": message.user_id,
+        "duration_hours": 8,
+        "created_at": view.now,
+        "cancelled_at": view.now,
+        "reservation_ended": view.now,
+    }
+    return Advance((New(reservations, Status.CANCELLED, "cancelled before it was created", values),))
+
+
+def extend(row: Row, message: Extend, tools: Tools) -> Outcome:
+    """More time; warnings are armed again. A row that waits still gets its whole time once it is active."""
+    total_h = row.duration_hours + message.extension_hours
+    if total_h > tools.settings.max_total_hours:
+        return Reject(
+            f"extension_hours: {total_h:g} hours in total are more than {tools.settings.max_total_hours:g}"
+        )
+    values = {"duration_hours": total_h, "warnings_sent": {}, "warning": None}
+    if row.expires_at is not None:
+        values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
+    return Advance((Move(row, None, values=values),))
+
+
+def sweep(view: View, tools: Tools) -> Outcome:
+    """A live row has a live ticket, and a pod has a live row: the exceptions get a ticket."""
+    lost = [ticket(row_id, number) for row_id, number in view.forgotten]
+    unended = view.unended or frozenset()
+    orphans = {pod.reservation_id for pod in tools.pods.managed()} - unended - {None}
+    strays = [ticket(row_id, -1) for row_id in sorted(filter(None, orphans))]
+    return Done(f"{len(lost)} rows and {len(strays)} pods looked after", then=(*lost, *strays))
+
+
+def key(message: Message) -> str:
+    match message:
+        case Admit():
+            return f"line {message.gpu_type}"
+        case Sweep():
+            return "sweep"
+        case Request() | CreateReservation() | Ticket():
+            return message.reservation_id
+        case _:
+            return ""
+
+
+def fail(message: Message, view: View, reason: str) -> Outcome | None:
+    """Given up: a ticket fails its row. Anything else is only a dead letter: the row did nothing wrong."""
+    row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
+    if row is None or row.status in FINAL:
+        return None
+    values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
+    return advance(row, Status.FAILED, reason, values, _farewell(row))
+
+
+def limit(message: Message, view: View, settings: Settings) -> int | None:
+    """How many attempts. An active row is not lost to an outage, and teardown repeats until all is gone."""
+    row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
+    patient = isinstance(message, (Admit, Sweep)) or (
+        row is not None and (row.status == Status.ACTIVE or row.status in FINAL)
+    )
+    return None if patient else settings.attempts
+
+
+KIND = Kind(
+    name="reservation",
+    queue=QUEUE,
+    read=read,
+    key=key,
+    load=load,
+    step=step,
+    fail=fail,
+    limit=limit,
+    tools=connect,
+    batch=16,
+    threads=8,
+)
+
+actor = serve(KIND)

@@ -1,0 +1,84 @@
+"""The line of a GPU type: who may have GPUs, oldest first, and what the others are told."""
+
+from datetime import timedelta
+
+from schema.reservation import Admit, Status, pod_name
+from schema.rows import Row
+from workers.reservation_tools import Tools, end_of_line, next_ticket
+from workers.reservation_view import LINE_LIMIT, View
+from workers.runtime.kind import Occasion
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, Wait, advance
+
+
+def admit_message(gpu_type: str) -> Send:
+    return Send({"action": "admit", "gpu_type": gpu_type})
+
+
+def admit(message: Admit, view: View, tools: Tools) -> Outcome:
+    """pending -> preparing | queued, queued -> preparing: as many from the front of the line as fit.
+
+    The GPUs are taken in the settling transaction; the database refuses more than there are, and then the
+    line is looked at again.
+    """
+    gpu_type, line = view.gpu_types.get(message.gpu_type), view.lines[message.gpu_type]
+    if gpu_type is None or not line:
+        return Done("nobody waits")
+    free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
+    admitted, sends, told = [], [], []
+    for row in line[:LINE_LIMIT]:
+        if gpu_type.is_active and not told and row.gpu_count <= free:
+            free -= row.gpu_count
+            admitted.append(_admission(row, tools))
+            sends.append(next_ticket(row))
+        else:
+            told.append(_refusal(row, gpu_type, free, ahead=bool(told)))
+    if len(line) > LINE_LIMIT and not told:
+        sends.append(admit_message(message.gpu_type))
+    changes = (*admitted, *(move for move in told if move is not None))
+    return Advance(changes, tuple(sends)) if changes else Done("nobody can move up")
+
+
+def _admission(row: Row, tools: Tools) -> Move:
+    values = {
+        "gpus_held": row.gpu_count,
+        "ticket": row.ticket + 1,
+        "retry_at": None,
+        "pod_name": pod_name(row.reservation_id),
+        "namespace": tools.settings.namespace,
+        "current_detailed_status": "Preparing its pod",
+    }
+    return Move(row, Status.PREPARING, "admitted", values)
+
+
+def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
+    """The move to `queued`, or the new reason of a row that is queued already; None if it knows."""
+    if not gpu_type.is_active:
+        reason = f"TYPE_DISABLED: {gpu_type.gpu_type} is switched off"
+    elif ahead:
+        reason = "BEHIND_OTHERS: older reservations of this type go first"
+    else:
+        reason = f"NO_CAPACITY: {row.gpu_count} GPUs wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
+    shown = {"current_detailed_status": reason}
+    if row.status == Status.PENDING:
+        return Move(row, Status.QUEUED, reason, shown)
+    return None if row.current_detailed_status == reason else Move(row, None, values=shown)
+
+
+def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
+    """The ticket of a waiting row: given up when too old, else the line is looked at, to be safe."""
+    settings = tools.settings
+    if view.now - row.created_at > timedelta(seconds=settings.queued_stale_s):
+        hours = settings.queued_stale_s / 3600
+        values = {"cancelled_at": view.now, **end_of_line(row, view)}
+        return advance(
+            row,
+            Status.CANCELLED,
+            f"no GPUs within {hours:g} hours",
+            values,
+            (admit_message(row.gpu_type),),
+        )
+    until = view.now + timedelta(seconds=settings.line_recheck_s)
+    if row.retry_at is not None and row.retry_at > view.now:
+        until = min(until, row.retry_at)
+        return Wait("paused: its pod found no node", until)
+    return Wait("in line", until, then=(admit_message(row.gpu_type),))

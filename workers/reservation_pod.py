@@ -1,0 +1,190 @@
+"""A reservation's pod: made, watched, torn down. Every look finds what is there and does what is missing."""
+
+from datetime import timedelta
+from typing import Any
+
+from schema.reservation import Status
+from schema.rows import Row
+from workers.clients.pod import PodState
+from workers.clients.pod_body import pod_body, ssh_service_body
+from workers.reservation_tools import Tools, end_of_line, next_ticket
+from workers.reservation_view import View
+from workers.runtime.kind import Occasion
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, advance
+
+UNSCHEDULABLE_EVENTS = 3
+FIRST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 900.0
+
+
+def prepare(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """preparing -> active | queued | failed."""
+    settings = tools.settings
+    if view.now - row.status_since > timedelta(seconds=settings.preparing_stuck_s):
+        return _failed(row, view, f"not ready within {settings.preparing_stuck_s / 60:g} minutes")
+    pod = tools.pods.find(row.pod_name)
+    if row.retry_at is not None:
+        return _back_to_line(row, view, tools, occasion, pod)
+    if pod is None:
+        return _start(row, view, tools, occasion)
+    if pod.deleting or pod.reservation_id != row.reservation_id:
+        return _look_again(row, view, tools, "Waiting for an older pod of this name to go")
+    if pod.cannot_start:
+        return _failed(row, view, f"the pod can't start: {pod.cannot_start}")
+    if pod.unschedulable:
+        return _unscheduled(row, view, tools, occasion, pod)
+    if pod.ready:
+        return _ready(row, view, tools, occasion, pod)
+    if pod.started_at and view.now - pod.started_at > timedelta(seconds=settings.pod_ready_s):
+        return _failed(row, view, f"SSH did not answer within {settings.pod_ready_s / 60:g} minutes")
+    return _look_again(row, view, tools, "Starting: waiting for SSH to answer")
+
+
+def _start(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    users = dict.fromkeys([row.github_user, *row.secondary_users])
+    keys = [key for user in users for key in tools.ssh_keys.of(user)]
+    if not keys:
+        return _failed(row, view, f"none of {', '.join(users)} has an SSH key on GitHub: nobody could log in")
+    settings = tools.settings
+    body = pod_body(row, view.gpu_types[row.gpu_type], keys, settings.pod_image, settings.namespace)
+    occasion.hold()
+    pod = tools.pods.create(body)
+    occasion.hold()
+    tools.pods.create_service(ssh_service_body(row, pod.uid, settings.namespace))
+    return _look_again(row, view, tools, "Pod created: waiting for a node")
+
+
+def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState) -> Outcome:
+    occasion.hold()
+    service = tools.pods.create_service(ssh_service_body(row, pod.uid, tools.settings.namespace))
+    if pod.node is None or service.node_port is None:
+        raise TryAgainError(f"pod {pod.name} is ready but has no node or port yet")
+    addresses = tools.pods.node_addresses(pod.node)
+    ip = addresses.get("ExternalIP") or addresses.get("InternalIP")
+    if ip is None:
+        raise TryAgainError(f"node {pod.node} has no address")
+    values = {
+        "launched_at": view.now,
+        "expires_at": view.now + timedelta(hours=row.duration_hours),
+        "node_ip": ip,
+        "node_private_ip": addresses.get("InternalIP"),
+        "node_port": service.node_port,
+        "ssh_command": f"ssh -p {service.node_port} dev@{ip}",
+        "current_detailed_status": "Ready",
+        "schedule_failures": 0,
+        "ticket": row.ticket + 1,
+    }
+    soon = view.now + timedelta(seconds=min(tools.settings.watch_s, row.duration_hours * 3600))
+    return advance(row, Status.ACTIVE, "the pod is ready", values, (next_ticket(row, soon),))
+
+
+def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState) -> Outcome:
+    """No node although GPUs are free (spread over nodes): the pod goes, and the row waits for a while."""
+    patience = timedelta(seconds=tools.settings.unschedulable_s)
+    if view.now - pod.created_at <= patience:
+        return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
+    if tools.pods.scheduling_failures(pod.name, pod.uid) < UNSCHEDULABLE_EVENTS:
+        return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
+    pause_s = min(FIRST_PAUSE_S * 2**row.schedule_failures, LONGEST_PAUSE_S)
+    values = {
+        "retry_at": view.now + timedelta(seconds=pause_s),
+        "schedule_failures": min(row.schedule_failures + 1, 10),
+        "current_detailed_status": f"No node: {pod.unschedulable}",
+    }
+    occasion.hold()
+    return Wait("leaving its pod", view.now, changes=(Move(row, None, values=values),))
+
+
+def _back_to_line(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState | None) -> Outcome:
+    """preparing -> queued, once its pod is gone and with it the hold on the GPUs."""
+    if pod is not None and pod.reservation_id == row.reservation_id:
+        occasion.hold()
+        tools.pods.delete(pod.name, pod.uid)
+        return Wait("its pod is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
+    values = {"gpus_held": 0, "pod_name": None, "ticket": row.ticket + 1}
+    at = max(row.retry_at, view.now)
+    return advance(row, Status.QUEUED, "its pod found no node", values, (next_ticket(row, at),))
+
+
+def _look_again(row: Row, view: View, tools: Tools, shown: str) -> Wait:
+    changes = () if row.current_detailed_status == shown else (_showing(row, shown),)
+    return Wait(shown, view.now + timedelta(seconds=tools.settings.pod_poll_s), changes)
+
+
+def _showing(row: Row, shown: str) -> Move:
+    return Move(row, None, values={"current_detailed_status": shown})
+
+
+def _failed(row: Row, view: View, reason: str) -> Outcome:
+    values = {
+        "failed_at": view.now,
+        "failure_reason": reason,
+        "current_detailed_status": "Failed",
+        **end_of_line(row, view),
+    }
+    return advance(row, Status.FAILED, reason, values, (next_ticket(row),))
+
+
+def watch(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
+    """active -> expired. An API error observes nothing: it is raised, and the row is looked at again."""
+    settings = tools.settings
+    deadline = row.expires_at + timedelta(seconds=settings.expiry_grace_s)
+    if view.now > deadline:
+        return _expired(row, f"its {row.duration_hours:g} hours are over")
+    pod = tools.pods.find(row.pod_name)
+    if pod is None or pod.finished or pod.reservation_id != row.reservation_id:
+        return _missing(row, view, tools)
+    values: dict[str, Any] = _oom(row, pod)
+    if row.pod_missing_since is not None:
+        values["pod_missing_since"] = None
+    changes = (Move(row, None, values=values),) if values else ()
+    # The deadline itself is not late enough: one more millisecond is.
+    later = min(view.now + timedelta(seconds=settings.watch_s), deadline + timedelta(milliseconds=1))
+    return Wait("active", later, changes)
+
+
+def _expired(row: Row, reason: str) -> Outcome:
+    values = {"ticket": row.ticket + 1, "current_detailed_status": "Expired"}
+    return advance(row, Status.EXPIRED, reason, values, (next_ticket(row),))
+
+
+def _missing(row: Row, view: View, tools: Tools) -> Outcome:
+    """Two observations in a row, and not in the first minutes, before a running reservation is given up."""
+    settings = tools.settings
+    again = view.now + timedelta(seconds=min(settings.watch_s, 10))
+    grace_ends = row.launched_at + timedelta(seconds=settings.pod_missing_grace_s)
+    if view.now < grace_ends:
+        return Wait("its pod is missing, but it is young", max(again, min(grace_ends, row.expires_at)))
+    if row.pod_missing_since is None:
+        return Wait("its pod is missing", again, (Move(row, None, values={"pod_missing_since": view.now}),))
+    return _expired(row, "POD_LOST: its pod is gone or has finished")
+
+
+def _oom(row: Row, pod: PodState) -> dict[str, Any]:
+    new = [kill for kill in pod.oom_kills if row.last_oom_at is None or kill[0] > row.last_oom_at]
+    if not new:
+        return {}
+    last_at, container = new[-1]
+    return {"oom_count": row.oom_count + len(new), "last_oom_at": last_at, "oom_container": container}
+
+
+def teardown(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """After the end: services and pod are deleted until they are seen gone; then the GPUs are free."""
+    if row.pod_name is None:
+        return Done("nothing to tear down") if row.reservation_ended else _ended(row, view)
+    services = tools.pods.services(row.pod_name)
+    for service in services:
+        occasion.hold()
+        tools.pods.delete_service(service)
+    pod = tools.pods.find(row.pod_name)
+    ours = pod is not None and pod.reservation_id == row.reservation_id
+    if pod is not None and ours and not pod.deleting:
+        occasion.hold()
+        tools.pods.delete(pod.name, pod.uid)
+    if services or ours:
+        return Wait("tearing down", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
+    return Done("all gone") if row.reservation_ended else _ended(row, view)
+
+
+def _ended(row: Row, view: View) -> Outcome:
+    return Advance((Move(row, None, values={"reservation_ended": view.now, "gpus_held": 0}),))

@@ -1,0 +1,38 @@
+"""What the steps of reservations share: their clients, their tickets, and the end of a row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from schema.reservation import WAITING
+from schema.rows import Row
+from schema.settings import Settings
+from workers.clients import kubernetes, ssh_keys
+from workers.reservation_view import View
+from workers.runtime.outcomes import Send
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    settings: Settings
+    pods: kubernetes.Pods
+    ssh_keys: ssh_keys.SshKeys
+
+
+def connect(settings: Settings) -> Tools:
+    return Tools(settings, kubernetes.connect(settings), ssh_keys.connect(settings))
+
+
+def ticket(row_id: str, number: int, at: datetime | None = None) -> Send:
+    return Send({"action": "advance", "reservation_id": row_id, "ticket": number}, at)
+
+
+def next_ticket(row: Row, at: datetime | None = None) -> Send:
+    """The ticket that follows the row's present one; the move that sends it writes `ticket + 1`."""
+    return ticket(row.reservation_id, row.ticket + 1, at)
+
+
+def end_of_line(row: Row, view: View) -> dict[str, Any]:
+    """What a last move writes: the next ticket; and for a row that never had a pod, its end."""
+    ended = {"reservation_ended": view.now} if row.status in WAITING else {}
+    return {"ticket": row.ticket + 1, **ended}

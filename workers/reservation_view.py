@@ -1,0 +1,110 @@
+"""All that the steps of reservation messages look at, loaded in one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
+
+from schema.kernel import ROW_VERSION, Connection, Cursor
+from schema.messages import Message
+from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, Ticket
+from schema.rows import Row, ask_rows, rows_of
+from schema.tables import gpu_types, reservations
+
+# How many rows one look at a line may move; more are seen by the next look.
+LINE_LIMIT = 32
+REPAIR_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The rows as they are at `now`.
+
+    Attributes:
+        lines: for each GPU type asked about, its waiting rows, oldest first, as many as one look may move.
+        forgotten: (id, ticket) of rows that should have a live ticket and have none.
+        unended: ids of the rows that may still own something outside; None unless a sweep asked.
+    """
+
+    now: datetime
+    rows: dict[str, Row]
+    gpu_types: dict[str, Row]
+    lines: dict[str, list[Row]] = field(default_factory=dict)
+    forgotten: tuple[tuple[str, int], ...] = ()
+    unended: frozenset[str] | None = None
+
+
+def _text(statement: sa.Select[tuple[object, ...]]) -> str:
+    return str(statement.compile(dialect=sqlalchemy_psycopg.dialect()))
+
+
+NOW = _text(sa.select(sa.func.public.fleet_now()))
+
+_line = reservations.alias("line")
+LINE = _text(
+    sa.select(sa.literal_column("line.xmin::text").label(ROW_VERSION), *_line.columns)
+    .where(
+        _line.c.gpu_type == sa.bindparam("gpu_type"),
+        _line.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
+        sa.or_(_line.c.retry_at.is_(None), _line.c.retry_at <= sa.func.public.fleet_now()),
+    )
+    .order_by(_line.c.created_at, _line.c.reservation_id)
+    .limit(sa.bindparam("most"))
+)
+
+_queue = sa.table(
+    "q_gpu_reservations", sa.column("message", sa.dialects.postgresql.JSONB), schema="pgmq"
+).alias("q")
+_ticket = (
+    sa.select(sa.literal_column("1"))
+    .where(
+        _queue.c.message["action"].astext == sa.literal_column("'advance'"),
+        _queue.c.message["reservation_id"].astext == reservations.c.reservation_id,
+        _queue.c.message["ticket"].astext == sa.cast(reservations.c.ticket, sa.Text),
+    )
+    .exists()
+)
+FORGOTTEN = _text(
+    sa.select(reservations.c.reservation_id, reservations.c.ticket)
+    .where(
+        reservations.c.reservation_ended.is_(None),
+        reservations.c.status_since < sa.func.public.fleet_now() - sa.literal_column("interval '10 seconds'"),
+        ~_ticket,
+    )
+    .limit(sa.bindparam("most"))
+)
+UNENDED = _text(sa.select(reservations.c.reservation_id).where(reservations.c.reservation_ended.is_(None)))
+
+
+def load(conn: Connection, messages: Sequence[Message]) -> View:
+    """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
+    keys = {message.reservation_id for message in messages if isinstance(message, (Request, CreateReservation, Ticket))}
+    lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
+    swept = any(isinstance(message, Sweep) for message in messages)
+    with conn.pipeline():
+        now = conn.execute(NOW)
+        rows = ask_rows(conn, reservations, sorted(keys))
+        types = conn.execute(TYPES)
+        asked = {name: conn.execute(LINE, {"gpu_type": name, "most": LINE_LIMIT + 1}) for name in lines}
+        forgotten = conn.execute(FORGOTTEN, {"most": REPAIR_LIMIT}) if swept else None
+        unended = conn.execute(UNENDED) if swept else None
+    return View(
+        now=_one(now),
+        rows=rows_of(reservations, rows),
+        gpu_types=rows_of(gpu_types, types),
+        lines={name: list(rows_of(reservations, cursor).values()) for name, cursor in asked.items()},
+        forgotten=tuple((row[0], row[1]) for row in forgotten) if forgotten else (),
+        unended=frozenset(row[0] for row in unended) if unended else None,
+    )
+
+
+TYPES = _text(sa.select(sa.literal_column("public.gpu_types.xmin::text"), *gpu_types.columns))
+
+
+def _one(cursor: Cursor) -> datetime:
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  # a select without FROM has a row
+    now: datetime = row[0]
+    return now

@@ -1,0 +1,150 @@
+"""The dramatiq broker: its consumers claim batches, and one dramatiq message carries a whole claim."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import dramatiq
+import structlog
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.common import current_millis
+from dramatiq.errors import QueueNotFound
+
+from schema import kernel
+from workers.runtime import metrics
+from workers.runtime.hand import Delivery
+from workers.runtime.verdict import release
+from workers.runtime.wake import Pause
+from workers.runtime.work import GONE, Bench, write
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PERIODIC_CHECK_S = 5.0
+
+
+class FleetBroker(dramatiq.Broker):
+    """Consumes PGMQ queues in batches. It never enqueues: messages are sent in SQL, by producers and the settler."""
+
+    def __init__(self, middleware: list[dramatiq.Middleware]) -> None:
+        super().__init__(middleware=middleware)
+        self.benches: dict[str, Bench] = {}
+
+    def declare_queue(self, queue_name: str) -> None:
+        if queue_name not in self.queues:
+            self.queues[queue_name] = None
+            self.emit_after("declare_queue", queue_name)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
+        if queue_name not in self.benches:
+            raise QueueNotFound(queue_name)
+        return ClaimConsumer(self.benches[queue_name], claims=max(1, prefetch // 2), timeout_s=timeout / 1000)
+
+
+class ClaimConsumer(Consumer):
+    """Claims a batch whenever a worker thread is free to take it.
+
+    A message whose last owner died without a word may have killed it. It runs alone: after everything else
+    in hand is done, and nothing is claimed until it has been answered.
+    """
+
+    def __init__(self, bench: Bench, claims: int, timeout_s: float) -> None:
+        self.bench = bench
+        self.timeout_s = timeout_s
+        self.claims = claims
+        self.running = 0
+        self.changed = threading.Condition()
+        self.suspects: deque[Delivery] = deque()
+        self.pause = Pause(bench.bell, bench.settings.poll_s)
+        self.periodic_at = 0.0
+
+    def __next__(self) -> MessageProxy | None:
+        if self.bench.draining.is_set():
+            self._release_suspects()
+            time.sleep(min(self.timeout_s, 0.05))
+            return None
+        if not self._may_claim():
+            return None
+        try:
+            batch = self._next_batch()
+        except GONE as error:
+            log.warning("database.unreachable", queue=self.bench.kind.queue, error=str(error).strip())
+            self.bench.draining.wait(0.2)
+            return None
+        return self._proxy(batch) if batch else None
+
+    def _may_claim(self) -> bool:
+        """Whether a thread is free; with suspects at hand, whether all are."""
+        allowed = 1 if self.suspects else self.claims
+        with self.changed:
+            return self.changed.wait_for(lambda: self.running < allowed, self.timeout_s)
+
+    def _next_batch(self) -> list[Delivery]:
+        if self.suspects:
+            return [self.suspects.popleft()]
+        self._send_due()
+        batch, due_s = self._claim()
+        if not batch:
+            self.pause.wait(due_s)
+            return []
+        self.pause.active()
+        self.suspects.extend(delivery for delivery in batch if delivery.deaths > 0)
+        return [delivery for delivery in batch if delivery.deaths <= 0]
+
+    def _claim(self) -> tuple[list[Delivery], float | None]:
+        bench = self.bench
+        self.pause.clear()
+        with bench.pool.connection(timeout=5) as conn:
+            asked_at = time.monotonic()
+            messages, due_s = kernel.claim(conn, bench.kind.queue, bench.kind.batch, bench.settings.lease)
+        bench.hand.take((message.token for message in messages), asked_at)
+        metrics.CLAIMED.labels(bench.kind.queue).inc(len(messages))
+        return [Delivery(message) for message in messages], due_s
+
+    def _send_due(self) -> None:
+        if time.monotonic() < self.periodic_at:
+            return
+        self.periodic_at = time.monotonic() + PERIODIC_CHECK_S
+        with self.bench.pool.connection(timeout=5) as conn:
+            names = kernel.send_due(conn, self.bench.kind.queue)
+        for name in names:
+            log.debug("periodic.sent", name=name)
+
+    def _proxy(self, batch: list[Delivery]) -> MessageProxy:
+        with self.changed:
+            self.running += 1
+        kind = self.bench.kind
+        message: dramatiq.Message[Any] = dramatiq.Message(
+            queue_name=kind.queue,
+            actor_name=kind.name,
+            args=(batch,),
+            kwargs={},
+            options={},
+            message_timestamp=current_millis(),
+        )
+        return MessageProxy(message)
+
+    def ack(self, message: MessageProxy) -> None:
+        """A claim has been worked on; its messages were settled one by one, so only its place is freed."""
+        with self.changed:
+            self.running -= 1
+            self.changed.notify_all()
+
+    nack = ack
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Give back claims that no thread has taken, at shutdown."""
+        for message in messages:
+            _give_back(self.bench, message.args[0])
+
+    def _release_suspects(self) -> None:
+        if self.suspects:
+            _give_back(self.bench, list(self.suspects))
+            self.suspects.clear()
+
+
+def _give_back(bench: Bench, deliveries: list[Delivery]) -> None:
+    write(bench, [release(delivery, timedelta(0), "shutting down") for delivery in deliveries])
+    bench.hand.drop(delivery.token for delivery in deliveries)

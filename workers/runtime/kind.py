@@ -1,0 +1,67 @@
+"""What the runtime has to know about a kind: how its messages are read, loaded, stepped and given up."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from schema.kernel import Connection, Json
+from schema.settings import Settings
+from workers.runtime.outcomes import Outcome
+
+
+class View(Protocol):
+    """Everything that the steps of one batch may look at, loaded at one time `now`."""
+
+    @property
+    def now(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The circumstances of one step.
+
+    Attributes:
+        sent_at: when the message was first sent, however often it has waited since.
+        hold: raises LeaseLostError unless the message is still ours; called before every effect.
+    """
+
+    sent_at: datetime
+    hold: Callable[[], None]
+
+
+M = TypeVar("M")
+V = TypeVar("V", bound=View)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[M, V, T]):
+    """One sort of message with its queue. `M` is its message, `V` its view, `T` its tools (clients, settings).
+
+    Attributes:
+        read: a body as a message; raises BadMessage with the reason.
+        key: what the message is about; messages with one key are stepped one after the other.
+        load: all that the steps of these messages may look at, in one round trip.
+        step: one decision about one message. Raises anything: that is an outcome too.
+        fail: what becomes of the row when its message is given up; None leaves it alone.
+        limit: how many failed attempts the message has; None for no limit.
+        tools: made once per process.
+        batch: how many messages one claim takes.
+        threads: how many steps of a claim run at the same time; 0 steps them one after the other.
+    """
+
+    name: str
+    queue: str
+    read: Callable[[Json], M]
+    key: Callable[[M], str]
+    load: Callable[[Connection, Sequence[M]], V]
+    step: Callable[[M, V, T, Occasion], Outcome]
+    fail: Callable[[M, V, str], Outcome | None]
+    limit: Callable[[M, V, Settings], int | None]
+    tools: Callable[[Settings], T]
+    batch: int
+    threads: int = 0
+
+
+AnyKind = Kind[Any, Any, Any]

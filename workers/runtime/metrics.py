@@ -1,0 +1,23 @@
+"""What a worker counts, for Prometheus."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CLAIMED = Counter("pgfleet_claimed_total", "Messages claimed", ["queue"])
+SETTLED = Counter("pgfleet_settled_total", "Messages settled, by outcome", ["queue", "outcome"])
+LEASES_LOST = Counter("pgfleet_leases_lost_total", "Messages whose lease ended before they were settled", ["queue"])
+STALE = Counter("pgfleet_stale_total", "Decisions made again because the row had changed", ["queue"])
+SETTLE_SECONDS = Histogram(
+    "pgfleet_settle_seconds",
+    "Time to settle one batch, commit included",
+    ["queue"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+STEP_SECONDS = Histogram(
+    "pgfleet_step_seconds",
+    "Time of one step with its effects",
+    ["queue"],
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+IN_HAND = Gauge("pgfleet_in_hand", "Messages that this process has claimed and not settled", ["queue"])
+DEPTH = Gauge("pgfleet_queue_messages", "Messages in the queue, by state", ["queue", "state"])
+OLDEST_READY = Gauge("pgfleet_oldest_ready_age_seconds", "Age of the oldest message that is due", ["queue"])

@@ -1,0 +1,134 @@
+"""Joins a kind to dramatiq: `serve(KIND)` at the end of a worker's module makes `dramatiq workers.<kind>` run it."""
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import dramatiq
+import psycopg
+import structlog
+from dramatiq.broker import global_broker
+from prometheus_client import start_http_server
+from psycopg_pool import ConnectionPool
+
+from schema.errors import FleetError
+from schema.kernel import Connection
+from schema.migrate import verify
+from schema.settings import Settings, read_settings
+from workers.runtime.broker import FleetBroker
+from workers.runtime.depth import watch_depth
+from workers.runtime.hand import Delivery, Hand
+from workers.runtime.kind import AnyKind
+from workers.runtime.lease import LeaseKeeper
+from workers.runtime.logs import set_up_logs
+from workers.runtime.wake import Listener
+from workers.runtime.work import Author, Bench, work
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+EXIT_USAGE = 2
+
+
+def serve(kind: AnyKind) -> dramatiq.Actor[[list[Delivery]], None]:
+    """Declare a kind on this process's broker. Nothing is connected until the worker boots."""
+    broker = dramatiq_broker()
+    lifecycle = next(m for m in broker.middleware if isinstance(m, Lifecycle))
+    lifecycle.kinds[kind.queue] = kind
+
+    def consume(deliveries: list[Delivery]) -> None:
+        work(broker.benches[kind.queue], deliveries)
+
+    return dramatiq.actor(consume, actor_name=kind.name, queue_name=kind.queue, broker=broker)
+
+
+def dramatiq_broker() -> FleetBroker:
+    """The process's broker, ours; dramatiq's command line finds it as the global one."""
+    if not isinstance(global_broker, FleetBroker):
+        dramatiq.set_broker(FleetBroker(middleware=[Lifecycle()]))
+    broker = dramatiq.get_broker()
+    assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
+    return broker
+
+
+class Lifecycle(dramatiq.Middleware):
+    """Opens what a worker process needs when it boots, drains at shutdown, closes it after."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, AnyKind] = {}
+        self.draining = Event()
+        self.listener: Listener | None = None
+        self.keeper: LeaseKeeper | None = None
+        self.pool: ConnectionPool[Connection] | None = None
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        try:
+            self.boot(broker, worker.worker_threads)
+        except FleetError as error:
+            log.error("worker.refused", reason=str(error))  # noqa: TRY400  # the text is all there is to say
+            raise SystemExit(EXIT_USAGE) from None
+
+    def boot(self, broker: dramatiq.Broker, threads: int) -> None:
+        settings = read_settings()
+        set_up_logs()
+        assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
+        self.pool = open_pool(settings, threads)
+        for queue, kind in self.kinds.items():
+            broker.benches[queue] = make_bench(kind, settings, self.pool, self.draining)
+        self.keeper = LeaseKeeper(
+            settings.dsn(), list(broker.benches.values()), settings.lease_s, prepare=not settings.pooled
+        )
+        self.keeper.start()
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port)
+            watch_depth(self.pool, list(broker.benches), self.draining)
+        bells = {queue: bench.bell for queue, bench in broker.benches.items()}
+        self.listener = Listener(settings.direct_dsn(), bells)
+        self.listener.start()
+        log.info("worker.started", kinds=[kind.name for kind in self.kinds.values()], threads=threads)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        log.info("worker.draining")
+        self.draining.set()
+        assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
+        for bench in broker.benches.values():
+            bench.bell.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if self.listener is not None:
+            self.listener.stop()
+        if self.keeper is not None:
+            self.keeper.stop()
+        if self.pool is not None:
+            self.pool.close(timeout=2)
+        log.info("worker.stopped")
+
+
+def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
+    """Connections for the threads of a process, checked against the schema that the program needs.
+
+    Raises:
+        FleetError: the server can't be reached, or lacks something; the message says what to do.
+    """
+    dsn = settings.dsn()
+    kwargs: dict[str, Any] = {"autocommit": True}
+    if settings.pooled:
+        kwargs["prepare_threshold"] = None
+    try:
+        with psycopg.connect(dsn, connect_timeout=10, **kwargs) as conn:
+            verify(conn)
+    except psycopg.OperationalError as error:
+        raise FleetError(f"Can't reach PostgreSQL: {str(error).strip()}\nCheck DATABASE_URL.") from None
+    return ConnectionPool(
+        dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, open=True, reconnect_timeout=60, timeout=5
+    )
+
+
+def make_bench(
+    kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event
+) -> Bench:
+    author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
+    threads = ThreadPoolExecutor(kind.threads, f"{kind.name}-effect") if kind.threads else None
+    hand, tools = Hand(settings.lease_s), kind.tools(settings)
+    return Bench(kind, settings, pool, hand, author, tools, draining, Event(), threads)

@@ -1,0 +1,142 @@
+"""From what a step returned or raised to what is written for its message: one case for each outcome."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from schema.dsn import redact
+from schema.kernel import DeadLetter, Outgoing
+from schema.settings import Settings
+from workers.runtime.hand import Delivery
+from workers.runtime.kind import AnyKind
+from workers.runtime.outcomes import (
+    Advance,
+    Done,
+    LeaseLostError,
+    Move,
+    NeverError,
+    Outcome,
+    Reject,
+    Send,
+    TryAgainError,
+    Wait,
+)
+from workers.runtime.settle import PutBack, Unit
+
+REASON_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One message with what its step looked at; `message` is None where it could not be read."""
+
+    kind: AnyKind
+    settings: Settings
+    delivery: Delivery
+    message: Any = None
+    view: Any = None
+
+    @property
+    def row_id(self) -> str | None:
+        return None if self.message is None else str(self.kind.key(self.message))
+
+    @property
+    def now(self) -> datetime:
+        now: datetime = self.view.now
+        return now
+
+
+def decide(case: Case, outcome: Outcome) -> Unit:
+    """What is written for an outcome."""
+    match outcome:
+        case Advance():
+            return Unit(
+                case.delivery, "advance", _told(outcome), changes=outcome.changes, sends=_sends(case, outcome.then)
+            )
+        case Wait():
+            body = case.delivery.message.body
+            again = Outgoing(body, outcome.until, case.delivery.headers(attempts=0, released=0))
+            return Unit(
+                case.delivery,
+                "wait",
+                outcome.reason,
+                changes=outcome.changes,
+                sends=((case.kind.queue, again), *_sends(case, outcome.then)),
+            )
+        case Done():
+            return Unit(case.delivery, "done", outcome.reason, sends=_sends(case, outcome.then))
+        case Reject():
+            return _bury(case, "reject", outcome.reason)
+        case _:
+            assert_never(outcome)
+
+
+def decide_error(case: Case, error: Exception) -> Unit | None:
+    """What is written for an exception; None where the message is no longer ours to write about."""
+    if isinstance(error, LeaseLostError):
+        return None
+    reason = _text(error)
+    if isinstance(error, TryAgainError) and error.after_s is not None:
+        return release(case.delivery, timedelta(seconds=error.after_s), reason)
+    failed = case.delivery.attempts + 1
+    limit = case.kind.limit(case.message, case.view, case.settings)
+    if limit is not None and (failed >= limit or isinstance(error, NeverError)):
+        return give_up(case, reason, failed)
+    back = PutBack(backoff(failed, case.settings), case.delivery.headers(attempts=failed))
+    return Unit(case.delivery, "retry", reason, put_back=back)
+
+
+def give_up(case: Case, reason: str, failed: int) -> Unit:
+    """The message becomes a dead letter and the row fails with it, for one reason, in one transaction."""
+    last = case.kind.fail(case.message, case.view, reason)
+    if last is None:
+        return _bury(case, "dead", reason, failed)
+    unit = decide(case, last)
+    return Unit(
+        case.delivery, "dead", reason, unit.changes, unit.sends, letter=_letter(case, reason, failed)
+    )
+
+
+def release(delivery: Delivery, delay: timedelta, reason: str) -> Unit:
+    """Hand a message back: no failure, and no death of ours."""
+    headers = delivery.headers(released=delivery.released + 1)
+    return Unit(delivery, "release", reason, put_back=PutBack(delay, headers))
+
+
+def backoff(failed: int, settings: Settings) -> timedelta:
+    """Twice as long after each failure, up to the cap, with jitter so that what failed together parts."""
+    seconds = min(settings.backoff_cap_s, settings.backoff_s * 2 ** min(failed - 1, 30))
+    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311  # nothing secret in it
+
+
+def unreadable(case: Case, reason: str) -> Unit:
+    return _bury(case, "reject", reason)
+
+
+def _bury(case: Case, outcome: str, reason: str, failed: int = 0) -> Unit:
+    return Unit(case.delivery, outcome, reason, letter=_letter(case, reason, failed))
+
+
+def _letter(case: Case, reason: str, failed: int) -> DeadLetter:
+    return DeadLetter(case.delivery.message, case.row_id, reason[:REASON_LIMIT], failed)
+
+
+def _sends(case: Case, then: tuple[Send, ...]) -> tuple[tuple[str, Outgoing], ...]:
+    return tuple((send.queue or case.kind.queue, Outgoing(_plain(send.body), send.at)) for send in then)
+
+
+def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(body)
+
+
+def _told(outcome: Advance) -> str:
+    first = outcome.changes[0]
+    return first.reason or "" if isinstance(first, Move) else first.reason
+
+
+def _text(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    known = isinstance(error, (TryAgainError, NeverError))
+    return redact(text if known else f"{type(error).__name__}: {text}")[:REASON_LIMIT]

@@ -1,0 +1,237 @@
+"""The life of a claim: read, load, step, settle, until each of its messages has been answered.
+
+Messages about one row are stepped one after the other, each on the row as the one before has left it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from threading import Event
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+import structlog
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from schema.kernel import Connection
+from schema.settings import Settings
+from workers.runtime import metrics
+from workers.runtime.hand import Delivery, Hand
+from workers.runtime.kind import AnyKind, Occasion
+from schema.messages import BadMessage
+from workers.runtime.outcomes import Outcome
+from workers.runtime.settle import Author, Settled, Unit, settle
+from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# How often a decision is made again at once because its row had changed, before the message steps aside.
+STALE_LIMIT = 10
+GONE = (psycopg.OperationalError, PoolTimeout)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where one kind is worked on in this process: its settings, tools, connections and leases."""
+
+    kind: AnyKind
+    settings: Settings
+    pool: ConnectionPool[Connection]
+    hand: Hand
+    author: Author
+    tools: Any
+    draining: Event
+    bell: Event
+    threads: ThreadPoolExecutor | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """A message on its way through a claim."""
+
+    delivery: Delivery
+    message: Any
+    stale: int = field(default=0)
+
+
+def work(bench: Bench, deliveries: Sequence[Delivery]) -> None:
+    """Answer every message of a claim. What can't be answered comes back when its lease ends."""
+    try:
+        tasks = _read(bench, deliveries)
+        while tasks:
+            if bench.draining.is_set():
+                write(bench, [_hand_back(task) for task in tasks])
+                return
+            tasks = _round(bench, tasks)
+    finally:
+        bench.hand.drop(delivery.token for delivery in deliveries)
+
+
+def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
+    tasks, refused = [], []
+    for delivery in deliveries:
+        try:
+            tasks.append(Task(delivery, bench.kind.read(delivery.message.body)))
+        except BadMessage as error:
+            refused.append(unreadable(Case(bench.kind, bench.settings, delivery), str(error)))
+    if refused:
+        write(bench, refused)
+    return tasks
+
+
+def _round(bench: Bench, tasks: list[Task]) -> list[Task]:
+    """Step the first message of each row; what is left for the next round."""
+    first: dict[str, Task] = {}
+    later, same = [], []
+    for task in tasks:
+        held = first.setdefault(bench.kind.key(task.message), task)
+        if held is task:
+            continue
+        if held.message == task.message:
+            same.append(Unit(task.delivery, "done", "the same message again"))
+        else:
+            later.append(task)
+    if same:
+        write(bench, same)
+    heads = list(first.values())
+    view = _with_connection(bench, lambda conn: bench.kind.load(conn, [task.message for task in heads]))
+    again = []
+    for stepped in _step(bench, view, heads):
+        again += _answer(bench, stepped)
+    return again + later
+
+
+Stepped: TypeAlias = tuple[Task, Case, Outcome | Exception]
+
+
+def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]:
+    """Decisions in groups, each as soon as it is there, so that a slow effect delays nobody."""
+    cases = [Case(bench.kind, bench.settings, task.delivery, task.message, view) for task in tasks]
+    pairs = list(zip(tasks, cases, strict=True))
+    if bench.threads is None:
+        yield [(task, case, _decide(bench, case)) for task, case in pairs]
+        return
+    running: dict[Future[Outcome | Exception], tuple[Task, Case]] = {
+        bench.threads.submit(_decide, bench, case): (task, case) for task, case in pairs
+    }
+    while running:
+        finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        yield [(*running.pop(future), future.result()) for future in finished]
+        if bench.draining.is_set():
+            unstarted = [running.pop(future) for future in list(running) if future.cancel()]
+            write(bench, [_hand_back(task) for task, _ in unstarted])
+
+
+def _decide(bench: Bench, case: Case) -> Outcome | Exception:
+    token = case.delivery.token
+    occasion = Occasion(case.delivery.sent_at, lambda: bench.hand.hold(token))
+    started = time.perf_counter()
+    try:
+        if case.delivery.deaths >= bench.settings.attempts:
+            return _Deadly(case.delivery.deaths)
+        occasion.hold()
+        outcome: Outcome = bench.kind.step(case.message, case.view, bench.tools, occasion)
+    except Exception as error:  # noqa: BLE001  # any exception is an outcome
+        return error
+    else:
+        return outcome
+    finally:
+        if bench.threads is not None:
+            metrics.STEP_SECONDS.labels(bench.kind.queue).observe(time.perf_counter() - started)
+
+
+class _Deadly(Exception):  # noqa: N818  # a finding about the message, not an error of this program
+    def __init__(self, deaths: int) -> None:
+        super().__init__(f"the worker ended {deaths} times while it had this message in hand")
+        self.deaths = deaths
+
+
+def _answer(bench: Bench, stepped: list[Stepped]) -> list[Task]:
+    """Settle decisions; the tasks whose row had changed meanwhile, to be stepped again."""
+    tasks = {task.delivery.token: (task, case) for task, case, _ in stepped}
+    units = [unit for _, case, outcome in stepped if (unit := _unit(bench, case, outcome))]
+    settled = write(bench, units)
+    for unit, error in settled.failed:
+        _, case = tasks[unit.token]
+        refused = decide_error(case, error)
+        settled.stale += write(bench, [refused] if refused else []).stale
+    again = [tasks[unit.token][0] for unit in settled.stale]
+    aside = [replace(task, stale=task.stale + 1) for task in again]
+    write(bench, [_hand_back(task, 1) for task in aside if task.stale > STALE_LIMIT])
+    return [task for task in aside if task.stale <= STALE_LIMIT]
+
+
+def _unit(bench: Bench, case: Case, outcome: Outcome | Exception) -> Unit | None:
+    if isinstance(outcome, _Deadly):
+        return give_up(case, str(outcome), case.delivery.attempts)
+    if not isinstance(outcome, Exception):
+        return decide(case, outcome)
+    unit = decide_error(case, outcome)
+    if unit is None:
+        metrics.LEASES_LOST.labels(bench.kind.queue).inc()
+        log.warning("lease.lost", queue=bench.kind.queue, msg_id=case.delivery.token.msg_id)
+    elif unit.outcome in ("retry", "dead"):
+        log.warning(
+            f"{bench.kind.name}.{unit.outcome}",
+            row=case.row_id,
+            msg_id=unit.token.msg_id,
+            reason=unit.reason,
+            attempts=case.delivery.attempts + 1,
+            exc_info=outcome if not unit.reason else None,
+        )
+    return unit
+
+
+def _hand_back(task: Task, delay_s: float = 0) -> Unit:
+    return release(task.delivery, timedelta(seconds=delay_s), "handed back")
+
+
+def write(bench: Bench, units: Sequence[Unit]) -> Settled:
+    """Settle units and count them."""
+    if not units:
+        return Settled()
+    started = time.perf_counter()
+    queue = bench.kind.queue
+    settled = _with_connection(bench, lambda conn: settle(conn, queue, units, bench.author))
+    metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
+    bench.hand.drop(unit.token for unit in settled.done)
+    _count(bench, settled)
+    return settled
+
+
+def _count(bench: Bench, settled: Settled) -> None:
+    queue = bench.kind.queue
+    for outcome, number in _tally(unit.outcome for unit in settled.done).items():
+        metrics.SETTLED.labels(queue, outcome).inc(number)
+    if settled.lost:
+        metrics.LEASES_LOST.labels(queue).inc(len(settled.lost))
+        log.warning("lease.lost", queue=queue, messages=len(settled.lost))
+    if settled.stale:
+        metrics.STALE.labels(queue).inc(len(settled.stale))
+    log.debug("settled", queue=queue, done=len(settled.done), stale=len(settled.stale))
+
+
+def _tally(names: Iterable[str]) -> dict[str, int]:
+    tally: dict[str, int] = {}
+    for name in names:
+        tally[name] = tally.get(name, 0) + 1
+    return tally
+
+
+R = TypeVar("R")
+
+
+def _with_connection(bench: Bench, use: Callable[[Connection], R]) -> R:
+    """Use a connection; after a server restart try again for as long as the claim may still be ours."""
+    deadline = time.monotonic() + bench.hand.lease_s
+    while True:
+        try:
+            with bench.pool.connection(timeout=5) as conn:
+                return use(conn)
+        except GONE as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("database.unreachable", queue=bench.kind.queue, error=str(error).strip())
+            time.sleep(0.2)
