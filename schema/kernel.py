@@ -5,7 +5,7 @@ knows its token `(msg_id, read_ct)`; every statement here that changes one asks 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, LiteralString, TypeAlias
@@ -21,7 +21,7 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
 
 ROW_VERSION = "row_version"
-_DIALECT = sqlalchemy_psycopg.dialect()
+_DIALECT = sqlalchemy_psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,21 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A claimed message as it lies in the queue; body and headers may be any JSON, or NULL."""
+    """A claimed message as it lies in the queue; body and headers may be any JSON, or NULL, and hold secrets."""
 
     token: Token
     enqueued_at: datetime
-    body: Json
-    headers: Json
+    body: Json = field(repr=False)
+    headers: Json = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message to send; `at` is None for now."""
 
-    body: Json
+    body: Json = field(repr=False)
     at: datetime | None = None
-    headers: Json = None
+    headers: Json = field(default=None, repr=False)
 
 
 @lru_cache
@@ -220,13 +220,18 @@ def sign(conn: Connection, actor: str, timeout_s: float) -> Cursor:
 
 
 @lru_cache
-def select_rows(table: sa.Table) -> str:
+def select_rows(table: sa.Table) -> bytes:
     """The statement that loads whole rows by key, with the version that a guarded move asks for."""
-    version = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
+    version: sa.Label[str] = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
     statement = sa.select(version, *table.columns).where(
         key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(key_column(table).type)))
     )
-    return str(statement.compile(dialect=_DIALECT))
+    return text_of(statement)
+
+
+def text_of(statement: sa.Select[Any]) -> bytes:
+    """A statement as psycopg takes it, for connections and pipelines that SQLAlchemy does not manage."""
+    return str(statement.compile(dialect=_DIALECT)).encode()
 
 
 @lru_cache
@@ -243,9 +248,7 @@ def lock_rows(conn: Connection, table: sa.Table, keys: list[Any]) -> Cursor:
     return conn.execute(_on_table(table, LOCK_ROWS), (keys,))
 
 
-def move_rows(
-    conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> Cursor:
+def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
     """Update rows that are as they were loaded; result rows: the keys of those that were.
 
     Shapes: each of `rows` is (key, version, a value for each of `columns`).
@@ -253,9 +256,7 @@ def move_rows(
     return conn.execute(_move_statement(table, tuple(columns)), _by_column(table, columns, rows))
 
 
-def insert_rows(
-    conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> Cursor:
+def insert_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
     """Insert rows whose key is not there yet; result rows: the keys of those inserted."""
     return conn.execute(_insert_statement(table, tuple(columns)), _by_column(table, columns, rows))
 
@@ -317,7 +318,7 @@ def _array(table: sa.Table, column: str) -> Composed:
 @lru_cache
 def _type(table: sa.Table, column: str) -> SQL:
     name = table.columns[column].type.compile(dialect=_DIALECT)
-    return SQL(name)  # type: ignore[arg-type]  # a type name that SQLAlchemy wrote, not a value
+    return SQL(name)
 
 
 def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -29,9 +29,7 @@ def _no_control_characters(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)
-]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)]
 
 
 def read_message(body: Any, actions: Mapping[str, type[M]]) -> M:

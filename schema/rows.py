@@ -34,7 +34,7 @@ class Row:
 
 def ask_rows(conn: kernel.Connection, table: sa.Table, keys: Iterable[Any]) -> kernel.Cursor:
     """Ask for rows by key; inside a pipeline the answer is read later, by `rows_of`."""
-    return conn.execute(kernel.select_rows(table), {"keys": list(keys)})  # type: ignore[arg-type]
+    return conn.execute(kernel.select_rows(table), {"keys": list(keys)})
 
 
 def rows_of(table: sa.Table, cursor: kernel.Cursor) -> dict[Any, Row]:

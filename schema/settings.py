@@ -43,8 +43,7 @@ class Settings(BaseSettings):
     backoff_cap_s: Seconds = 60
     statement_timeout_s: Seconds = 30
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    effect_threads: Annotated[int, Field(ge=1, le=64)] = 8
-    sweep_every_s: Seconds = 60
+    effect_threads: Annotated[int, Field(ge=1, le=64)] = 16
 
     kubeconfig: str | None = None
     namespace: str = "gpu-dev"

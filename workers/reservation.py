@@ -207,9 +207,7 @@ def extend(row: Row, message: Extend, tools: Tools) -> Outcome:
     """More time; warnings are armed again. A row that waits still gets its whole time once it is active."""
     total_h = row.duration_hours + message.extension_hours
     if total_h > tools.settings.max_total_hours:
-        return Reject(
-            f"extension_hours: {total_h:g} hours in total are more than {tools.settings.max_total_hours:g}"
-        )
+        return Reject(f"extension_hours: {total_h:g} hours in total are more than {tools.settings.max_total_hours:g}")
     values = {"duration_hours": total_h, "warnings_sent": {}, "warning": None}
     if row.expires_at is not None:
         values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
@@ -266,7 +264,7 @@ KIND = Kind(
     limit=limit,
     tools=connect,
     batch=16,
-    threads=8,
+    effects=True,
 )
 
 actor = serve(KIND)

@@ -15,7 +15,7 @@ def admit_message(gpu_type: str) -> Send:
 
 
 def admit(message: Admit, view: View, tools: Tools) -> Outcome:
-    """pending -> preparing | queued, queued -> preparing: as many from the front of the line as fit.
+    """Pending -> preparing | queued, queued -> preparing: as many from the front of the line as fit.
 
     The GPUs are taken in the settling transaction; the database refuses more than there are, and then the
     line is looked at again.
@@ -24,7 +24,9 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     if gpu_type is None or not line:
         return Done("nobody waits")
     free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
-    admitted, sends, told = [], [], []
+    admitted: list[Move] = []
+    told: list[Move | None] = []
+    sends: list[Send] = []
     for row in line[:LINE_LIMIT]:
         if gpu_type.is_active and not told and row.gpu_count <= free:
             free -= row.gpu_count

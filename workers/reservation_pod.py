@@ -18,7 +18,7 @@ LONGEST_PAUSE_S = 900.0
 
 
 def prepare(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    """preparing -> active | queued | failed."""
+    """Preparing -> active | queued | failed."""
     settings = tools.settings
     if view.now - row.status_since > timedelta(seconds=settings.preparing_stuck_s):
         return _failed(row, view, f"not ready within {settings.preparing_stuck_s / 60:g} minutes")
@@ -96,7 +96,7 @@ def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: Po
 
 
 def _back_to_line(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState | None) -> Outcome:
-    """preparing -> queued, once its pod is gone and with it the hold on the GPUs."""
+    """Preparing -> queued, once its pod is gone and with it the hold on the GPUs."""
     if pod is not None and pod.reservation_id == row.reservation_id:
         occasion.hold()
         tools.pods.delete(pod.name, pod.uid)
@@ -126,7 +126,7 @@ def _failed(row: Row, view: View, reason: str) -> Outcome:
 
 
 def watch(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
-    """active -> expired. An API error observes nothing: it is raised, and the row is looked at again."""
+    """Active -> expired. An API error observes nothing: it is raised, and the row is looked at again."""
     settings = tools.settings
     deadline = row.expires_at + timedelta(seconds=settings.expiry_grace_s)
     if view.now > deadline:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
+from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.kernel import ROW_VERSION, Connection, Cursor
+from schema.kernel import ROW_VERSION, Connection, Cursor, text_of
 from schema.messages import Message
 from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, Ticket
 from schema.rows import Row, ask_rows, rows_of
@@ -36,14 +37,10 @@ class View:
     unended: frozenset[str] | None = None
 
 
-def _text(statement: sa.Select[tuple[object, ...]]) -> str:
-    return str(statement.compile(dialect=sqlalchemy_psycopg.dialect()))
-
-
-NOW = _text(sa.select(sa.func.public.fleet_now()))
+NOW = text_of(sa.select(sa.func.public.fleet_now()))
 
 _line = reservations.alias("line")
-LINE = _text(
+LINE = text_of(
     sa.select(sa.literal_column("line.xmin::text").label(ROW_VERSION), *_line.columns)
     .where(
         _line.c.gpu_type == sa.bindparam("gpu_type"),
@@ -54,19 +51,23 @@ LINE = _text(
     .limit(sa.bindparam("most"))
 )
 
-_queue = sa.table(
-    "q_gpu_reservations", sa.column("message", sa.dialects.postgresql.JSONB), schema="pgmq"
-).alias("q")
+_queue = sa.table("q_gpu_reservations", sa.column("message", JSONB), schema="pgmq").alias("q")
+
+
+def _field(name: str) -> sa.ColumnElement[Any]:
+    return _queue.c.message.op("->>")(sa.literal_column(f"'{name}'"))
+
+
 _ticket = (
     sa.select(sa.literal_column("1"))
     .where(
-        _queue.c.message["action"].astext == sa.literal_column("'advance'"),
-        _queue.c.message["reservation_id"].astext == reservations.c.reservation_id,
-        _queue.c.message["ticket"].astext == sa.cast(reservations.c.ticket, sa.Text),
+        _field("action") == sa.literal_column("'advance'"),
+        _field("reservation_id") == reservations.c.reservation_id,
+        _field("ticket") == sa.cast(reservations.c.ticket, sa.Text),
     )
     .exists()
 )
-FORGOTTEN = _text(
+FORGOTTEN = text_of(
     sa.select(reservations.c.reservation_id, reservations.c.ticket)
     .where(
         reservations.c.reservation_ended.is_(None),
@@ -75,7 +76,7 @@ FORGOTTEN = _text(
     )
     .limit(sa.bindparam("most"))
 )
-UNENDED = _text(sa.select(reservations.c.reservation_id).where(reservations.c.reservation_ended.is_(None)))
+UNENDED = text_of(sa.select(reservations.c.reservation_id).where(reservations.c.reservation_ended.is_(None)))
 
 
 def load(conn: Connection, messages: Sequence[Message]) -> View:
@@ -100,7 +101,7 @@ def load(conn: Connection, messages: Sequence[Message]) -> View:
     )
 
 
-TYPES = _text(sa.select(sa.literal_column("public.gpu_types.xmin::text"), *gpu_types.columns))
+TYPES = text_of(sa.select(sa.literal_column("public.gpu_types.xmin::text"), *gpu_types.columns))
 
 
 def _one(cursor: Cursor) -> datetime:

@@ -1,4 +1,4 @@
-"""What a simulated pod does once it is on a node: scripts of timed steps, chosen by an annotation or a request."""
+"""What a simulated pod does on its node: scripts of timed steps, chosen by an annotation or a request."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Deletion: grace periods, finalizers, and the garbage collection of what the deleted owned.
+r"""Deletion: grace periods, finalizers, and the garbage collection of what the deleted owned.
 
 delete ----> deletionTimestamp set ----> process ended ----> finalizers gone ----> removed
-   \\                                                                                ^
+   \                                                                                ^
     +------ grace 0, or nothing to wait for ----------------------------------------+
 """
 

@@ -40,7 +40,7 @@ class Kubelet:
             asyncio.get_running_loop().call_soon(self._start, record.key, record.uid)
 
     def act(self, key: Key, behaviour: str) -> None:
-        """Makes a live pod behave so. Raises `RefusedError` for one that is not on a node, or an unknown word."""
+        """Makes a live pod behave so. Raises `RefusedError` when it is on no node, or for an unknown word."""
         steps = script(behaviour, self._ready_delay_s, live=True)
         record = self._store.get(key)
         if record is None or record.uid not in self._seen:

@@ -37,7 +37,7 @@ class ServiceAddresses:
             self._owners[port] = change.record.key
 
     def assign(self, key: Key, body: Object) -> None:
-        """Raises `RefusedError` (422) for a port that is taken or outside of the range, and when none is left."""
+        """Raises `RefusedError` (422) for a port that is taken or out of range, and when none is left."""
         spec = body["spec"]
         spec.setdefault("type", "ClusterIP")
         if spec["type"] != "ExternalName" and not spec.get("clusterIP"):

@@ -1,7 +1,7 @@
 """The objects of the cluster as encoded records, their versions, the indexes over them and their history.
 
-A record is its bytes: reading one parses a fresh copy, so nothing is ever shared by accident, and an answer
-or a watch event is sent without encoding it again. Listeners are called inside the write and must never write.
+A record is its bytes: reading one parses a fresh copy, so nothing is shared by accident, and an answer
+or a watch event is sent without encoding it again. Listeners are called inside a write and must not write.
 """
 
 from __future__ import annotations
@@ -205,6 +205,6 @@ def _record(key: Key, version: int, body: Object) -> Record:
 
 
 def _owners(key: Key, metadata: Object) -> tuple[str, ...]:
-    """The uids; what belongs to the cluster can't be owned by something in a namespace (it is never collected)."""
+    """The uids; what belongs to the cluster is never collected for an owner in a namespace."""
     references = metadata.get("ownerReferences") or ()
     return tuple(owner["uid"] for owner in references if key[1] or owner["kind"] in CLUSTER_KINDS)

@@ -46,7 +46,11 @@ class Pods:
             NeverError: the name is taken by another reservation's pod.
         """
         name, owner = body["metadata"]["name"], body["metadata"]["annotations"][RESERVATION_ID]
-        pod = _or_exists(lambda: self.api.create_namespaced_pod(self.namespace, body, _request_timeout=self.timeout_s))
+        pod = _or_exists(
+            lambda: self.api.create_namespaced_pod(
+                self.namespace, client.V1Pod.from_dict(body), _request_timeout=self.timeout_s
+            )
+        )
         found = pod_state(pod) if pod is not None else self.find(name)
         if found is None:
             raise TryAgainError(f"pod {name} was there and is gone again")
@@ -56,11 +60,9 @@ class Pods:
 
     def delete(self, name: str, uid: str) -> None:
         """Ask for the end of exactly this pod; one that is gone already is fine."""
-        options = {"preconditions": {"uid": uid}}
+        options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid))
         _or_none(
-            lambda: self.api.delete_namespaced_pod(
-                name, self.namespace, body=options, _request_timeout=self.timeout_s
-            )
+            lambda: self.api.delete_namespaced_pod(name, self.namespace, body=options, _request_timeout=self.timeout_s)
         )
 
     def managed(self) -> list[PodState]:
@@ -78,7 +80,7 @@ class Pods:
                 )
             )
             pods += [pod_state(pod) for pod in page.items]
-            more = page.metadata.var_continue
+            more = page.metadata.var_continue if page.metadata else None
             if not more:
                 return pods
 
@@ -96,7 +98,9 @@ class Pods:
         """Create a service, or adopt the one that is there under its name."""
         name = body["metadata"]["name"]
         service = _or_exists(
-            lambda: self.api.create_namespaced_service(self.namespace, body, _request_timeout=self.timeout_s)
+            lambda: self.api.create_namespaced_service(
+                self.namespace, client.V1Service.from_dict(body), _request_timeout=self.timeout_s
+            )
         )
         if service is None:
             service = _or_none(
@@ -113,17 +117,15 @@ class Pods:
                 self.namespace, label_selector=f"reservation={pod}", _request_timeout=self.timeout_s
             )
         )
-        return [service.metadata.name for service in listed.items]
+        return [service_state(service).name for service in listed.items]
 
     def delete_service(self, name: str) -> None:
-        _or_none(
-            lambda: self.api.delete_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s)
-        )
+        _or_none(lambda: self.api.delete_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s))
 
     def node_addresses(self, node: str) -> dict[str, str]:
         """A node's addresses by type: `ExternalIP`, `InternalIP`."""
         found = _asked(lambda: self.api.read_node(node, _request_timeout=self.timeout_s))
-        return {address.type: address.address for address in found.status.addresses or []}
+        return {address.type: address.address for address in (found.status.addresses if found.status else None) or []}
 
 
 def connect(settings: Settings) -> Pods:
@@ -135,9 +137,9 @@ def connect(settings: Settings) -> Pods:
     configuration = client.Configuration()
     try:
         if settings.kubeconfig:
-            config.load_kube_config(settings.kubeconfig, client_configuration=configuration)
+            config.load_kube_config(settings.kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise FleetError(
             f"No Kubernetes cluster to work with: {error}\n"

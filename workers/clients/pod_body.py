@@ -42,9 +42,7 @@ def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
             "name": f"{row.pod_name}-ssh",
             "namespace": namespace,
             "labels": labels(row),
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Pod", "name": row.pod_name, "uid": pod_uid}
-            ],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": row.pod_name, "uid": pod_uid}],
         },
         "spec": {
             "type": "NodePort",
@@ -90,5 +88,3 @@ def _resources(row: Row, gpu_type: Row) -> dict[str, dict[str, str]]:
         },
         "limits": {"cpu": f"{int(cpu_m)}m", "memory": f"{int(memory_mi)}Mi", **gpus},
     }
-
-

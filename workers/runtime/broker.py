@@ -26,7 +26,7 @@ PERIODIC_CHECK_S = 5.0
 
 
 class FleetBroker(dramatiq.Broker):
-    """Consumes PGMQ queues in batches. It never enqueues: messages are sent in SQL, by producers and the settler."""
+    """Consumes PGMQ queues in batches. It never enqueues: messages are sent in SQL."""
 
     def __init__(self, middleware: list[dramatiq.Middleware]) -> None:
         super().__init__(middleware=middleware)
@@ -39,7 +39,7 @@ class FleetBroker(dramatiq.Broker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
         if queue_name not in self.benches:
-            raise QueueNotFound(queue_name)
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
         return ClaimConsumer(self.benches[queue_name], claims=max(1, prefetch // 2), timeout_s=timeout / 1000)
 
 
@@ -54,6 +54,7 @@ class ClaimConsumer(Consumer):
         self.bench = bench
         self.timeout_s = timeout_s
         self.claims = claims
+        self.batch = bench.settings.effect_threads if bench.kind.effects else bench.kind.batch
         self.running = 0
         self.changed = threading.Condition()
         self.suspects: deque[Delivery] = deque()
@@ -98,7 +99,7 @@ class ClaimConsumer(Consumer):
         self.pause.clear()
         with bench.pool.connection(timeout=5) as conn:
             asked_at = time.monotonic()
-            messages, due_s = kernel.claim(conn, bench.kind.queue, bench.kind.batch, bench.settings.lease)
+            messages, due_s = kernel.claim(conn, bench.kind.queue, self.batch, bench.settings.lease)
         bench.hand.take((message.token for message in messages), asked_at)
         metrics.CLAIMED.labels(bench.kind.queue).inc(len(messages))
         return [Delivery(message) for message in messages], due_s
@@ -126,7 +127,7 @@ class ClaimConsumer(Consumer):
         )
         return MessageProxy(message)
 
-    def ack(self, message: MessageProxy) -> None:
+    def ack(self, message: MessageProxy) -> None:  # noqa: ARG002  # dramatiq's interface
         """A claim has been worked on; its messages were settled one by one, so only its place is freed."""
         with self.changed:
             self.running -= 1

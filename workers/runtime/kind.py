@@ -47,8 +47,8 @@ class Kind(Generic[M, V, T]):
         fail: what becomes of the row when its message is given up; None leaves it alone.
         limit: how many failed attempts the message has; None for no limit.
         tools: made once per process.
-        batch: how many messages one claim takes.
-        threads: how many steps of a claim run at the same time; 0 steps them one after the other.
+        batch: how many messages one claim takes, where there are no effects.
+        effects: whether steps call the outside: then they run in threads, and a claim takes as many.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Kind(Generic[M, V, T]):
     limit: Callable[[M, V, Settings], int | None]
     tools: Callable[[Settings], T]
     batch: int
-    threads: int = 0
+    effects: bool = False
 
 
 AnyKind = Kind[Any, Any, Any]

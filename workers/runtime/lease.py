@@ -46,9 +46,7 @@ class LeaseKeeper(threading.Thread):
 
     def _connection(self) -> kernel.Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
-                self.dsn, autocommit=True, prepare_threshold=self.prepare_threshold
-            )
+            self._conn = psycopg.connect(self.dsn, autocommit=True, prepare_threshold=self.prepare_threshold)
         return self._conn
 
     def stop(self) -> None:

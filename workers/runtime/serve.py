@@ -23,8 +23,9 @@ from workers.runtime.hand import Delivery, Hand
 from workers.runtime.kind import AnyKind
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.logs import set_up_logs
+from workers.runtime.settle import Author
 from workers.runtime.wake import Listener
-from workers.runtime.work import Author, Bench, work
+from workers.runtime.work import Bench, work
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,7 +41,7 @@ def serve(kind: AnyKind) -> dramatiq.Actor[[list[Delivery]], None]:
     def consume(deliveries: list[Delivery]) -> None:
         work(broker.benches[kind.queue], deliveries)
 
-    return dramatiq.actor(consume, actor_name=kind.name, queue_name=kind.queue, broker=broker)
+    return dramatiq.actor(actor_name=kind.name, queue_name=kind.queue, broker=broker)(consume)
 
 
 def dramatiq_broker() -> FleetBroker:
@@ -88,14 +89,14 @@ class Lifecycle(dramatiq.Middleware):
         self.listener.start()
         log.info("worker.started", kinds=[kind.name for kind in self.kinds.values()], threads=threads)
 
-    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         log.info("worker.draining")
         self.draining.set()
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
         for bench in broker.benches.values():
             bench.bell.set()
 
-    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         if self.listener is not None:
             self.listener.stop()
         if self.keeper is not None:
@@ -125,10 +126,8 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     )
 
 
-def make_bench(
-    kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event
-) -> Bench:
+def make_bench(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Bench:
     author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
-    threads = ThreadPoolExecutor(kind.threads, f"{kind.name}-effect") if kind.threads else None
+    threads = ThreadPoolExecutor(settings.effect_threads, f"{kind.name}-effect") if kind.effects else None
     hand, tools = Hand(settings.lease_s), kind.tools(settings)
     return Bench(kind, settings, pool, hand, author, tools, draining, Event(), threads)

@@ -85,7 +85,14 @@ def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, res
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
-            _isolate(conn, queue, units, author, result, error)
+            if len(units) > 1:
+                middle = len(units) // 2
+                _settle(conn, queue, units[:middle], author, result)
+                _settle(conn, queue, units[middle:], author, result)
+            elif error.sqlstate == LOOK_AGAIN:
+                result.stale += units
+            else:
+                result.failed.append((units[0], error))
             return
         if not lost and not stale:
             result.done += units
@@ -93,19 +100,6 @@ def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, res
         result.lost += [unit for unit in units if unit.token in lost]
         result.stale += [unit for unit in units if unit.token in stale - lost]
         units = [unit for unit in units if unit.token not in lost | stale]
-
-
-def _isolate(
-    conn: Connection, queue: str, units: list[Unit], author: Author, result: Settled, error: psycopg.Error
-) -> None:
-    if len(units) > 1:
-        middle = len(units) // 2
-        _settle(conn, queue, units[:middle], author, result)
-        _settle(conn, queue, units[middle:], author, result)
-    elif error.sqlstate == LOOK_AGAIN:
-        result.stale += units
-    else:
-        result.failed.append((units[0], error))
 
 
 def _without_clashes(units: list[Unit], result: Settled) -> list[Unit]:
@@ -123,9 +117,14 @@ def _without_clashes(units: list[Unit], result: Settled) -> list[Unit]:
 
 
 def _place(change: Change) -> tuple[str, Any]:
+    table = change.row.table if isinstance(change, Move) else change.table
+    return table.name, row_key(change)
+
+
+def row_key(change: Change) -> Any:
     if isinstance(change, Move):
-        return change.row.table.name, change.row.key
-    return change.table.name, change.values[kernel.key_column(change.table).name]
+        return change.row.key
+    return change.values[kernel.key_column(change.table).name]
 
 
 def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> tuple[set[Token], set[Token]]:
@@ -154,9 +153,7 @@ def _give_up_messages(conn: Connection, queue: str, units: list[Unit]) -> list[C
     back = [(unit.token, unit.put_back) for unit in units if unit.put_back is not None]
     if back:
         tokens, puts = [token for token, _ in back], [put for _, put in back]
-        cursors.append(
-            kernel.put_back(conn, queue, tokens, [put.delay for put in puts], [put.headers for put in puts])
-        )
+        cursors.append(kernel.put_back(conn, queue, tokens, [put.delay for put in puts], [put.headers for put in puts]))
     return cursors
 
 
@@ -214,9 +211,7 @@ def _born(new: New, unit: Unit) -> dict[str, Any]:
 
 def _stale(changed: list[tuple[sa.Table, Cursor]], units: list[Unit]) -> set[Token]:
     written = {(table.name, row[0]) for table, cursor in changed for row in cursor.fetchall()}
-    return {
-        unit.token for unit in units if any(_place(change) not in written for change in unit.changes)
-    }
+    return {unit.token for unit in units if any(_place(change) not in written for change in unit.changes)}
 
 
 def _send(conn: Connection, units: list[Unit]) -> None:

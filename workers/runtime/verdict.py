@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, assert_never
 
 from schema.dsn import redact
@@ -30,7 +30,7 @@ REASON_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One message with what its step looked at; `message` is None where it could not be read."""
+    """One message with what its step looked at: None for what could not be read or loaded."""
 
     kind: AnyKind
     settings: Settings
@@ -43,9 +43,11 @@ class Case:
         return None if self.message is None else str(self.kind.key(self.message))
 
     @property
-    def now(self) -> datetime:
-        now: datetime = self.view.now
-        return now
+    def limit(self) -> int | None:
+        """Failed attempts allowed; where the row could not even be loaded, as the settings say."""
+        if self.view is None:
+            return self.settings.attempts
+        return self.kind.limit(self.message, self.view, self.settings)
 
 
 def decide(case: Case, outcome: Outcome) -> Unit:
@@ -53,7 +55,11 @@ def decide(case: Case, outcome: Outcome) -> Unit:
     match outcome:
         case Advance():
             return Unit(
-                case.delivery, "advance", _told(outcome), changes=outcome.changes, sends=_sends(case, outcome.then)
+                case.delivery,
+                "advance",
+                _told(outcome),
+                changes=outcome.changes,
+                sends=_sends(case, outcome.then),
             )
         case Wait():
             body = case.delivery.message.body
@@ -81,7 +87,7 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
     if isinstance(error, TryAgainError) and error.after_s is not None:
         return release(case.delivery, timedelta(seconds=error.after_s), reason)
     failed = case.delivery.attempts + 1
-    limit = case.kind.limit(case.message, case.view, case.settings)
+    limit = case.limit
     if limit is not None and (failed >= limit or isinstance(error, NeverError)):
         return give_up(case, reason, failed)
     back = PutBack(backoff(failed, case.settings), case.delivery.headers(attempts=failed))
@@ -90,13 +96,11 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
 
 def give_up(case: Case, reason: str, failed: int) -> Unit:
     """The message becomes a dead letter and the row fails with it, for one reason, in one transaction."""
-    last = case.kind.fail(case.message, case.view, reason)
+    last = None if case.view is None else case.kind.fail(case.message, case.view, reason)
     if last is None:
         return _bury(case, "dead", reason, failed)
     unit = decide(case, last)
-    return Unit(
-        case.delivery, "dead", reason, unit.changes, unit.sends, letter=_letter(case, reason, failed)
-    )
+    return Unit(case.delivery, "dead", reason, unit.changes, unit.sends, letter=_letter(case, reason, failed))
 
 
 def release(delivery: Delivery, delay: timedelta, reason: str) -> Unit:

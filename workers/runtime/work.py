@@ -16,13 +16,13 @@ import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from schema.kernel import Connection
+from schema.messages import BadMessage
 from schema.settings import Settings
 from workers.runtime import metrics
 from workers.runtime.hand import Delivery, Hand
 from workers.runtime.kind import AnyKind, Occasion
-from schema.messages import BadMessage
-from workers.runtime.outcomes import Outcome
-from workers.runtime.settle import Author, Settled, Unit, settle
+from workers.runtime.outcomes import Move, Outcome
+from workers.runtime.settle import Author, Settled, Unit, row_key, settle
 from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -46,6 +46,10 @@ class Bench:
     bell: Event
     threads: ThreadPoolExecutor | None = None
 
+    def event(self, status: str) -> str:
+        """The name of a move in the log: `reservation.active`."""
+        return f"{self.kind.name}.{status}"
+
 
 @dataclass(slots=True)
 class Task:
@@ -59,14 +63,20 @@ class Task:
 def work(bench: Bench, deliveries: Sequence[Delivery]) -> None:
     """Answer every message of a claim. What can't be answered comes back when its lease ends."""
     try:
-        tasks = _read(bench, deliveries)
-        while tasks:
-            if bench.draining.is_set():
-                write(bench, [_hand_back(task) for task in tasks])
-                return
-            tasks = _round(bench, tasks)
+        _answer_all(bench, deliveries)
+    except Exception:
+        log.exception("claim.abandoned", queue=bench.kind.queue, messages=len(deliveries))
     finally:
         bench.hand.drop(delivery.token for delivery in deliveries)
+
+
+def _answer_all(bench: Bench, deliveries: Sequence[Delivery]) -> None:
+    tasks = _read(bench, deliveries)
+    while tasks:
+        if bench.draining.is_set():
+            write(bench, [_hand_back(task) for task in tasks])
+            return
+        tasks = _round(bench, tasks)
 
 
 def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
@@ -76,34 +86,56 @@ def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
             tasks.append(Task(delivery, bench.kind.read(delivery.message.body)))
         except BadMessage as error:
             refused.append(unreadable(Case(bench.kind, bench.settings, delivery), str(error)))
-    if refused:
-        write(bench, refused)
+    write(bench, refused)
     return tasks
 
 
 def _round(bench: Bench, tasks: list[Task]) -> list[Task]:
     """Step the first message of each row; what is left for the next round."""
-    first: dict[str, Task] = {}
-    later, same = [], []
-    for task in tasks:
-        held = first.setdefault(bench.kind.key(task.message), task)
-        if held is task:
-            continue
-        if held.message == task.message:
-            same.append(Unit(task.delivery, "done", "the same message again"))
-        else:
-            later.append(task)
-    if same:
-        write(bench, same)
-    heads = list(first.values())
-    view = _with_connection(bench, lambda conn: bench.kind.load(conn, [task.message for task in heads]))
+    heads, later = _heads(bench, tasks)
     again = []
-    for stepped in _step(bench, view, heads):
+    for stepped in _load_and_step(bench, heads):
         again += _answer(bench, stepped)
     return again + later
 
 
+def _heads(bench: Bench, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
+    """The first message of each row, and the later ones; the same message twice in a row is one."""
+    last: dict[str, Task] = {}
+    heads: list[Task] = []
+    later: list[Task] = []
+    same = []
+    for task in tasks:
+        key = bench.kind.key(task.message)
+        before = last.get(key)
+        if before is not None and before.message == task.message:
+            same.append(Unit(task.delivery, "done", "the same message again"))
+            continue
+        last[key] = task
+        (heads if before is None else later).append(task)
+    write(bench, same)
+    return heads, later
+
+
 Stepped: TypeAlias = tuple[Task, Case, Outcome | Exception]
+
+
+def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
+    """Decisions on fresh rows. A message whose rows can't be loaded is found by halving, and fails alone."""
+    messages = [task.message for task in tasks]
+    try:
+        view = _with_connection(bench, lambda conn: bench.kind.load(conn, messages))
+    except GONE:
+        raise
+    except psycopg.Error as error:
+        if len(tasks) == 1:
+            yield [(tasks[0], Case(bench.kind, bench.settings, tasks[0].delivery, tasks[0].message), error)]
+            return
+        middle = len(tasks) // 2
+        yield from _load_and_step(bench, tasks[:middle])
+        yield from _load_and_step(bench, tasks[middle:])
+    else:
+        yield from _step(bench, view, tasks)
 
 
 def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]:
@@ -142,7 +174,7 @@ def _decide(bench: Bench, case: Case) -> Outcome | Exception:
             metrics.STEP_SECONDS.labels(bench.kind.queue).observe(time.perf_counter() - started)
 
 
-class _Deadly(Exception):  # noqa: N818  # a finding about the message, not an error of this program
+class _Deadly(Exception):  # a finding about the message, not an error of this program
     def __init__(self, deaths: int) -> None:
         super().__init__(f"the worker ended {deaths} times while it had this message in hand")
         self.deaths = deaths
@@ -174,12 +206,12 @@ def _unit(bench: Bench, case: Case, outcome: Outcome | Exception) -> Unit | None
         log.warning("lease.lost", queue=bench.kind.queue, msg_id=case.delivery.token.msg_id)
     elif unit.outcome in ("retry", "dead"):
         log.warning(
-            f"{bench.kind.name}.{unit.outcome}",
+            "message.retry" if unit.outcome == "retry" else "message.dead",
+            kind=bench.kind.name,
             row=case.row_id,
             msg_id=unit.token.msg_id,
             reason=unit.reason,
             attempts=case.delivery.attempts + 1,
-            exc_info=outcome if not unit.reason else None,
         )
     return unit
 
@@ -210,7 +242,18 @@ def _count(bench: Bench, settled: Settled) -> None:
         log.warning("lease.lost", queue=queue, messages=len(settled.lost))
     if settled.stale:
         metrics.STALE.labels(queue).inc(len(settled.stale))
-    log.debug("settled", queue=queue, done=len(settled.done), stale=len(settled.stale))
+    for unit in settled.done:
+        _tell(bench, unit)
+
+
+def _tell(bench: Bench, unit: Unit) -> None:
+    """A line for every move, and for every message that was refused."""
+    for change in unit.changes:
+        to = change.to if isinstance(change, Move) else change.status
+        if to is not None:
+            log.info(bench.event(to), row=row_key(change), reason=unit.reason)
+    if unit.outcome == "reject":
+        log.warning("message.rejected", kind=bench.kind.name, msg_id=unit.token.msg_id, reason=unit.reason)
 
 
 def _tally(names: Iterable[str]) -> dict[str, int]:

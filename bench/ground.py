@@ -1,0 +1,101 @@
+"""The ground that every bench runs on: a database of its own with a small machine, on a durable server."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from console import embedded
+from schema.dsn import redact
+from schema.kernel import Connection
+from schema.migrate import migrate
+
+QUEUE = "bench_jobs"
+
+metadata = sa.MetaData(schema="public")
+jobs = sa.Table(
+    "bench_jobs",
+    metadata,
+    sa.Column("job_id", sa.BigInteger, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("status_reason", sa.Text),
+    sa.Column("status_msg_id", sa.BigInteger),
+    sa.Column("finished_at", sa.TIMESTAMP(timezone=True)),
+)
+
+SET_UP = """
+create table public.bench_jobs (
+  job_id bigint primary key,
+  status text not null,
+  status_reason text,
+  status_msg_id bigint,
+  finished_at timestamptz
+);
+insert into public.moves values
+  ('bench_job', '(new)', 'ready', ''), ('bench_job', 'ready', 'done', '');
+select public.guard_machine('public.bench_jobs', 'bench_job', 'job_id');
+select public.create_queue('bench_jobs');
+select public.ring_on_send('bench_jobs');
+"""
+
+FILL = """
+truncate public.bench_jobs, pgmq.q_bench_jobs;
+delete from public.status_history where machine = 'bench_job';
+insert into public.bench_jobs (job_id, status) select n, 'ready' from generate_series(1, %(jobs)s) n;
+insert into pgmq.q_bench_jobs (vt, message)
+select statement_timestamp(), jsonb_build_object('action', 'finish', 'job_id', n)
+from generate_series(1, %(jobs)s) n;
+"""
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The DSN of a new, migrated database with the bench's machine; dropped afterwards.
+
+    On the server of DATABASE_URL if that is set, else on the embedded one with its own durable settings.
+    """
+    server = os.environ.get("DATABASE_URL") or embedded.start(embedded.data_dir())
+    name = f"pgfleet_bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(SQL("create database {}").format(Identifier(name)))
+    dsn = _at(server, name)
+    try:
+        migrate(dsn)
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                _must_be_on(conn, setting)
+            conn.execute(SET_UP)
+        yield dsn
+    finally:
+        with psycopg.connect(server, autocommit=True) as conn:
+            conn.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+def fill(conn: Connection, number: int) -> None:
+    """A fresh queue of `number` messages, one a row, as after a quiet vacuum."""
+    for statement in FILL.strip().split(";\n"):
+        conn.execute(statement.encode(), {"jobs": number} if "%(" in statement else None)
+    conn.execute("vacuum analyze public.bench_jobs")
+    conn.execute("vacuum analyze pgmq.q_bench_jobs")
+    conn.execute("checkpoint")
+
+
+def _at(server: str, name: str) -> str:
+    url = sa.make_url(server).set(database=name)
+    return url.render_as_string(hide_password=False) if "://" in server else make_conninfo(server, dbname=name)
+
+
+def _must_be_on(conn: Connection, setting: str) -> None:
+    row = conn.execute("select current_setting(%s)", (setting,)).fetchone()
+    if row is None or row[0] != "on":
+        raise SystemExit(f"{setting} is off: a bench without durability says nothing")
+
+
+def where(dsn: str) -> str:
+    return f"{redact(dsn)} on {os.cpu_count()} cores, {Path('/proc/loadavg').read_text().split()[0]} load"

@@ -1,0 +1,66 @@
+"""The smallest kind there is, served by the program's own runtime: one message moves one row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from bench.ground import QUEUE, jobs
+from schema.kernel import Connection
+from schema.messages import Message, read_message
+from schema.rows import Row, ask_rows, rows_of
+from schema.settings import Settings
+from workers.runtime.kind import Kind, Occasion
+from workers.runtime.outcomes import Done, Outcome, advance
+from workers.runtime.serve import serve
+
+
+class Finish(Message):
+    action: Literal["finish"]
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    now: datetime
+    rows: dict[int, Row]
+
+
+def load(conn: Connection, messages: Sequence[Finish]) -> View:
+    with conn.pipeline():
+        now = conn.execute("select public.fleet_now()")
+        rows = ask_rows(conn, jobs, [message.job_id for message in messages])
+    first = now.fetchone()
+    assert first is not None
+    return View(first[0], rows_of(jobs, rows))
+
+
+def step(message: Finish, view: View, _tools: None, _occasion: Occasion) -> Outcome:
+    row = view.rows.get(message.job_id)
+    if row is None or row.status != "ready":
+        return Done("nothing to do")
+    return advance(row, "done", "finished", {"finished_at": view.now})
+
+
+def _no_tools(_settings: Settings) -> None:
+    return None
+
+
+def _read(body: Any) -> Finish:
+    return read_message(body, {"finish": Finish})
+
+
+KIND = Kind(
+    name="bench_job",
+    queue=QUEUE,
+    read=_read,
+    key=lambda message: str(message.job_id),
+    load=load,
+    step=step,
+    fail=lambda _message, _view, _reason: None,
+    limit=lambda _message, _view, settings: settings.attempts,
+    tools=_no_tools,
+    batch=200,
+)
+
+actor = serve(KIND)

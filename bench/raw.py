@@ -1,0 +1,47 @@
+"""The raw limit: the same moves by bare psycopg, without validation, steps, history or dramatiq."""
+
+import threading
+import time
+
+import psycopg
+
+from schema.kernel import Connection
+
+CLAIM = """
+with picked as (
+  select msg_id from pgmq.q_bench_jobs where vt <= clock_timestamp() order by msg_id
+  limit %s for update skip locked
+)
+update pgmq.q_bench_jobs q set vt = clock_timestamp() + interval '90 seconds', read_ct = q.read_ct + 1
+from picked where q.msg_id = picked.msg_id returning q.msg_id, q.message
+"""
+MOVE = "update public.bench_jobs set status = 'done' where job_id = %s and status = 'ready'"
+DELETE = "delete from pgmq.q_bench_jobs where msg_id = any(%s)"
+
+
+def run(dsn: str, *, threads: int, batch: int) -> float:
+    """Empty the queue with pipelined transactions; seconds."""
+    workers = [threading.Thread(target=_work, args=(dsn, batch)) for _ in range(threads)]
+    started = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - started
+
+
+def _work(dsn: str, batch: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while _one_batch(conn, batch):
+            pass
+
+
+def _one_batch(conn: Connection, batch: int) -> bool:
+    claimed = conn.execute(CLAIM, (batch,)).fetchall()
+    if not claimed:
+        return False
+    with conn.pipeline(), conn.transaction():
+        for _, body in claimed:
+            conn.execute(MOVE, (body["job_id"],))
+        conn.execute(DELETE, ([row[0] for row in claimed],))
+    return True

@@ -1,0 +1,81 @@
+"""Full transitions per second through dramatiq, beside the raw pipelined limit of the same run."""
+
+import os
+import subprocess
+import sys
+import time
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from bench import ground, raw
+from schema.kernel import Connection
+
+LEFT = "select count(*) from pgmq.q_bench_jobs"
+CHECK = """
+select
+  (select count(*) from public.bench_jobs where status = 'done'),
+  (select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'),
+  (select count(*) from pgmq.q_bench_jobs),
+  (select count(*) from public.dead_letters where queue = 'bench_jobs')
+"""
+
+
+def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
+    """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
+    ours, bare = [], []
+    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        for _ in range(rounds):
+            bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)))
+            ours.append(_pgfleet(conn, dsn, number, threads))
+        place = ground.where(dsn)
+    return {
+        "bench": "transitions",
+        "messages": number,
+        "pgfleet_per_s": round(median(ours)),
+        "raw_pipelined_per_s": round(median(bare)),
+        "ratio": round(median(ours) / median(bare), 2),
+        "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
+        "where": place,
+    }
+
+
+def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
+    ground.fill(conn, number)
+    conn.execute("alter table public.bench_jobs disable trigger user")
+    seconds = raw.run(dsn, threads=threads, batch=50)
+    conn.execute("alter table public.bench_jobs enable trigger user")
+    done = conn.execute(CHECK).fetchone()
+    assert done is not None
+    assert done[0] == number, done
+    return number / seconds
+
+
+def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
+    """One worker process started as a user would; timed from its first settled message to its last."""
+    ground.fill(conn, number)
+    environment = {**os.environ, "DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}
+    command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", str(threads)]
+    worker = subprocess.Popen(command, env=environment)  # noqa: S603  # our own command
+    try:
+        left, started = number, 0.0
+        while left:
+            left = _count(conn)
+            if not started and left < number:
+                started, first = time.perf_counter(), left
+            time.sleep(0.02)
+        seconds = time.perf_counter() - started
+    finally:
+        worker.terminate()
+        worker.wait()
+    done = conn.execute(CHECK).fetchone()
+    assert done == (number, number, 0, 0), done
+    return first / seconds
+
+
+def _count(conn: Connection) -> int:
+    row = conn.execute(LEFT).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count

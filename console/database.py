@@ -1,0 +1,81 @@
+"""`pgfleet db` and `pgfleet migrate`: the database, embedded unless DATABASE_URL names another."""
+
+from typing import Annotated
+
+import typer
+
+from console import embedded
+from schema.catalog import sql_files
+from schema.dsn import connect, redact
+from schema.migrate import migrate, missing
+from schema.settings import Settings, read_settings
+
+db = typer.Typer(
+    help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True
+)
+
+
+@db.command()
+def url() -> None:
+    """Print the connection string, and nothing else: psql "$(pgfleet db url)"."""
+    settings = read_settings()
+    typer.echo(
+        embedded.start(embedded.default_data_dir()) if settings.database_url is None else settings.dsn()
+    )
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server. Its data stays; whatever needs it next starts it again."""
+    stopped = embedded.stop(embedded.default_data_dir())
+    typer.echo("stopped" if stopped else "was not running")
+
+
+@db.command()
+def status() -> None:
+    """Say which database is used and what state it is in. Ends with 1 unless it is ready for work."""
+    settings = read_settings()
+    if settings.database_url is None:
+        data_dir = embedded.default_data_dir()
+        dsn = embedded.running(data_dir)
+        typer.echo(f"server    embedded, {'running' if dsn else 'not running (pgfleet db url starts it)'}")
+        typer.echo(f"data      {data_dir}")
+    else:
+        dsn = settings.direct_dsn()
+        typer.echo("server    from DATABASE_URL")
+    if dsn is None:
+        raise typer.Exit(1)
+    typer.echo(f"url       {redact(dsn)}")
+    lacking = _missing(dsn)
+    typer.echo(f"schema    {f'{len(lacking)} missing (pgfleet migrate)' if lacking else 'complete'}")
+    if lacking:
+        raise typer.Exit(1)
+
+
+def migrate_command(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,
+) -> None:
+    """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
+    dsn = database_dsn(read_settings())
+    if check:
+        lacking = _missing(dsn)
+        typer.echo("\n".join(lacking) if lacking else "nothing is missing")
+        raise typer.Exit(1 if lacking else 0)
+    applied = migrate(dsn)
+    for file in applied:
+        typer.echo(f"applied {file.version}{' again: it was edited' if file.again else ''}")
+    if not applied:
+        typer.echo(f"nothing to do: {len(sql_files())} files applied")
+
+
+def database_dsn(settings: Settings) -> str:
+    """The direct connection string of the database in use; the embedded server is started for it."""
+    if settings.database_url is None:
+        return embedded.start(embedded.default_data_dir())
+    return settings.direct_dsn()
+
+
+def _missing(dsn: str) -> list[str]:
+    with connect(dsn) as conn:
+        return missing(conn)

@@ -1,0 +1,80 @@
+"""`python -m console.sandbox`: the sandbox as a process, which tells its address in one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.sandbox.cluster import Options
+from console.sandbox.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from console.sandbox.box import Box
+
+PARENT_CHECK_S = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parser().parse_args(arguments)
+    options = Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
+    nodes = [text for text in given.nodes.split(",") if text]
+    parent = os.getppid()
+
+    def started(box: Box, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if given.exit_with_parent:
+            _check_parent(parent, stop)
+        _tell(box)
+
+    try:
+        asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started))
+    except (ValueError, OSError) as error:
+        sys.exit(f"sandbox: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m console.sandbox", description=__doc__)
+    default_kubeconfig = Path(tempfile.gettempdir()) / "pgfleet-sandbox.kubeconfig"
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--nodes", default="", help="such as h100:2x8,a100:1x8,cpu-x86:1x0")
+    parser.add_argument("--kubeconfig", type=Path, default=default_kubeconfig, help="the file to write")
+    parser.add_argument("--exit-with-parent", action="store_true", help="end when the parent process does")
+    for field in fields(Options):
+        flag = "--" + field.name.removesuffix("_s").replace("_", "-")
+        parser.add_argument(
+            flag,
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            type=type(field.default),
+            default=field.default,
+        )
+    return parser
+
+
+def _check_parent(parent: int, stop: asyncio.Event) -> None:
+    if os.getppid() != parent:
+        stop.set()
+        return
+    asyncio.get_running_loop().call_later(PARENT_CHECK_S, _check_parent, parent, stop)
+
+
+def _tell(box: Box) -> None:
+    told = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url}
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

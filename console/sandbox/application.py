@@ -1,0 +1,68 @@
+"""The one port: which part of the sandbox answers which path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from console.sandbox import api, control, paths, ssh_keys
+from console.sandbox.answers import answer
+from console.sandbox.cluster import Cluster, Options
+from console.sandbox.discovery import discovery
+from console.sandbox.faults import Faults
+from console.sandbox.nodes import NodeGroup, add_nodes
+from console.sandbox.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHUTDOWN_S = 1.0
+LARGEST_BODY_BYTES = 8 * 1024 * 1024
+
+
+class Application:
+    """Made inside the event loop it serves in."""
+
+    def __init__(self, options: Options, groups: Sequence[NodeGroup]) -> None:
+        self._cluster = Cluster(options)
+        self._faults = Faults()
+        self._api = api.Api(self._cluster)
+        self._control = control.Control(self._cluster, self._faults)
+        for group in groups:
+            add_nodes(self._cluster.store, group)
+
+    async def listen(self, host: str, port: int) -> tuple[web.ServerRunner, int]:
+        """The runner to clean up, and the port, which is a free one for port 0."""
+        server = web.Server(self.answer, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        return runner, int(runner.addresses[0][1])
+
+    async def close(self, runner: web.ServerRunner) -> None:
+        self._cluster.watchers.close()
+        await runner.cleanup()
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            if request.path.startswith(control.PREFIX):
+                return await self._control.answer(request)
+            self._cluster.tally.requests += 1
+            return await self._faults.through(request, self._route)
+        except RefusedError as refused:
+            return answer(refused.status, refused.code)
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Errors become answers here, so that a fault after the request sees them as such."""
+        try:
+            if request.path.startswith(paths.PREFIX):
+                return await self._api.answer(request)
+            if request.path.startswith(ssh_keys.PREFIX):
+                return await ssh_keys.ssh_keys(request.path, self._cluster.options.slow_keys_s)
+        except RefusedError as refused:
+            return answer(refused.status, refused.code)
+        document = discovery(request.path)
+        if document is None:
+            raise RefusedError(404, "the server could not find the requested resource")
+        return web.Response(text=document) if isinstance(document, str) else answer(document)

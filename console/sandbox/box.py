@@ -1,0 +1,57 @@
+"""A handle on a sandbox that runs: where it is, and its control endpoints as plain methods."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The same for a sandbox in a thread and for one in a process of its own."""
+
+    url: str
+    kubeconfig: str  # path of a file
+
+    @property
+    def ssh_keys_url(self) -> str:
+        """`<this>/<user>.keys` are a user's keys."""
+        return f"{self.url}/ssh-keys"
+
+    def add_nodes(
+        self, gpu_type: str, count: int = 1, gpus: int = 8, *, cpu: int = 192, memory_gb: int = 2048
+    ) -> list[str]:
+        """The new nodes' names."""
+        group = {"gpu_type": gpu_type, "count": count, "gpus": gpus, "cpu": cpu, "memory_gb": memory_gb}
+        names: list[str] = self._ask("POST", "nodes", group)["nodes"]
+        return names
+
+    def fault(self, path: str, **wanted: Any) -> None:
+        """The next `times` requests whose path holds the regular expression; fields as in `faults.Fault`."""
+        self._ask("POST", "faults", {"path": path} | wanted)
+
+    def clear_faults(self) -> None:
+        self._ask("DELETE", "faults")
+
+    def behave(self, namespace: str, name: str, behaviour: str) -> None:
+        self._ask("POST", f"pods/{namespace}/{name}", {"behave": behaviour})
+
+    def state(self) -> dict[str, Any]:
+        return self._ask("GET", "state")
+
+    def _ask(self, method: str, path: str, document: Any = None) -> dict[str, Any]:
+        """Raises `ValueError` with the sandbox's own words."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        try:
+            body = None if document is None else json.dumps(document)
+            connection.request(method, f"/_sandbox/{path}", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answered: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise ValueError(f"the sandbox refused {method} {path}: {answered.get('message')}")
+        return answered

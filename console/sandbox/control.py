@@ -1,0 +1,60 @@
+"""`/_sandbox`: what tests and the demo tell the sandbox, and what it tells about itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from console.sandbox.answers import answer
+from console.sandbox.api import read_body
+from console.sandbox.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
+from console.sandbox.refusals import RefusedError
+from console.sandbox.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from console.sandbox.cluster import Cluster
+    from console.sandbox.faults import Faults
+
+PREFIX = "/_sandbox/"
+
+
+class Control:
+    def __init__(self, cluster: Cluster, faults: Faults) -> None:
+        self._cluster = cluster
+        self._faults = faults
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        body = await read_body(request) or {}
+        match request.method, request.path.removeprefix(PREFIX).split("/"):
+            case "GET", ["state"]:
+                return answer(self._state())
+            case "POST", ["faults"]:
+                self._faults.order(body)
+            case "DELETE", ["faults"]:
+                self._faults.clear()
+            case "POST", ["nodes"]:
+                return answer(self._add_nodes(body))
+            case "POST", ["pods", namespace, name]:
+                self._cluster.kubelet.act(("pods", namespace, name), str(body.get("behave", "")))
+            case _:
+                raise RefusedError(404, f"the sandbox has no {request.method} {request.path}")
+        return answer({})
+
+    def _add_nodes(self, wanted: dict[str, Any]) -> dict[str, list[str]]:
+        try:
+            group = NodeGroup(**wanted)
+        except TypeError as error:
+            raise RefusedError(400, f"nodes need gpu_type, count and gpus: {error}") from error
+        return {"nodes": [record.key[2] for record in add_nodes(self._cluster.store, group)]}
+
+    def _state(self) -> dict[str, Any]:
+        tally = self._cluster.tally
+        return {
+            "objects": {plural: self._cluster.store.count(plural) for plural in RESOURCES},
+            "requests": tally.requests,
+            "created_pods": tally.created_pods,
+            "double_creations": tally.double_creations,
+            "faults_left": self._faults.left(),
+            "gpus": self._cluster.scheduler.capacity(GPU_TYPE_LABEL),
+        }

@@ -1,0 +1,100 @@
+"""Faults on order: the next matching requests are refused, delayed, dropped, or done and then denied."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from console.sandbox.answers import answer
+from console.sandbox.refusals import RefusedError, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+FIELDS = {"method", "path", "status", "retry_after", "times", "delay_s", "drop", "after", "reason"}
+
+
+@dataclass(slots=True)
+class Fault:
+    """`path` is searched in the request's path; `status` None and no `drop` only delays."""
+
+    path: re.Pattern[str]
+    method: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    times: int = 1
+    delay_s: float = 0.0
+    drop: bool = False
+    after: bool = False
+    reason: str = ""
+
+    def matches(self, request: web.BaseRequest) -> bool:
+        return self.method in (None, request.method) and self.path.search(request.path) is not None
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._ordered: list[Fault] = []
+
+    def order(self, wanted: dict[str, Any]) -> None:
+        """Raises `RefusedError` (400) for an order that can't be read."""
+        unknown = set(wanted) - FIELDS
+        if unknown or not isinstance(wanted.get("path"), str):
+            raise RefusedError(400, f"a fault has a path and some of {sorted(FIELDS)}, not {sorted(unknown)}")
+        try:
+            pattern = re.compile(wanted["path"])
+        except re.error as error:
+            raise RefusedError(400, f"path is no regular expression: {error}") from error
+        self._ordered.append(Fault(**(wanted | {"path": pattern})))
+
+    def clear(self) -> None:
+        self._ordered.clear()
+
+    def left(self) -> int:
+        return sum(fault.times for fault in self._ordered)
+
+    async def through(self, request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
+        """The handler's answer, or what the fault makes of it."""
+        fault = self._take(request) if self._ordered else None
+        if fault is None:
+            return await handler(request)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if fault.status is None and not fault.drop:
+            return await handler(request)
+        if fault.after:
+            await handler(request)
+        else:
+            await request.read()
+        return _dropped(request) if fault.drop else _refused(fault)
+
+    def _take(self, request: web.BaseRequest) -> Fault | None:
+        for fault in self._ordered:
+            if fault.matches(request):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._ordered.remove(fault)
+                return fault
+        return None
+
+
+def _dropped(request: web.BaseRequest) -> web.Response:
+    """The connection is closed; the answer goes nowhere."""
+    if request.transport:
+        request.transport.abort()
+    return web.Response()
+
+
+def _refused(fault: Fault) -> web.Response:
+    code = fault.status or 500
+    details = {"retryAfterSeconds": int(fault.retry_after)} if fault.retry_after else {}
+    response = answer(failure(code, "a fault of the sandbox", reason=fault.reason, details=details), code)
+    if fault.retry_after is not None:
+        response.headers["Retry-After"] = f"{fault.retry_after:g}"
+    return response

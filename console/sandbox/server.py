@@ -1,0 +1,102 @@
+"""Running the sandbox: in a thread of a test, or in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.sandbox.application import Application
+from console.sandbox.box import Box
+from console.sandbox.cluster import Options
+from console.sandbox.kubeconfig import write_kubeconfig
+from console.sandbox.nodes import parse_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HOST = "127.0.0.1"
+STOP_S = 10.0
+
+
+async def serve(
+    options: Options,
+    nodes: Sequence[str],
+    port: int,
+    kubeconfig: Path,
+    started: Callable[[Box, asyncio.Event], None],
+) -> None:
+    """Listens until the event given to `started` is set."""
+    application = Application(options, [parse_group(text) for text in nodes])
+    runner, bound_port = await application.listen(HOST, port)
+    url = f"http://{HOST}:{bound_port}"
+    write_kubeconfig(kubeconfig, url)
+    stop = asyncio.Event()
+    try:
+        started(Box(url, str(kubeconfig)), stop)
+        await stop.wait()
+    finally:
+        await application.close(runner)
+
+
+@contextmanager
+def running(nodes: Sequence[str] = (), *, port: int = 0, **options: Any) -> Iterator[Box]:
+    """A sandbox in a thread; `nodes` as on the command line (`h100:2x8`), `options` those of `Options`."""
+    ready: Future[tuple[Box, Callable[[], None]]] = Future()
+
+    def started(box: Box, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        ready.set_result((box, lambda: _call(loop, stop.set)))
+
+    def work() -> None:
+        try:
+            asyncio.run(serve(Options(**options), nodes, port, Path(folder) / "kubeconfig", started))
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
+        thread = threading.Thread(target=work, name="sandbox", daemon=True)
+        thread.start()
+        box, stop = ready.result()
+        try:
+            yield box
+        finally:
+            stop()
+            thread.join(STOP_S)
+
+
+@contextmanager
+def spawned(nodes: Sequence[str] = (), *, port: int = 0, **options: Any) -> Iterator[Box]:
+    """The same in a process of its own, which doesn't share the interpreter's lock with the caller."""
+    with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
+        command = [sys.executable, "-m", "console.sandbox", "--exit-with-parent", f"--port={port}"]
+        command += [f"--nodes={','.join(nodes)}", f"--kubeconfig={Path(folder) / 'kubeconfig'}"]
+        command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+            try:
+                yield _box_of(process)
+            finally:
+                process.terminate()
+                process.wait(STOP_S)
+
+
+def _box_of(process: subprocess.Popen[str]) -> Box:
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError(f"the sandbox ended before it listened, with code {process.wait(STOP_S)}")
+    told = json.loads(line)
+    return Box(told["url"], told["kubeconfig"])
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)

@@ -1,0 +1,133 @@
+"""A PostgreSQL server for the session, and for each test a migrated database of its own."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from console import embedded
+from schema.migrate import migrate
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+TEMPORARY = "pgfleet-tests-"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres",
+        default="embedded",
+        metavar="embedded|container|URL",
+        help="where tests run: an embedded server (default), a container, or a server whose URL is given",
+    )
+    parser.addoption("--postgres-image", default="postgres:18", help="image for --postgres=container")
+
+
+@pytest.fixture(scope="session")
+def server_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A server on which databases can be made; durable as in production."""
+    where = str(pytestconfig.getoption("--postgres"))
+    if where == "embedded":
+        with temporary_server() as dsn:
+            yield dsn
+    elif where == "container":
+        with container(str(pytestconfig.getoption("--postgres-image"))) as dsn:
+            yield dsn
+    elif where.startswith(("postgresql://", "postgres://")):
+        yield where
+    else:
+        pytest.exit(
+            f"--postgres={where}: give embedded, container, or a URL (postgresql://...)", returncode=4
+        )
+
+
+@pytest.fixture(scope="session")
+def template(server_dsn: str) -> Iterator[str]:
+    """The name of a migrated database, which every test's database is a copy of."""
+    with fresh_database(server_dsn) as dsn:
+        migrate(dsn)
+        yield urlsplit(dsn).path.removeprefix("/")
+
+
+@pytest.fixture
+def dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """A migrated database that nobody else uses."""
+    with fresh_database(server_dsn, template) as own:
+        yield own
+
+
+@pytest.fixture
+def empty_dsn(server_dsn: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    with fresh_database(server_dsn) as own:
+        yield own
+
+
+@pytest.fixture
+def conn(dsn: str) -> Iterator[Connection]:
+    """An autocommit connection to the test's database."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A directory for servers: its path is short, and the account that runs them can go through it."""
+    with temporary_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def fresh_database(server_dsn: str, template: str = "template1") -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(server_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+    try:
+        yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server_dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@contextmanager
+def temporary_server() -> Iterator[str]:
+    """An embedded server that is gone afterwards; also removes those of sessions that were killed."""
+    for left in Path("/tmp").glob(f"{TEMPORARY}*"):  # noqa: S108 - only names of ours
+        if not Path("/proc", left.name.split("-")[2]).exists() and Path("/proc/self").exists():
+            remove_servers(left)
+    with temporary_folder() as folder:
+        yield embedded.start(folder / "data")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir="/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        remove_servers(folder)
+
+
+def remove_servers(folder: Path) -> None:
+    for data in folder.rglob("PG_VERSION"):
+        if (data.parent / "postgresql.conf").exists():
+            embedded.stop(data.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def container(image: str) -> Iterator[str]:
+    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is asked for
+
+    with PostgresContainer(image, driver=None) as server:
+        yield server.get_connection_url()
