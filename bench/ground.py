@@ -60,7 +60,7 @@ def database() -> Iterator[str]:
 
     On the server of DATABASE_URL if that is set, else on the embedded one with its own durable settings.
     """
-    server = os.environ.get("DATABASE_URL") or embedded.start(embedded.data_dir())
+    server = os.environ.get("DATABASE_URL") or embedded.start(embedded.default_data_dir())
     name = f"pgfleet_bench_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(SQL("create database {}").format(Identifier(name)))

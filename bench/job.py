@@ -1,6 +1,7 @@
 """The smallest kind there is, served by the program's own runtime: one message moves one row."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -9,7 +10,6 @@ from bench.ground import QUEUE, jobs
 from schema.kernel import Connection
 from schema.messages import Message, read_message
 from schema.rows import Row, ask_rows, rows_of
-from schema.settings import Settings
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import Done, Outcome, advance
 from workers.runtime.serve import serve
@@ -42,10 +42,6 @@ def step(message: Finish, view: View, _tools: None, _occasion: Occasion) -> Outc
     return advance(row, "done", "finished", {"finished_at": view.now})
 
 
-def _no_tools(_settings: Settings) -> None:
-    return None
-
-
 def _read(body: Any) -> Finish:
     return read_message(body, {"finish": Finish})
 
@@ -59,7 +55,7 @@ KIND = Kind(
     step=step,
     fail=lambda _message, _view, _reason: None,
     limit=lambda _message, _view, settings: settings.attempts,
-    tools=_no_tools,
+    tools=lambda _settings: nullcontext(),
     batch=200,
 )
 

@@ -10,18 +10,14 @@ from schema.dsn import connect, redact
 from schema.migrate import migrate, missing
 from schema.settings import Settings, read_settings
 
-db = typer.Typer(
-    help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True
-)
+db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)
 
 
 @db.command()
 def url() -> None:
     """Print the connection string, and nothing else: psql "$(pgfleet db url)"."""
     settings = read_settings()
-    typer.echo(
-        embedded.start(embedded.default_data_dir()) if settings.database_url is None else settings.dsn()
-    )
+    typer.echo(embedded.start(embedded.default_data_dir()) if settings.database_url is None else settings.dsn())
 
 
 @db.command()

@@ -8,7 +8,7 @@
 -- inserted, the message is deleted. A message that can't be handled goes to `dead_letters`.
 --
 -- Our SQLSTATEs: PF001 PGMQ is not installed; PF002 a move that its machine does not list;
--- PF409 decided on a view that is no longer true: look at the row again.
+-- PF003 GPUs of a type that does not exist; PF409 decided on a view that is no longer true: look at the row again.
 
 -- The only clock of the program. Inlined by the planner, so it costs nothing; tests replace it
 -- to move time for every session at once.

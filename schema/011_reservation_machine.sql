@@ -80,35 +80,22 @@ create or replace function public.count_gpus() returns trigger
 language plpgsql
 as $$
 declare
+  changes text;
   change record;
 begin
-  if tg_op = 'INSERT' then
-    for change in
-      select gpu_type, sum(gpus_held) as gpus from new_rows
-      group by gpu_type having sum(gpus_held) <> 0 order by gpu_type
-    loop
-      update public.gpu_types set held_gpus = held_gpus + change.gpus where gpu_type = change.gpu_type;
-    end loop;
-  elsif tg_op = 'DELETE' then
-    for change in
-      select gpu_type, sum(gpus_held) as gpus from old_rows
-      group by gpu_type having sum(gpus_held) <> 0 order by gpu_type
-    loop
-      update public.gpu_types set held_gpus = held_gpus - change.gpus where gpu_type = change.gpu_type;
-    end loop;
-  else
-    for change in
-      select gpu_type, sum(gpus) as gpus
-      from (
-        select gpu_type, gpus_held as gpus from new_rows
-        union all
-        select gpu_type, -gpus_held from old_rows
-      ) both_sides
-      group by gpu_type having sum(gpus) <> 0 order by gpu_type
-    loop
-      update public.gpu_types set held_gpus = held_gpus + change.gpus where gpu_type = change.gpu_type;
-    end loop;
-  end if;
+  changes := case tg_op
+    when 'INSERT' then 'select gpu_type, gpus_held as gpus from new_rows'
+    when 'DELETE' then 'select gpu_type, -gpus_held as gpus from old_rows'
+    else 'select gpu_type, gpus_held as gpus from new_rows union all select gpu_type, -gpus_held from old_rows'
+  end;
+  for change in execute
+    'select gpu_type, sum(gpus) as gpus from (' || changes || ') c group by gpu_type having sum(gpus) <> 0 order by 1'
+  loop
+    update public.gpu_types set held_gpus = held_gpus + change.gpus where gpu_type = change.gpu_type;
+    if not found then
+      raise exception 'there is no GPU type % whose GPUs could be held', change.gpu_type using errcode = 'PF003';
+    end if;
+  end loop;
   return null;
 end
 $$;

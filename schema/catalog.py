@@ -8,7 +8,18 @@ from importlib.resources import files
 FUNCTIONS = (
     "pgmq.create",
     "pgmq.send",
+    "public.count_gpus",
     "public.create_queue",
+    "public.fleet_now",
+    "public.guard_gpus",
+    "public.guard_machine",
+    "public.log_moves",
+    "public.move_actor",
+    "public.move_reason",
+    "public.note_reservation_move",
+    "public.refuse_move",
+    "public.ring",
+    "public.ring_on_send",
     "public.touch_last_updated",
     "public.touch_updated_at",
 )

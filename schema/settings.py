@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     everything else is `PGFLEET_<NAME>`.
     """
 
-    model_config = SettingsConfigDict(frozen=True, env_prefix="PGFLEET_", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, env_prefix="PGFLEET_", extra="ignore", env_ignore_empty=True, validate_by_name=True
+    )
 
     database_url: PostgresUrl | None = Field(None, validation_alias="DATABASE_URL")
     # Given where DATABASE_URL leads to a transaction pooler: LISTEN and migrations go here.

@@ -44,9 +44,7 @@ def server_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
     elif where.startswith(("postgresql://", "postgres://")):
         yield where
     else:
-        pytest.exit(
-            f"--postgres={where}: give embedded, container, or a URL (postgresql://...)", returncode=4
-        )
+        pytest.exit(f"--postgres={where}: give embedded, container, or a URL (postgresql://...)", returncode=4)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,4 @@ def test_an_unreachable_server_is_told_without_the_password(dsn: str) -> None:
     with pytest.raises(Unreachable) as failed:
         connect(dsn)
 
-    assert (
-        "cret" not in "".join(traceback.format_exception(failed.value, chain=True)).split("Unreachable:")[1]
-    )
+    assert "cret" not in "".join(traceback.format_exception(failed.value, chain=True)).split("Unreachable:")[1]

@@ -94,9 +94,7 @@ def test_line_endings_are_no_edit(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_an_edited_fixture_is_applied_again(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
-    program_files[-1] = replace(
-        program_files[-1], text=program_files[-1].text.replace("48, 192, 8", "48, 192, 9")
-    )
+    program_files[-1] = replace(program_files[-1], text=program_files[-1].text.replace("48, 192, 8", "48, 192, 9"))
 
     (applied,) = migrate(dsn)
 
@@ -121,16 +119,12 @@ def test_versions_of_other_programs_are_theirs(dsn: str, conn: Connection) -> No
 
 def test_a_table_of_migrations_without_checksums_is_taken_over(empty_dsn: str) -> None:
     with psycopg.connect(empty_dsn) as conn:
-        conn.execute(
-            "create table public.schema_migrations (version text primary key, applied_at timestamptz)"
-        )
+        conn.execute("create table public.schema_migrations (version text primary key, applied_at timestamptz)")
 
     assert [file.version for file in migrate(empty_dsn)] == EVERY_VERSION
 
 
-def test_a_file_that_fails_applies_nothing_and_names_its_line(
-    empty_dsn: str, program_files: list[SqlFile]
-) -> None:
+def test_a_file_that_fails_applies_nothing_and_names_its_line(empty_dsn: str, program_files: list[SqlFile]) -> None:
     program_files.insert(3, SqlFile("schema/002_wrong", "select 1;\n\nselect from nowhere"))
 
     with pytest.raises(MigrationFailed, match=r'schema/002_wrong\.sql:3: relation "nowhere"'):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import sandbox_cluster
 from kubernetes import client
@@ -11,24 +9,23 @@ from sandbox_cluster import NS, Api, connected, is_gone, owned_by, pod, ready, s
 
 from console import sandbox
 
-if TYPE_CHECKING:
-    from console.sandbox import Box
-
 box, v1 = sandbox_cluster.box, sandbox_cluster.v1
 
 
-def test_deletion_marks_the_pod_and_frees_its_gpus_when_its_process_ends(box: Box, v1: Api) -> None:
-    v1.create_namespaced_pod(NS, pod("a"))
-    ready(v1, "a")
+def test_deletion_marks_the_pod_and_frees_its_gpus_when_its_process_ends() -> None:
+    with sandbox.running(["h100:1x8"], ready_delay_s=0.0, termination_delay_s=1.0) as box, connected(box) as api:
+        v1: Api = client.CoreV1Api(api)
+        v1.create_namespaced_pod(NS, pod("a"))
+        ready(v1, "a")
 
-    marked = v1.delete_namespaced_pod("a", NS, grace_period_seconds=10)
-    held = box.state()["gpus"]["h100"]["requested"]
+        marked = v1.delete_namespaced_pod("a", NS, grace_period_seconds=10)
+        held = box.state()["gpus"]["h100"]["requested"]
 
-    assert marked.metadata.deletion_timestamp
-    assert marked.metadata.deletion_grace_period_seconds == 10
-    assert held == 8
-    until(lambda: is_gone(v1, "a"))
-    assert box.state()["gpus"]["h100"]["requested"] == 0
+        assert marked.metadata.deletion_timestamp
+        assert marked.metadata.deletion_grace_period_seconds == 10
+        assert held == 8
+        until(lambda: is_gone(v1, "a"))
+        assert box.state()["gpus"]["h100"]["requested"] == 0
 
 
 def test_deletion_without_grace_is_at_once(v1: Api) -> None:

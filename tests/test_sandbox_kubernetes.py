@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sandbox_cluster
-from kubernetes import client, watch
-from sandbox_cluster import NS, Api, connected, pod, ready, service, told
+from kubernetes import client
+from sandbox_cluster import NS, Api, Watch, connected, pod, ready, service, told
 
 from console import sandbox
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from console.sandbox import Box
 
 box, v1 = sandbox_cluster.box, sandbox_cluster.v1
-
-Watch: Any = watch.Watch
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 import sandbox_cluster
 from kubernetes import client
-from sandbox_cluster import NS, Api, behaving, connected, events, is_gone, pod, ready, until, waiting_reason
+from sandbox_cluster import (
+    NS,
+    Api,
+    behaving,
+    connected,
+    events,
+    is_gone,
+    life_until_ready,
+    pod,
+    ready,
+    until,
+    waiting_reason,
+)
 
 from console import sandbox
 
@@ -19,19 +31,16 @@ box, v1 = sandbox_cluster.box, sandbox_cluster.v1
 
 
 def test_readiness_takes_as_long_as_it_is_told_to() -> None:
-    with (
-        sandbox.running(["h100:1x8"], ready_delay_s=0.4) as slow,
-        connected(slow) as api,
-    ):
+    with sandbox.running(["h100:1x8"], ready_delay_s=0.4) as slow, connected(slow) as api:
         v1: Api = client.CoreV1Api(api)
         started_at = time.monotonic()
         v1.create_namespaced_pod(NS, pod("a"))
 
-        reason = until(lambda: waiting_reason(v1, "a"))
-        ready(v1, "a")
+        seen = life_until_ready(v1, "a")
 
-        assert reason == "ContainerCreating"
-        assert time.monotonic() - started_at >= 0.4
+        waited_s = time.monotonic() - started_at
+        assert seen[-2:] == [("Pending", "ContainerCreating"), ("Running", "ready")]
+        assert waited_s >= 0.4
 
 
 def test_an_image_with_missing_in_its_name_cannot_be_pulled(v1: Api) -> None:
@@ -64,12 +73,11 @@ def test_a_pod_told_never_to_be_ready_runs_unready(v1: Api) -> None:
 
 
 def test_a_slow_pod_runs_before_it_is_ready(v1: Api) -> None:
-    v1.create_namespaced_pod(NS, behaving("a", "slow=0.3"))
+    v1.create_namespaced_pod(NS, behaving("a", "slow=0.2"))
 
-    running = until(lambda: v1.read_namespaced_pod("a", NS), lambda seen: seen.status.phase == "Running")
+    seen = life_until_ready(v1, "a")
 
-    assert not running.status.container_statuses[0].ready
-    ready(v1, "a")
+    assert seen[-2:] == [("Running", ""), ("Running", "ready")]
 
 
 @pytest.mark.parametrize(("behaviour", "phase"), [("crash", "Failed"), ("succeed", "Succeeded")])

@@ -17,6 +17,8 @@ from console import sandbox
 if TYPE_CHECKING:
     from console.sandbox import Box
 
+box = sandbox_cluster.box
+
 
 def test_a_process_of_its_own_is_the_same_and_ends_with_its_context() -> None:
     with sandbox.spawned(["h100:1x8"], ready_delay_s=0.01) as box, connected(box) as api:

@@ -49,9 +49,7 @@ def test_a_description_agrees_with_its_table(inspector: sa.Inspector, name: str)
         ("public.disks", "primary key", "drop constraint disks_pkey", "primary key"),
     ],
 )
-def test_any_difference_is_told(
-    inspector: sa.Inspector, name: str, column: str, change: str, told: str
-) -> None:
+def test_any_difference_is_told(inspector: sa.Inspector, name: str, column: str, change: str, told: str) -> None:
     table = metadata.tables[name]
 
     inspector.bind.execute(sa.text(f"alter table {name} {change}"))  # type: ignore[union-attr]

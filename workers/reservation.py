@@ -33,7 +33,7 @@ from schema.settings import Settings
 from schema.tables import reservations
 from workers.reservation_line import admit, admit_message, wait_in_line
 from workers.reservation_pod import prepare, teardown, watch
-from workers.reservation_tools import Tools, connect, end_of_line, next_ticket, ticket
+from workers.reservation_tools import Tools, connected, end_of_line, next_ticket, ticket
 from workers.reservation_view import View, load
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
@@ -262,7 +262,7 @@ KIND = Kind(
     step=step,
     fail=fail,
     limit=limit,
-    tools=connect,
+    tools=connected,
     batch=16,
     effects=True,
 )

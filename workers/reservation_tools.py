@@ -1,5 +1,7 @@
 """What the steps of reservations share: their clients, their tickets, and the end of a row."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,8 +21,11 @@ class Tools:
     ssh_keys: ssh_keys.SshKeys
 
 
-def connect(settings: Settings) -> Tools:
-    return Tools(settings, kubernetes.connect(settings), ssh_keys.connect(settings))
+@contextmanager
+def connected(settings: Settings) -> Iterator[Tools]:
+    """The clients of one process, for as long as it works."""
+    with kubernetes.connected(settings) as pods, ssh_keys.connected(settings) as keys:
+        yield Tools(settings, pods, keys)
 
 
 def ticket(row_id: str, number: int, at: datetime | None = None) -> Send:

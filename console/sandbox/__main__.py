@@ -52,13 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kubeconfig", type=Path, default=default_kubeconfig, help="the file to write")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when the parent process does")
     for field in fields(Options):
-        flag = "--" + field.name.removesuffix("_s").replace("_", "-")
+        names = {f"--{name.replace('_', '-')}" for name in (field.name, field.name.removesuffix("_s"))}
         parser.add_argument(
-            flag,
-            f"--{field.name.replace('_', '-')}",
-            dest=field.name,
-            type=type(field.default),
-            default=field.default,
+            *sorted(names), dest=field.name, type=type(field.default), default=field.default, metavar="N"
         )
     return parser
 

@@ -6,6 +6,7 @@ import re
 import secrets
 from typing import Any
 
+from console.sandbox.demands import GPU
 from console.sandbox.quantities import parse_quantity
 from console.sandbox.refusals import RefusedError, invalid
 from console.sandbox.resources import RESOURCES, Object
@@ -14,7 +15,6 @@ NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
-GPU = "nvidia.com/gpu"
 MUTABLE_POD_SPEC = {
     "activeDeadlineSeconds",
     "tolerations",

@@ -9,12 +9,13 @@ from aiohttp import web
 
 from console.sandbox.admission import check, check_pod_change, name_of_new, with_defaults
 from console.sandbox.answers import answer, encoded
-from console.sandbox.listing import encoded_list
+from console.sandbox.listing import cut_page, encoded_list
 from console.sandbox.patches import patched
 from console.sandbox.paths import Target, parse_path
 from console.sandbox.pod_logs import log_of
 from console.sandbox.refusals import RefusedError, conflict, not_found, success
-from console.sandbox.selectors import parse_selector
+from console.sandbox.selectors import Selector, parse_selector
+from console.sandbox.tables import encoded_table, wants_table
 from console.sandbox.watching import Watcher
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Api:
     def _answer_object(self, request: web.BaseRequest, target: Target, body: Any) -> web.Response:
         record = self._existing(target)
         match request.method:
+            case "GET" if wants_table(request):
+                return encoded(encoded_table(target.resource.plural, [record]))
             case "GET":
                 return encoded(record.raw)
             case "PUT":
@@ -56,9 +59,7 @@ class Api:
                 return self._delete(request, target, record, body or {})
         raise RefusedError(405, "the server does not allow this method on the requested resource")
 
-    async def _answer_collection(
-        self, request: web.BaseRequest, target: Target, body: Any
-    ) -> web.StreamResponse:
+    async def _answer_collection(self, request: web.BaseRequest, target: Target, body: Any) -> web.StreamResponse:
         match request.method:
             case "GET" if request.query.get("watch") in ("true", "1", "True"):
                 return await self._watch(request, target)
@@ -83,21 +84,16 @@ class Api:
         return record
 
     def _list(self, request: web.BaseRequest, target: Target) -> web.Response:
-        query = request.query
-        selector = parse_selector(
-            query.get("labelSelector", ""), query.get("fieldSelector", ""), target.resource
-        )
+        query, selector = request.query, selector_of(request, target)
         records = self._store.select(target.resource.plural, target.namespace, selector)
-        limit = whole_number(query.get("limit", "0"))
-        token = query.get("continue", "")
-        return encoded(encoded_list(self._store, target.resource.plural, records, limit, token))
+        limit, token = whole_number(query.get("limit", "0")), query.get("continue", "")
+        page, metadata = cut_page(self._store, target.resource.plural, records, limit, token)
+        encode = encoded_table if wants_table(request) else encoded_list
+        return encoded(encode(target.resource.plural, page, metadata))
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        query = request.query
-        selector = parse_selector(
-            query.get("labelSelector", ""), query.get("fieldSelector", ""), target.resource
-        )
-        watcher = Watcher(target.resource.plural, target.namespace, selector)
+        query, selector = request.query, selector_of(request, target)
+        watcher = Watcher(target.resource.plural, target.namespace, selector, as_table=wants_table(request))
         version = query.get("resourceVersion", "")
         whole_number(version or "0")
         timeout_s = float(whole_number(query.get("timeoutSeconds", "0")) or LONGEST_WATCH_S)
@@ -161,20 +157,18 @@ class Api:
 
     def _check_version(self, target: Target, record: Record, metadata: Object) -> None:
         plural, name = target.resource.plural, target.name
-        if metadata.get("name", name) != name:
+        if (metadata.get("name") or name) != name:
             raise RefusedError(400, "the name of the object does not match the name on the URL")
-        if metadata.get("uid", record.uid) != record.uid:
+        if (metadata.get("uid") or record.uid) != record.uid:
             raise conflict(plural, name, f"Precondition failed: UID in precondition: {metadata['uid']}")
-        if metadata.get("resourceVersion", "") not in ("", str(record.version)):
+        if (metadata.get("resourceVersion") or str(record.version)) != str(record.version):
             raise conflict(
                 plural,
                 name,
                 "the object has been modified; please apply your changes to the latest version and try again",
             )
 
-    def _delete(
-        self, request: web.BaseRequest, target: Target, record: Record, options: Object
-    ) -> web.Response:
+    def _delete(self, request: web.BaseRequest, target: Target, record: Record, options: Object) -> web.Response:
         plural, name = target.resource.plural, target.name
         wanted = options.get("preconditions") or {}
         self._check_version(target, record, {field: value for field, value in wanted.items() if value})
@@ -186,19 +180,21 @@ class Api:
     def _delete_all(self, request: web.BaseRequest, target: Target, options: Object) -> web.Response:
         if target.resource.namespaced and not target.namespace:
             raise RefusedError(405, "the server does not allow this method on the requested resource")
-        query = request.query
-        selector = parse_selector(
-            query.get("labelSelector", ""), query.get("fieldSelector", ""), target.resource
-        )
+        selector = selector_of(request, target)
         records = self._store.select(target.resource.plural, target.namespace, selector)
         ended = [self._end(request, record, options) for record in records]
-        return encoded(encoded_list(self._store, target.resource.plural, ended, 0, ""))
+        return encoded(encoded_list(target.resource.plural, ended, {}))
 
     def _end(self, request: web.BaseRequest, record: Record, options: Object) -> Record:
         asked = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
         policy = options.get("propagationPolicy", request.query.get("propagationPolicy"))
         grace_s = None if asked is None else whole_number(asked)
         return self._cluster.deletions.delete(record, grace_s, orphan=policy == "Orphan")
+
+
+def selector_of(request: web.BaseRequest, target: Target) -> Selector:
+    labels, fields = (request.query.get(name, "") for name in ("labelSelector", "fieldSelector"))
+    return parse_selector(labels, fields, target.resource)
 
 
 async def read_body(request: web.BaseRequest) -> Any:

@@ -70,9 +70,7 @@ def script(behaviour: str, delay_s: float, *, live: bool = False) -> list[Step]:
             end = {"crash": failed, "oom": oom_killed, "succeed": succeeded, "vanish": None}[name]
             return [Step(0, end)] if live else [Step(start_s, running), Step(delay_s, end)]
         case _:
-            raise RefusedError(
-                400, f"unknown behaviour {behaviour!r}: one of {', '.join(NAMES)} was expected"
-            )
+            raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(NAMES)} was expected")
 
 
 def starting(pod: Object, now: str, *, host_ip: str, pod_ip: str) -> None:
@@ -149,9 +147,7 @@ def _end(pod: Object, now: str, *, phase: str, exit_code: int, reason: str) -> N
 
 def _terminated(status: Object, now: str, *, exit_code: int, reason: str) -> Object:
     started_at = status["state"].get("running", {}).get("startedAt", now)
-    return {
-        "terminated": {"exitCode": exit_code, "reason": reason, "startedAt": started_at, "finishedAt": now}
-    }
+    return {"terminated": {"exitCode": exit_code, "reason": reason, "startedAt": started_at, "finishedAt": now}}
 
 
 def _set_containers(pod: Object, state: Object, *, ready: bool) -> None:

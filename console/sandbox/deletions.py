@@ -8,10 +8,10 @@ delete ----> deletionTimestamp set ----> process ended ----> finalizers gone ---
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from console.sandbox.resources import RESOURCES
+from console.sandbox.store import timestamp
 
 if TYPE_CHECKING:
     from console.sandbox.store import Change, Key, Record, Store
@@ -74,10 +74,7 @@ class Deletions:
         metadata = body["metadata"]
         if record.deleting and metadata.get("deletionGracePeriodSeconds") == grace_s:
             return record
-        ends_at = datetime.now(UTC) + timedelta(seconds=grace_s)
-        metadata["deletionTimestamp"] = metadata.get("deletionTimestamp") or ends_at.strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+        metadata["deletionTimestamp"] = metadata.get("deletionTimestamp") or timestamp(grace_s)
         metadata["deletionGracePeriodSeconds"] = grace_s
         return self._store.put(record, body)
 

@@ -11,6 +11,7 @@ from console.sandbox.quantities import parse_quantity
 if TYPE_CHECKING:
     from console.sandbox.resources import Object
 
+GPU = "nvidia.com/gpu"
 OPTIONAL = ("cpu", "memory", "ephemeral-storage")  # counted only on nodes that declare them
 
 
@@ -28,6 +29,7 @@ class Node:
     labels: dict[str, str]
     allocatable: dict[str, int]
     unschedulable: bool
+    gpus: int
 
     def selected_by(self, demand: Demand) -> bool:
         return all(self.labels.get(key) == value for key, value in demand.selector)
@@ -53,11 +55,13 @@ def demand_of(pod: Object) -> Demand:
 
 def node_of(body: Object) -> Node:
     declared = body.get("status", {}).get("allocatable") or {}
+    allocatable = {name: parse_quantity(name, amount) for name, amount in declared.items()}
     return Node(
         name=body["metadata"]["name"],
         labels=body["metadata"].get("labels") or {},
-        allocatable={name: parse_quantity(name, amount) for name, amount in declared.items()},
+        allocatable=allocatable,
         unschedulable=bool(body.get("spec", {}).get("unschedulable")),
+        gpus=allocatable.get(GPU, 0),
     )
 
 

@@ -8,26 +8,35 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from console.sandbox.refusals import RefusedError, expired
+from console.sandbox.refusals import RefusedError
 from console.sandbox.resources import RESOURCES
 
 if TYPE_CHECKING:
+    from console.sandbox.resources import Object
     from console.sandbox.store import Record, Store
 
 
-def encoded_list(store: Store, plural: str, records: list[Record], limit: int, token: str) -> bytes:
-    """`records` are all that are selected, in order; a limit of 0 is none."""
-    since, after = _read_token(token) if token else (store.version, None)
+def cut_page(store: Store, plural: str, records: list[Record], limit: int, token: str) -> tuple[list[Record], Object]:
+    """The records of one page and the metadata of its list; a limit of 0 is none.
+
+    `records` are all that are selected, in order. Raises `RefusedError` (410) for a token that is too old.
+    """
+    since = store.version
     if token:
-        store.changes_since(plural, since)  # refuses (410) a token that is too old
-        records = [record for record in records if list(record.key[1:]) > (after or [])]
+        since, after = _read_token(token)
+        store.changes_since(plural, since)
+        records = [record for record in records if list(record.key[1:]) > after]
     page = records[:limit] if limit else records
-    metadata: dict[str, object] = {"resourceVersion": str(store.version)}
+    metadata: Object = {"resourceVersion": str(store.version)}
     if len(page) < len(records):
         metadata["continue"] = _token(since, page[-1])
         metadata["remainingItemCount"] = len(records) - len(page)
+    return page, metadata
+
+
+def encoded_list(plural: str, records: list[Record], metadata: Object) -> bytes:
     head = b'{"kind":"%sList","apiVersion":"v1","metadata":' % RESOURCES[plural].kind.encode()
-    items = b",".join(record.raw for record in page)
+    items = b",".join(record.raw for record in records)
     return head + orjson.dumps(metadata) + b',"items":[' + items + b"]}"
 
 
@@ -40,6 +49,4 @@ def _read_token(token: str) -> tuple[int, list[str]]:
         since, after = orjson.loads(base64.urlsafe_b64decode(token))
     except (binascii.Error, ValueError) as error:
         raise RefusedError(400, "continue key is not valid") from error
-    if since < 0:
-        raise expired(since, 0)
     return since, after

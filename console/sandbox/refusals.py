@@ -24,17 +24,13 @@ REASONS = {
 class RefusedError(Exception):
     """A request the API answers with a failure `Status`."""
 
-    def __init__(
-        self, code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.status = failure(code, message, reason=reason, details=details)
 
 
-def failure(
-    code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def failure(code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "kind": "Status",
         "apiVersion": "v1",

@@ -18,13 +18,12 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 
 from console.sandbox.conditions import set_condition
-from console.sandbox.demands import Demand, Node, demand_of, node_of, why_nowhere
+from console.sandbox.demands import GPU, Demand, Node, demand_of, node_of, why_nowhere
 from console.sandbox.recorder import Notice, Recorder
 from console.sandbox.store import Change, Key, Record, Store, timestamp
 
 FINISHED = ("Succeeded", "Failed")
 BINDINGS_PER_PASS = 200  # then other requests get their turn
-GPU = "nvidia.com/gpu"
 
 
 @dataclass(slots=True)
@@ -53,6 +52,8 @@ class Scheduler:
         self._waiting: dict[str, Waiting] = {}  # by uid
         self._lines: dict[Demand, dict[str, Waiting]] = {}  # the waiting by demand, then uid
         self._candidates: dict[tuple[tuple[str, str], ...], list[Node]] = {}  # by selector
+        self._without_place: set[Demand] = set()  # since something was given back last
+        self._reasons: dict[Demand, str] = {}
         self._arrivals = itertools.count()
         self._untold: deque[str] = deque()
         self._retries: deque[tuple[float, str]] = deque()
@@ -76,11 +77,12 @@ class Scheduler:
     def _see_node(self, change: Change) -> None:
         name = change.record.key[2]
         self._candidates.clear()
+        self._reasons.clear()
         if change.kind == "DELETED":
             self._nodes.pop(name, None)
             return
         self._nodes[name] = node_of(change.record.body())
-        self._plan_pass()
+        self._see_room()
 
     def _see_pod(self, change: Change) -> None:
         record = change.record
@@ -117,12 +119,18 @@ class Scheduler:
         self._stop_waiting(record.uid)
         self._placed[record.uid] = Placement(node, demand)
         self._used[node].update(dict(demand.amounts))
+        self._reasons.clear()
 
     def _give_back(self, uid: str) -> None:
         placement = self._placed.pop(uid, None)
         if placement is None:
             return
         self._used[placement.node].subtract(dict(placement.demand.amounts))
+        self._see_room()
+
+    def _see_room(self) -> None:
+        self._without_place.clear()
+        self._reasons.clear()
         self._plan_pass()
 
     def _plan_pass(self) -> None:
@@ -132,12 +140,14 @@ class Scheduler:
 
     def _pass(self) -> None:
         self._pass_is_planned = False
-        heads = [(_head(line).arrival, demand) for demand, line in self._lines.items()]
+        hopeful = [demand for demand in self._lines if demand not in self._without_place]
+        heads = [(_head(self._lines[demand]).arrival, demand) for demand in hopeful]
         heapq.heapify(heads)
         bindings_left = BINDINGS_PER_PASS
         while heads and bindings_left:
             _, demand = heapq.heappop(heads)
             if not self._place(_head(self._lines[demand])):
+                self._without_place.add(demand)
                 continue
             bindings_left -= 1
             if demand in self._lines:
@@ -161,9 +171,14 @@ class Scheduler:
         return True
 
     def _best_node(self, demand: Demand) -> Node | None:
-        """The one with the most left, as kube-scheduler spreads by default."""
-        fitting = [node for node in self._selected(demand) if not node.lacks(demand, self._used[node.name])]
-        return max(fitting, key=self._room, default=None)
+        """The one with the most GPUs left, as kube-scheduler spreads by default."""
+        best, best_room = None, -1
+        for node in self._selected(demand):
+            used = self._used[node.name]
+            room = node.gpus - used[GPU]
+            if room > best_room and not node.lacks(demand, used):
+                best, best_room = node, room
+        return best
 
     def _selected(self, demand: Demand) -> list[Node]:
         nodes = self._candidates.get(demand.selector)
@@ -173,10 +188,6 @@ class Scheduler:
             self._candidates[demand.selector] = nodes
         return nodes
 
-    def _room(self, node: Node) -> tuple[int, int]:
-        used = self._used[node.name]
-        return tuple(node.allocatable.get(name, 0) - used[name] for name in (GPU, "cpu"))  # type: ignore[return-value]
-
     def _tell_the_new(self) -> None:
         self._tell(self._untold)
         self._untold = deque()
@@ -184,14 +195,11 @@ class Scheduler:
     def _tell(self, uids: deque[str]) -> None:
         """Says to each that still waits why it does, and again after `retry_s`."""
         loop = asyncio.get_running_loop()
-        reasons: dict[Demand, str] = {}
         for uid in uids:
             waiting = self._waiting.get(uid)
             if waiting is None:
                 continue
-            if waiting.demand not in reasons:
-                reasons[waiting.demand] = why_nowhere(waiting.demand, list(self._nodes.values()), self._used)
-            self._say(waiting, reasons[waiting.demand])
+            self._say(waiting, self._reason(waiting.demand))
             self._retries.append((loop.time() + self._retry_s, uid))
             if len(self._retries) == 1:
                 loop.call_at(self._retries[0][0], self._retry)
@@ -204,6 +212,11 @@ class Scheduler:
         if self._retries:
             asyncio.get_running_loop().call_at(self._retries[0][0], self._retry)
         self._tell(due)
+
+    def _reason(self, demand: Demand) -> str:
+        if demand not in self._reasons:
+            self._reasons[demand] = why_nowhere(demand, list(self._nodes.values()), self._used)
+        return self._reasons[demand]
 
     def _say(self, waiting: Waiting, why: str) -> None:
         record = self._store.get(waiting.key)

@@ -6,11 +6,13 @@ or a watch event is sent without encoding it again. Listeners are called inside 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import orjson
@@ -53,8 +55,13 @@ Listener = Callable[[Change], None]
 Term = tuple[str, str, str, str]  # resource, "label" or "field", key, value
 
 
-def timestamp() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(in_s: float = 0) -> str:
+    return _format(int(time.time() + in_s))
+
+
+@lru_cache(maxsize=64)
+def _format(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Store:

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from console.sandbox.refusals import RefusedError
+from console.sandbox.tables import encoded_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,12 @@ LONGEST_BACKLOG = 20_000  # a watcher that is further behind is told to list aga
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """`lines` wait to be sent; `is_behind` ends the watch with 410."""
+    """`lines` wait to be sent; one that `is_over` ends when they are."""
 
     resource: str
     namespace: str
     selector: Selector
+    as_table: bool = False
     lines: deque[bytes] = field(default_factory=deque)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
@@ -48,10 +50,17 @@ class Watcher:
             return None
         was = change.before is not None and self._selects(change.before)
         if change.kind == "DELETED":
-            return _line("DELETED", change.record) if was else None
+            return self._encoded("DELETED", change.record) if was else None
         if self._selects(change.record):
-            return _line("MODIFIED" if was else "ADDED", change.record)
-        return _line("DELETED", change.record) if was else None
+            return self._encoded("MODIFIED" if was else "ADDED", change.record)
+        return self._encoded("DELETED", change.record) if was else None
+
+    def arrival(self, record: Record) -> bytes:
+        return self._encoded("ADDED", record)
+
+    def _encoded(self, kind: str, record: Record) -> bytes:
+        document = encoded_table(self.resource, [record]) if self.as_table else record.raw
+        return b'{"type":"' + kind.encode() + b'","object":' + document + b"}\n"
 
     def _selects(self, record: Record) -> bool:
         return self.selector.matches(record.labels, record.fields)
@@ -99,7 +108,7 @@ class Watchers:
     def _backlog(self, watcher: Watcher, version: str) -> Iterator[bytes]:
         if version in ("", "0"):
             for record in self._store.select(watcher.resource, watcher.namespace, watcher.selector):
-                yield _line("ADDED", record)
+                yield watcher.arrival(record)
             return
         try:
             changes = self._store.changes_since(watcher.resource, int(version))
@@ -124,7 +133,3 @@ class Watchers:
 
 def error_line(refused: RefusedError) -> bytes:
     return orjson.dumps({"type": "ERROR", "object": refused.status}) + b"\n"
-
-
-def _line(kind: str, record: Record) -> bytes:
-    return b'{"type":"' + kind.encode() + b'","object":' + record.raw + b"}\n"

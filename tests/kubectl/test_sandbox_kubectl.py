@@ -21,9 +21,7 @@ POD = {
     "metadata": {"name": "a", "namespace": "gpu-dev", "labels": {"app": "x"}},
     "spec": {
         "nodeSelector": {"GpuType": "h100"},
-        "containers": [
-            {"name": "main", "image": "busybox", "resources": {"limits": {"nvidia.com/gpu": "8"}}}
-        ],
+        "containers": [{"name": "main", "image": "busybox", "resources": {"limits": {"nvidia.com/gpu": "8"}}}],
     },
 }
 

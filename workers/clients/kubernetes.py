@@ -5,7 +5,8 @@ TryAgainError and NeverError.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ class Pods:
         name, owner = body["metadata"]["name"], body["metadata"]["annotations"][RESERVATION_ID]
         pod = _or_exists(
             lambda: self.api.create_namespaced_pod(
-                self.namespace, client.V1Pod.from_dict(body), _request_timeout=self.timeout_s
+                self.namespace, client.V1Pod.model_validate(body), _request_timeout=self.timeout_s
             )
         )
         found = pod_state(pod) if pod is not None else self.find(name)
@@ -99,7 +100,7 @@ class Pods:
         name = body["metadata"]["name"]
         service = _or_exists(
             lambda: self.api.create_namespaced_service(
-                self.namespace, client.V1Service.from_dict(body), _request_timeout=self.timeout_s
+                self.namespace, client.V1Service.model_validate(body), _request_timeout=self.timeout_s
             )
         )
         if service is None:
@@ -128,7 +129,8 @@ class Pods:
         return {address.type: address.address for address in (found.status.addresses if found.status else None) or []}
 
 
-def connect(settings: Settings) -> Pods:
+@contextmanager
+def connected(settings: Settings) -> Iterator[Pods]:
     """The cluster that a worker serves: its kubeconfig if the settings name one, else the one it runs in.
 
     Raises:
@@ -147,8 +149,8 @@ def connect(settings: Settings) -> Pods:
         ) from None
     configuration.retries = False
     configuration.connection_pool_maxsize = settings.effect_threads
-    api = client.CoreV1Api(client.ApiClient(configuration))
-    return Pods(api, settings.namespace, settings.kubernetes_timeout_s)
+    with client.ApiClient(configuration) as api_client:
+        yield Pods(client.CoreV1Api(api_client), settings.namespace, settings.kubernetes_timeout_s)
 
 
 def _or_none(call: Callable[[], R]) -> R | None:

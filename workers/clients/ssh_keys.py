@@ -1,5 +1,7 @@
 """Public SSH keys of people, as GitHub serves them: `<url>/<user>.keys`, one key a line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -39,6 +41,7 @@ class SshKeys:
         return [line for line in lines if line.startswith(KEY_TYPES)][:KEYS_LIMIT]
 
 
-def connect(settings: Settings) -> SshKeys:
-    http = httpx.Client(timeout=settings.ssh_keys_timeout_s, follow_redirects=True, max_redirects=3)
-    return SshKeys(http, settings.ssh_keys_url)
+@contextmanager
+def connected(settings: Settings) -> Iterator[SshKeys]:
+    with httpx.Client(timeout=settings.ssh_keys_timeout_s, follow_redirects=True, max_redirects=3) as http:
+        yield SshKeys(http, settings.ssh_keys_url)

@@ -1,6 +1,7 @@
 """What the runtime has to know about a kind: how its messages are read, loaded, stepped and given up."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -46,7 +47,7 @@ class Kind(Generic[M, V, T]):
         step: one decision about one message. Raises anything: that is an outcome too.
         fail: what becomes of the row when its message is given up; None leaves it alone.
         limit: how many failed attempts the message has; None for no limit.
-        tools: made once per process.
+        tools: opened once per process, closed when it ends.
         batch: how many messages one claim takes, where there are no effects.
         effects: whether steps call the outside: then they run in threads, and a claim takes as many.
     """
@@ -59,7 +60,7 @@ class Kind(Generic[M, V, T]):
     step: Callable[[M, V, T, Occasion], Outcome]
     fail: Callable[[M, V, str], Outcome | None]
     limit: Callable[[M, V, Settings], int | None]
-    tools: Callable[[Settings], T]
+    tools: Callable[[Settings], AbstractContextManager[T]]
     batch: int
     effects: bool = False
 

@@ -2,7 +2,9 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import Any
 
@@ -61,7 +63,7 @@ class Lifecycle(dramatiq.Middleware):
         self.draining = Event()
         self.listener: Listener | None = None
         self.keeper: LeaseKeeper | None = None
-        self.pool: ConnectionPool[Connection] | None = None
+        self.open = ExitStack()
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         try:
@@ -74,16 +76,16 @@ class Lifecycle(dramatiq.Middleware):
         settings = read_settings()
         set_up_logs()
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
-        self.pool = open_pool(settings, threads)
+        pool = self.open.enter_context(open_pool(settings, threads))
         for queue, kind in self.kinds.items():
-            broker.benches[queue] = make_bench(kind, settings, self.pool, self.draining)
+            broker.benches[queue] = self.open.enter_context(bench_for(kind, settings, pool, self.draining))
         self.keeper = LeaseKeeper(
             settings.dsn(), list(broker.benches.values()), settings.lease_s, prepare=not settings.pooled
         )
         self.keeper.start()
         if settings.metrics_port:
             start_http_server(settings.metrics_port)
-            watch_depth(self.pool, list(broker.benches), self.draining)
+            watch_depth(pool, list(broker.benches), self.draining)
         bells = {queue: bench.bell for queue, bench in broker.benches.items()}
         self.listener = Listener(settings.direct_dsn(), bells)
         self.listener.start()
@@ -101,8 +103,7 @@ class Lifecycle(dramatiq.Middleware):
             self.listener.stop()
         if self.keeper is not None:
             self.keeper.stop()
-        if self.pool is not None:
-            self.pool.close(timeout=2)
+        self.open.close()
         log.info("worker.stopped")
 
 
@@ -126,8 +127,15 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     )
 
 
-def make_bench(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Bench:
+@contextmanager
+def bench_for(
+    kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event
+) -> Iterator[Bench]:
+    """The kind's place in this process, with its tools open and its effect threads."""
     author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
-    threads = ThreadPoolExecutor(settings.effect_threads, f"{kind.name}-effect") if kind.effects else None
-    hand, tools = Hand(settings.lease_s), kind.tools(settings)
-    return Bench(kind, settings, pool, hand, author, tools, draining, Event(), threads)
+    with ExitStack() as stack:
+        tools = stack.enter_context(kind.tools(settings))
+        threads = None
+        if kind.effects:
+            threads = stack.enter_context(ThreadPoolExecutor(settings.effect_threads, f"{kind.name}-effect"))
+        yield Bench(kind, settings, pool, Hand(settings.lease_s), author, tools, draining, Event(), threads)

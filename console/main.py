@@ -1,0 +1,82 @@
+"""The `pgfleet` command: what it can do. Each command is imported when it is run, so that --help is quick."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from producers.terminal import run
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is, and what it does in one sentence."""
+
+    place: str
+    does: str
+
+
+COMMANDS = {
+    "demo": Entry("console.demo:demo", "Watch it work: 24 reservations on a simulated fleet, then checked."),
+    "up": Entry("console.up:up", "Run everything in this terminal until Ctrl-C."),
+    "submit": Entry("producers.submit:app", "Send a message. A worker does the rest."),
+    "ls": Entry("console.listing:reservations", "List reservations."),
+    "watch": Entry("console.watch:watch", "Show the timeline of one reservation, and follow it."),
+    "cancel": Entry("console.requests:cancel", "End a reservation, whatever its state."),
+    "extend": Entry("console.requests:extend", "Give a reservation more hours."),
+    "types": Entry("console.listing:types", "List GPU types: how many, how many are free, who waits."),
+    "queues": Entry("console.queues:queues", "Show how full the queues are."),
+    "dead": Entry("console.dead:app", "Messages that could not be handled: list, show, replay, discard."),
+    "worker": Entry("console.worker:worker", "Run the worker of a kind."),
+    "db": Entry("console.database:db", "The database: its URL, its state, stop it."),
+    "migrate": Entry("console.database:migrate_command", "Bring the database to what this version needs."),
+}
+
+
+class Commands(TyperGroup):
+    """Knows its commands by name; a command itself is loaded when it is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=entry.does) for name, entry in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args[0] not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        command = load(COMMANDS[args[0]])
+        ctx.obj = import_module("console.connection").database_url
+        return args[0], command, args[1:]
+
+
+def load(entry: Entry) -> Any:
+    """Import a command: a typer application, or a function that is one command."""
+    module, _, name = entry.place.partition(":")
+    found = getattr(import_module(module), name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(epilog=getattr(found, "example", None))(found)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Start with `pgfleet demo`, or with `pgfleet up` and a second terminal.",
+)
+
+
+@app.callback()
+def pgfleet() -> None:
+    """GPU reservations on a Postgres queue: submit, watch, run workers, and answer dead letters."""
+
+
+def main() -> None:
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`pgfleet worker`: dramatiq's own command line, in this process, with the flags that our broker needs."""
+
+import ast
+import importlib
+import os
+import signal
+import threading
+import time
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from console.connection import database, database_url
+from console.examples import example
+from schema.errors import FleetError
+from schema.settings import read_settings
+
+SHUTDOWN_MS = 30_000
+# How long a thread of dramatiq looks at an empty queue before it looks whether to stop.
+LOOK_MS = 200
+PARENT_CHECK_S = 0.5
+
+
+@example("pgfleet worker reservation --threads 4")
+def worker(
+    kind: Annotated[str, typer.Argument(help="Such as reservation.")],
+    *,
+    threads: Annotated[int, typer.Option(min=1, help="Claims worked on at once.")] = 4,
+    processes: Annotated[int, typer.Option(min=1, help="Processes; in containers leave it at 1.")] = 1,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+) -> None:
+    """Run the worker of a kind until SIGTERM or Ctrl-C; what it has in hand is finished or given back."""
+    known = kinds()
+    if kind not in known:
+        raise FleetError(f"{kind} is no kind of worker. Known are {', '.join(known)}.")
+    database_url()
+    _check(kind)
+    if exit_with_parent:
+        _end_with_parent()
+    raise typer.Exit(_dramatiq(kind, threads, processes))
+
+
+def kinds() -> list[str]:
+    """The modules of `workers` that serve a kind."""
+    modules = (path for path in files("workers").iterdir() if path.name.endswith(".py"))
+    return sorted(path.name.removesuffix(".py") for path in modules if _serves(path.read_text("utf-8")))
+
+
+def _serves(source: str) -> bool:
+    """Whether a module calls `serve(...)` when it is imported."""
+    return any(
+        isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "serve"
+        for statement in ast.parse(source).body
+        if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign))
+        for part in ast.walk(statement)
+    )
+
+
+def _check(kind: str) -> None:
+    """What would stop the worker's process from booting is said here, as text.
+
+    Raises:
+        FleetError: settings, database, schema, or what the kind's tools need outside.
+    """
+    settings = read_settings()
+    with database():
+        pass
+    importlib.import_module(f"workers.{kind}").KIND.tools(settings)
+
+
+def _dramatiq(kind: str, threads: int, processes: int) -> int:
+    os.environ.setdefault("dramatiq_worker_timeout", str(LOOK_MS))
+    # Only now: dramatiq reads its environment when it is imported.
+    from dramatiq.cli import main, make_argument_parser  # noqa: PLC0415
+
+    flags = ["--processes", str(processes), "--threads", str(threads), "--skip-logging"]
+    flags += ["--worker-shutdown-timeout", str(SHUTDOWN_MS)]
+    arguments = make_argument_parser().parse_args([f"workers.{kind}", *flags])  # type: ignore[no-untyped-call]
+    arguments.path = []
+    code: int = main(arguments)  # type: ignore[no-untyped-call]
+    return code
+
+
+def _end_with_parent() -> None:
+    """End as if told to when the parent is gone, however it went."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        # Signals are for the main thread, also while it has them blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

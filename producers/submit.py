@@ -1,0 +1,182 @@
+"""The submit script: `python -m producers.submit reservation ...`, which `pgfleet submit` runs as well."""
+
+import uuid
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from producers.database import chosen_dsn, connected
+from producers.follow import follow
+from producers.reservation import create_reservation
+from producers.terminal import EXIT_FAILED, err, out, print_json, run, telling
+from producers.wording import default_user, span
+from schema import reservation_reads as reads
+from schema.errors import FleetError
+from schema.kernel import Connection
+from schema.messages import BadMessage, explain
+from schema.refusals import Refusal
+from schema.reservation import CreateReservation
+from schema.reservation_place import DryRun, dry_run
+from schema.settings import Settings, read_settings
+
+app = typer.Typer(
+    help="Send a message. A worker does the rest.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def submit() -> None:
+    """Send a message. A worker does the rest."""
+
+
+@app.command(
+    epilog="Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --wait", no_args_is_help=True
+)
+def reservation(  # noqa: PLR0913  # one parameter an option
+    ctx: typer.Context,
+    *,
+    gpu_type: Annotated[str, typer.Option(help="Such as h100; `pgfleet types` lists them.")],
+    gpus: Annotated[int | None, typer.Option(help="1, 2, 4, 8 or 16; 0 for a cpu type.", show_default="1")] = None,
+    hours: Annotated[float | None, typer.Option(help="How long, from when it is ready.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")] = None,
+    github_user: Annotated[str | None, typer.Option(help="Whose SSH keys, unless the user's.")] = None,
+    image: Annotated[str | None, typer.Option(help="A container image of yours.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as often as needed.")] = None,
+    command: Annotated[str | None, typer.Option(help="What to run instead of the image's own.")] = None,
+    reservation_id: Annotated[
+        str | None, typer.Option("--id", help="A UUID; sent twice it is one reservation.")
+    ] = None,
+    only_ask: Annotated[
+        bool, typer.Option("--dry-run", help="Would it start now, and if not, why? Sends nothing.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Reserve GPUs for some hours."""
+    settings = read_settings()
+    fields = {
+        "reservation_id": reservation_id or str(uuid.uuid4()),
+        "user_id": user or default_user(),
+        "gpu_type": gpu_type,
+        "gpu_count": gpus if gpus is not None else int(not gpu_type.startswith("cpu-")),
+        "duration_hours": settings.default_hours if hours is None else hours,
+        "name": name,
+        "github_user": github_user,
+        "dockerimage": image,
+        "env_vars": _environment(env or []),
+        "command": command,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    with connected(chosen_dsn(ctx.obj)) as conn:
+        if only_ask:
+            _ask(conn, given, settings, as_json=as_json)
+            return
+        row_id, news = _send_once(conn, given)
+        err().print(news or f"sent {row_id}", markup=False)
+        if wait:
+            _wait(conn, row_id, settings, timeout, as_json=as_json)
+        elif as_json:
+            print_json({"reservation_id": row_id, "sent": news is None})
+        else:
+            out().print(row_id)
+
+
+def _environment(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise FleetError(f"--env takes NAME=VALUE, not {pair!r}")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _send_once(conn: Connection, fields: dict[str, Any]) -> tuple[str, str | None]:
+    """Send it unless it is known already; the id, and what is known.
+
+    Raises:
+        Refusal: the id is another user's reservation.
+    """
+    message = _checked(fields)
+    row = reads.by_id(conn, message.reservation_id)
+    if row is not None and row["user_id"] != message.user_id:
+        raise Refusal(f"Reservation {message.reservation_id} exists already and is {row['user_id']}'s.")
+    if row is not None:
+        return message.reservation_id, (
+            f"{message.reservation_id} exists already and is {row['status']}: nothing was sent, it is one reservation"
+        )
+    waiting = reads.messages(conn, message.reservation_id)
+    if any(queued["message"].get("action") == "create_reservation" for queued in waiting):
+        return (
+            message.reservation_id,
+            f"{message.reservation_id} is in the queue already: it is one reservation",
+        )
+    return create_reservation(conn, **fields), None
+
+
+def _checked(fields: dict[str, Any]) -> CreateReservation:
+    try:
+        return CreateReservation.model_validate(fields)
+    except ValidationError as error:
+        raise BadMessage(explain(error)) from None
+
+
+def _wait(conn: Connection, row_id: str, settings: Settings, timeout_s: float | None, *, as_json: bool) -> None:
+    """Follow it; prints the SSH command once it is active.
+
+    Raises:
+        Refusal: it ended otherwise, or the time is up; with the reason.
+    """
+    with telling() as tell:
+        last = follow(conn, row_id, timedelta(seconds=settings.expiry_grace_s), timeout_s, tell)
+    row = last.row or {}
+    if as_json:
+        told = {"reservation_id": row_id, "status": None, "rejected": last.rejected, **row}
+        print_json({**told, **(last.place.as_json() if last.place else {})})
+    if last.refused:
+        raise Refusal(last.text)
+    if not last.settled:
+        short = row_id[:8]
+        raise Refusal(f"still {last.text}\nIt goes on: pgfleet watch {short}, or pgfleet cancel {short}")
+    if not as_json:
+        out().print(row["ssh_command"], markup=False)
+
+
+def _ask(conn: Connection, fields: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
+    message = _checked(fields)
+    line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
+    gpu_type = reads.types(conn).get(message.gpu_type)
+    grace = timedelta(seconds=settings.expiry_grace_s)
+    answer = dry_run(message, gpu_type, line, settings.max_hours, grace)
+    eta_s = (answer.eta - line.now).total_seconds() if answer.eta and line else None
+    if as_json:
+        print_json(
+            {
+                "starts_now": answer.starts_now,
+                "reason_code": answer.code,
+                "reason": answer.reason,
+                "ahead": answer.ahead,
+                "eta": answer.eta,
+            }
+        )
+    else:
+        out().print(_answer(answer, eta_s), markup=False)
+    if not answer.starts_now:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _answer(answer: DryRun, eta_s: float | None) -> str:
+    if answer.starts_now:
+        return f"would start now: {answer.reason}"
+    if answer.code == "REJECTED":
+        return f"would be rejected: {answer.reason}"
+    eta = "unknown" if eta_s is None else span(eta_s)
+    return f"would wait: {answer.code}: {answer.reason}; ETA {eta}"
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,36 @@
+"""Runs SQLAlchemy Core statements on a psycopg connection; the answer is rows as dictionaries."""
+
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from psycopg.rows import dict_row
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
+
+from schema.kernel import Connection
+
+Record: TypeAlias = dict[str, Any]
+
+_DIALECT = sqlalchemy_psycopg.dialect()  # type: ignore[no-untyped-call]
+FLEET_NOW = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True))
+
+
+def fetch(conn: Connection, statement: sa.Executable) -> list[Record]:
+    """All rows of a select, or of an update with RETURNING."""
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    with conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(str(compiled).encode(), compiled.params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def queue_table(queue: str) -> sa.TableClause:
+    """PGMQ's table of a queue, for reads."""
+    return sa.table(
+        f"q_{queue}",
+        sa.column("msg_id", sa.BigInteger),
+        sa.column("read_ct", sa.Integer),
+        sa.column("enqueued_at", sa.TIMESTAMP(timezone=True)),
+        sa.column("vt", sa.TIMESTAMP(timezone=True)),
+        sa.column("message", JSONB),
+        schema="pgmq",
+    )
