@@ -66,7 +66,8 @@ def _check(kind: str) -> None:
     settings = read_settings()
     with database():
         pass
-    importlib.import_module(f"workers.{kind}").KIND.tools(settings)
+    with importlib.import_module(f"workers.{kind}").KIND.tools(settings):
+        pass
 
 
 def _dramatiq(kind: str, threads: int, processes: int) -> int:

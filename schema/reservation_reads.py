@@ -136,6 +136,14 @@ def history(conn: Connection, reservation_id: str) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(*mine).order_by(h.history_id))
 
 
+def moves_since(conn: Connection, history_id: int) -> list[Record]:
+    """The moves of all reservations after one, oldest first."""
+    h = status_history.c
+    columns = (h.history_id, h.row_id, h.at, h.from_status, h.to_status, h.reason)
+    later = (h.machine == MACHINE, h.history_id > history_id)
+    return fetch(conn, sa.select(*columns).where(*later).order_by(h.history_id))
+
+
 def letters(conn: Connection, reservation_id: str) -> list[Record]:
     """Dead letters about one reservation, answered ones too, oldest first."""
     d = dead_letters.c

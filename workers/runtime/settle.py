@@ -128,20 +128,28 @@ def row_key(change: Change) -> Any:
 
 
 def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> tuple[set[Token], set[Token]]:
-    """Send all and look at the answers; commit only if nothing was lost or stale."""
-    with conn.pipeline() as pipeline, conn.transaction() as transaction:
-        kernel.sign(conn, author.name, author.timeout_s)
-        ours = _give_up_messages(conn, queue, units)
-        changed = _change_rows(conn, units)
-        _send(conn, units)
-        letters = [unit.letter for unit in units if unit.letter]
-        if letters:
-            kernel.bury(conn, queue, letters)
-        pipeline.sync()
+    """Send all in one go and look at the answers; commit only if nothing was lost or stale.
+
+    The pipeline is left before the answers are read: only its exit is sure to send the last byte of a
+    large batch.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("begin")
+            kernel.sign(conn, author.name, author.timeout_s)
+            ours = _give_up_messages(conn, queue, units)
+            changed = _change_rows(conn, units)
+            _send(conn, units)
+            letters = [unit.letter for unit in units if unit.letter]
+            if letters:
+                kernel.bury(conn, queue, letters)
         lost = {unit.token for unit in units} - _tokens(ours, units)
         stale = _stale(changed, units)
-        if lost or stale:
-            raise psycopg.Rollback(transaction)
+        if not lost and not stale:
+            conn.commit()
+    finally:
+        if not conn.closed:
+            conn.rollback()
     return lost, stale
 
 
