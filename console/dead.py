@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from console.connection import database
 from producers.terminal import err, out, print_json
@@ -42,21 +43,20 @@ def list_letters(
 
 def _table(found: list[Record]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("NO", "DIED", "QUEUE", "ACTION", "ROW", "ATTEMPTS", "REASON", "ANSWER"):
-        table.add_column(heading, no_wrap=heading != "REASON")
+    for heading in ("NO", "DIED", "QUEUE", "ACTION", "ROW"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("REASON", min_width=30)
     for letter in found:
         message = letter["message"] if isinstance(letter["message"], dict) else {}
-        cells = (
+        answer = f"  ({letter['answer']} by {letter['answered_by']})" if letter["answer"] else ""
+        table.add_row(
             str(letter["dead_letter_id"]),
-            f"{letter['died_at']:%m-%d %H:%M:%S}",
+            f"{letter['died_at']:%m-%d %H:%M}",
             letter["queue"],
-            str(message.get("action", "?"))[:20],
-            (letter["row_id"] or "")[:8],
-            str(letter["attempts"]),
-            letter["reason"],
-            f"{letter['answer']} by {letter['answered_by']}" if letter["answer"] else "",
+            Text(str(message.get("action", "?"))[:20]),
+            Text((letter["row_id"] or "")[:8]),
+            Text(letter["reason"] + answer),
         )
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells))
     return table
 
 

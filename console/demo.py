@@ -112,9 +112,9 @@ def _play(conn: Connection, told: Story, started: Children, show: Show) -> Scene
 
 
 def _look(conn: Connection, seconds: float) -> Scene:
-    # The history first: a row is never older than what is shown of it.
-    moves = reads.moves_since(conn, 0)
+    # Rows first: of a row that is over, the history read after it is whole.
     rows = reads.listing(conn, reads.Filters(ended_too=True))
+    moves = reads.moves_since(conn, 0)
     scene = Scene({row["reservation_id"]: row for row in rows}, reads.types(conn), seconds=seconds)
     for move in moves:
         scene.history[move["row_id"]].append(move)

@@ -50,7 +50,7 @@ def _teller(console: "Console", planned: Sequence[Planned]) -> Show:
                 what = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
                 states = f"{move['from_status']} -> {move['to_status']}"
                 line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}  {move['reason']}"
-                console.print(line, markup=False, soft_wrap=True)
+                console.print(line, markup=False)
             told[one.reservation_id] = len(moves)
 
     return tell

@@ -28,7 +28,7 @@ def worker(
     *,
     threads: Annotated[int, typer.Option(min=1, help="Claims worked on at once.")] = 4,
     processes: Annotated[int, typer.Option(min=1, help="Processes; in containers leave it at 1.")] = 1,
-    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+    parent: Annotated[int | None, typer.Option(help="End when this process has.", hidden=True)] = None,
 ) -> None:
     """Run the worker of a kind until SIGTERM or Ctrl-C; what it has in hand is finished or given back."""
     known = kinds()
@@ -36,8 +36,8 @@ def worker(
         raise FleetError(f"{kind} is no kind of worker. Known are {', '.join(known)}.")
     database_url()
     _check(kind)
-    if exit_with_parent:
-        _end_with_parent()
+    if parent is not None:
+        _end_with(parent)
     raise typer.Exit(_dramatiq(kind, threads, processes))
 
 
@@ -83,9 +83,8 @@ def _dramatiq(kind: str, threads: int, processes: int) -> int:
     return code
 
 
-def _end_with_parent() -> None:
-    """End as if told to when the parent is gone, however it went."""
-    parent = os.getppid()
+def _end_with(parent: int) -> None:
+    """End as if told to when the parent is gone, however it went and however early."""
 
     def watch() -> None:
         # Signals are for the main thread, also while it has them blocked.

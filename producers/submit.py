@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from producers.database import chosen_dsn, connected
-from producers.follow import follow
+from producers.follow import Target, follow
 from producers.reservation import create_reservation
 from producers.terminal import EXIT_FAILED, err, out, print_json, run, telling
 from producers.wording import default_user, span
@@ -74,14 +74,16 @@ def reservation(  # noqa: PLR0913  # one parameter an option
         "command": command,
     }
     given = {name: value for name, value in fields.items() if value is not None}
+    message = _checked(given)
     with connected(chosen_dsn(ctx.obj)) as conn:
         if only_ask:
-            _ask(conn, given, settings, as_json=as_json)
+            _ask(conn, message, settings, as_json=as_json)
             return
-        row_id, news = _send_once(conn, given)
+        target = _target(conn, message.reservation_id, settings)
+        row_id, news = _send_once(conn, message)
         err().print(news or f"sent {row_id}", markup=False)
         if wait:
-            _wait(conn, row_id, settings, timeout, as_json=as_json)
+            _wait(conn, target, timeout, as_json=as_json)
         elif as_json:
             print_json({"reservation_id": row_id, "sent": news is None})
         else:
@@ -95,27 +97,22 @@ def _environment(pairs: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _send_once(conn: Connection, fields: dict[str, Any]) -> tuple[str, str | None]:
+def _send_once(conn: Connection, message: CreateReservation) -> tuple[str, str | None]:
     """Send it unless it is known already; the id, and what is known.
 
     Raises:
         Refusal: the id is another user's reservation.
     """
-    message = _checked(fields)
-    row = reads.by_id(conn, message.reservation_id)
+    row_id = message.reservation_id
+    row = reads.by_id(conn, row_id)
     if row is not None and row["user_id"] != message.user_id:
-        raise Refusal(f"Reservation {message.reservation_id} exists already and is {row['user_id']}'s.")
+        raise Refusal(f"Reservation {row_id} exists already and is {row['user_id']}'s.")
     if row is not None:
-        return message.reservation_id, (
-            f"{message.reservation_id} exists already and is {row['status']}: nothing was sent, it is one reservation"
-        )
-    waiting = reads.messages(conn, message.reservation_id)
-    if any(queued["message"].get("action") == "create_reservation" for queued in waiting):
-        return (
-            message.reservation_id,
-            f"{message.reservation_id} is in the queue already: it is one reservation",
-        )
-    return create_reservation(conn, **fields), None
+        return row_id, f"{row_id} exists already and is {row['status']}: it is one reservation"
+    queued = (waiting["message"].get("action") for waiting in reads.messages(conn, row_id))
+    if message.action in queued:
+        return row_id, f"{row_id} is in the queue already: it is one reservation"
+    return create_reservation(conn, **message.model_dump(exclude_none=True)), None
 
 
 def _checked(fields: dict[str, Any]) -> CreateReservation:
@@ -125,15 +122,21 @@ def _checked(fields: dict[str, Any]) -> CreateReservation:
         raise BadMessage(explain(error)) from None
 
 
-def _wait(conn: Connection, row_id: str, settings: Settings, timeout_s: float | None, *, as_json: bool) -> None:
+def _target(conn: Connection, reservation_id: str, settings: Settings) -> Target:
+    """Noted before it is sent: only what dies from now on says anything about it."""
+    known = frozenset(letter["dead_letter_id"] for letter in reads.letters(conn, reservation_id))
+    return Target(reservation_id, timedelta(seconds=settings.expiry_grace_s), known)
+
+
+def _wait(conn: Connection, target: Target, timeout_s: float | None, *, as_json: bool) -> None:
     """Follow it; prints the SSH command once it is active.
 
     Raises:
         Refusal: it ended otherwise, or the time is up; with the reason.
     """
     with telling() as tell:
-        last = follow(conn, row_id, timedelta(seconds=settings.expiry_grace_s), timeout_s, tell)
-    row = last.row or {}
+        last = follow(conn, target, timeout_s, tell)
+    row_id, row = target.reservation_id, last.row or {}
     if as_json:
         told = {"reservation_id": row_id, "status": None, "rejected": last.rejected, **row}
         print_json({**told, **(last.place.as_json() if last.place else {})})
@@ -146,8 +149,7 @@ def _wait(conn: Connection, row_id: str, settings: Settings, timeout_s: float | 
         out().print(row["ssh_command"], markup=False)
 
 
-def _ask(conn: Connection, fields: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
-    message = _checked(fields)
+def _ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_json: bool) -> None:
     line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
     gpu_type = reads.types(conn).get(message.gpu_type)
     grace = timedelta(seconds=settings.expiry_grace_s)

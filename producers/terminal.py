@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+# Nothing is cut or wrapped for whoever reads a pipe.
+PIPE_WIDTH = 2000
 
 
 @lru_cache
@@ -25,7 +27,7 @@ def out() -> "Console":
     """What the command was asked for."""
     from rich.console import Console  # noqa: PLC0415  # slow to import, and --help does without
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 @lru_cache
@@ -33,7 +35,7 @@ def err() -> "Console":
     """Progress, hints and errors."""
     from rich.console import Console  # noqa: PLC0415  # slow to import, and --help does without
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:

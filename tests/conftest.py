@@ -12,10 +12,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from fleet import Worker, settings_for, worker_on
 from psycopg import sql
 
 from console import embedded
+from console.sandbox import server as sandbox
+from console.sandbox.box import Box
 from schema.migrate import migrate
+from workers.reservation import KIND
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 TEMPORARY = "pgfleet-tests-"
@@ -74,6 +78,21 @@ def conn(dsn: str) -> Iterator[Connection]:
     """An autocommit connection to the test's database."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    """A Kubernetes cluster with 16 h100 on two nodes, and a machine without GPUs."""
+    nodes = ["h100:2x8", "cpu-x86:1x0"]
+    with sandbox.running(nodes, ready_delay_s=0.02, termination_delay_s=0.02, scheduling_retry_s=0.05) as running:
+        yield running
+
+
+@pytest.fixture
+def worker(dsn: str, box: Box) -> Iterator[Worker]:
+    """A reservation worker in the test's own thread."""
+    with worker_on(KIND, settings_for(dsn, box)) as running:
+        yield running
 
 
 @pytest.fixture

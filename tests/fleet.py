@@ -154,21 +154,24 @@ def assert_sound(conn: Connection) -> None:
     assert conn.execute(WRONG_COUNTS).fetchall() == []
 
 
+def worker_environment(dsn: str, box: Box | None, **settings: Any) -> dict[str, str]:
+    outside = (
+        {"PGFLEET_KUBECONFIG": box.kubeconfig, "PGFLEET_SSH_KEYS_URL": f"{box.ssh_keys_url}/{{user}}.keys"}
+        if box
+        else {}
+    )
+    own = {f"PGFLEET_{name.upper()}": str(value) for name, value in settings.items()}
+    quick = {"dramatiq_worker_timeout": "200", "PGFLEET_LOG_LEVEL": "error"}
+    return {**os.environ, "DATABASE_URL": dsn, **quick, **outside, **own}
+
+
 @contextmanager
 def worker_process(
     dsn: str, box: Box | None, module: str = "workers.reservation", threads: int = 2, **settings: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker as dramatiq's command line starts it, in a process group of its own."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": dsn,
-        "dramatiq_worker_timeout": "200",
-        "PGFLEET_LOG_LEVEL": "warning",
-        **({"PGFLEET_KUBECONFIG": box.kubeconfig, "PGFLEET_SSH_KEYS_URL": f"{box.ssh_keys_url}/{{user}}.keys"}
-           if box else {}),
-        **{f"PGFLEET_{name.upper()}": str(value) for name, value in settings.items()},
-    }
     command = [sys.executable, "-m", "dramatiq", module, "-p", "1", "-t", str(threads)]
+    environment = worker_environment(dsn, box, **settings)
     process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True)
     try:
         yield process

@@ -99,9 +99,7 @@ def test_the_row_itself_keeps_the_seeds_history(conn: Connection) -> None:
     row_id = insert(conn)
     move(conn, row_id, "queued")
 
-    row = conn.execute(
-        "select status_history from public.reservations where reservation_id = %s", (row_id,)
-    ).fetchone()
+    row = conn.execute("select status_history from public.reservations where reservation_id = %s", (row_id,)).fetchone()
 
     assert row is not None
     assert [(entry["from"], entry["status"]) for entry in row[0]] == [("(new)", "pending"), ("pending", "queued")]

@@ -50,14 +50,19 @@ def _start(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     occasion.hold()
     pod = tools.pods.create(body)
     occasion.hold()
-    tools.pods.create_service(ssh_service_body(row, pod.uid, settings.namespace))
-    return _look_again(row, view, tools, "Pod created: waiting for a node")
+    service = tools.pods.create_service(ssh_service_body(row, pod.uid, settings.namespace))
+    shown = "Pod created: waiting for a node"
+    values = {"node_port": service.node_port, "current_detailed_status": shown}
+    return Wait(shown, view.now + timedelta(seconds=settings.pod_poll_s), (Move(row, None, values=values),))
 
 
 def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState) -> Outcome:
-    occasion.hold()
-    service = tools.pods.create_service(ssh_service_body(row, pod.uid, tools.settings.namespace))
-    if pod.node is None or service.node_port is None:
+    port = row.node_port
+    if port is None:
+        # Whoever made the pod did not live to write the port down, or to make the service.
+        occasion.hold()
+        port = tools.pods.create_service(ssh_service_body(row, pod.uid, tools.settings.namespace)).node_port
+    if pod.node is None or port is None:
         raise TryAgainError(f"pod {pod.name} is ready but has no node or port yet")
     addresses = tools.pods.node_addresses(pod.node)
     ip = addresses.get("ExternalIP") or addresses.get("InternalIP")
@@ -68,8 +73,8 @@ def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState
         "expires_at": view.now + timedelta(hours=row.duration_hours),
         "node_ip": ip,
         "node_private_ip": addresses.get("InternalIP"),
-        "node_port": service.node_port,
-        "ssh_command": f"ssh -p {service.node_port} dev@{ip}",
+        "node_port": port,
+        "ssh_command": f"ssh -p {port} dev@{ip}",
         "current_detailed_status": "Ready",
         "schedule_failures": 0,
         "ticket": row.ticket + 1,
@@ -101,7 +106,7 @@ def _back_to_line(row: Row, view: View, tools: Tools, occasion: Occasion, pod: P
         occasion.hold()
         tools.pods.delete(pod.name, pod.uid)
         return Wait("its pod is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
-    values = {"gpus_held": 0, "pod_name": None, "ticket": row.ticket + 1}
+    values = {"gpus_held": 0, "pod_name": None, "node_port": None, "ticket": row.ticket + 1}
     at = max(row.retry_at, view.now)
     return advance(row, Status.QUEUED, "its pod found no node", values, (next_ticket(row, at),))
 

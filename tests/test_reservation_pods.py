@@ -1,0 +1,294 @@
+"""A reservation and its pod: what can go wrong outside, and what becomes of the row."""
+
+from typing import Any
+
+import pytest
+from fleet import Connection, Worker, assert_sound, history_of, move_clock, row_of, send
+from reservations import QUEUE, active, ask, create, ended, letters, reach, status_of
+
+from console.sandbox.box import Box
+from schema.reservation import pod_name
+
+PODS = r"/namespaces/gpu-dev/pods"
+
+
+def preparing(conn: Connection, worker: Worker, **fields: Any) -> str:
+    row_id = create(conn, **fields)
+    reach(conn, worker, row_id, "preparing")
+    return row_id
+
+
+def test_an_image_that_cant_be_pulled_fails_the_row_with_its_reason(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = create(conn, dockerimage="example/missing:1")
+    row = ended(conn, worker, row_id)
+
+    assert row["status"] == "failed"
+    assert "ImagePullBackOff" in row["failure_reason"]
+    assert row["gpus_held"] == 0
+    assert box.state()["objects"]["pods"] == 0
+    assert letters(conn) == [], "the row failed, its message did not"
+
+
+def test_a_pod_that_finds_no_node_goes_back_to_the_line_and_pauses(conn: Connection, worker: Worker, box: Box) -> None:
+    for _ in range(2):
+        active(conn, worker, gpu_count=4)
+        active(conn, worker, gpu_count=2)
+    # Four GPUs are free, but two on each node.
+    conn.execute("update public.gpu_types set max_per_node = 8 where gpu_type = 'h100'")
+    row_id = create(conn, gpu_count=4)
+    worker.run_until(lambda: "No node yet" in (row_of(conn, row_id)["current_detailed_status"] or ""))
+
+    move_clock(conn, 31)
+    row = reach(conn, worker, row_id, "queued")
+
+    assert row["gpus_held"] == 0
+    assert row["pod_name"] is None
+    assert row["schedule_failures"] == 1
+    assert box.state()["objects"]["pods"] == 4
+    assert_sound(conn)
+    behind = active(conn, worker, gpu_count=1)
+    assert status_of(conn, row_id) == "queued", "it pauses, and those behind it are not blocked"
+    ask(conn, "cancel", behind)
+    box.add_nodes("h100", 1, 8)
+    move_clock(conn, 61)
+    reach(conn, worker, row_id, "active")
+    assert_sound(conn)
+
+
+def test_a_pod_that_never_answers_on_ssh_fails(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = preparing(conn, worker)
+    worker.run_until(lambda: box.state()["objects"]["pods"] == 1)
+    box.behave("gpu-dev", pod_name(row_id), "never-ready")
+    worker.run_once()
+
+    move_clock(conn, 601)
+    row = ended(conn, worker, row_id)
+
+    assert row["status"] == "failed"
+    assert row["failure_reason"] == "SSH did not answer within 10 minutes"
+
+
+def test_preparing_for_an_hour_fails(conn: Connection, worker: Worker) -> None:
+    for _ in range(2):
+        active(conn, worker, gpu_count=8, duration_hours=72)
+    conn.execute("update public.gpu_types set total_cluster_gpus = 32 where gpu_type = 'h100'")
+    conn.execute("update public.periodic set next_at = 'infinity'")
+    row_id = preparing(conn, worker)
+
+    move_clock(conn, 3601)
+    row = ended(conn, worker, row_id)
+
+    assert row["status"] == "failed"
+    assert row["failure_reason"] == "not ready within 60 minutes"
+    assert_sound(conn)
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 409}, {"drop": True}], ids=str)
+def test_one_bad_answer_costs_one_attempt_and_nothing_else(
+    conn: Connection, worker: Worker, box: Box, fault: dict[str, Any]
+) -> None:
+    box.fault(PODS, method="POST", times=1, **fault)
+
+    row_id = active(conn, worker)
+
+    assert status_of(conn, row_id) == "active"
+    assert box.state()["created_pods"] == 1
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 500}], ids=str)
+def test_a_pod_whose_creation_was_not_confirmed_is_adopted(
+    conn: Connection, worker: Worker, box: Box, fault: dict[str, Any]
+) -> None:
+    box.fault(rf"{PODS}$", method="POST", times=1, after=True, **fault)
+    box.fault(r"/services$", method="POST", times=1, after=True, **fault)
+
+    row_id = active(conn, worker)
+
+    assert box.state()["created_pods"] == 1
+    assert row_of(conn, row_id)["node_port"] is not None
+    assert box.state()["objects"]["services"] == 1
+
+
+def test_three_failed_attempts_fail_the_row_and_the_message_with_the_last_error(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    row_id = create(conn)
+    box.fault(rf"{PODS}/", method="GET", status=500, times=3)
+
+    row = ended(conn, worker, row_id)
+
+    assert row["status"] == "failed"
+    assert row["failure_reason"].startswith("Kubernetes answered 500")
+    assert letters(conn) == [row["failure_reason"]]
+    assert history_of(conn, row_id)[-1] == ("preparing", "failed")
+    assert_sound(conn)
+
+
+def test_being_asked_to_wait_is_no_failure(conn: Connection, worker: Worker, box: Box) -> None:
+    box.fault(PODS, status=429, retry_after=0, times=6)
+
+    row_id = active(conn, worker)
+
+    assert status_of(conn, row_id) == "active"
+    assert letters(conn) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [
+        ("nobody-at-all", "GitHub knows no user nobody-at-all"),
+        ("nokeys-ada", "none of nokeys-ada has an SSH key on GitHub"),
+    ],
+)
+def test_without_a_key_nobody_could_log_in_so_it_fails(
+    conn: Connection, worker: Worker, box: Box, user: str, reason: str
+) -> None:
+    row = ended(conn, worker, create(conn, github_user=user))
+
+    assert row["status"] == "failed"
+    assert row["failure_reason"].startswith(reason)
+    assert box.state()["created_pods"] == 0
+
+
+def test_the_user_is_the_github_user_unless_another_is_named(conn: Connection, worker: Worker) -> None:
+    assert row_of(conn, active(conn, worker))["github_user"] == "ada"
+
+
+def test_a_pod_seen_gone_twice_expires_the_row(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    move_clock(conn, 700)
+    worker.run()
+    box.behave("gpu-dev", pod_name(row_id), "vanish")
+
+    move_clock(conn, 61)
+    worker.run()
+    assert status_of(conn, row_id) == "active", "one look may be wrong"
+    move_clock(conn, 11)
+    row = ended(conn, worker, row_id)
+
+    assert row["status"] == "expired"
+    assert row["status_reason"].startswith("POD_LOST")
+
+
+def test_a_young_pod_that_is_not_seen_is_given_time(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    box.behave("gpu-dev", pod_name(row_id), "vanish")
+
+    for _ in range(4):
+        move_clock(conn, 100)
+        worker.run()
+
+    assert status_of(conn, row_id) == "active"
+
+
+def test_an_outage_of_the_api_observes_nothing(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    move_clock(conn, 700)
+    worker.run()
+    box.fault(PODS, status=500, times=20)
+
+    for _ in range(10):
+        move_clock(conn, 61)
+        worker.run()
+    box.clear_faults()
+    worker.run()
+
+    assert status_of(conn, row_id) == "active"
+    assert letters(conn) == []
+
+
+def test_out_of_memory_is_counted_once_and_ends_nothing(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    box.behave("gpu-dev", pod_name(row_id), "oom")
+
+    for _ in range(3):
+        move_clock(conn, 61)
+        worker.run()
+
+    row = row_of(conn, row_id)
+    assert row["status"] == "active"
+    assert row["oom_count"] == 1
+    assert row["oom_container"] == "gpu-dev"
+
+
+def test_teardown_repeats_until_all_is_gone(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    box.fault("/(pods|services)/", method="DELETE", status=500, times=4)
+
+    ask(conn, "cancel", row_id)
+    row = ended(conn, worker, row_id)
+
+    assert row["gpus_held"] == 0
+    assert box.state()["objects"]["pods"] == 0
+    assert letters(conn) == []
+
+
+def test_gpus_are_held_until_the_pod_is_seen_gone(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    box.fault("/pods/", method="DELETE", status=500, times=1000)
+    ask(conn, "cancel", row_id)
+    for _ in range(5):
+        worker.run_once()
+
+    assert status_of(conn, row_id) == "cancelled"
+    assert row_of(conn, row_id)["gpus_held"] == 2
+    box.clear_faults()
+    move_clock(conn, 61)
+    assert ended(conn, worker, row_id)["gpus_held"] == 0
+
+
+def test_a_step_overtaken_by_a_cancel_leaves_no_pod(conn: Connection, worker: Worker, box: Box) -> None:
+    """The pod is made while another worker cancels and tears down: the stale ticket cleans up after itself."""
+    row_id = create(conn)
+    worker.run_until(lambda: status_of(conn, row_id) == "preparing")
+    ask(conn, "cancel", row_id)
+    (ticket,) = (
+        row[0]
+        for row in conn.execute(
+            "select message from pgmq.q_gpu_reservations where message->>'action' = 'advance' and message->>'ticket' = '2'"
+        ).fetchall()
+    )
+    ended(conn, worker, row_id)
+    name = pod_name(row_id)
+    from kubernetes import client, config  # noqa: PLC0415
+
+    config.load_kube_config(box.kubeconfig)  # type: ignore[no-untyped-call]
+    with client.ApiClient() as api:
+        pod = client.V1Pod.model_validate(
+            {
+                "metadata": {"name": name, "annotations": {"pgfleet/reservation-id": row_id}},
+                "spec": {"containers": [{"name": "late", "image": "late"}]},
+            }
+        )
+        client.CoreV1Api(api).create_namespaced_pod("gpu-dev", pod)
+
+    send(conn, QUEUE, ticket)
+    worker.run_until(lambda: box.state()["objects"]["pods"] == 0)
+
+
+def test_the_sweep_gives_a_forgotten_row_its_ticket_back(conn: Connection, worker: Worker) -> None:
+    row_id = active(conn, worker)
+    conn.execute("delete from pgmq.q_gpu_reservations")
+
+    move_clock(conn, 4 * 3600 + 200)
+    send(conn, QUEUE, {"action": "sweep"})
+
+    assert ended(conn, worker, row_id)["status"] == "expired"
+
+
+def test_the_sweep_finds_a_pod_whose_reservation_has_ended(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    ask(conn, "cancel", row_id)
+    ended(conn, worker, row_id)
+    orphan = active(conn, worker)
+    conn.execute("delete from pgmq.q_gpu_reservations")
+    conn.execute(
+        "update public.reservations set status = 'cancelled', gpus_held = 0, reservation_ended = now()"
+        " where reservation_id = %s",
+        (orphan,),
+    )
+    assert box.state()["objects"]["pods"] == 1
+
+    send(conn, QUEUE, {"action": "sweep"})
+
+    worker.run_until(lambda: box.state()["objects"]["pods"] == 0)
