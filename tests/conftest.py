@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from fleet import Worker, settings_for, worker_on
 from psycopg import sql
+from small_kind import SET_UP, Small, small_world
 
 from console import embedded
 from console.sandbox import server as sandbox
@@ -93,6 +94,22 @@ def worker(dsn: str, box: Box) -> Iterator[Worker]:
     """A reservation worker in the test's own thread."""
     with worker_on(KIND, settings_for(dsn, box)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def small_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """One database for all tests of the runtime, with the tables of their small kind."""
+    with fresh_database(server_dsn, template) as own:
+        with psycopg.connect(own, autocommit=True) as connection:
+            connection.execute(SET_UP)
+        yield own
+
+
+@pytest.fixture
+def small(small_dsn: str) -> Iterator[Small]:
+    """The small kind and its worker, in its emptied database."""
+    with small_world(small_dsn) as world:
+        yield world
 
 
 @pytest.fixture
