@@ -4,6 +4,7 @@ All of them run on PGMQ's own tables, beside any other PGMQ client. A claimed me
 knows its token `(msg_id, read_ct)`; every statement here that changes one asks for that token.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,17 +12,12 @@ from functools import lru_cache
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
-import sqlalchemy as sa
 from psycopg.sql import SQL, Composed, Identifier, Literal
-from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
+from psycopg.types.json import Jsonb, set_json_loads
 
 Json: TypeAlias = Any
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
-
-ROW_VERSION = "row_version"
-_DIALECT = sqlalchemy_psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +26,13 @@ class Token:
 
     msg_id: int
     read_ct: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableJson:
+    """JSON that the database takes and Python does not: nested too deep, or a number of too many digits."""
+
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def claim(conn: Connection, queue: str, limit: int, lease: timedelta) -> tuple[l
     Returns:
         The messages; and where there are none, the seconds until one is due (a lease that ends counts).
     """
-    rows = conn.execute(_on(queue, CLAIM), (limit, lease)).fetchall()
+    cursor = conn.cursor()
+    set_json_loads(_read_json, cursor)
+    rows = cursor.execute(_on(queue, CLAIM), (limit, lease)).fetchall()
     if len(rows) == 1 and rows[0][0] is None:
         return [], rows[0][5]
     claimed = [Message(Token(row[0], row[1]), row[2], row[3], row[4]) for row in rows if row[0] is not None]
@@ -100,14 +105,14 @@ with held as (
   for update of q skip locked
 )
 update {q} q set vt = public.fleet_now() + %s from held where q.msg_id = held.msg_id
-returning q.msg_id
+returning q.msg_id, q.read_ct
 """
 
 
-def extend(conn: Connection, queue: str, tokens: Sequence[Token], lease: timedelta) -> set[int]:
-    """Renew the lease of what is still ours; the ids renewed. One being settled right now is skipped."""
+def extend(conn: Connection, queue: str, tokens: Sequence[Token], lease: timedelta) -> set[Token]:
+    """Renew the lease of what is still ours; the tokens renewed. One being settled right now is skipped."""
     rows = conn.execute(_on(queue, EXTEND), (*_columns(tokens), lease)).fetchall()
-    return {row[0] for row in rows}
+    return {Token(*row) for row in rows}
 
 
 DELETE: LiteralString = """
@@ -140,7 +145,7 @@ def put_back(
     conn: Connection, queue: str, tokens: Sequence[Token], delays: list[timedelta], headers: list[Json]
 ) -> Cursor:
     """Make messages that are still ours visible again after their delays, with new headers."""
-    given = [_jsonb(value) for value in headers]
+    given = [jsonb(value) for value in headers]
     return conn.execute(_on(queue, PUT_BACK), (*_columns(tokens), delays, given))
 
 
@@ -154,8 +159,8 @@ returning msg_id
 
 def send(conn: Connection, queue: str, messages: Sequence[Outgoing]) -> Cursor:
     """Insert messages, in the caller's transaction; rows: their ids, in order."""
-    bodies = [_jsonb(message.body) for message in messages]
-    headers = [_jsonb(message.headers) for message in messages]
+    bodies = [jsonb(message.body) for message in messages]
+    headers = [jsonb(message.headers) for message in messages]
     return conn.execute(_on(queue, SEND), ([message.at for message in messages], bodies, headers))
 
 
@@ -182,8 +187,8 @@ def bury(conn: Connection, queue: str, letters: Sequence[DeadLetter]) -> Cursor:
         (
             [letter.message.token.msg_id for letter in letters],
             [letter.row_id for letter in letters],
-            [_jsonb(letter.message.body) for letter in letters],
-            [_jsonb(letter.message.headers) for letter in letters],
+            [jsonb(letter.message.body) for letter in letters],
+            [jsonb(letter.message.headers) for letter in letters],
             [letter.reason for letter in letters],
             [letter.attempts for letter in letters],
             [letter.message.enqueued_at for letter in letters],
@@ -219,120 +224,19 @@ def sign(conn: Connection, actor: str, timeout_s: float) -> Cursor:
     )
 
 
-@lru_cache
-def select_rows(table: sa.Table) -> bytes:
-    """The statement that loads whole rows by key, with the version that a guarded move asks for."""
-    version: sa.Label[str] = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
-    statement = sa.select(version, *table.columns).where(
-        key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(key_column(table).type)))
-    )
-    return text_of(statement)
-
-
-def text_of(statement: sa.Select[Any]) -> bytes:
-    """A statement as psycopg takes it, for connections and pipelines that SQLAlchemy does not manage."""
-    return str(statement.compile(dialect=_DIALECT)).encode()
-
-
-@lru_cache
-def key_column(table: sa.Table) -> sa.Column[Any]:
-    (column,) = table.primary_key.columns
-    return column
-
-
-LOCK_ROWS: LiteralString = "select from {t} where {key} = any(%s::{key_type}[]) order by {key} for update"
-
-
-def lock_rows(conn: Connection, table: sa.Table, keys: list[Any]) -> Cursor:
-    """Lock rows in key order, so that two batches never wait for each other in a circle."""
-    return conn.execute(_on_table(table, LOCK_ROWS), (keys,))
-
-
-def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
-    """Update rows that are as they were loaded; result rows: the keys of those that were.
-
-    Shapes: each of `rows` is (key, version, a value for each of `columns`).
-    """
-    return conn.execute(_move_statement(table, tuple(columns)), _by_column(table, columns, rows))
-
-
-def insert_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
-    """Insert rows whose key is not there yet; result rows: the keys of those inserted."""
-    return conn.execute(_insert_statement(table, tuple(columns)), _by_column(table, columns, rows))
-
-
-@lru_cache
-def _on_table(table: sa.Table, statement: LiteralString) -> Composed:
-    key = key_column(table)
-    return SQL(statement).format(
-        t=Identifier(table.schema or "public", table.name),
-        key=Identifier(key.name),
-        key_type=_type(table, key.name),
-    )
-
-
-MOVE: LiteralString = """
-update {t} t set {sets}
-from unnest({arrays}) as m ({names})
-where t.{key} = m.{key} and t.xmin = m.row_version::xid
-returning t.{key}
-"""
-
-
-@lru_cache(maxsize=1024)
-def _move_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
-    key = key_column(table).name
-    sets = [SQL("{0} = m.{0}").format(Identifier(name)) for name in columns]
-    names = [Identifier(name) for name in (key, ROW_VERSION, *columns)]
-    arrays = [_array(table, key), SQL("%s::text[]"), *(_array(table, name) for name in columns)]
-    return SQL(MOVE).format(
-        t=Identifier(table.schema or "public", table.name),
-        sets=SQL(", ").join(sets),
-        arrays=SQL(", ").join(arrays),
-        names=SQL(", ").join(names),
-        key=Identifier(key),
-    )
-
-
-INSERT: LiteralString = """
-insert into {t} ({names}) select * from unnest({arrays})
-on conflict ({key}) do nothing
-returning {key}
-"""
-
-
-@lru_cache(maxsize=1024)
-def _insert_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
-    return SQL(INSERT).format(
-        t=Identifier(table.schema or "public", table.name),
-        names=SQL(", ").join(Identifier(name) for name in columns),
-        arrays=SQL(", ").join(_array(table, name) for name in columns),
-        key=Identifier(key_column(table).name),
-    )
-
-
-def _array(table: sa.Table, column: str) -> Composed:
-    return SQL("%s::{}[]").format(_type(table, column))
-
-
-@lru_cache
-def _type(table: sa.Table, column: str) -> SQL:
-    name = table.columns[column].type.compile(dialect=_DIALECT)
-    return SQL(name)
-
-
-def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    turned = [list(values) for values in zip(*rows, strict=True)]
-    first = len(turned) - len(columns)
-    for index, name in enumerate(columns, start=first):
-        if isinstance(table.columns[name].type, sa.JSON):
-            turned[index] = [_jsonb(value) for value in turned[index]]
-    return turned
-
-
 def _columns(tokens: Sequence[Token]) -> tuple[list[int], list[int]]:
     return [token.msg_id for token in tokens], [token.read_ct for token in tokens]
 
 
-def _jsonb(value: Json) -> Jsonb | None:
+def jsonb(value: Json) -> Jsonb | None:
+    if isinstance(value, UnreadableJson):
+        return Jsonb(value.text, dumps=str)
     return None if value is None else Jsonb(value)
+
+
+def _read_json(data: str | bytes) -> Json:
+    """One message that can't be decoded must not take the others of its claim with it."""
+    try:
+        return json.loads(data)
+    except (RecursionError, ValueError):
+        return UnreadableJson(data if isinstance(data, str) else bytes(data).decode())

@@ -63,7 +63,8 @@ def _environment(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
-ReservationId = Annotated[str, AfterValidator(_uuid)]
+ReservationId = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
+GpuCount = Annotated[int, AfterValidator(_gpu_count), Field(json_schema_extra={"enum": [0, *GPU_COUNTS]})]
 GithubUser = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}$")]
 GpuType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,49}$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[^\s]{1,512}$")]
@@ -79,7 +80,7 @@ class CreateReservation(Message):
     reservation_id: ReservationId
     user_id: Name
     gpu_type: GpuType
-    gpu_count: Annotated[int, AfterValidator(_gpu_count)]
+    gpu_count: GpuCount
     duration_hours: Annotated[Hours, Field(le=HOURS_LIMIT)] = 8.0
     name: Name | None = None
     github_user: GithubUser | None = None

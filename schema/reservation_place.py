@@ -106,9 +106,7 @@ def dry_run(
     if refused or line is None:
         return DryRun(starts_now=False, code="REJECTED", reason=refused or "")
     if not line.is_active:
-        return DryRun(
-            starts_now=False, code="TYPE_DISABLED", reason=f"gpu_type: {line.gpu_type} is switched off"
-        )
+        return DryRun(starts_now=False, code="TYPE_DISABLED", reason=f"gpu_type: {line.gpu_type} is switched off")
     ahead = len(line.waiting)
     eta = _eta(line, _gpus(line.waiting) + message.gpu_count, grace)
     if ahead:

@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from schema import kernel
+from schema import row_kernel
+from schema.kernel import Connection, Cursor
 
 
 class Row:
@@ -26,18 +27,18 @@ class Row:
 
     @property
     def key(self) -> Any:
-        return self.columns[kernel.key_column(self.table).name]
+        return self.columns[row_kernel.key_column(self.table).name]
 
     def __repr__(self) -> str:
         return f"<{self.table.name} {self.key} {self.columns.get('status')}>"
 
 
-def ask_rows(conn: kernel.Connection, table: sa.Table, keys: Iterable[Any]) -> kernel.Cursor:
+def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
     """Ask for rows by key; inside a pipeline the answer is read later, by `rows_of`."""
-    return conn.execute(kernel.select_rows(table), {"keys": list(keys)})
+    return conn.execute(row_kernel.select_rows(table), {"keys": list(keys)})
 
 
-def rows_of(table: sa.Table, cursor: kernel.Cursor) -> dict[Any, Row]:
+def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:
     """The rows asked for, by key; those that do not exist are not in it."""
     names = [column.name for column in table.columns]
     rows = (Row(table, dict(zip(names, values[1:], strict=True)), values[0]) for values in cursor)

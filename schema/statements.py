@@ -5,19 +5,18 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from psycopg.rows import dict_row
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
 
 from schema.kernel import Connection
+from schema.row_kernel import DIALECT
 
 Record: TypeAlias = dict[str, Any]
 
-_DIALECT = sqlalchemy_psycopg.dialect()  # type: ignore[no-untyped-call]
 FLEET_NOW = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True))
 
 
 def fetch(conn: Connection, statement: sa.Executable) -> list[Record]:
     """All rows of a select, or of an update with RETURNING."""
-    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
     with conn.cursor(row_factory=dict_row) as cursor:
         cursor.execute(str(compiled).encode(), compiled.params)
         return cursor.fetchall() if cursor.description else []

@@ -268,7 +268,9 @@ class Small:
 
     def due_s(self, msg_id: int) -> float:
         """Seconds until a message is visible."""
-        statement = "select extract(epoch from vt - public.fleet_now())::float8 from pgmq.q_small_jobs where msg_id = %s"
+        statement = (
+            "select extract(epoch from vt - public.fleet_now())::float8 from pgmq.q_small_jobs where msg_id = %s"
+        )
         return float(self.one(statement, (msg_id,)))
 
     def headers(self, msg_id: int) -> Any:

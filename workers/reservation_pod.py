@@ -135,7 +135,7 @@ def watch(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  #
     settings = tools.settings
     deadline = row.expires_at + timedelta(seconds=settings.expiry_grace_s)
     if view.now > deadline:
-        return _expired(row, f"its {row.duration_hours:g} hours are over")
+        return _expired(row, f"its {_span(row.duration_hours)} are over")
     pod = tools.pods.find(row.pod_name)
     if pod is None or pod.finished or pod.reservation_id != row.reservation_id:
         return _missing(row, view, tools)
@@ -146,6 +146,14 @@ def watch(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  #
     # The deadline itself is not late enough: one more millisecond is.
     later = min(view.now + timedelta(seconds=settings.watch_s), deadline + timedelta(milliseconds=1))
     return Wait("active", later, changes)
+
+
+def _span(hours: float) -> str:
+    """As a person says it: 4 hours, 30 minutes, 6 seconds."""
+    for unit, size in (("hours", 1), ("minutes", 60)):
+        if hours * size >= 1:
+            return f"{hours * size:g} {unit}"
+    return f"{hours * 3600:.0f} seconds"
 
 
 def _expired(row: Row, reason: str) -> Outcome:

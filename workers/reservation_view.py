@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.kernel import ROW_VERSION, Connection, Cursor, text_of
+from schema.kernel import Connection, Cursor
 from schema.messages import Message
 from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, Ticket
+from schema.row_kernel import ROW_VERSION, text_of
 from schema.rows import Row, ask_rows, rows_of
 from schema.tables import gpu_types, reservations
 

@@ -58,6 +58,7 @@ class ClaimConsumer(Consumer):
         self.running = 0
         self.changed = threading.Condition()
         self.suspects: deque[Delivery] = deque()
+        self.alone = False
         self.pause = Pause(bench.bell, bench.settings.poll_s)
         self.periodic_at = 0.0
 
@@ -77,13 +78,14 @@ class ClaimConsumer(Consumer):
         return self._proxy(batch) if batch else None
 
     def _may_claim(self) -> bool:
-        """Whether a thread is free; with suspects at hand, whether all are."""
-        allowed = 1 if self.suspects else self.claims
+        """Whether a thread is free; with suspects in hand or at work, whether all are."""
+        allowed = 1 if self.suspects or self.alone else self.claims
         with self.changed:
             return self.changed.wait_for(lambda: self.running < allowed, self.timeout_s)
 
     def _next_batch(self) -> list[Delivery]:
-        if self.suspects:
+        self.alone = bool(self.suspects)
+        if self.alone:
             return [self.suspects.popleft()]
         self._send_due()
         batch, due_s = self._claim()

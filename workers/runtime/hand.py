@@ -47,9 +47,10 @@ class Delivery:
     @property
     def sent_at(self) -> datetime:
         try:
-            return datetime.fromisoformat(self._past["sent_at"])
+            told = datetime.fromisoformat(self._past["sent_at"])
         except (KeyError, TypeError, ValueError):
             return self.message.enqueued_at
+        return told if told.tzinfo else self.message.enqueued_at
 
     @property
     def deaths(self) -> int:
@@ -68,7 +69,7 @@ class Delivery:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
+    return value if type(value) is int and 0 <= value < 1_000_000 else 0
 
 
 class Hand:

@@ -30,9 +30,10 @@ class LeaseKeeper(threading.Thread):
         while not self.stopping.wait(self.every_s):
             try:
                 self.renew()
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 log.warning("lease.unreachable", error=str(error).strip())
-                self._conn = None
+                self.close()
+        self.close()
 
     def renew(self) -> None:
         for bench in self.benches:
@@ -42,12 +43,16 @@ class LeaseKeeper(threading.Thread):
                 continue
             asked_at = time.monotonic()
             kept = kernel.extend(self._connection(), bench.kind.queue, tokens, bench.settings.lease)
-            bench.hand.renew((token for token in tokens if token.msg_id in kept), asked_at)
+            bench.hand.renew(kept, asked_at)
 
     def _connection(self) -> kernel.Connection:
         if self._conn is None or self._conn.closed:
             self._conn = psycopg.connect(self.dsn, autocommit=True, prepare_threshold=self.prepare_threshold)
         return self._conn
+
+    def close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
 
     def stop(self) -> None:
         self.stopping.set()

@@ -128,9 +128,7 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
 
 
 @contextmanager
-def bench_for(
-    kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event
-) -> Iterator[Bench]:
+def bench_for(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Iterator[Bench]:
     """The kind's place in this process, with its tools open and its effect threads."""
     author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
     with ExitStack() as stack:

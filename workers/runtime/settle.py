@@ -2,8 +2,8 @@
 
 A batch is sent whole and judged by its answers before the commit. A message that is no longer ours is lost;
 a row that is no longer as it was loaded makes its unit stale. Either is rare, so then everything is
-rolled back and the rest is sent again without it. An error of the database halves the batch until it
-has found the unit that causes it.
+rolled back and the rest is sent again without it. Any other error, of the database or of a value that
+can't be sent to it, halves the batch until it has found the unit that causes it.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from schema import kernel
+from schema import kernel, row_kernel
 from schema.kernel import Connection, Cursor, DeadLetter, Json, Outgoing, Token
 from workers.runtime.hand import Delivery
 from workers.runtime.outcomes import Change, Move, New
@@ -53,7 +53,7 @@ class Settled:
     done: list[Unit] = field(default_factory=list)
     lost: list[Unit] = field(default_factory=list)
     stale: list[Unit] = field(default_factory=list)
-    failed: list[tuple[Unit, psycopg.Error]] = field(default_factory=list)
+    failed: list[tuple[Unit, Exception]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,16 @@ def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, res
             lost, stale = _try(conn, queue, units, author)
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
             continue
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
+        except Exception as error:  # the unit that causes it fails, whatever it is
+            if isinstance(error, psycopg.OperationalError) and not isinstance(
+                error, psycopg.errors.ProgramLimitExceeded
+            ):
+                raise
             if len(units) > 1:
                 middle = len(units) // 2
                 _settle(conn, queue, units[:middle], author, result)
                 _settle(conn, queue, units[middle:], author, result)
-            elif error.sqlstate == LOOK_AGAIN:
+            elif getattr(error, "sqlstate", None) == LOOK_AGAIN:
                 result.stale += units
             else:
                 result.failed.append((units[0], error))
@@ -124,7 +126,7 @@ def _place(change: Change) -> tuple[str, Any]:
 def row_key(change: Change) -> Any:
     if isinstance(change, Move):
         return change.row.key
-    return change.values[kernel.key_column(change.table).name]
+    return change.values[row_kernel.key_column(change.table).name]
 
 
 def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> tuple[set[Token], set[Token]]:
@@ -185,7 +187,7 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
     cursors = [(table, _move(conn, table, moves[table])) for table in by_name]
     for (table, columns), rows in news.items():
         values = [[row[name] for name in columns] for row in rows]
-        cursors.append((table, kernel.insert_rows(conn, table, columns, values)))
+        cursors.append((table, row_kernel.insert_rows(conn, table, columns, values)))
     return cursors
 
 
@@ -201,8 +203,8 @@ def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> 
         for (move, _), changed in zip(moves, values, strict=True)
     ]
     if len(rows) > 1:
-        kernel.lock_rows(conn, table, [row[0] for row in rows])
-    return kernel.move_rows(conn, table, columns, rows)
+        row_kernel.lock_rows(conn, table, [row[0] for row in rows])
+    return row_kernel.move_rows(conn, table, columns, rows)
 
 
 def _moved(move: Move, unit: Unit) -> dict[str, Any]:

