@@ -3,9 +3,14 @@
 import argparse
 import json
 
-from bench import transitions
+from bench import claim, peers, transitions, wake
 
-BENCHES = {"transitions": transitions.measure}
+BENCHES = {
+    "transitions": transitions.measure,
+    "wake": wake.measure,
+    "claim": claim.measure,
+    "peers": peers.measure,
+}
 
 
 def main() -> None:

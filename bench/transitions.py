@@ -1,15 +1,13 @@
 """Full transitions per second through dramatiq, beside the raw pipelined limit of the same run."""
 
-import os
-import subprocess
 import sys
-import time
 from statistics import median
 from typing import Any
 
 import psycopg
 
 from bench import ground, raw
+from bench.drain import process, rate
 from schema.kernel import Connection
 
 LEFT = "select count(*) from pgmq.q_bench_jobs"
@@ -28,7 +26,7 @@ def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[
     with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         for _ in range(rounds):
             bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)))
-            ours.append(_pgfleet(conn, dsn, number, threads))
+            ours.append(pgfleet(conn, dsn, number, threads))
         place = ground.where(dsn)
     return {
         "bench": "transitions",
@@ -52,30 +50,12 @@ def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
     return number / seconds
 
 
-def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
-    """One worker process started as a user would; timed from its first settled message to its last."""
+def pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
+    """Transitions per second of one worker process, started as a user would, and verified."""
     ground.fill(conn, number)
-    environment = {**os.environ, "DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", str(threads)]
-    worker = subprocess.Popen(command, env=environment)  # noqa: S603  # our own command
-    try:
-        left, started = number, 0.0
-        while left:
-            left = _count(conn)
-            if not started and left < number:
-                started, first = time.perf_counter(), left
-            time.sleep(0.02)
-        seconds = time.perf_counter() - started
-    finally:
-        worker.terminate()
-        worker.wait()
+    with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+        per_s = rate(conn, worker, LEFT, number)
     done = conn.execute(CHECK).fetchone()
     assert done == (number, number, 0, 0), done
-    return first / seconds
-
-
-def _count(conn: Connection) -> int:
-    row = conn.execute(LEFT).fetchone()
-    assert row is not None
-    count: int = row[0]
-    return count
+    return per_s

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from console import embedded
+from console.examples import example
 from schema.catalog import sql_files
 from schema.dsn import connect, redact
 from schema.migrate import migrate, missing
@@ -13,21 +14,21 @@ from schema.settings import Settings, read_settings
 db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)
 
 
-@db.command()
+@db.command(epilog='Example: psql "$(pgfleet db url)"')
 def url() -> None:
     """Print the connection string, and nothing else: psql "$(pgfleet db url)"."""
     settings = read_settings()
     typer.echo(embedded.start(embedded.default_data_dir()) if settings.database_url is None else settings.dsn())
 
 
-@db.command()
+@db.command(epilog="Example: pgfleet db stop")
 def stop() -> None:
     """Stop the embedded server. Its data stays; whatever needs it next starts it again."""
     stopped = embedded.stop(embedded.default_data_dir())
     typer.echo("stopped" if stopped else "was not running")
 
 
-@db.command()
+@db.command(epilog="Example: pgfleet db status")
 def status() -> None:
     """Say which database is used and what state it is in. Ends with 1 unless it is ready for work."""
     settings = read_settings()
@@ -48,6 +49,7 @@ def status() -> None:
         raise typer.Exit(1)
 
 
+@example("pgfleet migrate --check")
 def migrate_command(
     *,
     check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,

@@ -9,6 +9,9 @@ alter table public.reservations
   add column if not exists ticket integer not null default 0,
   -- GPUs that this row holds, from admission until its pod is seen gone.
   add column if not exists gpus_held integer not null default 0 check (gpus_held >= 0),
+  -- The place in the line: since when, and among those of one moment the number of the create message.
+  add column if not exists waiting_since timestamptz not null default public.fleet_now(),
+  add column if not exists line_number bigint not null default 0,
   -- Not in the line before this time: its pod could not be scheduled although GPUs were free.
   add column if not exists retry_at timestamptz,
   add column if not exists schedule_failures integer not null default 0,
@@ -23,7 +26,7 @@ alter table public.gpu_types
   add column if not exists held_gpus integer not null default 0 check (held_gpus >= 0);
 
 create index if not exists reservations_line_idx
-  on public.reservations (gpu_type, created_at, reservation_id) where status in ('pending', 'queued');
+  on public.reservations (gpu_type, waiting_since, line_number) where status in ('pending', 'queued');
 create index if not exists reservations_unended_idx
   on public.reservations (reservation_id) where reservation_ended is null;
 

@@ -4,6 +4,7 @@ The moves between the states are in `011_reservation_machine.sql`, where the dat
 make them are in `workers/reservation.py`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -183,6 +184,18 @@ def read(body: Any) -> Message:
     if isinstance(body, dict) and "action" not in body and body.get("type") == "cancellation":
         body = {**body, "action": "cancel"}
     return read_message(body, ACTIONS)
+
+
+def misfit(message: CreateReservation, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:
+    """Why a reservation can never start; None if it can. `gpu_type` is the row of its type, if there is one."""
+    if gpu_type is None:
+        return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"
+    most = gpu_type["max_per_node"] or gpu_type["max_gpus"]
+    if message.gpu_count > most:
+        return f"gpu_count: a {message.gpu_type} node has {most} GPUs, not {message.gpu_count}"
+    if message.duration_hours > max_hours:
+        return f"duration_hours: at most {max_hours:g}; not {message.duration_hours:g}"
+    return None
 
 
 def pod_name(reservation_id: str) -> str:

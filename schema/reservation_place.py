@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schema.reservation import WAITING, CreateReservation
+from schema.reservation import WAITING, CreateReservation, misfit
 from schema.statements import Record
 
 REASON_CODES = frozenset(
@@ -25,6 +25,7 @@ class Waiter:
     reservation_id: str
     gpus: int
     since: datetime
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ def place(row: Record, line: Line | None, grace: timedelta) -> Place | None:
     """The place of a waiting reservation; None for one that does not wait. `grace` follows every expiry."""
     if row["status"] not in WAITING or line is None:
         return None
-    mine = (row["created_at"], row["reservation_id"])
-    ahead = [waiter for waiter in line.waiting if (waiter.since, waiter.reservation_id) < mine]
+    mine = (row["waiting_since"], row["line_number"], row["reservation_id"])
+    ahead = [waiter for waiter in line.waiting if (waiter.since, waiter.number, waiter.reservation_id) < mine]
     paused = row["retry_at"] is not None and row["retry_at"] > line.now
     eta = None if paused else _eta(line, _gpus(ahead) + (row["gpu_count"] or 0), grace)
     return Place(reason_code(row["current_detailed_status"]), len(ahead), eta)
@@ -102,7 +103,7 @@ def dry_run(
     message: CreateReservation, gpu_type: Record | None, line: Line | None, max_hours: float, grace: timedelta
 ) -> DryRun:
     """What would become of a reservation sent now."""
-    refused = _refusal(message, gpu_type, max_hours)
+    refused = misfit(message, gpu_type, max_hours)
     if refused or line is None:
         return DryRun(starts_now=False, code="REJECTED", reason=refused or "")
     if not line.is_active:
@@ -117,18 +118,6 @@ def dry_run(
         return DryRun(starts_now=False, code="NO_CAPACITY", reason=reason, eta=eta)
     free = f"{line.free} of {line.total} GPUs are free" if line.total else "this type needs no GPUs"
     return DryRun(starts_now=True, code=None, reason=f"{free} and nobody waits", eta=line.now)
-
-
-def _refusal(message: CreateReservation, gpu_type: Record | None, max_hours: float) -> str | None:
-    """As the worker would refuse it (workers/reservation.py)."""
-    if gpu_type is None:
-        return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"
-    most = gpu_type["max_per_node"] or gpu_type["max_gpus"]
-    if message.gpu_count > most:
-        return f"gpu_count: a {message.gpu_type} node has {most} GPUs, not {message.gpu_count}"
-    if message.duration_hours > max_hours:
-        return f"duration_hours: at most {max_hours:g}; not {message.duration_hours:g}"
-    return None
 
 
 def _eta(line: Line, wanted: int, grace: timedelta) -> datetime | None:

@@ -32,6 +32,8 @@ _COLUMNS = (
     _c.gpus_held,
     _c.duration_hours,
     _c.created_at,
+    _c.waiting_since,
+    _c.line_number,
     _c.launched_at,
     _c.expires_at,
     _c.reservation_ended,
@@ -184,7 +186,8 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
     now = _now(conn)
     waiting, releases = defaultdict(list), defaultdict(list)
     for row in fetch(conn, _waiting(wanted)):
-        waiting[row["gpu_type"]].append(Waiter(row["reservation_id"], row["gpu_count"], row["created_at"]))
+        waiter = Waiter(row["reservation_id"], row["gpu_count"], row["waiting_since"], row["line_number"])
+        waiting[row["gpu_type"]].append(waiter)
     for row in fetch(conn, _holding(wanted)):
         releases[row["gpu_type"]].append(Release(row["expires_at"], row["gpus_held"]))
     return {
@@ -203,13 +206,13 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
 
 def _waiting(names: list[str]) -> sa.Select[Any]:
     return (
-        sa.select(_c.gpu_type, _c.reservation_id, _c.gpu_count, _c.created_at)
+        sa.select(_c.gpu_type, _c.reservation_id, _c.gpu_count, _c.waiting_since, _c.line_number)
         .where(
             _c.gpu_type.in_(names),
             _c.status.in_([status.value for status in sorted(WAITING)]),
             sa.or_(_c.retry_at.is_(None), _c.retry_at <= FLEET_NOW),
         )
-        .order_by(_c.created_at, _c.reservation_id)
+        .order_by(_c.waiting_since, _c.line_number, _c.reservation_id)
     )
 
 

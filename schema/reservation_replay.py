@@ -9,7 +9,7 @@ from schema import kernel
 from schema.kernel import Connection, Outgoing
 from schema.refusals import Refusal
 from schema.reservation import QUEUE, Status
-from schema.statements import Record, fetch
+from schema.statements import FLEET_NOW, Record, fetch
 from schema.tables import reservations
 
 # What the life before has left in the row.
@@ -71,6 +71,8 @@ def _values(ticket: int, reason: str) -> dict[str, Any]:
         "status_reason": reason,
         "current_detailed_status": "Waiting for its turn",
         "ticket": ticket,
+        # Its wait begins anew, at the end of the line.
+        "waiting_since": FLEET_NOW,
         "schedule_failures": 0,
         "warnings_sent": Jsonb({}),
     }

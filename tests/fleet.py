@@ -125,7 +125,7 @@ def row_of(conn: Connection, reservation_id: str) -> dict[str, Any]:
 def history_of(conn: Connection, row_id: str) -> list[tuple[str, str]]:
     return conn.execute(
         "select from_status, to_status from public.status_history where row_id = %s order by history_id", (row_id,)
-    ).fetchall()  # type: ignore[return-value]
+    ).fetchall()
 
 
 BROKEN_HISTORIES = """

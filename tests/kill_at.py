@@ -1,4 +1,4 @@
-"""Starts a worker that kills itself with SIGKILL at a labelled point, once: `kill_at.py FILE POINT WHEN NTH DRAMATIQ-ARGS`.
+"""Starts a worker that kills itself at a labelled point, once: `kill_at.py FILE POINT WHEN NTH DRAMATIQ-ARGS`.
 
 The program knows nothing of it: the point is a function of its modules or libraries, wrapped from outside
 before dramatiq's own command line starts. FILE is made when the process has been killed, so that one started
@@ -48,4 +48,4 @@ def die(marker: Path) -> None:
 if __name__ == "__main__":
     file, the_point, the_time, the_number, *arguments = sys.argv[1:]
     arm(Path(file), the_point, the_time, int(the_number))
-    sys.exit(cli.main(cli.make_argument_parser().parse_args(arguments)))
+    sys.exit(cli.main(cli.make_argument_parser().parse_args(arguments)))  # type: ignore[no-untyped-call]

@@ -129,7 +129,8 @@ def step(message: Do, view: View, tools: Tools, _occasion: Occasion) -> Outcome:
         callback(message)
     if row is None:
         return Advance((New(jobs, "ready", "made", {"job_id": message.job_id}),))
-    return SCRIPTS[message.script](message, row, view)
+    outcome: Outcome = SCRIPTS[message.script](message, row, view)
+    return outcome
 
 
 def _onward(message: Do, row: Row, _view: View) -> Outcome:
@@ -188,6 +189,7 @@ SCRIPTS: dict[str, Callable[[Do, Row, View], Any]] = {
     "again": _raise(TryAgainError("busy")),
     "again_after": _raise(TryAgainError("busy", after_s=30)),
     "again_after_ages": _raise(TryAgainError("busy", after_s=1e300)),
+    "unwritable": _raise(NeverError("bytes \0 and \udc80")),
     "lease_lost": _raise(LeaseLostError("gone")),
     "illegal": lambda _message, row, _view: advance(row, "ready" if row.status == "running" else "done", "illegal"),
     "too_long": _with_values(note="eleven char"),

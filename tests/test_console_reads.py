@@ -23,7 +23,7 @@ def minutes(number: float) -> timedelta:
 
 
 def waiting(row_id: str = "me", gpus: int = 4, since: datetime = NOW, **given: Any) -> dict[str, Any]:
-    row = {"reservation_id": row_id, "status": "queued", "gpu_count": gpus, "created_at": since}
+    row = {"reservation_id": row_id, "status": "queued", "gpu_count": gpus, "waiting_since": since, "line_number": 0}
     return {**row, "retry_at": None, "current_detailed_status": "NO_CAPACITY: 4 GPUs wanted", **given}
 
 

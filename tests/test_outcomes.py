@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from fleet import move_clock, settings_for, worker_on
-from small_kind import EVENTS, Small, do, small_kind
+from small_kind import Small, do, small_kind
 
 from schema.settings import read_settings
 from workers.runtime.verdict import backoff
+from workers.runtime.work import work
 
 # Everything that someone else may have left in the headers, our own part included.
 HEADERS: list[Any] = [
@@ -56,7 +57,7 @@ def test_follow_ups_go_out_now_later_and_to_other_queues(small: Small) -> None:
     now, later = small.queue()
     assert small.due_s(now) <= 0
     assert small.due_s(later) == pytest.approx(3600, abs=5)
-    assert small.all(f"select message from pgmq.q_{EVENTS}") == [{"told": 1}]
+    assert small.all("select message from pgmq.q_small_events") == [{"told": 1}]
 
 
 def test_wait_replaces_the_message_by_a_fresh_one_with_its_past(small: Small) -> None:
@@ -116,10 +117,8 @@ def test_reject_makes_a_dead_letter_at_once_and_keeps_the_message_whole(small: S
     small.worker.run_once()
 
     assert small.queue() == []
-    letter = "queue, msg_id, row_id, message, headers, reason, attempts"
-    assert small.all(f"select {letter} from public.dead_letters") == [
-        ("small_jobs", msg_id, "1", body, {"trace": "abc"}, "nobody can do this", 0)
-    ]
+    letter = "select queue, msg_id, row_id, message, headers, reason, attempts from public.dead_letters"
+    assert small.all(letter) == [("small_jobs", msg_id, "1", body, {"trace": "abc"}, "nobody can do this", 0)]
     assert small.status() == "ready"
 
 
@@ -271,7 +270,8 @@ def test_a_kind_that_raises_where_it_should_not_holds_no_other_message_up(small:
     small.job(2)
     msg_id = small.send(do(1, "never"))
     small.send(do(2))
-    with worker_on(replace(kind, **{part: broken}), settings_for(small.dsn, backoff_s=5)) as worker:
+    changed: dict[str, Any] = {part: broken}
+    with worker_on(replace(kind, **changed), settings_for(small.dsn, backoff_s=5)) as worker:
         for _ in range(3):
             worker.run_once()
             move_clock(small.conn, 80)
@@ -290,6 +290,16 @@ def test_a_row_that_cant_fail_does_not_keep_its_message_from_the_dead_letters(sm
     assert small.letters() == ["the outside never will"]
     assert small.status() == "done"
     assert small.queue() == []
+
+
+def test_an_error_that_quotes_unwritable_text_is_a_reason_all_the_same(small: Small) -> None:
+    small.job(1)
+    small.send(do(1, "unwritable"))
+
+    small.worker.run_once()
+
+    assert small.letters() == ["bytes  and ?"]
+    assert small.status() == "failed"
 
 
 def test_the_same_message_twice_in_a_row_in_one_claim_is_one(small: Small) -> None:
@@ -324,13 +334,14 @@ def test_headers_of_any_shape_break_nothing(small: Small, headers: Any, script: 
     small.job(1)
     small.send(do(1, script), headers)
 
-    small.worker.run_once()
+    (delivery,) = small.worker.claim()
+    work(small.worker.bench, [delivery])
 
+    assert delivery.sent_at == delivery.message.enqueued_at
     assert len(small.queue()) + len(small.letters()) == 1
     for ours in small.all("select headers->'pgfleet' from pgmq.q_small_jobs"):
         assert ours["attempts"] in {0, 1}
         assert ours["released"] in {0, 1}
-    assert all(delivery.sent_at.tzinfo for delivery in small.worker.claim())
 
 
 def test_backoff_doubles_up_to_its_cap_with_a_quarter_of_jitter() -> None:

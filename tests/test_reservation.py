@@ -85,6 +85,15 @@ def test_who_finds_no_gpus_waits_and_moves_up_oldest_first(conn: Connection, wor
     assert_sound(conn)
 
 
+def test_of_a_batch_sent_at_one_moment_the_first_goes_first(conn: Connection, worker: Worker) -> None:
+    with conn.transaction():
+        rows = [create(conn, gpu_count=gpus) for gpus in (8, 8, 4, 4, 4)]
+
+    worker.run_until(lambda: status_of(conn, rows[0]) == status_of(conn, rows[1]) == "active")
+
+    assert [status_of(conn, row_id) for row_id in rows[2:]] == ["queued"] * 3
+
+
 def test_when_the_head_of_the_line_leaves_those_behind_it_move_up(conn: Connection, worker: Worker) -> None:
     active(conn, worker, gpu_count=8)
     active(conn, worker, gpu_count=4)
@@ -111,7 +120,7 @@ def test_cancel_wins_from_every_live_state(conn: Connection, worker: Worker, box
         active(conn, worker, gpu_count=8)
         active(conn, worker, gpu_count=8)
     pods = box.state()["objects"]["pods"]
-    fields = {"env_vars": {}} if status != "preparing" else {"dockerimage": "slow/pull:missing"}
+    fields = {"name": "mine"} if status != "preparing" else {"dockerimage": "slow/pull:missing"}
     row_id = create(conn, **fields)
     while status_of(conn, row_id) != status:
         worker.run_once(1)

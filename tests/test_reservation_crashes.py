@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from console.sandbox import server as sandbox
 from console.sandbox.box import Box
 from schema.migrate import migrate
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "lease_s": 1.5,
     "pod_poll_s": 0.1,
     "teardown_poll_s": 0.1,
@@ -98,10 +99,10 @@ def test_a_worker_killed_at_any_point_loses_nothing(
 def test_workers_killed_at_random_and_restarted_lose_nothing(
     dsn: str, conn: Connection, other_process_box: Box
 ) -> None:
-    rows = [create(conn, duration_hours=SHORT, gpu_count=random.choice((1, 2, 4, 8))) for _ in range(60)]
+    dice = random.Random(7)
+    rows = [create(conn, duration_hours=SHORT, gpu_count=dice.choice((1, 2, 4, 8))) for _ in range(60)]
     for row_id in rows[::7]:
         ask(conn, "cancel", row_id)
-    dice = random.Random(7)
     for _ in range(4):
         with worker_process(dsn, other_process_box, **QUICK) as one, worker_process(dsn, other_process_box, **QUICK):
             time.sleep(1 + dice.random() * 1.5)  # any moment will do: that is the point

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from typing import Any
 
 from fleet import Connection, assert_sound, new_id, until, worker_process
 from psycopg.types.json import Jsonb
@@ -53,7 +54,7 @@ def test_two_workers_take_2000_reservations_to_their_end(dsn: str, conn: Connect
         for number, row_id in enumerate(rows)
     ]
     nodes = [f"{gpu_type}:{total // 8}x8" for gpu_type, total in GPUS.items()]
-    settings = {"expiry_grace_s": 0, "pod_poll_s": 0.5, "teardown_poll_s": 0.5, "unschedulable_s": 2}
+    settings: dict[str, Any] = {"expiry_grace_s": 0, "pod_poll_s": 0.5, "teardown_poll_s": 0.5, "unschedulable_s": 2}
     with (
         sandbox.spawned(nodes, ready_delay_s=0.05, termination_delay_s=0.05, scheduling_retry_s=0.3) as box,
         worker_process(dsn, box, **settings),

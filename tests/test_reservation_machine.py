@@ -123,7 +123,8 @@ def test_gpus_count_the_same_in_rows_and_types_whoever_writes(conn: Connection) 
     conn.execute("update public.reservations set gpu_type = 'a100' where reservation_id = %s", (rows[0],))
     conn.execute("delete from public.reservations where reservation_id = %s", (rows[1],))
 
-    held = dict(conn.execute("select gpu_type, held_gpus from public.gpu_types where held_gpus > 0").fetchall())
+    rows_held = conn.execute("select gpu_type, held_gpus from public.gpu_types where held_gpus > 0").fetchall()
+    held = {row[0]: row[1] for row in rows_held}
 
     assert held == {"a100": 2, "h100": 2}
 

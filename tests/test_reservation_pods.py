@@ -245,7 +245,8 @@ def test_a_step_overtaken_by_a_cancel_leaves_no_pod(conn: Connection, worker: Wo
     (ticket,) = (
         row[0]
         for row in conn.execute(
-            "select message from pgmq.q_gpu_reservations where message->>'action' = 'advance' and message->>'ticket' = '2'"
+            "select message from pgmq.q_gpu_reservations"
+            " where message->>'action' = 'advance' and message->>'ticket' = '2'"
         ).fetchall()
     )
     ended(conn, worker, row_id)

@@ -26,6 +26,7 @@ from schema.reservation import (
     Status,
     Sweep,
     Ticket,
+    misfit,
     read,
 )
 from schema.rows import Row
@@ -60,7 +61,7 @@ def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outc
         case Admit():
             return admit(message, view, tools)
         case CreateReservation():
-            return create(message, view, tools)
+            return create(message, view, tools, occasion)
         case Sweep():
             return sweep(view, tools)
         case Request():
@@ -80,19 +81,21 @@ def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outc
     return STEPS[Status(row.status)](row, view, tools, occasion)
 
 
-def create(message: CreateReservation, view: View, tools: Tools) -> Outcome:
+def create(message: CreateReservation, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     """(new) -> pending."""
     row = view.rows.get(message.reservation_id)
     if row is not None:
         return _start(row, view, tools)
-    problem = _unsupported(message) or _misfit(message, view.gpu_types.get(message.gpu_type), tools)
+    problem = _unsupported(message) or _misfit(message, view, tools)
     if problem:
         return Reject(problem)
     values = {
         **message.model_dump(include=_COPIED),
         "gpu_type": message.gpu_type,
         "instance_type": view.gpu_types[message.gpu_type].instance_type,
-        "created_at": view.now,
+        "created_at": occasion.sent_at,
+        "waiting_since": occasion.sent_at,
+        "line_number": occasion.msg_id,
         "cli_version": message.version,
         "total_nodes": 1,
         "namespace": tools.settings.namespace,
@@ -143,17 +146,11 @@ def _unsupported(message: CreateReservation) -> str | None:
     return None
 
 
-def _misfit(message: CreateReservation, gpu_type: Row | None, tools: Tools) -> str | None:
-    if gpu_type is None:
-        return f"gpu_type: {message.gpu_type} is not known; see the table gpu_types"
-    if not gpu_type.is_active:
+def _misfit(message: CreateReservation, view: View, tools: Tools) -> str | None:
+    gpu_type = view.gpu_types.get(message.gpu_type)
+    if gpu_type is not None and not gpu_type.is_active:
         return f"gpu_type: {message.gpu_type} is switched off"
-    most = gpu_type.max_per_node or gpu_type.max_gpus
-    if message.gpu_count > most:
-        return f"gpu_count: a {message.gpu_type} node has {most} GPUs, not {message.gpu_count}"
-    if message.duration_hours > tools.settings.max_hours:
-        return f"duration_hours: at most {tools.settings.max_hours:g}; not {message.duration_hours:g}"
-    return None
+    return misfit(message, gpu_type.columns if gpu_type else None, tools.settings.max_hours)
 
 
 def _request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:

@@ -69,7 +69,7 @@ def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
 def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
     """The ticket of a waiting row: given up when too old, else the line is looked at, to be safe."""
     settings = tools.settings
-    if view.now - row.created_at > timedelta(seconds=settings.queued_stale_s):
+    if view.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
         values = {"cancelled_at": view.now, **end_of_line(row, view)}
         return advance(

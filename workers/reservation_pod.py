@@ -13,7 +13,6 @@ from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, advance
 
 UNSCHEDULABLE_EVENTS = 3
-FIRST_PAUSE_S = 30.0
 LONGEST_PAUSE_S = 900.0
 
 
@@ -90,7 +89,7 @@ def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: Po
         return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
     if tools.pods.scheduling_failures(pod.name, pod.uid) < UNSCHEDULABLE_EVENTS:
         return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
-    pause_s = min(FIRST_PAUSE_S * 2**row.schedule_failures, LONGEST_PAUSE_S)
+    pause_s = min(tools.settings.unschedulable_s * 2**row.schedule_failures, LONGEST_PAUSE_S)
     values = {
         "retry_at": view.now + timedelta(seconds=pause_s),
         "schedule_failures": min(row.schedule_failures + 1, 10),

@@ -48,7 +48,7 @@ LINE = text_of(
         _line.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
         sa.or_(_line.c.retry_at.is_(None), _line.c.retry_at <= sa.func.public.fleet_now()),
     )
-    .order_by(_line.c.created_at, _line.c.reservation_id)
+    .order_by(_line.c.waiting_since, _line.c.line_number, _line.c.reservation_id)
     .limit(sa.bindparam("most"))
 )
 

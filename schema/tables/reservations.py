@@ -65,6 +65,8 @@ reservations = Table(
     moment("status_since", nullable=False, server_default=DEFAULT),
     Column("ticket", Integer, nullable=False, server_default=DEFAULT),
     Column("gpus_held", Integer, nullable=False, server_default=DEFAULT),
+    moment("waiting_since", nullable=False, server_default=DEFAULT),
+    Column("line_number", BigInteger, nullable=False, server_default=DEFAULT),
     moment("retry_at"),
     Column("schedule_failures", Integer, nullable=False, server_default=DEFAULT),
     moment("pod_missing_since"),

@@ -8,17 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 import dramatiq
+import psycopg
 import structlog
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.common import current_millis
 from dramatiq.errors import QueueNotFound
+from psycopg_pool import PoolTimeout
 
 from schema import kernel
 from workers.runtime import metrics
 from workers.runtime.hand import Delivery
 from workers.runtime.verdict import release
 from workers.runtime.wake import Pause
-from workers.runtime.work import GONE, Bench, write
+from workers.runtime.work import Bench, write
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -63,15 +65,15 @@ class ClaimConsumer(Consumer):
         self.periodic_at = 0.0
 
     def __next__(self) -> MessageProxy | None:
-        if self.bench.draining.is_set():
-            self._release_suspects()
-            time.sleep(min(self.timeout_s, 0.05))
-            return None
-        if not self._may_claim():
-            return None
         try:
+            if self.bench.draining.is_set():
+                self._release_suspects()
+                time.sleep(min(self.timeout_s, 0.05))
+                return None
+            if not self._may_claim():
+                return None
             batch = self._next_batch()
-        except GONE as error:
+        except (psycopg.Error, PoolTimeout) as error:
             log.warning("database.unreachable", queue=self.bench.kind.queue, error=str(error).strip())
             self.bench.draining.wait(0.2)
             return None

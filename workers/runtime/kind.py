@@ -23,10 +23,12 @@ class Occasion:
     """The circumstances of one step.
 
     Attributes:
+        msg_id: the message's number: of two sent at one moment, the first has the lower.
         sent_at: when the message was first sent, however often it has waited since.
         hold: raises LeaseLostError unless the message is still ours; called before every effect.
     """
 
+    msg_id: int
     sent_at: datetime
     hold: Callable[[], None]
 

@@ -21,7 +21,8 @@ def set_up_logs() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secrets,
     ]
-    terminal = sys.stderr.isatty() if hasattr(sys.stderr, "isatty") else False
+    # dramatiq gives its workers a pipe for sys.stderr; where that leads to is the process's own stderr.
+    terminal = os.isatty(2)
     last = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, last],

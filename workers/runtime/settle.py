@@ -21,6 +21,8 @@ from workers.runtime.hand import Delivery
 from workers.runtime.outcomes import Change, Move, New
 
 LOOK_AGAIN = "PF409"
+# Errors that say nothing about what was to be written: no connection, or a server that was primary once.
+GONE = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def settle(conn: Connection, queue: str, units: Sequence[Unit], author: Author) 
     """Write the units; the connection is in autocommit mode.
 
     Raises:
-        psycopg.OperationalError: the connection is gone; whether it was written is for the tokens to tell.
+        one of GONE: the connection is of no use any more; whether it was written is for the tokens to tell.
     """
     result = Settled()
     _settle(conn, queue, list(units), author, result)
@@ -83,9 +85,7 @@ def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, res
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
             continue
         except Exception as error:  # the unit that causes it fails, whatever it is
-            if isinstance(error, psycopg.OperationalError) and not isinstance(
-                error, psycopg.errors.ProgramLimitExceeded
-            ):
+            if isinstance(error, GONE) and not isinstance(error, psycopg.errors.ProgramLimitExceeded):
                 raise
             if len(units) > 1:
                 middle = len(units) // 2

@@ -124,7 +124,7 @@ def _bury(case: Case, outcome: str, reason: str, failed: int = 0) -> Unit:
 
 
 def _letter(case: Case, reason: str, failed: int) -> DeadLetter:
-    return DeadLetter(case.delivery.message, case.row_id, reason[:REASON_LIMIT], failed)
+    return DeadLetter(case.delivery.message, case.row_id, _writable(reason)[:REASON_LIMIT], failed)
 
 
 def _sends(case: Case, then: tuple[Send, ...]) -> tuple[tuple[str, Outgoing], ...]:
@@ -143,4 +143,9 @@ def _told(outcome: Advance) -> str:
 def _text(error: Exception) -> str:
     text = str(error) or type(error).__name__
     known = isinstance(error, (TryAgainError, NeverError))
-    return redact(text if known else f"{type(error).__name__}: {text}")[:REASON_LIMIT]
+    return _writable(redact(text if known else f"{type(error).__name__}: {text}"))[:REASON_LIMIT]
+
+
+def _writable(text: str) -> str:
+    """Text that the database takes: an error may quote bytes that are no UTF-8, or zero."""
+    return text.encode(errors="replace").decode().replace("\0", "")

@@ -11,7 +11,6 @@ from datetime import timedelta
 from threading import Event
 from typing import Any, TypeAlias, TypeVar
 
-import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -22,14 +21,14 @@ from workers.runtime import metrics
 from workers.runtime.hand import Delivery, Hand
 from workers.runtime.kind import AnyKind, Occasion
 from workers.runtime.outcomes import Move
-from workers.runtime.settle import Author, Settled, Unit, row_key, settle
+from workers.runtime.settle import GONE, Author, Settled, Unit, row_key, settle
 from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # How often a decision is made again at once because its row had changed, before the message steps aside.
 STALE_LIMIT = 10
-GONE = (psycopg.OperationalError, PoolTimeout)
+UNREACHABLE = (*GONE, PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
     messages = [task.message for task in tasks]
     try:
         view = _with_connection(bench, lambda conn: bench.kind.load(conn, messages))
-    except GONE:
+    except UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
         if len(tasks) == 1:
@@ -163,7 +162,7 @@ def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]
 
 def _decide(bench: Bench, case: Case) -> Unit | Exception:
     token = case.delivery.token
-    occasion = Occasion(case.delivery.sent_at, lambda: bench.hand.hold(token))
+    occasion = Occasion(token.msg_id, case.delivery.sent_at, lambda: bench.hand.hold(token))
     started = time.perf_counter()
     try:
         if case.delivery.deaths >= bench.settings.attempts:
@@ -188,21 +187,22 @@ def _answer(bench: Bench, stepped: list[Stepped]) -> list[Task]:
     tasks = {task.delivery.token: (task, case) for task, case, _ in stepped}
     settled = write(bench, [unit for _, case, outcome in stepped for unit in _units(bench, case, outcome)])
     for unit, error in settled.failed:
-        settled.stale += _answer_refused(bench, tasks[unit.token][1], error)
+        settled.stale += _answer_refused(bench, tasks[unit.token][1], unit, error)
     again = [tasks[unit.token][0] for unit in settled.stale]
     aside = [replace(task, stale=task.stale + 1) for task in again]
     write(bench, [_hand_back(task, 1) for task in aside if task.stale > STALE_LIMIT])
     return [task for task in aside if task.stale <= STALE_LIMIT]
 
 
-def _answer_refused(bench: Bench, case: Case, error: Exception) -> list[Unit]:
+def _answer_refused(bench: Bench, case: Case, unit: Unit, error: Exception) -> list[Unit]:
     """Settle what could not be written, as a failure; the units that are stale.
 
     A row that can't be brought to fail must not keep its message from the dead letters: then it stays as it is.
     """
-    settled = write(bench, _units(bench, case, error))
-    for unit, _ in settled.failed:
-        write(bench, [give_up(replace(case, view=None), unit.reason, case.delivery.attempts + 1)])
+    settled = write(bench, [] if unit.outcome == "dead" else _units(bench, case, error))
+    dead = [given_up for given_up in (unit, *(again for again, _ in settled.failed)) if given_up.outcome == "dead"]
+    alone = replace(case, view=None)
+    write(bench, [give_up(alone, given_up.reason, case.delivery.attempts + 1) for given_up in dead])
     return settled.stale
 
 
@@ -296,7 +296,7 @@ def _with_connection(bench: Bench, use: Callable[[Connection], R]) -> R:
         try:
             with bench.pool.connection(timeout=5) as conn:
                 return use(conn)
-        except GONE as error:
+        except UNREACHABLE as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("database.unreachable", queue=bench.kind.queue, error=str(error).strip())

@@ -1,0 +1,79 @@
+"""What a claim costs where the queue is full of timers, and where a long transaction holds back the vacuum."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from bench import ground
+from bench.figures import percentiles_ms
+from schema import kernel
+from schema.kernel import Connection
+
+DELAYED = 300_000
+PASSED = 100_000
+CLAIMS = 200
+BATCH = 10
+WARM_UP = 10
+LEASE = timedelta(seconds=90)
+
+SEND = """
+insert into pgmq.q_bench_jobs (vt, message)
+select statement_timestamp() + n * %s::interval, jsonb_build_object('action', 'finish', 'job_id', n)
+from generate_series(1, %s) n
+"""
+AT_ONCE, AN_HOUR_AND_MORE = timedelta(0), timedelta(hours=1)
+
+
+def measure() -> dict[str, Any]:
+    """Times of single claims through the kernel, prepared, on one connection."""
+    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        figures = {**_delayed(conn), **_xmin_held(conn, dsn)}
+        place = ground.where(dsn)
+    return {"bench": "claim", "claims": CLAIMS, "batch": BATCH, **figures, "where": place}
+
+
+def _delayed(conn: Connection) -> dict[str, float]:
+    """300,000 messages that are not due: claims that find nothing, then claims that find a batch."""
+    conn.execute(SEND, (AN_HOUR_AND_MORE, DELAYED))
+    conn.execute("vacuum analyze pgmq.q_bench_jobs")
+    empty = _claims(conn, expected=0)
+    conn.execute(SEND, (AT_ONCE, (CLAIMS + WARM_UP) * BATCH))
+    full = _claims(conn, expected=BATCH)
+    return {**percentiles_ms("delayed_empty", empty), **percentiles_ms("delayed", full)}
+
+
+def _xmin_held(conn: Connection, dsn: str) -> dict[str, float]:
+    """100,000 messages have come and gone, and none of their dead rows may be removed."""
+    conn.execute("truncate pgmq.q_bench_jobs")
+    with psycopg.connect(dsn) as holder:
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select txid_current()")
+        conn.execute(SEND, (AT_ONCE, PASSED))
+        _pass_all(conn)
+        conn.execute(SEND, (AT_ONCE, (CLAIMS + WARM_UP) * BATCH))
+        full = _claims(conn, expected=BATCH)
+        empty = _claims(conn, expected=0)
+    return {**percentiles_ms("xmin_held_empty", empty), **percentiles_ms("xmin_held", full)}
+
+
+def _pass_all(conn: Connection) -> None:
+    passed = 0
+    while passed < PASSED:
+        messages, _ = kernel.claim(conn, ground.QUEUE, 500, LEASE)
+        passed += len(kernel.delete(conn, ground.QUEUE, [message.token for message in messages]).fetchall())
+    assert passed == PASSED
+
+
+def _claims(conn: Connection, *, expected: int) -> list[float]:
+    """Milliseconds of each claim after a warm-up that prepares the statement; each must find what is expected."""
+    return [_claim_ms(conn, expected) for _ in range(WARM_UP + CLAIMS)][WARM_UP:]
+
+
+def _claim_ms(conn: Connection, expected: int) -> float:
+    started = time.perf_counter()
+    messages, _ = kernel.claim(conn, ground.QUEUE, BATCH, LEASE)
+    taken_ms = (time.perf_counter() - started) * 1000
+    assert len(messages) == expected, (len(messages), expected)
+    return taken_ms

@@ -1,0 +1,57 @@
+"""How fast a worker process empties a queue, from its first settled message to its last."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import LiteralString
+
+from schema.kernel import Connection
+
+LOOK_S = 0.02
+DEADLINE_S = 300
+
+
+@contextmanager
+def process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as a user would start it; ended with SIGTERM, and it must end."""
+    worker = subprocess.Popen(command, env={**os.environ, **environment})  # noqa: S603  # our own command
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def rate(conn: Connection, worker: subprocess.Popen[bytes], left_query: LiteralString, number: int) -> float:
+    """Messages per second. The start of the process is not counted: the clock starts at the first one done.
+
+    `left_query` counts what has not been acknowledged yet.
+    """
+    deadline = time.monotonic() + DEADLINE_S
+    while (first := left(conn, left_query)) == number:
+        _wait(worker, deadline)
+    started = time.perf_counter()
+    while left(conn, left_query):
+        _wait(worker, deadline)
+    return first / (time.perf_counter() - started)
+
+
+def left(conn: Connection, query: LiteralString) -> int:
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count
+
+
+def _wait(worker: subprocess.Popen[bytes], deadline: float) -> None:
+    if worker.poll() is not None:
+        raise SystemExit(f"the worker has ended by itself: {worker.args!r} gave {worker.returncode}")
+    if time.monotonic() > deadline:
+        raise SystemExit(f"the worker has not emptied its queue in {DEADLINE_S} s: {worker.args!r}")
+    time.sleep(LOOK_S)

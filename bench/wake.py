@@ -1,0 +1,125 @@
+"""How long a message lies in the queue of an idle worker before its step begins, and what idling costs."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from bench import ground
+from bench.drain import left, process
+from bench.figures import percentiles_ms
+from schema.kernel import Connection
+
+WARM_UP = 30
+MEASURED = 300
+INTERVAL_S = (0.020, 0.120)
+IDLE_S = 10
+DEADLINE_S = 30
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+SEND = "select pgmq.send('bench_wakes', jsonb_build_object('action', 'wake', 'wake_id', %s::bigint))"
+ASLEEP: LiteralString = "select count(*) from public.bench_wakes where status = 'asleep'"
+QUEUED: LiteralString = "select count(*) from pgmq.q_bench_wakes"
+STARTED = "select wake_id, started_ns from public.bench_wakes where wake_id > %s order by wake_id"
+# Rows awake, moves in the history, messages left, dead letters.
+CHECK = """
+select
+  (select count(*) from public.bench_wakes where status = 'awake'),
+  (select count(*) from public.status_history where machine = 'bench_wake' and to_status = 'awake'),
+  (select count(*) from pgmq.q_bench_wakes),
+  (select count(*) from public.dead_letters where queue = 'bench_wakes')
+"""
+COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = %s"
+
+
+def measure() -> dict[str, Any]:
+    """Send one message at a time at random intervals; from just before each send to the start of its step."""
+    from bench.wake_job import SET_UP  # noqa: PLC0415  # it declares its kind, which the worker's process is for
+
+    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(SET_UP)
+        conn.execute(_ROWS, (WARM_UP + MEASURED,))
+        command = [sys.executable, "-m", "dramatiq", "bench.wake_job", "-p", "1", "-t", "2"]
+        with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+            sent_ns = _send_all(conn)
+            _wait_for_all(conn)
+            waited_ms = _waited_ms(conn, sent_ns)
+            idle = _idle(dsn, worker)
+        done = conn.execute(CHECK).fetchone()
+        place = ground.where(dsn)
+    everything = WARM_UP + MEASURED
+    assert done == (everything, everything, 0, 0), done
+    return {"bench": "wake", "messages": MEASURED, **percentiles_ms("wake", waited_ms), **idle, "where": place}
+
+
+_ROWS = "insert into public.bench_wakes (wake_id, status) select n, 'asleep' from generate_series(1, %s) n"
+
+
+def _send_all(conn: Connection) -> dict[int, int]:
+    """The warm-up's first message also waits for the process to start. Returns the times of sending, in ns."""
+    chance = random.Random(7)  # noqa: S311  # the same intervals in every run
+    sent_ns = {}
+    for wake_id in range(1, WARM_UP + MEASURED + 1):
+        sent_ns[wake_id] = time.monotonic_ns()
+        conn.execute(SEND, (wake_id,))
+        time.sleep(chance.uniform(*INTERVAL_S))
+        if wake_id == WARM_UP:
+            _wait_until_empty(conn)
+    return sent_ns
+
+
+def _wait_for_all(conn: Connection) -> None:
+    _wait_until_empty(conn)
+    assert left(conn, ASLEEP) == 0
+
+
+def _wait_until_empty(conn: Connection) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while left(conn, QUEUED):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"messages are still queued after {DEADLINE_S} s")
+        time.sleep(0.05)
+
+
+def _waited_ms(conn: Connection, sent_ns: dict[int, int]) -> list[float]:
+    rows = conn.execute(STARTED, (WARM_UP,)).fetchall()
+    assert len(rows) == MEASURED
+    return [(started_ns - sent_ns[wake_id]) / 1e6 for wake_id, started_ns in rows]
+
+
+def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Transactions and CPU of a worker that has nothing to do.
+
+    The statistics are read from another database, so that reading them is not counted; of two windows the
+    smaller number is taken, as autovacuum is counted too.
+    """
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    windows, cpu_s = [], []
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as observer:
+        time.sleep(3)
+        for _ in range(2):
+            commits, cpu = _commits(observer, str(name)), _cpu_s(worker.pid)
+            time.sleep(IDLE_S)
+            windows.append(_commits(observer, str(name)) - commits)
+            cpu_s.append(_cpu_s(worker.pid) - cpu)
+    return {"idle_queries_per_s": min(windows) / IDLE_S, f"idle_cpu_s_in_{IDLE_S}_s": round(min(cpu_s), 2)}
+
+
+def _commits(observer: Connection, name: str) -> int:
+    row = observer.execute(COMMITS, (name,)).fetchone()
+    assert row is not None
+    commits: int = row[0]
+    return commits
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process and its children, to 1/100 s."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S + sum(_cpu_s(int(child)) for child in children)
