@@ -108,7 +108,7 @@ def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:
             time.sleep(IDLE_S)
             windows.append(_commits(observer, str(name)) - commits)
             cpu_s.append(_cpu_s(worker.pid) - cpu)
-    return {"idle_queries_per_s": min(windows) / IDLE_S, f"idle_cpu_s_in_{IDLE_S}_s": round(min(cpu_s), 2)}
+    return {"idle_transactions_per_s": min(windows) / IDLE_S, f"idle_cpu_s_in_{IDLE_S}_s": round(min(cpu_s), 2)}
 
 
 def _commits(observer: Connection, name: str) -> int:

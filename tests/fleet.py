@@ -20,10 +20,11 @@ from psycopg.types.json import Jsonb
 from console.sandbox.box import Box
 from schema import kernel
 from schema.settings import Settings, read_settings
+from workers.runtime.bench import Bench
 from workers.runtime.hand import Delivery
 from workers.runtime.kind import AnyKind
 from workers.runtime.serve import bench_for, open_pool
-from workers.runtime.work import Bench, work
+from workers.runtime.work import work
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 REPOSITORY = Path(__file__).parent.parent

@@ -17,10 +17,11 @@ from psycopg_pool import PoolTimeout
 
 from schema import kernel
 from workers.runtime import metrics
+from workers.runtime.bench import Bench
 from workers.runtime.hand import Delivery
 from workers.runtime.verdict import release
 from workers.runtime.wake import Pause
-from workers.runtime.work import Bench, write
+from workers.runtime.work import write
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -9,7 +9,7 @@ import structlog
 
 from schema import kernel
 from workers.runtime import metrics
-from workers.runtime.work import Bench
+from workers.runtime.bench import Bench
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

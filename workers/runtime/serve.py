@@ -19,6 +19,7 @@ from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.migrate import verify
 from schema.settings import Settings, read_settings
+from workers.runtime.bench import Bench
 from workers.runtime.broker import FleetBroker
 from workers.runtime.depth import watch_depth
 from workers.runtime.hand import Delivery, Hand
@@ -27,7 +28,7 @@ from workers.runtime.lease import LeaseKeeper
 from workers.runtime.logs import set_up_logs
 from workers.runtime.settle import Author
 from workers.runtime.wake import Listener
-from workers.runtime.work import Bench, work
+from workers.runtime.work import work
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -186,6 +186,8 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
     by_name = sorted(moves, key=lambda table: table.fullname)
     cursors = [(table, _move(conn, table, moves[table])) for table in by_name]
     for (table, columns), rows in news.items():
+        # In key order, as rows are locked: two batches that make the same rows don't wait in a circle.
+        rows.sort(key=lambda row: row[row_kernel.key_column(table).name])
         values = [[row[name] for name in columns] for row in rows]
         cursors.append((table, row_kernel.insert_rows(conn, table, columns, values)))
     return cursors

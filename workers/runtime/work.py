@@ -4,50 +4,27 @@ Messages about one row are stepped one after the other, each on the row as the o
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from threading import Event
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import structlog
-from psycopg_pool import ConnectionPool, PoolTimeout
 
-from schema.kernel import Connection
 from schema.messages import BadMessage
-from schema.settings import Settings
 from workers.runtime import metrics
-from workers.runtime.hand import Delivery, Hand
-from workers.runtime.kind import AnyKind, Occasion
+from workers.runtime.bench import UNREACHABLE, Bench, with_connection
+from workers.runtime.hand import Delivery
+from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Move
-from workers.runtime.settle import GONE, Author, Settled, Unit, row_key, settle
+from workers.runtime.settle import Settled, Unit, row_key, settle
 from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # How often a decision is made again at once because its row had changed, before the message steps aside.
 STALE_LIMIT = 10
-UNREACHABLE = (*GONE, PoolTimeout)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where one kind is worked on in this process: its settings, tools, connections and leases."""
-
-    kind: AnyKind
-    settings: Settings
-    pool: ConnectionPool[Connection]
-    hand: Hand
-    author: Author
-    tools: Any
-    draining: Event
-    bell: Event
-    threads: ThreadPoolExecutor | None = None
-
-    def event(self, status: str) -> str:
-        """The name of a move in the log: `reservation.active`."""
-        return f"{self.kind.name}.{status}"
 
 
 @dataclass(slots=True)
@@ -128,7 +105,7 @@ def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions on fresh rows. A message whose rows can't be loaded is found by halving, and fails alone."""
     messages = [task.message for task in tasks]
     try:
-        view = _with_connection(bench, lambda conn: bench.kind.load(conn, messages))
+        view = with_connection(bench, lambda conn: bench.kind.load(conn, messages))
     except UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
@@ -249,7 +226,7 @@ def write(bench: Bench, units: Sequence[Unit]) -> Settled:
         return Settled()
     started = time.perf_counter()
     queue = bench.kind.queue
-    settled = _with_connection(bench, lambda conn: settle(conn, queue, units, bench.author))
+    settled = with_connection(bench, lambda conn: settle(conn, queue, units, bench.author))
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
     bench.hand.drop(unit.token for unit in settled.done)
     _count(bench, settled)
@@ -284,20 +261,3 @@ def _tally(names: Iterable[str]) -> dict[str, int]:
     for name in names:
         tally[name] = tally.get(name, 0) + 1
     return tally
-
-
-R = TypeVar("R")
-
-
-def _with_connection(bench: Bench, use: Callable[[Connection], R]) -> R:
-    """Use a connection; after a server restart try again for as long as the claim may still be ours."""
-    deadline = time.monotonic() + bench.hand.lease_s
-    while True:
-        try:
-            with bench.pool.connection(timeout=5) as conn:
-                return use(conn)
-        except UNREACHABLE as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("database.unreachable", queue=bench.kind.queue, error=str(error).strip())
-            time.sleep(0.2)

@@ -1,0 +1,58 @@
+"""The workbench: where one kind is worked on in this process, and how its threads get at the database."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, TypeVar
+
+import structlog
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from schema.kernel import Connection
+from schema.settings import Settings
+from workers.runtime.hand import Hand
+from workers.runtime.kind import AnyKind
+from workers.runtime.settle import GONE, Author
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# The server is away, or too busy to answer: what was asked may be asked again.
+UNREACHABLE = (*GONE, PoolTimeout)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A kind with its settings, tools, connections and leases in this process."""
+
+    kind: AnyKind
+    settings: Settings
+    pool: ConnectionPool[Connection]
+    hand: Hand
+    author: Author
+    tools: Any
+    draining: Event
+    bell: Event
+    threads: ThreadPoolExecutor | None = None
+
+    def event(self, status: str) -> str:
+        """The name of a move in the log: `reservation.active`."""
+        return f"{self.kind.name}.{status}"
+
+
+R = TypeVar("R")
+
+
+def with_connection(bench: Bench, use: Callable[[Connection], R]) -> R:
+    """Use a connection; after a server restart try again for as long as the claim may still be ours."""
+    deadline = time.monotonic() + bench.hand.lease_s
+    while True:
+        try:
+            with bench.pool.connection(timeout=5) as conn:
+                return use(conn)
+        except UNREACHABLE as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("database.unreachable", queue=bench.kind.queue, error=str(error).strip())
+            time.sleep(0.2)
