@@ -136,5 +136,6 @@ create trigger guard_gpus before update on public.gpu_types
   for each row execute function public.guard_gpus();
 
 insert into public.periodic (name, queue, message, every) values
-  ('reservation.sweep', 'gpu_reservations', '{"action": "sweep"}', '60 seconds')
+  ('reservation.sweep', 'gpu_reservations', '{"action": "sweep"}', '60 seconds'),
+  ('reservation.sweep_pods', 'gpu_reservations', '{"action": "sweep_pods"}', '60 seconds')
 on conflict (name) do update set queue = excluded.queue, message = excluded.message;

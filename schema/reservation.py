@@ -157,9 +157,15 @@ class Admit(Message):
 
 
 class Sweep(Message):
-    """The worker's own: look for rows that nothing looks after, and pods without a row."""
+    """The worker's own: look for rows that nothing looks after."""
 
     action: Literal["sweep"] = "sweep"
+
+
+class SweepPods(Message):
+    """The worker's own: look for pods whose reservation has ended."""
+
+    action: Literal["sweep_pods"] = "sweep_pods"
 
 
 # What others send; the published JSON Schema is made of these.
@@ -172,7 +178,13 @@ REQUESTS: dict[str, type[Message]] = {
     "disable_jupyter": DisableJupyter,
     "add_user": AddUser,
 }
-ACTIONS: dict[str, type[Message]] = {**REQUESTS, "advance": Ticket, "admit": Admit, "sweep": Sweep}
+ACTIONS: dict[str, type[Message]] = {
+    **REQUESTS,
+    "advance": Ticket,
+    "admit": Admit,
+    "sweep": Sweep,
+    "sweep_pods": SweepPods,
+}
 
 
 def read(body: Any) -> Message:

@@ -24,7 +24,7 @@ def select_rows(table: sa.Table) -> bytes:
     """The statement that loads whole rows by key, with the version that a guarded move asks for."""
     version: sa.Label[str] = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
     statement = sa.select(version, *table.columns).where(
-        key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(key_column(table).type)))
+        key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(_unlimited(key_column(table)))))
     )
     return text_of(statement)
 
@@ -117,8 +117,14 @@ def _array(table: sa.Table, column: str) -> Composed:
 
 @lru_cache
 def _type(table: sa.Table, column: str) -> SQL:
-    name = table.columns[column].type.compile(dialect=DIALECT)
+    name = _unlimited(table.columns[column]).compile(dialect=DIALECT)
     return SQL(name)
+
+
+def _unlimited(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    """The type to send values as: a cast to varchar(n) would cut what is too long, where the column refuses it."""
+    limited = isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
+    return sa.Text() if limited else column.type
 
 
 def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

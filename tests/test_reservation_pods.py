@@ -290,6 +290,6 @@ def test_the_sweep_finds_a_pod_whose_reservation_has_ended(conn: Connection, wor
     )
     assert box.state()["objects"]["pods"] == 1
 
-    send(conn, QUEUE, {"action": "sweep"})
+    send(conn, QUEUE, {"action": "sweep_pods"})
 
     worker.run_until(lambda: box.state()["objects"]["pods"] == 0)

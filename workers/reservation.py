@@ -25,6 +25,7 @@ from schema.reservation import (
     Request,
     Status,
     Sweep,
+    SweepPods,
     Ticket,
     misfit,
     read,
@@ -63,7 +64,9 @@ def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outc
         case CreateReservation():
             return create(message, view, tools, occasion)
         case Sweep():
-            return sweep(view, tools)
+            return sweep(view)
+        case SweepPods():
+            return sweep_pods(view, tools)
         case Request():
             return _request(message, view, tools, occasion)
         case _:
@@ -211,21 +214,26 @@ def extend(row: Row, message: Extend, tools: Tools) -> Outcome:
     return Advance((Move(row, None, values=values),))
 
 
-def sweep(view: View, tools: Tools) -> Outcome:
-    """A live row has a live ticket, and a pod has a live row: the exceptions get a ticket."""
-    lost = [ticket(row_id, number) for row_id, number in view.forgotten]
-    unended = view.unended or frozenset()
-    orphans = {pod.reservation_id for pod in tools.pods.managed()} - unended - {None}
-    strays = [ticket(row_id, -1) for row_id in sorted(filter(None, orphans))]
-    return Done(f"{len(lost)} rows and {len(strays)} pods looked after", then=(*lost, *strays))
+def sweep(view: View) -> Outcome:
+    """A live row has a live ticket: the exceptions get theirs back."""
+    return Done("rows looked after", then=tuple(ticket(row_id, number) for row_id, number in view.forgotten))
+
+
+def sweep_pods(view: View, tools: Tools) -> Outcome:
+    """A pod has a live row: an ended one gets a ticket, and so tears down what came after its end.
+
+    A pod of a reservation that is not in this database is none of our business.
+    """
+    owners = {pod.reservation_id for pod in tools.pods.managed() if pod.reservation_id}
+    return Done("pods looked after", then=tuple(ticket(row_id, -1) for row_id in sorted(owners - view.unended)))
 
 
 def key(message: Message) -> str:
     match message:
         case Admit():
             return f"line {message.gpu_type}"
-        case Sweep():
-            return "sweep"
+        case Sweep() | SweepPods():
+            return type(message).__name__
         case Request() | CreateReservation() | Ticket():
             return message.reservation_id
         case _:
@@ -244,7 +252,7 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 def limit(message: Message, view: View, settings: Settings) -> int | None:
     """How many attempts. An active row is not lost to an outage, and teardown repeats until all is gone."""
     row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
-    patient = isinstance(message, (Admit, Sweep)) or (
+    patient = isinstance(message, (Admit, Sweep, SweepPods)) or (
         row is not None and (row.status == Status.ACTIVE or row.status in FINAL)
     )
     return None if patient else settings.attempts

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
-from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, Ticket
+from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, SweepPods, Ticket
 from schema.row_kernel import ROW_VERSION, text_of
 from schema.rows import Row, ask_rows, rows_of
 from schema.tables import gpu_types, reservations
@@ -27,7 +27,7 @@ class View:
     Attributes:
         lines: for each GPU type asked about, its waiting rows, oldest first, as many as one look may move.
         forgotten: (id, ticket) of rows that should have a live ticket and have none.
-        unended: ids of the rows that may still own something outside; None unless a sweep asked.
+        unended: ids of the rows that may still own something outside, where a sweep asked.
     """
 
     now: datetime
@@ -35,7 +35,7 @@ class View:
     gpu_types: dict[str, Row]
     lines: dict[str, list[Row]] = field(default_factory=dict)
     forgotten: tuple[tuple[str, int], ...] = ()
-    unended: frozenset[str] | None = None
+    unended: frozenset[str] = frozenset()
 
 
 NOW = text_of(sa.select(sa.func.public.fleet_now()))
@@ -84,21 +84,22 @@ def load(conn: Connection, messages: Sequence[Message]) -> View:
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
     keys = {message.reservation_id for message in messages if isinstance(message, (Request, CreateReservation, Ticket))}
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
-    swept = any(isinstance(message, Sweep) for message in messages)
+    rows_swept = any(isinstance(message, Sweep) for message in messages)
+    pods_swept = any(isinstance(message, SweepPods) for message in messages)
     with conn.pipeline():
         now = conn.execute(NOW)
         rows = ask_rows(conn, reservations, sorted(keys))
         types = conn.execute(TYPES)
         asked = {name: conn.execute(LINE, {"gpu_type": name, "most": LINE_LIMIT + 1}) for name in lines}
-        forgotten = conn.execute(FORGOTTEN, {"most": REPAIR_LIMIT}) if swept else None
-        unended = conn.execute(UNENDED) if swept else None
+        forgotten = conn.execute(FORGOTTEN, {"most": REPAIR_LIMIT}) if rows_swept else None
+        unended = conn.execute(UNENDED) if pods_swept else None
     return View(
         now=_one(now),
         rows=rows_of(reservations, rows),
         gpu_types=rows_of(gpu_types, types),
         lines={name: list(rows_of(reservations, cursor).values()) for name, cursor in asked.items()},
         forgotten=tuple((row[0], row[1]) for row in forgotten) if forgotten else (),
-        unended=frozenset(row[0] for row in unended) if unended else None,
+        unended=frozenset(row[0] for row in unended) if unended else frozenset(),
     )
 
 

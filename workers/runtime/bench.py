@@ -19,6 +19,7 @@ from workers.runtime.settle import GONE, Author
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # The server is away, or too busy to answer: what was asked may be asked again.
+DRAIN_PATIENCE_S = 5.0
 UNREACHABLE = (*GONE, PoolTimeout)
 
 
@@ -46,13 +47,14 @@ R = TypeVar("R")
 
 def with_connection(bench: Bench, use: Callable[[Connection], R]) -> R:
     """Use a connection; after a server restart try again for as long as the claim may still be ours."""
-    deadline = time.monotonic() + bench.hand.lease_s
+    started = time.monotonic()
     while True:
         try:
             with bench.pool.connection(timeout=5) as conn:
                 return use(conn)
         except UNREACHABLE as error:
-            if time.monotonic() > deadline:
+            patience_s = DRAIN_PATIENCE_S if bench.draining.is_set() else bench.hand.lease_s
+            if time.monotonic() - started > patience_s:
                 raise
             log.warning("database.unreachable", queue=bench.kind.queue, error=str(error).strip())
             time.sleep(0.2)

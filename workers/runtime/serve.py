@@ -5,16 +5,17 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Event
 from typing import Any
 
 import dramatiq
-import psycopg
 import structlog
 from dramatiq.broker import global_broker
 from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
+from schema.dsn import connect
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.migrate import verify
@@ -118,13 +119,20 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     kwargs: dict[str, Any] = {"autocommit": True}
     if settings.pooled:
         kwargs["prepare_threshold"] = None
-    try:
-        with psycopg.connect(dsn, connect_timeout=10, **kwargs) as conn:
-            verify(conn)
-    except psycopg.OperationalError as error:
-        raise FleetError(f"Can't reach PostgreSQL: {str(error).strip()}\nCheck DATABASE_URL.") from None
+    with connect(dsn, **kwargs) as conn:
+        verify(conn)
+    configure = None if settings.pooled else partial(_limit, int(settings.statement_timeout_s * 1000))
     return ConnectionPool(
-        dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, open=True, reconnect_timeout=60, timeout=5
+        dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, configure=configure, open=True, timeout=5
+    )
+
+
+def _limit(milliseconds: int, conn: Connection) -> None:
+    """No statement and no open transaction of ours lasts for ever. A pooler would give the setting to others."""
+    conn.execute(
+        "select set_config('statement_timeout', %(most)s, false),"
+        " set_config('idle_in_transaction_session_timeout', %(most)s, false)",
+        {"most": f"{milliseconds}ms"},
     )
 
 
