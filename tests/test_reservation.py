@@ -3,10 +3,22 @@
 from typing import Any
 
 import pytest
-from fleet import Connection, Worker, assert_sound, history_of, move_clock, new_id, row_of, send
+from fleet import (
+    Connection,
+    Worker,
+    assert_sound,
+    history_of,
+    move_clock,
+    new_id,
+    row_of,
+    send,
+    settings_for,
+    worker_on,
+)
 from reservations import QUEUE, active, ask, create, ended, letters, reach, status_of
 
 from console.sandbox.box import Box
+from workers.reservation import KIND
 
 
 def test_a_reservation_gets_its_pod_and_its_time_starts_then(conn: Connection, worker: Worker, box: Box) -> None:
@@ -341,6 +353,19 @@ def test_nothing_is_waited_for_by_sleeping(conn: Connection, worker: Worker) -> 
             (row_id, str(row_of(conn, row_id)["ticket"])),
         ).fetchone()
         assert tickets == (1,)
+
+
+def test_behind_a_transaction_pooler_it_works_as_well(dsn: str, conn: Connection, box: Box) -> None:
+    """DATABASE_DIRECT_URL says that DATABASE_URL is a pooler: nothing is prepared, nothing set for a session."""
+    settings = settings_for(dsn, box, database_direct_url=f"{dsn}&application_name=direct")
+    assert settings.pooled
+
+    with worker_on(KIND, settings) as worker:
+        row_id = active(conn, worker)
+        ask(conn, "cancel", row_id)
+        ended(conn, worker, row_id)
+
+    assert_sound(conn)
 
 
 def test_secrets_in_a_message_reach_no_log(conn: Connection, worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:

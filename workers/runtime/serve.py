@@ -119,7 +119,7 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     kwargs: dict[str, Any] = {"autocommit": True}
     if settings.pooled:
         kwargs["prepare_threshold"] = None
-    with connect(dsn, **kwargs) as conn:
+    with connect(dsn, autocommit=True) as conn:
         verify(conn)
     configure = None if settings.pooled else partial(_limit, int(settings.statement_timeout_s * 1000))
     return ConnectionPool(
