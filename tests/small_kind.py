@@ -222,6 +222,7 @@ def small_kind(tools: Tools | None = None, **given: Any) -> Kind[Do, View, Tools
         limit=lambda _message, _view, settings: settings.attempts,
         tools=lambda _settings: nullcontext(opened),
         batch=50,
+        once=lambda _message: True,
     )
     return replace(kind, **given)
 

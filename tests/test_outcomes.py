@@ -302,7 +302,7 @@ def test_an_error_that_quotes_unwritable_text_is_a_reason_all_the_same(small: Sm
     assert small.status() == "failed"
 
 
-def test_the_same_message_twice_in_a_row_in_one_claim_is_one(small: Small) -> None:
+def test_the_same_message_twice_in_a_row_in_one_claim_is_one_where_the_kind_says_so(small: Small) -> None:
     small.job(1)
     for _ in range(3):
         small.send(do(1))

@@ -212,6 +212,17 @@ def test_extend_gives_more_time_to_a_live_row(conn: Connection, worker: Worker, 
     assert row_of(conn, row_id)["status"] == "active"
 
 
+def test_extend_twice_in_one_breath_gives_twice_the_time(conn: Connection, worker: Worker) -> None:
+    row_id = active(conn, worker)
+    before = row_of(conn, row_id)["expires_at"]
+
+    ask(conn, "extend", row_id, extension_hours=3)
+    ask(conn, "extend", row_id, extension_hours=3)
+    worker.run()
+
+    assert (row_of(conn, row_id)["expires_at"] - before).total_seconds() == 6 * 3600
+
+
 def test_extend_past_the_total_is_refused_and_the_row_lives_on(conn: Connection, worker: Worker) -> None:
     row_id = active(conn, worker)
 

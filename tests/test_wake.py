@@ -141,7 +141,7 @@ def seconds_until_claimed(small: Small, poll_s: float, then: Callable[[], object
     settings = small.worker.bench.settings.model_copy(update={"poll_s": poll_s})
     bench = replace(small.worker.bench, settings=settings, kind=small_kind())
     consumer = ClaimConsumer(bench, claims=1, timeout_s=0.01)
-    for _ in range(6):
+    for _ in range(5):
         assert next(consumer) is None
     found = threading.Event()
 
@@ -161,7 +161,7 @@ def test_an_idle_worker_that_hears_the_bell_claims_at_once(small: Small) -> None
         small.send(do(1))
         small.worker.bench.bell.set()
 
-    assert seconds_until_claimed(small, 2, send) < 0.5
+    assert seconds_until_claimed(small, 1, send) < 0.5
 
 
 def test_a_lost_wake_up_costs_no_more_than_the_safety_poll(small: Small) -> None:

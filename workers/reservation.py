@@ -269,6 +269,7 @@ KIND = Kind(
     limit=limit,
     tools=connected,
     batch=16,
+    once=lambda message: isinstance(message, (Admit, Sweep, SweepPods, Ticket)),
     effects=True,
 )
 

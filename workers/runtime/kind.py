@@ -51,6 +51,7 @@ class Kind(Generic[M, V, T]):
         limit: how many failed attempts the message has; None for no limit.
         tools: opened once per process, closed when it ends.
         batch: how many messages one claim takes, where there are no effects.
+        once: whether a message that comes twice in a row in one claim needs to be stepped only once.
         effects: whether steps call the outside: then they run in threads, and a claim takes as many.
     """
 
@@ -64,6 +65,7 @@ class Kind(Generic[M, V, T]):
     limit: Callable[[M, V, Settings], int | None]
     tools: Callable[[Settings], AbstractContextManager[T]]
     batch: int
+    once: Callable[[M], bool] = lambda _message: False
     effects: bool = False
 
 

@@ -81,14 +81,14 @@ def _round(bench: Bench, tasks: list[Task]) -> list[Task]:
 
 
 def _heads(bench: Bench, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
-    """The first message of each row, and the later ones; the same message twice in a row is one."""
+    """The first message of each row, and the later ones. Of some messages the same twice in a row is one."""
     last: dict[str, Task] = {}
     heads: list[Task] = []
     later: list[Task] = []
     same = []
     for task in tasks:
         before = last.get(task.key)
-        if before is not None and before.message == task.message:
+        if before is not None and before.message == task.message and bench.kind.once(task.message):
             same.append(Unit(task.delivery, "done", "the same message again"))
             continue
         last[task.key] = task
