@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types bench messages kubectl-test clean
+.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,9 @@ bench: $(READY) ## Transitions per second beside the raw limit, and the wake-up 
 	$(BIN)/python -m bench wake
 	$(BIN)/python -m bench claim
 
-messages: $(READY) ## Write schema/messages/*.json anew from the code
+generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files
 	$(BIN)/python -m schema.json_schema
+	$(BIN)/python deploy/schema_hash.py
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
 	$(BIN)/python -m pytest tests/kubectl

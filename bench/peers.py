@@ -51,14 +51,14 @@ PEERS = (
         "pgqueuer",
         "bench.peer_scripts.pgqueuer_peer",
         "select count(*) from public.pgqueuer",
-        "1.6.0: asyncpg pool of 10, uvloop, durable, batch_size 100",
-        batch=100,
-        connections=10,
+        "1.6.0: asyncpg pool of 40, uvloop, durable, batch_size 200",
+        batch=200,
+        connections=40,
     ),
     Peer(
         "procrastinate",
         "bench.peer_scripts.procrastinate_peer",
-        "select count(*) from public.procrastinate_jobs",
+        "select count(*) from public.procrastinate_jobs where status in ('todo', 'doing')",
         "3.10.0: asynchronous, concurrency 30, pools of 20 connections, delete_jobs successful",
         batch=30,
         connections=20,
@@ -75,7 +75,7 @@ PEERS = (
 )
 
 
-def measure(*, number: int = 10_000, ours: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
+def measure(*, number: int = 6_000, ours: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
     """Alternate all of them on one server, verify each run, and compare the medians."""
     install()
     rates: dict[str, list[float]] = {"pgfleet": [], **{peer.name: [] for peer in PEERS}}

@@ -32,7 +32,7 @@ def list_letters(
 ) -> None:
     """List dead letters, newest first."""
     with database() as conn:
-        found = letters.listing(conn, queue, answered_too=answered_too)
+        found = [_without_values(letter) for letter in letters.listing(conn, queue, answered_too=answered_too)]
     if as_json:
         print_json(found)
     elif found:
@@ -60,6 +60,14 @@ def _table(found: list[Record]) -> Table:
     return table
 
 
+def _without_values(letter: Record) -> Record:
+    """Environment variables are where people put their tokens: a screen shows their names."""
+    message = letter["message"]
+    if not isinstance(message, dict) or not isinstance(message.get("env_vars"), dict):
+        return letter
+    return {**letter, "message": {**message, "env_vars": dict.fromkeys(message["env_vars"], "***")}}
+
+
 @app.command(epilog="Example: pgfleet dead show 17")
 def show(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `pgfleet dead list` shows.")],
@@ -68,7 +76,7 @@ def show(
 ) -> None:
     """Show one dead letter whole."""
     with database() as conn:
-        letter = letters.one(conn, number)
+        letter = _without_values(letters.one(conn, number))
     if as_json:
         print_json(letter)
         return

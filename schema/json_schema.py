@@ -1,6 +1,6 @@
 """The published JSON Schema of each queue's messages, made from the code that validates them.
 
-`python -m schema.json_schema` writes them to `schema/messages/`; a test compares.
+`make generated` writes them to `schema/messages/`; a test compares.
 """
 
 import json

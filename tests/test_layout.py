@@ -55,7 +55,7 @@ def test_no_file_is_longer_than_a_person_reads_at_a_sitting() -> None:
 def test_the_published_schema_is_that_of_the_code(queue: str) -> None:
     published = json.loads((json_schema.FOLDER / f"{queue}.json").read_text(encoding="utf-8"))
 
-    assert published == json_schema.schema_of(queue), "run: make messages"
+    assert published == json_schema.schema_of(queue), "run: make generated"
 
 
 def test_the_readmes_example_is_a_message_that_we_read() -> None:

@@ -247,9 +247,14 @@ class QueueLife(RuleBasedStateMachine):
 
 def test_no_order_of_events_breaks_what_must_hold(small: Small) -> None:
     chosen = settings(
-        max_examples=30,
-        stateful_step_count=25,
+        max_examples=60,
+        stateful_step_count=30,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    run_state_machine_as_test(lambda: QueueLife(small), settings=chosen)  # type: ignore[no-untyped-call]
+
+    class Life(QueueLife):
+        def __init__(self) -> None:
+            super().__init__(small)
+
+    run_state_machine_as_test(Life, settings=chosen)

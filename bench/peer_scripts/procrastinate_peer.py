@@ -45,7 +45,7 @@ async def fill(number: int) -> None:
 
 async def work() -> None:
     async with app.open_async(), pool:
-        await app.run_worker_async(queues=["bench"], concurrency=CONCURRENCY, delete_jobs="successful")
+        await app.run_worker_async(queues=["bench"], concurrency=CONCURRENCY)
 
 
 asyncio.run(fill(int(sys.argv[2])) if sys.argv[1] == "fill" else work())
