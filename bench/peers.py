@@ -59,8 +59,8 @@ PEERS = (
         "procrastinate",
         "bench.peer_scripts.procrastinate_peer",
         "select count(*) from public.procrastinate_jobs where status in ('todo', 'doing')",
-        "3.10.0: asynchronous, concurrency 30, pools of 20 connections, delete_jobs successful",
-        batch=30,
+        "3.10.0: asynchronous, concurrency 10, pools of 20 connections",
+        batch=10,
         connections=20,
     ),
     Peer(

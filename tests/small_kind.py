@@ -305,7 +305,7 @@ def small_world(dsn: str) -> Iterator[Small]:
     """The small kind in a database that has its tables (`SET_UP`), emptied first."""
     tools = Tools()
     with (
-        psycopg.connect(dsn, autocommit=True) as conn,
+        psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=5s") as conn,
         worker_on(small_kind(tools), settings_for(dsn, backoff_s=5)) as worker,
     ):
         conn.execute(CLEAN)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from commands import Pgfleet
 from fleet import Connection, Worker, assert_sound, history_of, new_id, row_of, send
 from reservations import QUEUE, create, ended, letters, status_of
 
@@ -140,3 +141,17 @@ def test_a_discarded_letter_stays_and_is_not_sent(conn: Connection, worker: Work
 def test_a_letter_that_does_not_exist_is_refused(conn: Connection) -> None:
     with pytest.raises(Refusal, match="no dead letter 42"):
         dead.replay(conn, 42, new_id())
+
+
+def test_a_screen_shows_the_names_of_environment_variables_and_not_their_values(
+    conn: Connection, worker: Worker, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(conn, gpu_count=3, env_vars={"HF_TOKEN": "hunter2"})
+    worker.run()
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+
+    shown = pgfleet("dead", "show", str(the_letter(conn)["dead_letter_id"]))
+    listed = pgfleet("dead", "list", "--json")
+
+    assert "HF_TOKEN" in shown.out
+    assert "hunter2" not in shown.out + listed.out

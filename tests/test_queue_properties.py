@@ -114,6 +114,12 @@ class QueueLife(RuleBasedStateMachine):
     def crash(self, who: int) -> None:
         self.hands[who].clear()
 
+    @precondition(lambda self: any(self.hands))
+    @rule(who=WORKERS)
+    def claim_what_the_other_still_holds(self, who: int) -> None:
+        move_clock(self.small.conn, 91)
+        self.claim(who, 4)
+
     @rule(who=WORKERS)
     def extend(self, who: int) -> None:
         tokens = [delivery.token for delivery in self.hands[who]]
