@@ -73,17 +73,18 @@ with picked as (
   where q.msg_id = picked.msg_id
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers
 )
-select c.*, null from claimed c
+select c.*, null from claimed c, set_config('synchronous_commit', 'off', true)
 union all
 select null, null, null, null, null, extract(epoch from min(vt) - public.fleet_now())::float8
-from {q} where not exists (select from claimed)
+from {q} where vt > public.fleet_now() and not exists (select from claimed)
 """
 
 
 def claim(conn: Connection, queue: str, limit: int, lease: timedelta) -> tuple[list[Message], float | None]:
     """Take up to `limit` messages that are due, oldest first; they are ours until `lease` has passed.
 
-    Commits by itself: a claim that is rolled back would forget that the message was read.
+    Commits by itself, as a claim that is rolled back would forget that the message was read; and without
+    waiting for the disk, as a claim that a crash of the server forgets is only a message that is due again.
 
     Returns:
         The messages; and where there are none, the seconds until one is due (a lease that ends counts).

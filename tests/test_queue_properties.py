@@ -134,7 +134,7 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def succeed(self, pick: int) -> None:
-        delivery = self._answered_with(pick, run)
+        delivery = self._answered(self._take(pick), run)
         if delivery is not None:
             self.model.leave(delivery.token.msg_id, self.model.settled)
             self.model.end_row(delivery.token.msg_id, "running")
@@ -142,14 +142,14 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def break_down(self, pick: int) -> None:
-        delivery = self._answered_with(pick, break_down)
+        delivery = self._answered(self._take(pick), break_down)
         if delivery is not None and delivery.attempts + 1 >= LIMIT:
             self.model.die(delivery.token.msg_id)
 
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def wait(self, pick: int) -> None:
-        delivery = self._answered_with(pick, wait)
+        delivery = self._answered(self._take(pick), wait)
         if delivery is not None:
             self.model.leave(delivery.token.msg_id, self.model.settled)
             fresh = self.small.one("select max(msg_id) from pgmq.q_small_jobs")
@@ -166,9 +166,23 @@ class QueueLife(RuleBasedStateMachine):
         assert bool(settled.done) == self.model.owns(delivery.token)
         assert settled.done or self._everything() == before
 
-    def _answered_with(self, pick: int, step: Callable[..., Outcome]) -> Delivery | None:
+    @precondition(lambda self: self._stale())
+    @rule(pick=PICKS, step=st.sampled_from([run, break_down, wait]))
+    def answer_after_the_lease_was_lost(self, pick: int, step: Callable[..., Outcome]) -> None:
+        stale = self._stale()
+        delivery = stale[pick % len(stale)]
+        for hand in self.hands:
+            hand[:] = [held for held in hand if held is not delivery]
+
+        assert self._answered(delivery, step) is None
+
+    def _stale(self) -> list[Delivery]:
+        """What somebody still believes to hold, and somebody else holds."""
+        held = (delivery for hand in self.hands for delivery in hand)
+        return [d for d in held if d.token.msg_id in self.model.queued and not self.model.owns(d.token)]
+
+    def _answered(self, delivery: Delivery, step: Callable[..., Outcome]) -> Delivery | None:
         """Work on a delivery; it, if it was still to be answered and was not found deadly before its step."""
-        delivery = self._take(pick)
         before = self._everything()
         bench = self._bench(step)
         bench.hand.take([delivery.token], float("inf"))

@@ -62,6 +62,7 @@ class ClaimConsumer(Consumer):
         self.changed = threading.Condition()
         self.suspects: deque[Delivery] = deque()
         self.alone = False
+        self.emptied = False
         self.pause = Pause(bench.bell, bench.settings.poll_s)
         self.periodic_at = 0.0
 
@@ -91,11 +92,16 @@ class ClaimConsumer(Consumer):
         if self.alone:
             return [self.suspects.popleft()]
         self._send_due()
+        if self.emptied:
+            # Whoever steps what was just claimed goes first; the bell ends the wait.
+            self.emptied = False
+            self.pause.wait(None)
         batch, due_s = self._claim()
         if not batch:
             self.pause.wait(due_s)
             return []
         self.pause.active()
+        self.emptied = len(batch) < self.batch
         self.suspects.extend(delivery for delivery in batch if delivery.deaths > 0)
         return [delivery for delivery in batch if delivery.deaths <= 0]
 
