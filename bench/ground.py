@@ -26,7 +26,8 @@ jobs = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("status_reason", sa.Text),
     sa.Column("status_msg_id", sa.BigInteger),
-    sa.Column("finished_at", sa.TIMESTAMP(timezone=True)),
+    # On the clock that all processes of a machine share.
+    sa.Column("started_ns", sa.BigInteger),
 )
 
 SET_UP = """
@@ -35,7 +36,7 @@ create table public.bench_jobs (
   status text not null,
   status_reason text,
   status_msg_id bigint,
-  finished_at timestamptz
+  started_ns bigint
 );
 insert into public.moves values
   ('bench_job', '(new)', 'ready', ''), ('bench_job', 'ready', 'done', '');

@@ -1,5 +1,6 @@
-"""The smallest kind there is, served by the program's own runtime: one message moves one row."""
+"""The smallest kind there is, served by the program's own runtime: one message moves one row, which notes when."""
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -36,10 +37,11 @@ def load(conn: Connection, messages: Sequence[Finish]) -> View:
 
 
 def step(message: Finish, view: View, _tools: None, _occasion: Occasion) -> Outcome:
+    started_ns = time.monotonic_ns()
     row = view.rows.get(message.job_id)
     if row is None or row.status != "ready":
         return Done("nothing to do")
-    return advance(row, "done", "finished", {"finished_at": view.now})
+    return advance(row, "done", "finished", {"started_ns": started_ns})
 
 
 def _read(body: Any) -> Finish:

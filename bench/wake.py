@@ -23,29 +23,26 @@ IDLE_S = 10
 DEADLINE_S = 30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-SEND = "select pgmq.send('bench_wakes', jsonb_build_object('action', 'wake', 'wake_id', %s::bigint))"
-ASLEEP: LiteralString = "select count(*) from public.bench_wakes where status = 'asleep'"
-QUEUED: LiteralString = "select count(*) from pgmq.q_bench_wakes"
-STARTED = "select wake_id, started_ns from public.bench_wakes where wake_id > %s order by wake_id"
-# Rows awake, moves in the history, messages left, dead letters.
+SEND = "select pgmq.send('bench_jobs', jsonb_build_object('action', 'finish', 'job_id', %s::bigint))"
+UNFINISHED: LiteralString = "select count(*) from public.bench_jobs where status = 'ready'"
+QUEUED: LiteralString = "select count(*) from pgmq.q_bench_jobs"
+STARTED = "select job_id, started_ns from public.bench_jobs where job_id > %s order by job_id"
+# Rows done, moves in the history, messages left, dead letters.
 CHECK = """
 select
-  (select count(*) from public.bench_wakes where status = 'awake'),
-  (select count(*) from public.status_history where machine = 'bench_wake' and to_status = 'awake'),
-  (select count(*) from pgmq.q_bench_wakes),
-  (select count(*) from public.dead_letters where queue = 'bench_wakes')
+  (select count(*) from public.bench_jobs where status = 'done'),
+  (select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'),
+  (select count(*) from pgmq.q_bench_jobs),
+  (select count(*) from public.dead_letters where queue = 'bench_jobs')
 """
 COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = %s"
 
 
 def measure() -> dict[str, Any]:
     """Send one message at a time at random intervals; from just before each send to the start of its step."""
-    from bench.wake_job import SET_UP  # noqa: PLC0415  # it declares its kind, which the worker's process is for
-
     with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(SET_UP)
         conn.execute(_ROWS, (WARM_UP + MEASURED,))
-        command = [sys.executable, "-m", "dramatiq", "bench.wake_job", "-p", "1", "-t", "2"]
+        command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", "2"]
         with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
             sent_ns = _send_all(conn)
             _wait_for_all(conn)
@@ -58,25 +55,25 @@ def measure() -> dict[str, Any]:
     return {"bench": "wake", "messages": MEASURED, **percentiles_ms("wake", waited_ms), **idle, "where": place}
 
 
-_ROWS = "insert into public.bench_wakes (wake_id, status) select n, 'asleep' from generate_series(1, %s) n"
+_ROWS = "insert into public.bench_jobs (job_id, status) select n, 'ready' from generate_series(1, %s) n"
 
 
 def _send_all(conn: Connection) -> dict[int, int]:
     """The warm-up's first message also waits for the process to start. Returns the times of sending, in ns."""
     chance = random.Random(7)  # noqa: S311  # the same intervals in every run
     sent_ns = {}
-    for wake_id in range(1, WARM_UP + MEASURED + 1):
-        sent_ns[wake_id] = time.monotonic_ns()
-        conn.execute(SEND, (wake_id,))
+    for job_id in range(1, WARM_UP + MEASURED + 1):
+        sent_ns[job_id] = time.monotonic_ns()
+        conn.execute(SEND, (job_id,))
         time.sleep(chance.uniform(*INTERVAL_S))
-        if wake_id == WARM_UP:
+        if job_id == WARM_UP:
             _wait_until_empty(conn)
     return sent_ns
 
 
 def _wait_for_all(conn: Connection) -> None:
     _wait_until_empty(conn)
-    assert left(conn, ASLEEP) == 0
+    assert left(conn, UNFINISHED) == 0
 
 
 def _wait_until_empty(conn: Connection) -> None:
@@ -90,7 +87,7 @@ def _wait_until_empty(conn: Connection) -> None:
 def _waited_ms(conn: Connection, sent_ns: dict[int, int]) -> list[float]:
     rows = conn.execute(STARTED, (WARM_UP,)).fetchall()
     assert len(rows) == MEASURED
-    return [(started_ns - sent_ns[wake_id]) / 1e6 for wake_id, started_ns in rows]
+    return [(started_ns - sent_ns[job_id]) / 1e6 for job_id, started_ns in rows]
 
 
 def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:

@@ -89,6 +89,7 @@ class QueueLife(RuleBasedStateMachine):
         small.conn.execute(CLEAN)
         for row in ROWS:
             small.job(row)
+            self.send(row, 0)
 
     # What producers and the time do.
 
@@ -102,6 +103,7 @@ class QueueLife(RuleBasedStateMachine):
 
     # What workers do.
 
+    @precondition(lambda self: self.model.queued)
     @rule(who=WORKERS, limit=st.integers(1, 4))
     def claim(self, who: int, limit: int) -> None:
         messages, _ = kernel.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
@@ -110,6 +112,7 @@ class QueueLife(RuleBasedStateMachine):
             assert self.model.owns(message.token)
         self.hands[who] += [Delivery(message) for message in messages]
 
+    @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
     def crash(self, who: int) -> None:
         self.hands[who].clear()
@@ -120,6 +123,7 @@ class QueueLife(RuleBasedStateMachine):
         move_clock(self.small.conn, 91)
         self.claim(who, 4)
 
+    @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
     def extend(self, who: int) -> None:
         tokens = [delivery.token for delivery in self.hands[who]]
@@ -206,6 +210,7 @@ class QueueLife(RuleBasedStateMachine):
 
     # What another client of PGMQ does.
 
+    @precondition(lambda self: self.model.queued)
     @rule()
     def read_by_another_client(self) -> None:
         for msg_id in self.small.all("select msg_id from pgmq.read('small_jobs', 30, 1)"):
