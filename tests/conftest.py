@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from fleet import Worker, settings_for, worker_on
 from psycopg import sql
-from small_kind import SET_UP, Small, small_world
+from small_kind import SET_UP
+from small_world import Small, small_world
 
 from console import embedded
 from console.sandbox import server as sandbox

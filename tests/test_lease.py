@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 from fleet import Connection, move_clock, until
-from small_kind import QUEUE, Small, do
+from small_kind import QUEUE, do
+from small_world import Small
 
 from schema import kernel
 from schema.kernel import Token

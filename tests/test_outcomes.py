@@ -1,30 +1,12 @@
 """What becomes of a message and its row, for everything that a step may return or raise."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 from fleet import move_clock, settings_for, worker_on
-from small_kind import Small, do, small_kind
+from small_kind import do, small_kind
+from small_world import Small
 
 from schema.settings import read_settings
 from workers.runtime.verdict import backoff
-from workers.runtime.work import work
-
-# Everything that someone else may have left in the headers, our own part included.
-HEADERS: list[Any] = [
-    None,
-    7,
-    "text",
-    [1],
-    {},
-    {"pgfleet": None},
-    {"pgfleet": "text"},
-    {"pgfleet": {"attempts": "x", "released": [], "sent_at": 7}},
-    {"pgfleet": {"attempts": -5, "released": -5, "sent_at": ""}},
-    {"pgfleet": {"attempts": 10**30, "released": 1e300, "sent_at": "never"}},
-    {"pgfleet": {"attempts": True, "released": False, "sent_at": "2020-01-01"}},
-]
 
 
 def test_advance_moves_the_row_and_deletes_the_message(small: Small) -> None:
@@ -175,18 +157,6 @@ def test_being_asked_to_wait_is_no_failure(small: Small) -> None:
     assert small.worker.claim()[0].deaths == 0
 
 
-def test_being_asked_to_wait_for_ages_is_an_error_of_that_message_alone(small: Small) -> None:
-    small.job(1)
-    small.job(2)
-    msg_id = small.send(do(1, "again_after_ages"))
-    small.send(do(2))
-
-    small.worker.run_once()
-
-    assert small.headers(msg_id)["pgfleet"]["attempts"] == 1
-    assert small.status(2) == "running"
-
-
 def test_a_lost_lease_writes_nothing(small: Small) -> None:
     small.job(1)
     small.send(do(1, "lease_lost"), {"trace": "abc"})
@@ -213,95 +183,6 @@ def test_the_step_that_lost_its_lease_leaves_the_message_as_it_was_claimed(small
     assert small.history() == ["ready"]
 
 
-BODIES: list[Any] = [None, 7, "do", [1], {}, {"action": "drop"}, {"action": "do"}, {"action": "do", "job_id": "1"}]
-
-
-@pytest.mark.parametrize("body", BODIES, ids=str)
-def test_a_body_that_cant_be_read_is_a_dead_letter_at_once(small: Small, body: Any) -> None:
-    small.send(body)
-
-    small.worker.run_once()
-
-    assert small.queue() == []
-    assert small.all("select message, row_id from public.dead_letters") == [(body, None)]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["[" * 3000 + "]" * 3000, '{"action": "do", "job_id": 1' + "0" * 5000 + "}", '{"x": ' * 3000 + "1" + "}" * 3000],
-    ids=["nested lists", "5,000 digits", "nested objects"],
-)
-def test_json_that_python_cant_read_is_a_dead_letter_and_holds_nobody_up(small: Small, text: str) -> None:
-    small.conn.execute("insert into pgmq.q_small_jobs (vt, message) values (public.fleet_now(), %s::jsonb)", (text,))
-    small.job(1)
-    small.send(do(1))
-
-    small.worker.run()
-
-    assert small.queue() == []
-    assert small.status() == "running"
-    assert small.all("select message = %s::jsonb from public.dead_letters", (text,)) == [True]
-
-
-def test_headers_that_python_cant_read_count_as_none(small: Small) -> None:
-    small.job(1)
-    headers = "[" * 3000 + "]" * 3000
-    small.conn.execute(
-        "insert into pgmq.q_small_jobs (vt, message, headers) values (public.fleet_now(), %s::jsonb, %s::jsonb)",
-        ('{"action": "do", "job_id": 1}', headers),
-    )
-
-    small.worker.run()
-
-    assert small.status() == "running"
-
-
-@pytest.mark.parametrize("part", ["read", "key", "load", "limit", "fail"])
-def test_a_kind_that_raises_where_it_should_not_holds_no_other_message_up(small: Small, part: str) -> None:
-    kind = small_kind()
-    original = getattr(kind, part)
-
-    def broken(*args: Any) -> Any:
-        if "never" in repr(args):
-            raise KeyError(part)
-        return original(*args)
-
-    small.job(1)
-    small.job(2)
-    msg_id = small.send(do(1, "never"))
-    small.send(do(2))
-    changed: dict[str, Any] = {part: broken}
-    with worker_on(replace(kind, **changed), settings_for(small.dsn, backoff_s=5)) as worker:
-        for _ in range(3):
-            worker.run_once()
-            move_clock(small.conn, 80)
-
-    assert small.status(2) == "running"
-    assert small.queue() == []
-    assert small.all("select msg_id from public.dead_letters") == [msg_id]
-
-
-def test_a_row_that_cant_fail_does_not_keep_its_message_from_the_dead_letters(small: Small) -> None:
-    small.job(1, "done")
-    small.send(do(1, "never"))
-
-    small.worker.run_once()
-
-    assert small.letters() == ["the outside never will"]
-    assert small.status() == "done"
-    assert small.queue() == []
-
-
-def test_an_error_that_quotes_unwritable_text_is_a_reason_all_the_same(small: Small) -> None:
-    small.job(1)
-    small.send(do(1, "unwritable"))
-
-    small.worker.run_once()
-
-    assert small.letters() == ["bytes  and ?"]
-    assert small.status() == "failed"
-
-
 def test_the_same_message_twice_in_a_row_in_one_claim_is_one_where_the_kind_says_so(small: Small) -> None:
     small.job(1)
     for _ in range(3):
@@ -326,22 +207,6 @@ def test_messages_of_one_row_are_stepped_in_order_each_on_the_row_as_left_by_the
     assert small.tools.seen == [(1, "ready"), (2, "ready"), (1, "running"), (1, "done")]
     reasons = "select reason from public.status_history where row_id = '1' order by history_id"
     assert small.all(reasons)[1:] == ["step 1", "step 2"]
-
-
-@pytest.mark.parametrize("script", ["wait", "raise", "again_after", "reject"])
-@pytest.mark.parametrize("headers", HEADERS, ids=str)
-def test_headers_of_any_shape_break_nothing(small: Small, headers: Any, script: str) -> None:
-    small.job(1)
-    small.send(do(1, script), headers)
-
-    (delivery,) = small.worker.claim()
-    work(small.worker.bench, [delivery])
-
-    assert delivery.sent_at == delivery.message.enqueued_at
-    assert len(small.queue()) + len(small.letters()) == 1
-    for ours in small.all("select headers->'pgfleet' from pgmq.q_small_jobs"):
-        assert ours["attempts"] in {0, 1}
-        assert ours["released"] in {0, 1}
 
 
 def test_backoff_doubles_up_to_its_cap_with_a_quarter_of_jitter() -> None:

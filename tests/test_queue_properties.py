@@ -9,7 +9,8 @@ from fleet import move_clock
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from small_kind import BROKEN_HISTORIES, CLEAN, EVENTS, QUEUE, Do, Small, Tools, View, do, small_kind
+from small_kind import EVENTS, QUEUE, Do, Tools, View, do, small_kind
+from small_world import BROKEN_HISTORIES, CLEAN, Small
 
 from schema import kernel
 from schema.kernel import Token

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import psycopg
 from fleet import Connection, until
-from small_kind import QUEUE, Small, do, small_kind
+from small_kind import QUEUE, do, small_kind
+from small_world import Small
 
 from schema import kernel
 from schema.kernel import Outgoing
