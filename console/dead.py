@@ -81,7 +81,7 @@ def show(
         print_json(letter)
         return
     for name, value in letter.items():
-        shown = json.dumps(value, indent=2) if name in ("message", "headers") else value
+        shown = json.dumps(value, indent=2, default=str) if name in ("message", "headers") else value
         out().print(f"{name:<15} {'' if shown is None else shown}", markup=False)
 
 

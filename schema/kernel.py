@@ -34,6 +34,9 @@ class UnreadableJson:
 
     text: str = field(repr=False)
 
+    def __str__(self) -> str:
+        return f"unreadable JSON of {len(self.text)} characters, beginning {self.text[:60]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -73,25 +76,30 @@ with picked as (
   where q.msg_id = picked.msg_id
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers
 )
-select c.*, null from claimed c, set_config('synchronous_commit', 'off', true)
+select c.*, null
+from claimed c, set_config(
+  'synchronous_commit', case when %s then current_setting('synchronous_commit') else 'off' end, true)
 union all
 select null, null, null, null, null, extract(epoch from min(vt) - public.fleet_now())::float8
 from {q} where vt > public.fleet_now() and not exists (select from claimed)
 """
 
 
-def claim(conn: Connection, queue: str, limit: int, lease: timedelta) -> tuple[list[Message], float | None]:
+def claim(
+    conn: Connection, queue: str, limit: int, lease: timedelta, *, durable: bool = True
+) -> tuple[list[Message], float | None]:
     """Take up to `limit` messages that are due, oldest first; they are ours until `lease` has passed.
 
-    Commits by itself, as a claim that is rolled back would forget that the message was read; and without
-    waiting for the disk, as a claim that a crash of the server forgets is only a message that is due again.
+    Commits by itself, as a claim that is rolled back would forget that the message was read. Where there are no
+    effects it need not be `durable`: what a crash of the server forgets is only a message that is due again, and the
+    row takes one of two owners with the same token. With effects, two must never think that they own it.
 
     Returns:
         The messages; and where there are none, the seconds until one is due (a lease that ends counts).
     """
     cursor = conn.cursor()
-    set_json_loads(_read_json, cursor)
-    rows = cursor.execute(_on(queue, CLAIM), (limit, lease)).fetchall()
+    set_json_loads(read_json, cursor)
+    rows = cursor.execute(_on(queue, CLAIM), (limit, lease, durable)).fetchall()
     if len(rows) == 1 and rows[0][0] is None:
         return [], rows[0][5]
     claimed = [Message(Token(row[0], row[1]), row[2], row[3], row[4]) for row in rows if row[0] is not None]
@@ -235,7 +243,7 @@ def jsonb(value: Json) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-def _read_json(data: str | bytes) -> Json:
+def read_json(data: str | bytes) -> Json:
     """One message that can't be decoded must not take the others of its claim with it."""
     try:
         return json.loads(data)

@@ -4,9 +4,10 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.kernel import Connection
+from schema.kernel import Connection, read_json
 from schema.row_kernel import DIALECT
 
 Record: TypeAlias = dict[str, Any]
@@ -18,6 +19,7 @@ def fetch(conn: Connection, statement: sa.Executable) -> list[Record]:
     """All rows of a select, or of an update with RETURNING."""
     compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
     with conn.cursor(row_factory=dict_row) as cursor:
+        set_json_loads(read_json, cursor)
         cursor.execute(str(compiled).encode(), compiled.params)
         return cursor.fetchall() if cursor.description else []
 

@@ -155,3 +155,18 @@ def test_a_screen_shows_the_names_of_environment_variables_and_not_their_values(
 
     assert "HF_TOKEN" in shown.out
     assert "hunter2" not in shown.out + listed.out
+
+
+def test_a_letter_that_python_cant_read_is_listed_shown_and_replayed_as_it_was(
+    conn: Connection, worker: Worker, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn.execute("select pgmq.send(%s, (repeat('[', 3000) || repeat(']', 3000))::jsonb)", (QUEUE,))
+    worker.run()
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+    number = str(the_letter(conn)["dead_letter_id"])
+
+    assert pgfleet("dead", "list", "--json").code == 0
+    assert "unreadable JSON" in pgfleet("dead", "show", number).out
+    assert pgfleet("dead", "replay", number).code == 0
+    row = conn.execute("select message::text = repeat('[', 3000) || repeat(']', 3000) from pgmq.q_gpu_reservations")
+    assert row.fetchone() == (True,)

@@ -110,7 +110,9 @@ class ClaimConsumer(Consumer):
         self.pause.clear()
         with bench.pool.connection(timeout=5) as conn:
             asked_at = time.monotonic()
-            messages, due_s = kernel.claim(conn, bench.kind.queue, self.batch, bench.settings.lease)
+            messages, due_s = kernel.claim(
+                conn, bench.kind.queue, self.batch, bench.settings.lease, durable=bench.kind.effects
+            )
         bench.hand.take((message.token for message in messages), asked_at)
         metrics.CLAIMED.labels(bench.kind.queue).inc(len(messages))
         return [Delivery(message) for message in messages], due_s
