@@ -9,6 +9,7 @@ import psycopg
 from schema.dsn import Unreachable, connect, redact
 from schema.kernel import Connection
 from schema.migrate import SchemaMissing, missing
+from schema.refusals import Refusal
 from schema.settings import read_settings
 
 APPLICATION = "pgfleet"
@@ -41,6 +42,8 @@ def connected(dsn: str) -> Iterator[Connection]:
                 f"The database stopped answering: {redact(str(error)).strip()}\nTry again; `pgfleet db status` "
                 "says how it is."
             ) from None
+        except psycopg.Error as error:
+            raise Refusal(f"The database refused it: {redact(str(error)).splitlines()[0]}") from None
 
 
 def _check(things: list[str]) -> None:

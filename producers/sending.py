@@ -2,10 +2,10 @@
 
 from typing import Any, TypeVar
 
-import psycopg
 from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
+from schema.dsn import connect
 from schema.kernel import Connection
 from schema.messages import BadMessage, Message, explain
 from schema.settings import read_settings
@@ -29,6 +29,6 @@ def send(queue: str, message_type: type[M], fields: dict[str, Any], conn: Connec
     if conn is not None:
         conn.execute(SEND, (queue, body))
         return message
-    with psycopg.connect(read_settings().dsn(), autocommit=True, prepare_threshold=None) as own:
+    with connect(read_settings().dsn(), autocommit=True) as own:
         own.execute(SEND, (queue, body))
     return message

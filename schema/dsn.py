@@ -40,6 +40,16 @@ def redact(text: str) -> str:
     return text
 
 
+# A server that goes quiet (a failover, a partition) is noticed within half a minute, not when TCP gives up.
+ALIVE: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
 def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection that works through a transaction pooler too: nothing is prepared on the server.
 
@@ -50,7 +60,7 @@ def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
         # libpq would take the rest of the password for a host, and print it.
         raise Unreachable("The database URL has more than one @. In its password write @ as %40.")
     try:
-        return psycopg.connect(dsn, connect_timeout=10, prepare_threshold=None, **options)
+        return psycopg.connect(dsn, prepare_threshold=None, **{**ALIVE, **options})
     except psycopg.OperationalError as error:
         raise Unreachable(
             f"Can't reach PostgreSQL at {redact(dsn)}\n{redact(str(error)).strip()}\n"

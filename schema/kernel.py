@@ -225,11 +225,16 @@ def send_due(conn: Connection, queue: str) -> list[str]:
     return [row[0] for row in conn.execute(_on(queue, DUE)).fetchall()]
 
 
+# A row that somebody holds for longer is somebody's open transaction; the batch goes on without it.
+LOCK_TIMEOUT = "5s"
+
+
 def sign(conn: Connection, actor: str, timeout_s: float) -> Cursor:
     """Say who writes in this transaction, and for how long a statement may wait."""
     return conn.execute(
-        "select set_config('pgfleet.actor', %s, true), set_config('statement_timeout', %s, true)",
-        (actor, f"{int(timeout_s * 1000)}ms"),
+        "select set_config('pgfleet.actor', %s, true), set_config('statement_timeout', %s, true),"
+        " set_config('lock_timeout', %s, true)",
+        (actor, f"{int(timeout_s * 1000)}ms", LOCK_TIMEOUT),
     )
 
 

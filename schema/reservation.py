@@ -7,7 +7,7 @@ make them are in `workers/reservation.py`.
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -198,7 +198,18 @@ def read(body: Any) -> Message:
     return read_message(body, ACTIONS)
 
 
-def misfit(message: CreateReservation, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:
+class Wanted(Protocol):
+    """What is asked for, by a message or in a row."""
+
+    @property
+    def gpu_type(self) -> str: ...
+    @property
+    def gpu_count(self) -> int: ...
+    @property
+    def duration_hours(self) -> float: ...
+
+
+def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:
     """Why a reservation can never start; None if it can. `gpu_type` is the row of its type, if there is one."""
     if gpu_type is None:
         return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"

@@ -22,7 +22,7 @@ TOKEN = Token(1, 1)
 
 @pytest.fixture
 def keeper(small: Small) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 90, prepare=True)
+    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 90)
     yield keeper
     keeper.close()
 
@@ -59,7 +59,7 @@ def test_renewing_is_noted_in_the_hand(small: Small, keeper: LeaseKeeper, monkey
 
 
 def test_with_nothing_in_hand_nobody_is_asked(small: Small) -> None:
-    LeaseKeeper("postgresql://nowhere.invalid/", [small.worker.bench], 90, prepare=True).renew()
+    LeaseKeeper("postgresql://nowhere.invalid/", [small.worker.bench], 90).renew()
 
 
 def test_a_renewal_that_is_refused_extends_nothing(small: Small, keeper: LeaseKeeper) -> None:
@@ -188,7 +188,7 @@ def test_the_keeper_goes_on_after_an_error_of_the_database(
         raise error
 
     monkeypatch.setattr("schema.kernel.extend", refuse)
-    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 0.03, prepare=False)
+    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 0.03)
     keeper.start()
 
     until(lambda: len(asked) > 2, within_s=5)

@@ -2,12 +2,26 @@
 
 from typing import Any
 
+import psycopg
 import pytest
-from fleet import Connection, Worker, assert_sound, history_of, move_clock, row_of, send
+from fleet import (
+    Connection,
+    Worker,
+    assert_sound,
+    history_of,
+    move_clock,
+    new_id,
+    row_of,
+    send,
+    settings_for,
+    worker_on,
+)
 from reservations import QUEUE, active, ask, create, ended, letters, reach, status_of
 
+from console.sandbox import server as sandbox
 from console.sandbox.box import Box
 from schema.reservation import pod_name
+from workers.reservation import KIND
 
 PODS = r"/namespaces/gpu-dev/pods"
 
@@ -53,6 +67,85 @@ def test_a_pod_that_finds_no_node_goes_back_to_the_line_and_pauses(conn: Connect
     move_clock(conn, 61)
     reach(conn, worker, row_id, "active")
     assert_sound(conn)
+
+
+def test_a_scheduler_that_repeats_its_event_only_after_half_an_hour_is_understood(conn: Connection, dsn: str) -> None:
+    with (
+        sandbox.running(["h100:2x8"], ready_delay_s=0.02, termination_delay_s=0.02, scheduling_retry_s=1800) as box,
+        worker_on(KIND, settings_for(dsn, box)) as worker,
+    ):
+        for _ in range(2):
+            active(conn, worker, gpu_count=4)
+            active(conn, worker, gpu_count=2)
+        row_id = create(conn, gpu_count=4)
+        worker.run_until(lambda: "No node yet" in (row_of(conn, row_id)["current_detailed_status"] or ""))
+
+        move_clock(conn, 91)
+        reach(conn, worker, row_id, "queued")
+
+
+def test_a_reservation_of_the_same_pod_name_takes_nothing_with_it(conn: Connection, worker: Worker, box: Box) -> None:
+    first = active(conn, worker)
+    second = create(conn, reservation_id=first[:8] + new_id()[8:])
+    worker.run_until(lambda: "older pod" in (row_of(conn, second)["current_detailed_status"] or ""))
+
+    ask(conn, "cancel", second)
+    ended(conn, worker, second)
+
+    assert status_of(conn, first) == "active"
+    assert box.state()["objects"]["pods"] == 1
+    assert box.state()["objects"]["services"] == 1
+
+
+def test_a_pod_that_comes_after_its_row_left_the_cluster_is_swept(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    conn.execute("delete from pgmq.q_gpu_reservations")
+    conn.execute(
+        "update public.reservations set status = 'cancelled', gpus_held = 0, pod_name = null, reservation_ended = now()"
+        " where reservation_id = %s",
+        (row_id,),
+    )
+
+    send(conn, QUEUE, {"action": "sweep_pods"})
+
+    worker.run_until(lambda: box.state()["objects"]["pods"] == 0)
+    assert box.state()["objects"]["services"] == 0
+
+
+@pytest.mark.parametrize(("gpu_type", "gpu_count"), [("h100", None), ("H100", 1), (None, 1), ("h100", 16)])
+def test_a_row_that_a_producer_inserted_wrong_fails_alone(
+    conn: Connection, worker: Worker, gpu_type: str | None, gpu_count: int | None
+) -> None:
+    wrong = new_id()
+    conn.execute(
+        "insert into public.reservations"
+        " (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours, created_at)"
+        " values (%s, 'ada', 'pending', %s, %s, 1, now())",
+        (wrong, gpu_type, gpu_count),
+    )
+    create(conn, reservation_id=wrong)
+    right = active(conn, worker)
+
+    assert row_of(conn, wrong)["status"] == "failed"
+    assert "gpu_" in row_of(conn, wrong)["failure_reason"]
+    assert status_of(conn, right) == "active"
+    assert letters(conn) == []
+
+
+def test_a_row_that_somebody_holds_open_waits_and_is_not_given_up(conn: Connection, dsn: str, box: Box) -> None:
+    with worker_on(KIND, settings_for(dsn, box, statement_timeout_s=0.3, lease_s=20)) as worker:
+        row_id, other = active(conn, worker), active(conn, worker)
+        with psycopg.connect(dsn) as holder:
+            holder.execute("select from public.reservations where reservation_id = %s for update", (row_id,))
+            ask(conn, "extend", row_id, extension_hours=1)
+            ask(conn, "extend", other, extension_hours=1)
+            for _ in range(5):
+                worker.run_once()
+            assert row_of(conn, other)["duration_hours"] == 5
+            assert row_of(conn, row_id)["duration_hours"] == 4
+        worker.run_until(lambda: row_of(conn, row_id)["duration_hours"] == 5)
+
+    assert letters(conn) == []
 
 
 def test_a_pod_that_never_answers_on_ssh_fails(conn: Connection, worker: Worker, box: Box) -> None:
@@ -125,7 +218,7 @@ def test_three_failed_attempts_fail_the_row_and_the_message_with_the_last_error(
 
 
 def test_being_asked_to_wait_is_no_failure(conn: Connection, worker: Worker, box: Box) -> None:
-    box.fault(PODS, status=429, retry_after=0, times=6)
+    box.fault(PODS, status=429, retry_after=0, times=4)
 
     row_id = active(conn, worker)
 

@@ -88,7 +88,7 @@ def create(message: CreateReservation, view: View, tools: Tools, occasion: Occas
     """(new) -> pending."""
     row = view.rows.get(message.reservation_id)
     if row is not None:
-        return _start(row, view, tools)
+        return _start(row)
     problem = _unsupported(message) or _misfit(message, view, tools)
     if problem:
         return Reject(problem)
@@ -126,14 +126,12 @@ _COPIED = {
 }
 
 
-def _start(row: Row, view: View, tools: Tools) -> Outcome:
+def _start(row: Row) -> Outcome:
     """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
     if row.status != Status.PENDING or row.ticket != 0:
         return Done(f"known already, {row.status}")
-    return Advance(
-        (Move(row, None, values={"ticket": 1}),),
-        then=_into_line(row.reservation_id, 1, row.gpu_type, view, tools),
-    )
+    # Its first turn looks at it as a message would have been looked at.
+    return Advance((Move(row, None, values={"ticket": 1}),), then=(ticket(row.reservation_id, 1),))
 
 
 def _into_line(row_id: str, number: int, gpu_type: str, view: View, tools: Tools) -> tuple[Send, ...]:
@@ -242,8 +240,10 @@ def key(message: Message) -> str:
 
 def fail(message: Message, view: View, reason: str) -> Outcome | None:
     """Given up: a ticket fails its row. Anything else is only a dead letter: the row did nothing wrong."""
-    row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
-    if row is None or row.status in FINAL:
+    if not isinstance(message, Ticket):
+        return None
+    row = view.rows.get(message.reservation_id)
+    if row is None or row.status in FINAL or row.ticket != message.ticket:
         return None
     values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
     return advance(row, Status.FAILED, reason, values, _farewell(row))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from schema.reservation import Admit, Status, pod_name
+from schema.reservation import Admit, Status, misfit, pod_name
 from schema.rows import Row
 from workers.reservation_tools import Tools, end_of_line, next_ticket
 from workers.reservation_view import LINE_LIMIT, View
@@ -69,6 +69,9 @@ def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
 def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
     """The ticket of a waiting row: given up when too old, else the line is looked at, to be safe."""
     settings = tools.settings
+    problem = unfit(row, view, tools)
+    if problem:
+        return _give_up(row, view, problem)
     if view.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
         values = {"cancelled_at": view.now, **end_of_line(row, view)}
@@ -79,8 +82,27 @@ def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outc
             values,
             (admit_message(row.gpu_type),),
         )
-    until = view.now + timedelta(seconds=settings.line_recheck_s)
+    recheck = timedelta(seconds=settings.line_recheck_s)
+    until = view.now + recheck
+    if row.status == Status.PENDING and view.now - row.waiting_since >= recheck:
+        # It has not come near enough to the front to be told why.
+        reason = "BEHIND_OTHERS: older reservations of this type go first"
+        values = {"current_detailed_status": reason, "ticket": row.ticket + 1}
+        return advance(row, Status.QUEUED, reason, values, (next_ticket(row, until), admit_message(row.gpu_type)))
     if row.retry_at is not None and row.retry_at > view.now:
         until = min(until, row.retry_at)
         return Wait("paused: its pod found no node", until)
     return Wait("in line", until, then=(admit_message(row.gpu_type),))
+
+
+def unfit(row: Row, view: View, tools: Tools) -> str | None:
+    """Why a row that somebody else inserted can never start: nobody has checked it as a message is checked."""
+    if row.gpu_type is None or row.gpu_count is None:
+        return "gpu_type and gpu_count: a reservation needs both"
+    gpu_type = view.gpu_types.get(row.gpu_type)
+    return misfit(row, gpu_type.columns if gpu_type else None, tools.settings.max_total_hours)
+
+
+def _give_up(row: Row, view: View, reason: str) -> Outcome:
+    values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
+    return advance(row, Status.FAILED, reason, values)

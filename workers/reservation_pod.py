@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from schema.reservation import Status
+from schema.reservation import Status, pod_name
 from schema.rows import Row
 from workers.clients.pod import PodState
 from workers.clients.pod_body import pod_body, ssh_service_body
@@ -87,7 +87,9 @@ def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: Po
     patience = timedelta(seconds=tools.settings.unschedulable_s)
     if view.now - pod.created_at <= patience:
         return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
-    if tools.pods.scheduling_failures(pod.name, pod.uid) < UNSCHEDULABLE_EVENTS:
+    # A scheduler that aggregates its events tells of the first two at once, and of the third half an hour later.
+    long = view.now - pod.created_at > UNSCHEDULABLE_EVENTS * patience
+    if not long and tools.pods.scheduling_failures(pod.name, pod.uid) < UNSCHEDULABLE_EVENTS:
         return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
     pause_s = min(tools.settings.unschedulable_s * 2**row.schedule_failures, LONGEST_PAUSE_S)
     values = {
@@ -182,13 +184,12 @@ def _oom(row: Row, pod: PodState) -> dict[str, Any]:
 
 def teardown(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     """After the end: services and pod are deleted until they are seen gone; then the GPUs are free."""
-    if row.pod_name is None:
-        return Done("nothing to tear down") if row.reservation_ended else _ended(row, view)
-    services = tools.pods.services(row.pod_name)
+    name = pod_name(row.reservation_id)
+    services = tools.pods.services(name, row.reservation_id)
     for service in services:
         occasion.hold()
         tools.pods.delete_service(service)
-    pod = tools.pods.find(row.pod_name)
+    pod = tools.pods.find(name)
     ours = pod is not None and pod.reservation_id == row.reservation_id
     if pod is not None and ours and not pod.deleting:
         occasion.hold()

@@ -46,6 +46,7 @@ LINE = text_of(
     .where(
         _line.c.gpu_type == sa.bindparam("gpu_type"),
         _line.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
+        _line.c.gpu_count.is_not(None),
         sa.or_(_line.c.retry_at.is_(None), _line.c.retry_at <= sa.func.public.fleet_now()),
     )
     .order_by(_line.c.waiting_since, _line.c.line_number, _line.c.reservation_id)

@@ -93,11 +93,15 @@ class Pods:
                 self.namespace, field_selector=selector, _request_timeout=self.timeout_s
             )
         )
-        return sum(event.count or 1 for event in events.items if event.reason == "FailedScheduling")
+        return sum(_times(event) for event in events.items)
 
     def create_service(self, body: dict[str, Any]) -> ServiceState:
-        """Create a service, or adopt the one that is there under its name."""
-        name = body["metadata"]["name"]
+        """Create a pod's service, or adopt the one that an earlier attempt has made for the same pod.
+
+        Raises:
+            TryAgainError: the one that is there belongs to an older pod; it has been told to go.
+        """
+        name, owner_uid = body["metadata"]["name"], body["metadata"]["ownerReferences"][0]["uid"]
         service = _or_exists(
             lambda: self.api.create_namespaced_service(
                 self.namespace, client.V1Service.model_validate(body), _request_timeout=self.timeout_s
@@ -109,16 +113,21 @@ class Pods:
             )
         if service is None:
             raise TryAgainError(f"service {name} was there and is gone again")
-        return service_state(service)
+        found = service_state(service)
+        if found.owner_uid != owner_uid:
+            self.delete_service(name)
+            raise TryAgainError(f"service {name} of an older pod has to go first")
+        return found
 
-    def services(self, pod: str) -> list[str]:
-        """The names of all services of a pod."""
+    def services(self, pod: str, reservation_id: str) -> list[str]:
+        """The names of all services of a reservation's pod; another's of the same pod name are not among them."""
         listed = _asked(
             lambda: self.api.list_namespaced_service(
                 self.namespace, label_selector=f"reservation={pod}", _request_timeout=self.timeout_s
             )
         )
-        return [service_state(service).name for service in listed.items]
+        found = [service_state(service) for service in listed.items]
+        return [service.name for service in found if service.reservation_id == reservation_id]
 
     def delete_service(self, name: str) -> None:
         _or_none(lambda: self.api.delete_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s))
@@ -151,6 +160,11 @@ def connected(settings: Settings) -> Iterator[Pods]:
     configuration.connection_pool_maxsize = settings.effect_threads
     with client.ApiClient(configuration) as api_client:
         yield Pods(client.CoreV1Api(api_client), settings.namespace, settings.kubernetes_timeout_s)
+
+
+def _times(event: Any) -> int:
+    """An event's repeats are in `count`, or in its series where the scheduler writes the newer kind."""
+    return max(event.count or 0, event.series.count or 0 if event.series else 0, 1)
 
 
 def _or_none(call: Callable[[], R]) -> R | None:

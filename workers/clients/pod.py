@@ -49,7 +49,11 @@ class PodState:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
+    """A service at one look; `owner_uid` is that of the pod that it goes with."""
+
     name: str
+    reservation_id: str | None
+    owner_uid: str | None
     node_port: int | None
 
 
@@ -76,8 +80,13 @@ def pod_state(pod: Any) -> PodState:
 
 
 def service_state(service: Any) -> ServiceState:
-    ports = service.spec.ports or []
-    return ServiceState(service.metadata.name, ports[0].node_port if ports else None)
+    ports, owners = service.spec.ports or [], service.metadata.owner_references or []
+    return ServiceState(
+        name=service.metadata.name,
+        reservation_id=(service.metadata.annotations or {}).get(RESERVATION_ID),
+        owner_uid=owners[0].uid if owners else None,
+        node_port=ports[0].node_port if ports else None,
+    )
 
 
 def _unschedulable(condition: Any) -> str | None:

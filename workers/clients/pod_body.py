@@ -42,6 +42,7 @@ def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
             "name": f"{row.pod_name}-ssh",
             "namespace": namespace,
             "labels": labels(row),
+            "annotations": {RESERVATION_ID: row.reservation_id},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": row.pod_name, "uid": pod_uid}],
         },
         "spec": {

@@ -8,6 +8,7 @@ import psycopg
 import structlog
 
 from schema import kernel
+from schema.dsn import ALIVE
 from workers.runtime import metrics
 from workers.runtime.bench import Bench
 
@@ -17,12 +18,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class LeaseKeeper(threading.Thread):
     """Renews every third of a lease. A lease that can't be renewed ends, and its message goes to another worker."""
 
-    def __init__(self, dsn: str, benches: Sequence[Bench], lease_s: float, *, prepare: bool) -> None:
+    def __init__(self, dsn: str, benches: Sequence[Bench], lease_s: float) -> None:
         super().__init__(name="lease-keeper", daemon=True)
         self.dsn = dsn
         self.benches = benches
         self.every_s = lease_s / 3
-        self.prepare_threshold = 5 if prepare else None
         self.stopping = threading.Event()
         self._conn: kernel.Connection | None = None
 
@@ -47,7 +47,7 @@ class LeaseKeeper(threading.Thread):
 
     def _connection(self) -> kernel.Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(self.dsn, autocommit=True, prepare_threshold=self.prepare_threshold)
+            self._conn = psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None, **ALIVE)
         return self._conn
 
     def close(self) -> None:

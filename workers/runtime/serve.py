@@ -15,7 +15,7 @@ from dramatiq.broker import global_broker
 from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
-from schema.dsn import connect
+from schema.dsn import ALIVE, connect
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.migrate import verify
@@ -81,9 +81,7 @@ class Lifecycle(dramatiq.Middleware):
         pool = self.open.enter_context(open_pool(settings, threads))
         for queue, kind in self.kinds.items():
             broker.benches[queue] = self.open.enter_context(bench_for(kind, settings, pool, self.draining))
-        self.keeper = LeaseKeeper(
-            settings.dsn(), list(broker.benches.values()), settings.lease_s, prepare=not settings.pooled
-        )
+        self.keeper = LeaseKeeper(settings.dsn(), list(broker.benches.values()), settings.lease_s)
         self.keeper.start()
         if settings.metrics_port:
             start_http_server(settings.metrics_port)
@@ -96,6 +94,9 @@ class Lifecycle(dramatiq.Middleware):
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         log.info("worker.draining")
         self.draining.set()
+        if self.keeper is not None:
+            # What is in hand outlives the grace; a renewal could only hide again what is being given back.
+            self.keeper.stop()
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
         for bench in broker.benches.values():
             bench.bell.set()
@@ -103,8 +104,6 @@ class Lifecycle(dramatiq.Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         if self.listener is not None:
             self.listener.stop()
-        if self.keeper is not None:
-            self.keeper.stop()
         self.open.close()
         log.info("worker.stopped")
 
@@ -116,15 +115,22 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
         FleetError: the server can't be reached, or lacks something; the message says what to do.
     """
     dsn = settings.dsn()
-    kwargs: dict[str, Any] = {"autocommit": True}
-    if settings.pooled:
-        kwargs["prepare_threshold"] = None
     with connect(dsn, autocommit=True) as conn:
         verify(conn)
-    configure = None if settings.pooled else partial(_limit, int(settings.statement_timeout_s * 1000))
+        pooled = settings.pooled or _is_pooler(conn)
+    kwargs: dict[str, Any] = {"autocommit": True, **ALIVE}
+    if pooled:
+        kwargs["prepare_threshold"] = None
+    configure = None if pooled else partial(_limit, int(settings.statement_timeout_s * 1000))
     return ConnectionPool(
         dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, configure=configure, open=True, timeout=5
     )
+
+
+def _is_pooler(conn: Connection) -> bool:
+    """Whether somebody between us and the server hands out its connections: then we don't speak with who we think."""
+    row = conn.execute("select pg_backend_pid()").fetchone()
+    return row is not None and row[0] != conn.info.backend_pid
 
 
 def _limit(milliseconds: int, conn: Connection) -> None:

@@ -23,6 +23,9 @@ from workers.runtime.outcomes import Change, Move, New
 LOOK_AGAIN = "PF409"
 # Errors that say nothing about what was to be written: no connection, or a server that was primary once.
 GONE = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+# Somebody else holds a row for long: nothing is wrong with the message, and nothing with the server.
+HELD_UP = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
+ABOUT_THE_UNIT = (*HELD_UP, psycopg.errors.ProgramLimitExceeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, res
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
             continue
         except Exception as error:  # the unit that causes it fails, whatever it is
-            if isinstance(error, GONE) and not isinstance(error, psycopg.errors.ProgramLimitExceeded):
+            if isinstance(error, GONE) and not isinstance(error, ABOUT_THE_UNIT):
                 raise
             if len(units) > 1:
                 middle = len(units) // 2

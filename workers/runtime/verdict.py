@@ -23,7 +23,7 @@ from workers.runtime.outcomes import (
     TryAgainError,
     Wait,
 )
-from workers.runtime.settle import PutBack, Unit
+from workers.runtime.settle import HELD_UP, PutBack, Unit
 
 REASON_LIMIT = 1000
 
@@ -85,7 +85,10 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
         return None
     reason = _text(error)
     if isinstance(error, TryAgainError) and error.after_s is not None:
-        return release(case.delivery, timedelta(seconds=error.after_s), reason)
+        after_s = min(max(error.after_s, 1), case.settings.backoff_cap_s)
+        return release(case.delivery, timedelta(seconds=after_s), reason)
+    if isinstance(error, HELD_UP):
+        return release(case.delivery, backoff(1, case.settings), reason)
     failed = case.delivery.attempts + 1
     limit = case.limit
     if limit is not None and (failed >= limit or isinstance(error, NeverError)):

@@ -7,6 +7,8 @@ import psycopg
 import structlog
 from psycopg.sql import SQL, Identifier
 
+from schema.dsn import ALIVE
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 RECONNECT_S = 0.5
@@ -51,7 +53,7 @@ class Listener(threading.Thread):
     def run(self) -> None:
         while not self.stopping.is_set():
             try:
-                with psycopg.connect(self.dsn, autocommit=True) as conn:
+                with psycopg.connect(self.dsn, autocommit=True, **ALIVE) as conn:
                     self._listen(conn, list(self.bells))
             except psycopg.OperationalError as error:
                 log.warning("listener.unreachable", error=str(error).strip())

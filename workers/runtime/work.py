@@ -199,7 +199,9 @@ def _units(bench: Bench, case: Case, outcome: Unit | Exception) -> list[Unit]:
 
 def _failure(bench: Bench, case: Case, error: Exception) -> Unit | None:
     if isinstance(error, _Deadly):
-        return give_up(case, str(error), case.delivery.attempts)
+        # A row that no number of failures may end is not ended by deaths either: only the message is buried.
+        patient = case.view is not None and case.limit is None
+        return give_up(replace(case, view=None) if patient else case, str(error), case.delivery.attempts)
     unit = decide_error(case, error)
     if unit is None:
         metrics.LEASES_LOST.labels(bench.kind.queue).inc()
