@@ -229,7 +229,7 @@ def test_an_error_of_the_database_is_no_reason_to_raise(
     (msg_id,) = jobs(small, 1)
     consumer = consumer_on(small)
 
-    def refuse(*_args: Any) -> None:
+    def refuse(*_args: Any, **_options: Any) -> None:
         raise error()
 
     with monkeypatch.context() as patched:
