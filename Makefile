@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test clean
+.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test demo-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ generated: $(READY) ## Write what is made from code anew: the messages' JSON Sch
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
 	$(BIN)/python -m pytest tests/kubectl
+
+demo-test: $(READY) ## The demo as a program runs it, with JSON
+	$(BIN)/python -m pytest tests/demo
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

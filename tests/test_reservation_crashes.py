@@ -51,7 +51,7 @@ POINTS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def other_process_box() -> Iterator[Box]:
     nodes = ["h100:2x8"]
     with sandbox.spawned(nodes, ready_delay_s=0.1, termination_delay_s=0.05, scheduling_retry_s=0.1) as box:

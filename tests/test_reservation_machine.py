@@ -1,9 +1,11 @@
 """The reservation's machine in the database: which moves it takes, whoever makes them, and what it writes down."""
 
 import itertools
+from collections.abc import Iterator
 
 import psycopg
 import pytest
+from conftest import fresh_database
 from fleet import Connection, history_of, new_id
 
 from schema.reservation import Status
@@ -40,6 +42,13 @@ values (%s, 'ada', %s, 'h100', 1, 1, now())
 """
 
 
+@pytest.fixture(scope="module")
+def shared(server_dsn: str, template: str) -> Iterator[Connection]:
+    """One database for all: each test has rows of its own."""
+    with fresh_database(server_dsn, template) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
 def insert(conn: Connection, status: str = "pending") -> str:
     row_id = new_id()
     conn.execute(INSERT, (row_id, status))
@@ -51,27 +60,27 @@ def move(conn: Connection, row_id: str, to: str) -> None:
 
 
 @pytest.mark.parametrize(("origin", "to"), list(itertools.permutations([status.value for status in Status], 2)))
-def test_a_move_by_hand_is_taken_only_if_it_is_listed(conn: Connection, origin: str, to: str) -> None:
-    row_id = insert(conn)
+def test_a_move_by_hand_is_taken_only_if_it_is_listed(shared: Connection, origin: str, to: str) -> None:
+    row_id = insert(shared)
     for stop in ROADS[origin]:
-        move(conn, row_id, stop)
+        move(shared, row_id, stop)
 
     if (origin, to) in MOVES:
-        move(conn, row_id, to)
-        assert history_of(conn, row_id)[-1] == (origin, to)
+        move(shared, row_id, to)
+        assert history_of(shared, row_id)[-1] == (origin, to)
     else:
         with pytest.raises(psycopg.Error, match=f"may not move from {origin} to {to}") as refused:
-            move(conn, row_id, to)
+            move(shared, row_id, to)
         assert refused.value.sqlstate == "PF002"
 
 
 @pytest.mark.parametrize("status", [*(status.value for status in Status), "running", ""])
-def test_a_row_is_born_pending_or_as_a_tombstone(conn: Connection, status: str) -> None:
+def test_a_row_is_born_pending_or_as_a_tombstone(shared: Connection, status: str) -> None:
     if status in ("pending", "cancelled"):
-        assert history_of(conn, insert(conn, status)) == [("(new)", status)]
+        assert history_of(shared, insert(shared, status)) == [("(new)", status)]
     else:
         with pytest.raises(psycopg.Error, match="may not move from"):
-            insert(conn, status)
+            insert(shared, status)
 
 
 def test_the_enum_and_the_moves_know_the_same_states(conn: Connection) -> None:
