@@ -36,7 +36,7 @@ def many_delayed(conn: Connection) -> Iterator[None]:
 def _explain(conn: Connection, limit: int) -> dict[str, Any]:
     statement = SQL(kernel.CLAIM).format(q=Identifier("pgmq", f"q_{QUEUE}"), name=Literal(QUEUE))
     explained = SQL("explain (analyze, buffers, format json) ") + statement
-    row = conn.execute(explained, (limit, LEASE)).fetchone()
+    row = conn.execute(explained, (limit, LEASE, True)).fetchone()
     assert row is not None
     plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
     found: dict[str, Any] = plan[0]["Plan"]
