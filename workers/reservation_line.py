@@ -26,9 +26,13 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
     admitted: list[Move] = []
     told: list[Move | None] = []
+    refused: list[Move] = []
     sends: list[Send] = []
     for row in line[:LINE_LIMIT]:
-        if gpu_type.is_active and not told and row.gpu_count <= free:
+        problem = unfit(row, view, tools)
+        if problem:
+            refused.append(_give_up(row, view, problem))
+        elif gpu_type.is_active and not told and row.gpu_count <= free:
             free -= row.gpu_count
             admitted.append(_admission(row, tools))
             sends.append(next_ticket(row))
@@ -36,7 +40,7 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
             told.append(_refusal(row, gpu_type, free, ahead=bool(told)))
     if len(line) > LINE_LIMIT and not told:
         sends.append(admit_message(message.gpu_type))
-    changes = (*admitted, *(move for move in told if move is not None))
+    changes = (*admitted, *refused, *(move for move in told if move is not None))
     return Advance(changes, tuple(sends)) if changes else Done("nobody can move up")
 
 
@@ -71,7 +75,7 @@ def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outc
     settings = tools.settings
     problem = unfit(row, view, tools)
     if problem:
-        return _give_up(row, view, problem)
+        return Advance((_give_up(row, view, problem),))
     if view.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
         values = {"cancelled_at": view.now, **end_of_line(row, view)}
@@ -103,6 +107,6 @@ def unfit(row: Row, view: View, tools: Tools) -> str | None:
     return misfit(row, gpu_type.columns if gpu_type else None, tools.settings.max_total_hours)
 
 
-def _give_up(row: Row, view: View, reason: str) -> Outcome:
+def _give_up(row: Row, view: View, reason: str) -> Move:
     values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
-    return advance(row, Status.FAILED, reason, values)
+    return Move(row, Status.FAILED, reason, values)
