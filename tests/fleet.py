@@ -98,7 +98,7 @@ class Worker:
             assert total < 10_000, "messages keep each other alive"
         return total
 
-    def run_until(self, condition: Callable[[], Any], within_s: float = 10) -> Any:
+    def run_until(self, condition: Callable[[], Any], within_s: float = 30) -> Any:
         """Go on until a condition holds; its value."""
 
         def turn() -> Any:

@@ -85,11 +85,11 @@ def test_a_worker_killed_at_any_point_loses_nothing(
         cwd=REPOSITORY,
         start_new_session=True,
     )
-    assert doomed.wait(30) == -signal.SIGKILL
+    assert doomed.wait(60) == -signal.SIGKILL
     assert marker.exists()
 
     with worker_process(dsn, other_process_box, **QUICK):
-        until(lambda: all_ended(conn, len(rows)), within_s=40, what=f"the end of all rows after {point}")
+        until(lambda: all_ended(conn, len(rows)), within_s=90, what=f"the end of all rows after {point}")
 
     assert {status_of(conn, row_id) for row_id in rows} == {"expired"}
     assert conn.execute("select count(*) from public.dead_letters").fetchone() == (0,)
@@ -154,9 +154,9 @@ def test_a_killed_workers_message_runs_again_within_its_lease_and_a_second(dsn: 
     settings = {**QUICK, "lease_s": 6}
     with sandbox.spawned(["h100:1x8"], slow_keys_s=9) as box, worker_process(dsn, box, **settings) as first:
         create(conn, github_user="slow-ada", duration_hours=1)
-        until(lambda: times_claimed(conn) == 1, within_s=10, what="the first claim")
+        until(lambda: times_claimed(conn) == 1, within_s=30, what="the first claim")
         with worker_process(dsn, box, **settings):
-            until(lambda: listeners(conn) == 2, within_s=10, what="the second worker")
+            until(lambda: listeners(conn) == 2, within_s=30, what="the second worker")
             kill(first)
             killed_at = time.monotonic()
             until(lambda: times_claimed(conn) == 2, within_s=10, what="the second claim")
