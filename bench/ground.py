@@ -45,6 +45,15 @@ select public.create_queue('bench_jobs');
 select public.ring_on_send('bench_jobs');
 """
 
+# Rows done, moves in the history, messages left, dead letters.
+CHECK = """
+select
+  (select count(*) from public.bench_jobs where status = 'done'),
+  (select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'),
+  (select count(*) from pgmq.q_bench_jobs),
+  (select count(*) from public.dead_letters where queue = 'bench_jobs')
+"""
+
 FILL = """
 truncate public.bench_jobs, pgmq.q_bench_jobs;
 delete from public.status_history where machine = 'bench_job';

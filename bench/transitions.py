@@ -11,13 +11,6 @@ from bench.drain import process, rate
 from schema.kernel import Connection
 
 LEFT = "select count(*) from pgmq.q_bench_jobs"
-CHECK = """
-select
-  (select count(*) from public.bench_jobs where status = 'done'),
-  (select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'),
-  (select count(*) from pgmq.q_bench_jobs),
-  (select count(*) from public.dead_letters where queue = 'bench_jobs')
-"""
 
 
 def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
@@ -44,7 +37,7 @@ def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
     conn.execute("alter table public.bench_jobs disable trigger user")
     seconds = raw.run(dsn, threads=threads, batch=50)
     conn.execute("alter table public.bench_jobs enable trigger user")
-    done = conn.execute(CHECK).fetchone()
+    done = conn.execute(ground.CHECK).fetchone()
     assert done is not None
     assert done[0] == number, done
     return number / seconds
@@ -56,6 +49,6 @@ def pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
     command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", str(threads)]
     with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
         per_s = rate(conn, worker, LEFT, number)
-    done = conn.execute(CHECK).fetchone()
+    done = conn.execute(ground.CHECK).fetchone()
     assert done == (number, number, 0, 0), done
     return per_s

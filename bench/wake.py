@@ -27,14 +27,6 @@ SEND = "select pgmq.send('bench_jobs', jsonb_build_object('action', 'finish', 'j
 UNFINISHED: LiteralString = "select count(*) from public.bench_jobs where status = 'ready'"
 QUEUED: LiteralString = "select count(*) from pgmq.q_bench_jobs"
 STARTED = "select job_id, started_ns from public.bench_jobs where job_id > %s order by job_id"
-# Rows done, moves in the history, messages left, dead letters.
-CHECK = """
-select
-  (select count(*) from public.bench_jobs where status = 'done'),
-  (select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'),
-  (select count(*) from pgmq.q_bench_jobs),
-  (select count(*) from public.dead_letters where queue = 'bench_jobs')
-"""
 COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = %s"
 
 
@@ -48,7 +40,7 @@ def measure() -> dict[str, Any]:
             _wait_for_all(conn)
             waited_ms = _waited_ms(conn, sent_ns)
             idle = _idle(dsn, worker)
-        done = conn.execute(CHECK).fetchone()
+        done = conn.execute(ground.CHECK).fetchone()
         place = ground.where(dsn)
     everything = WARM_UP + MEASURED
     assert done == (everything, everything, 0, 0), done

@@ -31,7 +31,7 @@ def prepare(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     if pod.cannot_start:
         return _failed(row, view, f"the pod can't start: {pod.cannot_start}")
     if pod.unschedulable:
-        return _unscheduled(row, view, tools, occasion, pod)
+        return _unscheduled(row, view, tools, pod)
     if pod.ready:
         return _ready(row, view, tools, occasion, pod)
     if pod.started_at and view.now - pod.started_at > timedelta(seconds=settings.pod_ready_s):
@@ -82,7 +82,7 @@ def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState
     return advance(row, Status.ACTIVE, "the pod is ready", values, (next_ticket(row, soon),))
 
 
-def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState) -> Outcome:
+def _unscheduled(row: Row, view: View, tools: Tools, pod: PodState) -> Outcome:
     """No node although GPUs are free (spread over nodes): the pod goes, and the row waits for a while."""
     patience = timedelta(seconds=tools.settings.unschedulable_s)
     if view.now - pod.created_at <= patience:
@@ -97,7 +97,6 @@ def _unscheduled(row: Row, view: View, tools: Tools, occasion: Occasion, pod: Po
         "schedule_failures": min(row.schedule_failures + 1, 10),
         "current_detailed_status": f"No node: {pod.unschedulable}",
     }
-    occasion.hold()
     return Wait("leaving its pod", view.now, changes=(Move(row, None, values=values),))
 
 
