@@ -30,6 +30,7 @@ COMMANDS = {
     "queues": Entry("console.queues:queues", "Show how full the queues are."),
     "dead": Entry("console.dead:app", "Messages that could not be handled: list, show, replay, discard."),
     "worker": Entry("console.worker:worker", "Run the worker of a kind."),
+    "doctor": Entry("console.doctor:doctor", "Examine the database: each finding with what to do."),
     "db": Entry("console.database:db", "The database: its URL, its state, stop it."),
     "migrate": Entry("console.database:migrate_command", "Bring the database to what this version needs."),
 }

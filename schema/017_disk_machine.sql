@@ -1,0 +1,203 @@
+-- 017: the machines of disks and their snapshots: moves, what a worker needs to remember, and counters that are true at
+-- every commit. Written by the disk worker, and by the reservation worker when it attaches and releases.
+--
+--   disk:  creating --> available <--> attached     available --> deleted --> purged     deleted --> available
+--   snapshot:  pending --> creating --> completed --> deleting --> deleted
+
+alter table public.disks
+  add column if not exists status text,
+  add column if not exists status_reason text,
+  add column if not exists status_msg_id bigint,
+  add column if not exists status_since timestamptz not null default public.fleet_now(),
+  -- The number of the disk's one live ticket, as of a reservation's.
+  add column if not exists ticket integer not null default 0,
+  add column if not exists ebs_availability_zone text;
+
+-- What the flags of 003 said is now the status; they go on telling it, and can no longer disagree with it. Disks that
+-- were there before the machine keep what they said. A disk that nobody uses is nobody's.
+do $$
+begin
+  if exists (
+    select from pg_attribute
+    where attrelid = 'public.disks'::regclass and attname = 'in_use' and attgenerated = '')
+  then
+    update public.disks set
+      status = case when is_deleted then 'deleted' when in_use then 'attached' else 'available' end,
+      reservation_id = case when in_use and not is_deleted then reservation_id end,
+      marked_deleted_at = case when is_deleted then coalesce(marked_deleted_at, last_updated, now()) end
+    where status is null;
+    alter table public.disks
+      alter column status set default 'creating',
+      alter column status set not null,
+      drop column in_use,
+      drop column is_backing_up,
+      drop column is_deleted;
+    alter table public.disks
+      add column in_use boolean generated always as (status = 'attached') stored,
+      add column is_backing_up boolean generated always as (coalesce(pending_snapshot_count, 0) > 0) stored,
+      add column is_deleted boolean generated always as (status in ('deleted', 'purged')) stored;
+  end if;
+end
+$$;
+
+alter table public.disks
+  drop constraint if exists disks_snapshot_count_check,
+  drop constraint if exists disks_pending_snapshot_count_check,
+  drop constraint if exists disks_size_gb_check,
+  drop constraint if exists disks_status_check,
+  drop constraint if exists disks_held_check;
+alter table public.disks
+  add constraint disks_snapshot_count_check check (
+    snapshot_count >= 0 is not false or public.refuse_value('snapshot_count', snapshot_count::text, 'at least 0')),
+  add constraint disks_pending_snapshot_count_check check (
+    pending_snapshot_count >= 0 is not false
+      or public.refuse_value('pending_snapshot_count', pending_snapshot_count::text, 'at least 0')),
+  add constraint disks_size_gb_check check (
+    size_gb > 0 is not false or public.refuse_value('size_gb', size_gb::text, 'above 0')),
+  add constraint disks_status_check check (
+    (status in ('creating', 'available', 'attached', 'deleted', 'purged', 'failed')) is not false
+      or public.refuse_value('a disk''s status', status,
+        'one of creating, available, attached, deleted, purged, failed')),
+  -- A reservation's row that is deleted leaves an attached disk behind, whose volume is still to be released.
+  add constraint disks_held_check check (
+    (reservation_id is null or status = 'attached') is not false
+      or public.refuse_value('reservation_id', reservation_id, 'null unless the disk is attached'));
+
+-- One row per snapshot that was asked for; ebs_snapshot_id is null until AWS has answered. kind is why it was made.
+create table if not exists public.disk_snapshots (
+  snapshot_id uuid primary key default gen_random_uuid(),
+  disk_id uuid not null references public.disks (disk_id),
+  kind text not null default 'manual' check (
+    (kind in ('manual', 'shutdown', 'cancellation', 'migration')) is not false
+      or public.refuse_value('a snapshot''s kind', kind, 'one of manual, shutdown, cancellation, migration')),
+  status text not null default 'pending' check (
+    (status in ('pending', 'creating', 'completed', 'deleting', 'deleted', 'failed')) is not false
+      or public.refuse_value('a snapshot''s status', status,
+        'one of pending, creating, completed, deleting, deleted, failed')),
+  operation_id uuid,
+  reservation_id varchar(255) references public.reservations (reservation_id) on delete set null,
+  ebs_volume_id text,
+  ebs_snapshot_id text unique,
+  progress_percent integer check (
+    (progress_percent between 0 and 100) is not false
+      or public.refuse_value('progress_percent', progress_percent::text, 'between 0 and 100')),
+  size_gb integer,
+  content_s3 text,
+  failure_reason text,
+  created_at timestamptz not null default public.fleet_now(),
+  completed_at timestamptz,
+  deleted_at timestamptz,
+  status_reason text,
+  status_msg_id bigint,
+  status_since timestamptz not null default public.fleet_now(),
+  ticket integer not null default 0
+);
+
+create index if not exists disk_snapshots_disk_idx on public.disk_snapshots (disk_id, status, completed_at);
+create index if not exists disk_snapshots_operation_idx
+  on public.disk_snapshots (operation_id) where operation_id is not null;
+create index if not exists disk_snapshots_reservation_idx
+  on public.disk_snapshots (reservation_id) where reservation_id is not null;
+create index if not exists disk_snapshots_live_idx
+  on public.disk_snapshots (snapshot_id) where status in ('pending', 'creating', 'deleting');
+
+insert into public.moves (machine, from_status, to_status, happens_when) values
+  ('disk', '(new)', 'creating', 'create_disk, clone_disk, or the first reservation that asks for it'),
+  ('disk', 'creating', 'available', 'everything that it starts with is there'),
+  ('disk', 'creating', 'failed', 'it could not be made; the reason says why'),
+  ('disk', 'available', 'attached', 'a reservation takes it'),
+  ('disk', 'attached', 'available', 'its last snapshot is completed and its volume is gone'),
+  ('disk', 'available', 'deleted', 'delete_disk: for 30 days it can be brought back'),
+  ('disk', 'deleted', 'available', 'undelete_disk'),
+  ('disk', 'deleted', 'purged', 'the 30 days are over and its snapshots are gone'),
+  ('disk_snapshot', '(new)', 'pending', 'snapshot_disk, or a reservation that ends'),
+  ('disk_snapshot', 'pending', 'creating', 'AWS has begun'),
+  ('disk_snapshot', 'pending', 'failed', 'it could not be begun; the reason says why'),
+  ('disk_snapshot', 'creating', 'completed', 'AWS says that it is whole'),
+  ('disk_snapshot', 'creating', 'failed', 'AWS gave it up; the reason says why'),
+  ('disk_snapshot', 'completed', 'deleting', 'retention, or a disk that is purged'),
+  ('disk_snapshot', 'deleting', 'deleted', 'AWS no longer has it')
+on conflict (machine, from_status, to_status) do update set happens_when = excluded.happens_when;
+
+-- Disks that were there before their machine get the beginning of a history, once; it says so.
+insert into public.status_history (machine, row_id, from_status, to_status, reason, actor)
+select 'disk', d.disk_id::text, '(new)', d.status, 'was there before the machine', 'migration 017'
+from public.disks d
+where not exists (
+  select from public.status_history h where h.machine = 'disk' and h.row_id = d.disk_id::text);
+
+select public.guard_machine('public.disks', 'disk', 'disk_id');
+select public.guard_machine('public.disk_snapshots', 'disk_snapshot', 'snapshot_id');
+
+drop trigger if exists note_status_since on public.disks;
+create trigger note_status_since before update on public.disks
+  for each row when (old.status is distinct from new.status) execute function public.note_status_since();
+drop trigger if exists note_status_since on public.disk_snapshots;
+create trigger note_status_since before update on public.disk_snapshots
+  for each row when (old.status is distinct from new.status) execute function public.note_status_since();
+
+-- Refuses a second owner: a disk that is held passes to nobody before it was released.
+create or replace function public.guard_disk_owner() returns trigger
+language plpgsql
+as $$
+begin
+  raise exception 'disk % of % is attached to reservation %; % can''t have it, too',
+    old.disk_name, old.user_id, old.reservation_id, new.reservation_id
+    using errcode = 'PF005', hint = 'It is free again when that reservation has ended and its snapshot is completed.';
+end
+$$;
+
+drop trigger if exists guard_owner on public.disks;
+create trigger guard_owner before update on public.disks
+  for each row when (old.reservation_id is not null and new.reservation_id <> old.reservation_id)
+  execute function public.guard_disk_owner();
+
+-- Keeps disks.snapshot_count (completed ones), pending_snapshot_count and last_snapshot_at true, disk by disk in key
+-- order, whoever writes; and refuses to give up the last completed snapshot of a disk that is not deleted.
+create or replace function public.count_snapshots() returns trigger
+language plpgsql
+as $$
+declare
+  changes text;
+  change record;
+  disk public.disks;
+begin
+  changes := case tg_op
+    when 'INSERT' then 'select disk_id, status, 1 as n, completed_at from new_rows'
+    when 'DELETE' then 'select disk_id, status, -1 as n, null::timestamptz as completed_at from old_rows'
+    else 'select disk_id, status, 1 as n, completed_at from new_rows
+          union all select disk_id, status, -1, null from old_rows'
+  end;
+  for change in execute
+    'select disk_id,
+       coalesce(sum(n) filter (where status = ''completed''), 0) as completed,
+       coalesce(sum(n) filter (where status in (''pending'', ''creating'')), 0) as pending,
+       max(completed_at) filter (where status = ''completed'') as completed_at
+     from (' || changes || ') c group by disk_id order by disk_id'
+  loop
+    continue when change.completed = 0 and change.pending = 0;
+    update public.disks d set
+      snapshot_count = d.snapshot_count + change.completed,
+      pending_snapshot_count = d.pending_snapshot_count + change.pending,
+      last_snapshot_at = greatest(d.last_snapshot_at, change.completed_at)
+    where d.disk_id = change.disk_id
+    returning * into disk;
+    if change.completed < 0 and disk.snapshot_count = 0 and disk.status not in ('deleted', 'purged') then
+      raise exception 'the last completed snapshot of disk % of % has to stay', disk.disk_name, disk.user_id
+        using errcode = 'PF006', hint = 'It may go with its disk, 30 days after delete_disk.';
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+drop trigger if exists count_snapshots_new on public.disk_snapshots;
+create trigger count_snapshots_new after insert on public.disk_snapshots
+  referencing new table as new_rows for each statement execute function public.count_snapshots();
+drop trigger if exists count_snapshots_changed on public.disk_snapshots;
+create trigger count_snapshots_changed after update on public.disk_snapshots
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function public.count_snapshots();
+drop trigger if exists count_snapshots_gone on public.disk_snapshots;
+create trigger count_snapshots_gone after delete on public.disk_snapshots
+  referencing old table as old_rows for each statement execute function public.count_snapshots();

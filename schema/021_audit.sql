@@ -1,0 +1,91 @@
+-- 021: what people do by hand, in autoscaler.audit_logs: which row, which columns, never their values (some are
+-- secrets) but for a status. A worker names itself (`pgfleet.actor`) and is in status_history instead. Reservations
+-- and disks are inserted by services in the course of their work: there, only changes and deletions are told.
+
+-- Arguments: what the row is called, the category, its key column, the column of its name ('' for none).
+create or replace function autoscaler.audit_write() returns trigger
+language plpgsql
+as $$
+declare
+  kind constant text := tg_argv[0];
+  row_now constant jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
+  row_before constant jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
+  verb constant text := case tg_op when 'INSERT' then 'CREATED' when 'DELETE' then 'DELETED' else 'UPDATED' end;
+  changed text[];
+  who autoscaler.users;
+begin
+  if tg_op = 'UPDATE' then
+    select coalesce(array_agg(key order by key), '{}') into changed
+    from jsonb_each(row_now)
+    where value is distinct from row_before -> key
+      and key not in ('updated_at', 'last_updated', 'status_since', 'status_history', 'last_node_number');
+    if changed = '{}' then
+      return null;
+    end if;
+  end if;
+  select * into who from autoscaler.users where email = public.request_user();
+  insert into autoscaler.audit_logs (user_id, user_email, user_role, action, category, resource_type, resource_id,
+    resource_name, description, details, ip_address, timestamp)
+  values (who.id, left(public.request_user(), 255), who.role::text, upper(kind) || '_' || verb, tg_argv[1], kind,
+    left(row_now ->> tg_argv[2], 255), left(row_now ->> nullif(tg_argv[3], ''), 255),
+    format('%s %s was %s by hand', replace(kind, '_', ' '), row_now ->> tg_argv[2], lower(verb)),
+    jsonb_strip_nulls(jsonb_build_object(
+      'changed', changed,
+      'reason', nullif(current_setting('pgfleet.reason', true), ''),
+      'from', case when 'status' = any (changed) then row_before ->> 'status' end,
+      'to', case when 'status' = any (changed) then row_now ->> 'status' end))::text,
+    host(inet_client_addr()), public.fleet_now() at time zone 'UTC');
+  return null;
+end
+$$;
+
+-- Who asks: the subject of the request's token where a service speaks for its users (a login that is a member of
+-- pgfleet_api, as PostgREST's is), else the login itself. Anyone can set a setting, so it counts from nobody else.
+create or replace function public.request_user() returns text
+language plpgsql stable
+as $$
+begin
+  if exists (select from pg_roles where rolname = 'pgfleet_api') and pg_has_role(session_user, 'pgfleet_api', 'member')
+  then
+    return coalesce(
+      nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
+      nullif(current_setting('request.jwt.claim.sub', true), ''),
+      session_user);
+  end if;
+  return session_user;
+end
+$$;
+
+create or replace function autoscaler.audit(audited regclass, events text, kind text, category text, key_column text,
+  name_column text default '') returns void
+language plpgsql
+as $$
+begin
+  execute format('drop trigger if exists audit_write on %s', audited);
+  execute format(
+    'create trigger audit_write after %s on %s
+     for each row when (nullif(current_setting(''pgfleet.actor'', true), '''') is null)
+     execute function autoscaler.audit_write(%L, %L, %L, %L)',
+    events, audited, kind, category, key_column, name_column);
+end
+$$;
+
+select autoscaler.audit('autoscaler.nodes', 'insert or update or delete', 'node', 'NODE', 'id', 'name');
+select autoscaler.audit('autoscaler.pools', 'insert or update or delete', 'pool', 'POOL', 'id', 'name');
+select autoscaler.audit('autoscaler.schedules', 'insert or update or delete', 'schedule', 'POOL', 'id', 'name');
+select autoscaler.audit(
+  'autoscaler.node_configurations', 'insert or update or delete', 'node_configuration', 'CONFIG', 'id', 'config_hash');
+select autoscaler.audit('autoscaler.users', 'insert or update or delete', 'user', 'USER', 'id', 'email');
+select autoscaler.audit('clusters.clusters', 'insert or update or delete', 'cluster', 'SYSTEM', 'cluster_id', 'name');
+select autoscaler.audit(
+  'clusters.cluster_nodes', 'insert or update or delete', 'cluster_node', 'NODE', 'node_id', 'name');
+select autoscaler.audit(
+  'hopsworks.hopsworks_clusters', 'insert or update or delete', 'hopsworks_cluster', 'SYSTEM', 'id', 'name');
+select autoscaler.audit(
+  'hopsworks.user_hopsworks_assignments', 'insert or update or delete', 'assignment', 'USER', 'id', 'user_id');
+select autoscaler.audit('hopsworks.users', 'update or delete', 'hopsworks_user', 'USER', 'id', 'email');
+select autoscaler.audit('hopsworks.billing_rates', 'update or delete', 'billing_rate', 'CONFIG', 'resource');
+select autoscaler.audit('public.reservations', 'update or delete', 'reservation', 'SYSTEM', 'reservation_id', 'name');
+select autoscaler.audit('public.disks', 'update or delete', 'disk', 'SYSTEM', 'disk_id', 'disk_name');
+select autoscaler.audit('public.disk_snapshots', 'update or delete', 'disk_snapshot', 'SYSTEM', 'snapshot_id');
+select autoscaler.audit('public.gpu_types', 'update or delete', 'gpu_type', 'CONFIG', 'gpu_type', 'gpu_type');

@@ -1,0 +1,150 @@
+-- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is dropped
+-- whole; the others are pruned a thousand rows at a time. Any idle worker does it (keep_house), a table at a time; nobody
+-- waits for it: it takes no lock that it can't have within a tenth of a second.
+
+-- One row per table that is kept for a while only; keep is the operator's to change, the rest is the migration's.
+create table if not exists public.retention (
+  table_name text primary key,
+  time_column text not null,
+  keep interval not null check (
+    keep >= '1 day' is not false or public.refuse_value('keep', keep::text, 'at least a day')),
+  by_day boolean not null,
+  -- Which rows may go; null for all.
+  only_where text,
+  next_at timestamptz not null default public.fleet_now()
+);
+
+insert into public.retention (table_name, time_column, keep, by_day, only_where) values
+  ('autoscaler.node_heartbeats', 'timestamp', '7 days', true, null),
+  ('autoscaler.metrics', 'timestamp', '30 days', true, null),
+  ('autoscaler.pool_analytics', 'timestamp', '30 days', true, null),
+  ('clusters.cluster_metrics', 'timestamp', '30 days', true, null),
+  ('autoscaler.system_analytics', 'timestamp', '400 days', false, null),
+  ('clusters.cluster_events', 'created_at', '1 day', false, 'severity = ''debug'''),
+  ('public.status_history', 'at', '400 days', false, null),
+  ('public.dead_letters', 'answered_at', '90 days', false, 'answered_at is not null'),
+  ('pgmq.a_gpu_reservations', 'archived_at', '30 days', false, null),
+  ('pgmq.a_disk_operations', 'archived_at', '30 days', false, null),
+  ('pgmq.a_cluster_assignments', 'archived_at', '30 days', false, null),
+  ('pgmq.a_node_heartbeats', 'archived_at', '30 days', false, null)
+on conflict (table_name) do update set
+  time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;
+
+-- History is written in the order of time, so that a few pages tell where the old part ends.
+create index if not exists status_history_at_idx on public.status_history using brin (at) with (pages_per_range = 32);
+create index if not exists dead_letters_answered_idx on public.dead_letters (answered_at) where answered_at is not null;
+
+-- The table of one day of a table that is partitioned by day.
+create or replace function public.day_partition(of_table text, day date) returns text
+language sql immutable
+as $$ select format('%s_p%s', of_table, to_char(day, 'YYYYMMDD')) $$;
+
+-- Makes the partition of a day, unless it is there. Rows of that day that had to go to the default partition move into
+-- it. Readers and writers of other days go on meanwhile.
+create or replace function public.make_day_partition(of_table text, time_column text, day date) returns void
+language plpgsql
+as $$
+declare
+  partition constant text := public.day_partition(of_table, day);
+  parent constant text[] := parse_ident(of_table);
+begin
+  if to_regclass(partition) is not null then
+    return;
+  end if;
+  execute format('create table %s (like %I.%I including all)', partition, parent[1], parent[2]);
+  execute format(
+    'with moved as (delete from %1$s_default where %2$I >= %3$L and %2$I < %4$L returning *)
+     insert into %5$s select * from moved',
+    of_table, time_column, day, day + 1, partition);
+  execute format(
+    'alter table %I.%I attach partition %s for values from (%L) to (%L)',
+    parent[1], parent[2], partition, day || ' 00:00:00+00', (day + 1) || ' 00:00:00+00');
+end
+$$;
+
+-- Three days ahead, so that a night without a worker hurts nobody; and away with the days that are over.
+create or replace function public.keep_days(rule public.retention) returns void
+language plpgsql
+as $$
+declare
+  today constant date := (public.fleet_now() at time zone 'UTC')::date;
+  oldest constant date := ((public.fleet_now() - rule.keep) at time zone 'UTC')::date;
+  old regclass;
+begin
+  for ahead in 0..3 loop
+    perform public.make_day_partition(rule.table_name, rule.time_column, today + ahead);
+  end loop;
+  for old in
+    select inhrelid::regclass from pg_inherits
+    where inhparent = rule.table_name::regclass
+      and to_date(substring(inhrelid::regclass::text from '_p(\d{8})$'), 'YYYYMMDD') < oldest
+    order by 1
+  loop
+    execute format('drop table %s', old);
+  end loop;
+end
+$$;
+
+-- Deletes up to `most` rows that are too old, skipping any that somebody holds. Returns how many.
+create or replace function public.prune_rows(rule public.retention, most integer) returns integer
+language plpgsql
+as $$
+declare
+  pruned integer;
+begin
+  execute format(
+    'delete from %1$s where ctid = any (array(
+       select ctid from %1$s where %2$I < $1 and (%3$s) limit $2 for update skip locked))',
+    rule.table_name || case when rule.by_day then '_default' else '' end,
+    rule.time_column, coalesce(rule.only_where, 'true'))
+  using public.fleet_now() - rule.keep, most;
+  get diagnostics pruned = row_count;
+  return pruned;
+end
+$$;
+
+-- One table's turn, if one is due: its name, else null. Called by idle workers every few seconds; two at once take two
+-- tables. What can't be had at once is left for the next time.
+create or replace function public.keep_house() returns text
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  rule public.retention;
+  pruned integer := 0;
+  most constant integer := 1000;
+begin
+  select * into rule from public.retention
+  where next_at <= public.fleet_now() order by next_at limit 1
+  for update skip locked;
+  if not found then
+    return null;
+  end if;
+  begin
+    perform set_config('lock_timeout', '100ms', true);
+    pruned := public.prune_rows(rule, most);
+    if rule.by_day then
+      perform public.keep_days(rule);
+    end if;
+  exception when lock_not_available or deadlock_detected then
+    raise log 'pgfleet: % is in use, and is tidied later', rule.table_name;
+  end;
+  update public.retention
+  set next_at = public.fleet_now() + case when pruned = most then interval '5 seconds' else interval '10 minutes' end
+  where table_name = rule.table_name;
+  return rule.table_name;
+end
+$$;
+
+-- The first days, so that the default partitions stay empty from the beginning.
+do $$
+declare
+  rule public.retention;
+begin
+  set local timezone = 'UTC';
+  for rule in select * from public.retention where by_day order by table_name for update loop
+    perform public.keep_days(rule);
+  end loop;
+end
+$$;

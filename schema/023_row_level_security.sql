@@ -1,0 +1,166 @@
+-- 023: who may see and write which rows (documents 001 and 004), for databases that people and services share. It ships
+-- switched off; `pgfleet migrate --rls` calls switch_row_level_security(true). The owner of the tables, who migrates,
+-- is never held up by it.
+--
+--   role              sees                                              writes
+--   pgfleet_worker    every row                                         what its machines need, nothing else
+--   pgfleet_monitor   every row, no secret column                       nothing
+--   pgfleet_user      own rows, and those of own team members           nothing
+--   pgfleet_api       what pgfleet_user sees of the user it speaks for  nothing; may speak for users (021)
+--
+-- The four are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0 id in
+-- hopsworks, the username in public).
+
+-- For databases without Supabase's: what the printed policies ask for.
+do $$
+begin
+  if to_regprocedure('auth.uid()') is null then
+    create schema if not exists auth;
+    create function auth.uid() returns text language sql stable as 'select public.request_user()';
+  end if;
+end
+$$;
+
+-- Whether a row of this user may be seen by who asks: one's own, and one's team members'.
+create or replace function public.may_see(of_user text) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select of_user = public.request_user() or exists (
+    select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
+$$;
+
+-- Makes the roles that are not there yet. Needs CREATEROLE for that.
+create or replace function public.create_fleet_roles() returns void
+language plpgsql
+as $$
+declare
+  role_name text;
+begin
+  foreach role_name in array '{pgfleet_worker,pgfleet_monitor,pgfleet_user,pgfleet_api}'::text[] loop
+    if not exists (select from pg_roles where rolname = role_name) then
+      execute format('create role %I nologin', role_name);
+    end if;
+  end loop;
+end
+$$;
+
+-- Every table of ours: schema, name, and the column that names the user whose row it is (null: nobody's).
+create or replace view public.guarded_tables as
+select n.nspname as schema_name, c.relname as table_name, u.user_column
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+left join (values
+  ('public', 'reservations', 'user_id'),
+  ('public', 'disks', 'user_id'),
+  ('hopsworks', 'users', 'id'),
+  ('hopsworks', 'user_hopsworks_assignments', 'user_id'),
+  ('hopsworks', 'usage_daily', 'user_id'),
+  ('hopsworks', 'user_credits', 'user_id'),
+  ('hopsworks', 'billing_history', 'user_id')
+) u (schema_name, table_name, user_column) on u.schema_name = n.nspname and u.table_name = c.relname
+where n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters') and c.relkind in ('r', 'p')
+  and not c.relispartition
+  -- Not another program's tables beside ours.
+  and exists (select from pg_class m where m.oid = 'public.schema_migrations'::regclass and m.relowner = c.relowner);
+
+-- Columns that nobody but a worker reads.
+create or replace function public.is_secret(column_name text) returns boolean
+language sql immutable
+as $$
+  select column_name = any (
+    '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id}')
+$$;
+
+-- Gives the roles what they need on every table that there is now; called again after each migration.
+create or replace function public.grant_fleet_roles() returns void
+language plpgsql
+as $$
+declare
+  t record;
+  columns text;
+begin
+  revoke all on all tables in schema public, hopsworks, autoscaler, clusters, pgmq
+    from pgfleet_worker, pgfleet_monitor, pgfleet_user, pgfleet_api;
+  grant usage on schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker, pgfleet_monitor;
+  grant usage on schema public, hopsworks, autoscaler, clusters to pgfleet_user, pgfleet_api;
+
+  grant usage on all sequences in schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker;
+  grant select on all tables in schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker;
+  for t in
+    select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
+    where table_name not in (
+      'schema_migrations', 'moves', 'retention', 'api_users', 'api_keys', 'billing_rates', 'cluster_config_templates')
+      and (schema_name, table_name) not in (('autoscaler', 'users'))
+  loop
+    -- Logs are added to, never rewritten.
+    execute format('grant insert%s on %s to pgfleet_worker',
+      case when t.table_name in ('status_history', 'audit_logs', 'node_lifecycle_logs', 'cluster_events',
+        'node_heartbeats', 'metrics', 'pool_analytics', 'cluster_metrics') then '' else ', update' end, t.name);
+  end loop;
+  grant delete on public.domain_mappings, public.alb_target_groups to pgfleet_worker;
+  for t in select queue_name from pgmq.meta loop
+    execute format('grant insert, update, delete on pgmq.%I to pgfleet_worker', 'q_' || t.queue_name);
+    execute format('grant insert on pgmq.%I to pgfleet_worker', 'a_' || t.queue_name);
+  end loop;
+  revoke select on public.api_users, public.api_keys, autoscaler.users from pgfleet_worker;
+  -- Whose the writing hand is (021).
+  grant select (id, email, role) on autoscaler.users to pgfleet_worker;
+
+  for t in select * from public.guarded_tables loop
+    select string_agg(quote_ident(attname), ', ' order by attnum) into columns
+    from pg_attribute
+    where attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass and attnum > 0 and not attisdropped
+      and not public.is_secret(attname);
+    execute format('grant select (%s) on %I.%I to pgfleet_monitor', columns, t.schema_name, t.table_name);
+    if t.user_column is not null then
+      execute format('grant select (%s) on %I.%I to pgfleet_user, pgfleet_api', columns, t.schema_name, t.table_name);
+    end if;
+  end loop;
+  grant select on pgmq.meta to pgfleet_monitor;
+  grant select on clusters.cluster_health to pgfleet_monitor;
+  grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to pgfleet_user, pgfleet_api;
+end
+$$;
+
+-- On: makes the roles, their rights and the policies, and switches row level security on for every table of ours. Off:
+-- switches it off; roles and rights stay. Safe to call again, and called after every migration while it is on.
+create or replace function public.switch_row_level_security(switch_on boolean) returns void
+language plpgsql
+set client_min_messages = warning
+as $$
+declare
+  t record;
+  policy text;
+begin
+  if switch_on then
+    perform public.create_fleet_roles();
+    perform public.grant_fleet_roles();
+  end if;
+  for t in select * from public.guarded_tables loop
+    execute format('alter table %I.%I %s row level security', t.schema_name, t.table_name,
+      case when switch_on then 'enable' else 'disable' end);
+    foreach policy in array '{pgfleet_worker_all,pgfleet_monitor_all,pgfleet_own_rows}'::text[] loop
+      execute format('drop policy if exists %I on %I.%I', policy, t.schema_name, t.table_name);
+    end loop;
+    continue when not switch_on;
+    execute format('create policy pgfleet_worker_all on %I.%I to pgfleet_worker using (true) with check (true)',
+      t.schema_name, t.table_name);
+    execute format('create policy pgfleet_monitor_all on %I.%I for select to pgfleet_monitor using (true)',
+      t.schema_name, t.table_name);
+    if t.user_column is not null then
+      execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
+        using (public.may_see(%I))', t.schema_name, t.table_name, t.user_column);
+    elsif t.table_name = 'hopsworks_clusters' then
+      -- Of the clusters, the one that the user is on.
+      execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
+        using (exists (select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = id))',
+        t.schema_name, t.table_name);
+    end if;
+  end loop;
+end
+$$;
+
+-- Whether it is on.
+create or replace function public.row_level_security_is_on() returns boolean
+language sql stable
+as $$ select relrowsecurity from pg_class where oid = 'public.reservations'::regclass $$;

@@ -1,0 +1,129 @@
+"""The program through a transaction pooler; run by `make pgbouncer-test` where pgbouncer is on the PATH."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from conftest import temporary_folder
+from fleet import REPOSITORY, Connection, assert_sound, until, worker_environment, worker_process
+from pooler import SERVER_CONNECTIONS, pooler
+from reservations import ask, create, letters
+from test_migrate import dump, timeless
+
+from console.sandbox import server as sandbox
+from schema.catalog import sql_files
+from schema.migrate import migrate
+
+NUMBER = 50
+# What a session may hold on to, which the next client of its connection would find.
+SESSION = """
+  select pg_backend_pid(), current_setting('statement_timeout'),
+    current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'),
+    coalesce(current_setting('pgfleet.actor', true), ''),
+    (select count(*) from pg_prepared_statements), (select count(*) from pg_listening_channels()),
+    (select count(*) from pg_cursors where is_holdable),
+    (select count(*) from pg_class where relpersistence = 't' and relnamespace = pg_my_temp_schema()),
+    (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
+"""
+CLEAN = ("0", "0", "0", "", 0, 0, 0, 0, 0)
+
+
+@pytest.fixture(scope="session")
+def pooler_url(server_dsn: str) -> Iterator[str]:
+    with temporary_folder() as folder, pooler(server_dsn, folder) as url:
+        yield url
+
+
+@pytest.fixture
+def pooled_dsn(pooler_url: str, dsn: str) -> str:
+    """The test's migrated database, through the pooler."""
+    return pooler_url + urlsplit(dsn).path
+
+
+@pytest.fixture
+def pooled_empty_dsn(pooler_url: str, empty_dsn: str) -> str:
+    return pooler_url + urlsplit(empty_dsn).path
+
+
+def test_migrating_through_the_pooler_makes_the_same_database(pooled_empty_dsn: str, empty_dsn: str, dsn: str) -> None:
+    first = migrate(pooled_empty_dsn)
+    second = migrate(pooled_empty_dsn)
+
+    assert [file.version for file in first] == [file.version for file in sql_files()]
+    assert second == []
+    assert timeless(dump(empty_dsn)) == timeless(dump(dsn))
+    assert_nothing_is_left_in_sessions(pooled_empty_dsn)
+
+
+def test_four_programs_at_once_apply_every_file_once(pooled_empty_dsn: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        said = list(threads.map(migrate_command, [{"DATABASE_URL": pooled_empty_dsn}] * 4))
+
+    assert sorted(text.count("applied ") - text.count("files applied") for text in said) == [0, 0, 0, len(sql_files())]
+
+
+def test_the_command_migrates_over_the_direct_url(pooled_empty_dsn: str, empty_dsn: str, dsn: str) -> None:
+    said = migrate_command({"DATABASE_URL": pooled_empty_dsn, "DATABASE_DIRECT_URL": empty_dsn})
+
+    assert said.count("applied ") == len(sql_files())
+    assert timeless(dump(empty_dsn)) == timeless(dump(dsn))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told of the pooler", "finds it out"])
+def test_a_worker_takes_50_reservations_through_their_life(
+    pooled_dsn: str, dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
+    if told:
+        monkeypatch.setenv("DATABASE_DIRECT_URL", dsn)
+    conn.execute("update public.gpu_types set total_cluster_gpus = 64 where gpu_type = 'h100'")
+    settings: dict[str, Any] = {"pod_poll_s": 0.1, "teardown_poll_s": 0.1}
+    with (
+        sandbox.spawned(["h100:8x8"], ready_delay_s=0.05, termination_delay_s=0.05) as box,
+        psycopg.connect(pooled_dsn, autocommit=True, prepare_threshold=None) as producer,
+        worker_process(pooled_dsn, box, **settings),
+    ):
+        rows = [create(producer, gpu_count=1) for _ in range(NUMBER)]
+        until(lambda: number(producer, "status = 'active'") == NUMBER, within_s=60, what="the start of all rows")
+        for row_id in rows:
+            ask(producer, "cancel", row_id)
+        until(lambda: number(producer, "reservation_ended is not null") == NUMBER, within_s=60, what="their end")
+        pods = box.state()["objects"]["pods"]
+
+    assert number(conn, "status = 'cancelled'") == NUMBER
+    assert letters(conn) == []
+    assert pods == 0
+    assert_sound(conn)
+    assert_nothing_is_left_in_sessions(pooled_dsn)
+
+
+def assert_nothing_is_left_in_sessions(pooled_dsn: str) -> None:
+    """Looks into every connection that the pooler has to the server, by holding all of them at once."""
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(psycopg.connect(pooled_dsn, prepare_threshold=None)) for _ in range(SERVER_CONNECTIONS)
+        ]
+        sessions = [client.execute(SESSION).fetchone() for client in clients]
+
+    found = {session[0]: session[1:] for session in sessions if session is not None}
+    assert found == dict.fromkeys(found, CLEAN)
+    assert len(found) == SERVER_CONNECTIONS
+
+
+def number(conn: Connection, condition: str) -> int:
+    row = conn.execute(f"select count(*) from public.reservations where {condition}".encode()).fetchone()
+    return 0 if row is None else row[0]
+
+
+def migrate_command(urls: dict[str, str]) -> str:
+    environment = {**worker_environment("", None), **urls}
+    command = [sys.executable, "-m", "console.main", "migrate"]
+    ended = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
