@@ -24,7 +24,7 @@ demo: $(READY) ## The main job on an embedded PostgreSQL: 24 reservations, check
 	@$(BIN)/pgfleet demo
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: quick test ## Format, lint, types, import contract, tests: all that must pass
 
@@ -34,6 +34,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/squawk --reporter gcc schema/*.sql fixtures/*.sql
 
 types: $(READY)
 	$(BIN)/mypy

@@ -53,6 +53,10 @@ def status() -> None:
 def migrate_command(
     *,
     check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,
+    rls: Annotated[
+        bool | None,
+        typer.Option(help="Switch row level security on or off; makes the roles pgfleet_worker, _monitor, _user, _api."),
+    ] = None,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
     dsn = database_dsn(read_settings())
@@ -60,10 +64,12 @@ def migrate_command(
         lacking = _missing(dsn)
         typer.echo("\n".join(lacking) if lacking else "nothing is missing")
         raise typer.Exit(1 if lacking else 0)
-    applied = migrate(dsn)
+    applied = migrate(dsn, rls=rls)
     for file in applied:
         typer.echo(f"applied {file.version}{' again: it was edited' if file.again else ''}")
-    if not applied:
+    if rls is not None:
+        typer.echo(f"row level security is {'on' if rls else 'off'}")
+    elif not applied:
         typer.echo(f"nothing to do: {len(sql_files())} files applied")
 
 

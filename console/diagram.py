@@ -50,7 +50,7 @@ _COLUMNS = """
   join pg_attribute a on a.attrelid = c.oid
   where n.nspname = any(%s) and c.relkind in ('r', 'p') and not c.relispartition
     and a.attnum > 0 and not a.attisdropped
-  order by array_position(%s, n.nspname::text), c.relname collate "C", a.attnum
+  order by array_position(%s, n.nspname::text), c.relname, a.attnum
 """
 # One parent for one child where the child's columns hold a unique key; the parent may be missing where one is null.
 _REFERENCES = """
@@ -68,7 +68,7 @@ _REFERENCES = """
   join pg_class t on t.oid = k.confrelid
   join pg_namespace tn on tn.oid = t.relnamespace
   where k.contype = 'f' and k.conparentid = 0 and fn.nspname = any(%s) and not f.relispartition
-  order by f.relname collate "C", t.relname collate "C", columns collate "C"
+  order by f.relname, t.relname, k.conname
 """
 _MOVES = """
   select machine, from_status, to_status, happens_when from public.moves

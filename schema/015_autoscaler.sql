@@ -39,7 +39,8 @@ create table if not exists autoscaler.users (
 );
 
 -- One row per registered node; api_key_hash is the SHA-256 of its key. A deleted node keeps its row and history:
--- deleted_at is set, and no heartbeat brings it back. config_hash is what it last said it runs.
+-- deleted_at is set, and no heartbeat brings it back. config_hash is what it last said it runs. Nothing that a
+-- heartbeat changes is in an index, and pages have room, so that a heartbeat rewrites one row and no index.
 create table if not exists autoscaler.nodes (
   id serial primary key,
   name varchar(255) not null,
@@ -56,11 +57,7 @@ create table if not exists autoscaler.nodes (
   status_reason text,
   status_msg_id bigint,
   status_since timestamptz not null default public.fleet_now()
-);
-
--- What the offline sweep walks.
-create index if not exists nodes_silent_idx
-  on autoscaler.nodes (last_heartbeat) where status in ('ACTIVE', 'ERROR') and deleted_at is null;
+) with (fillfactor = 50);
 
 -- One row per instance pool of the cloud, upserted by oracle_pool_id; a pool belongs to one node for good.
 -- target_instances is the size that schedules ask for now; null without a schedule.
@@ -83,8 +80,14 @@ create table if not exists autoscaler.pools (
   target_instances integer check (
     target_instances >= 0 is not false
       or public.refuse_value('target_instances', target_instances::text, 'at least 0')),
-  last_reported_at timestamptz
-);
+  last_reported_at timestamptz,
+  -- As last reported, so that the minute's analytics need not look for it.
+  active_instances integer,
+  avg_cpu_utilization double precision,
+  avg_memory_utilization double precision,
+  max_cpu_utilization double precision,
+  max_memory_utilization double precision
+) with (fillfactor = 50);
 
 create index if not exists pools_node_idx on autoscaler.pools (node_id);
 

@@ -124,11 +124,9 @@ create table if not exists clusters.cluster_nodes (
   unique (cluster_id, node_number),
   -- So that a leader is a node of its own cluster.
   unique (cluster_id, node_id)
-);
+) with (fillfactor = 50);
 
 create index if not exists cluster_nodes_status_idx on clusters.cluster_nodes (cluster_id, status);
-create index if not exists cluster_nodes_silent_idx
-  on clusters.cluster_nodes (last_heartbeat) where status = 'online' and deleted_at is null;
 
 drop trigger if exists touch_updated_at on clusters.cluster_nodes;
 create trigger touch_updated_at before update on clusters.cluster_nodes

@@ -1,5 +1,5 @@
 -- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is dropped
--- whole; the others are pruned a thousand rows at a time. Any idle worker does it (keep_house), a table at a time; nobody
+-- whole; the others are pruned five thousand rows at a time. Any idle worker does it (keep_house), a table at a time; nobody
 -- waits for it: it takes no lock that it can't have within a tenth of a second.
 
 -- One row per table that is kept for a while only; keep is the operator's to change, the rest is the migration's.
@@ -113,7 +113,7 @@ as $$
 declare
   rule public.retention;
   pruned integer := 0;
-  most constant integer := 1000;
+  most constant integer := 5000;
 begin
   select * into rule from public.retention
   where next_at <= public.fleet_now() order by next_at limit 1

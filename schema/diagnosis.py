@@ -1,5 +1,7 @@
 """The examination that `pgfleet doctor` makes: every check in turn, in a transaction of its own that only reads."""
 
+from collections.abc import Sequence
+
 import psycopg
 
 from schema import diagnosis_rows as rows
@@ -28,15 +30,15 @@ CHECKS = (
 _READ_ONLY = "set transaction read only; set local statement_timeout = '30s'; set local lock_timeout = '5s'"
 
 
-def examine(conn: Connection, limits: Limits = LIMITS) -> list[Finding]:
-    """What every check says, in their order; a check that finds nothing says that it is well.
+def examine(conn: Connection, limits: Limits = LIMITS, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """What checks say, in their order; a check that finds nothing says that it is well.
 
     The connection commits by itself. A check that the database refuses is a finding, too.
 
     Raises:
         psycopg.OperationalError: the connection was lost.
     """
-    return [finding for check in CHECKS for finding in _run(conn, check, limits)]
+    return [finding for check in checks for finding in _run(conn, check, limits)]
 
 
 def _run(conn: Connection, check: Check, limits: Limits) -> list[Finding]:

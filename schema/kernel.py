@@ -225,6 +225,12 @@ def send_due(conn: Connection, queue: str) -> list[str]:
     return [row[0] for row in conn.execute(_on(queue, DUE)).fetchall()]
 
 
+def keep_house(conn: Connection) -> str | None:
+    """Tidy one table that grows (022), if it is some table's turn; its name."""
+    row = conn.execute("select public.keep_house()").fetchone()
+    return row[0] if row else None
+
+
 # A row that somebody holds for longer is somebody's open transaction; the batch goes on without it.
 LOCK_TIMEOUT = "5s"
 

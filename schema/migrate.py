@@ -23,6 +23,8 @@ _RECORD = """
   insert into public.schema_migrations (version, checksum) values (%s, %s)
   on conflict (version) do update set checksum = excluded.checksum, applied_at = now()
 """
+_RLS_IS_ON = "select public.row_level_security_is_on()"
+_SWITCH_RLS = "select public.switch_row_level_security(%s)"
 _HAS_PGMQ = "select to_regprocedure('pgmq.create(text)') is not null"
 _OFFERS_PGMQ = "select exists (select from pg_available_extensions where name = 'pgmq')"
 _EXISTING = """
@@ -64,10 +66,11 @@ class Applied:
     again: bool
 
 
-def migrate(dsn: str) -> list[Applied]:
+def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
     """Apply every file that is due, all in one transaction: all or nothing. None due: an empty list.
 
-    Any number of callers at once, also through a transaction pooler: the lock is the transaction's.
+    Any number of callers at once, also through a transaction pooler: the lock is the transaction's. `rls` switches
+    row level security on or off; None leaves it as it is, and covers new tables where it is on.
 
     Raises:
         EditedMigration, NewerDatabase, MigrationFailed, Unreachable: why, and that nothing was applied.
@@ -76,7 +79,9 @@ def migrate(dsn: str) -> list[Applied]:
         with connect(dsn) as conn:
             conn.execute(_SET_LIMITS)
             conn.execute(_WAIT_FOR_OTHERS)
-            return _bring_up(conn, sql_files())
+            applied = _bring_up(conn, sql_files())
+            _secure(conn, rls, changed=bool(applied))
+            return applied
     except psycopg.Error as error:
         raise MigrationFailed(
             f"Nothing was applied: {redact(str(error)).strip()}\nRun `pgfleet migrate` again."
@@ -137,6 +142,18 @@ def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
         _run(conn, file)
         conn.execute(_RECORD, (file.version, file.checksum))
     return [Applied(file.version, again=file.version in recorded) for file in due]
+
+
+def _secure(conn: Connection, rls: bool | None, *, changed: bool) -> None:
+    if rls is None and (not changed or not _tells(conn, _RLS_IS_ON)):
+        return
+    try:
+        conn.execute(_SWITCH_RLS, (rls is not False,))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationFailed(
+            f"Row level security: {error.diag.message_primary}\nNothing was applied. The roles are made by somebody who may "
+            "(CREATEROLE): select public.create_fleet_roles(). Then run this again."
+        ) from error
 
 
 def _differs(file: SqlFile, recorded: dict[str, str | None]) -> bool:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from commands import Pgfleet
+from conftest import fresh_database
 from fleet import Connection, new_id, send, until
 from reservations import QUEUE
 
-from schema import diagnosis
 from schema.catalog import QUEUES
 from schema.diagnosis import CHECKS, examine
 from schema.diagnosis_rows import WORKERS
@@ -23,17 +23,29 @@ SEARCH_PATH = "public, hopsworks, autoscaler, clusters"
 OK, SKIPPED, WARNING, ERROR = Severity.OK, Severity.SKIPPED, Severity.WARNING, Severity.ERROR
 
 
-@pytest.fixture
-def healthy_dsn(dsn: str) -> str:
-    """A copy of a database has its tables, and not its settings."""
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        admin.execute(f"alter database {name_of(dsn)} set search_path = {SEARCH_PATH}")
-    return dsn
+@pytest.fixture(scope="module")
+def healthy_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """One database for all that only look, or that change their mind."""
+    with fresh_database(server_dsn, template) as dsn:
+        yield with_settings(dsn)
 
 
 @pytest.fixture
 def conn(healthy_dsn: str) -> Iterator[Connection]:
-    with psycopg.connect(healthy_dsn, autocommit=True) as connection:
+    """What is done on it is rolled back."""
+    with psycopg.connect(healthy_dsn) as connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
+@pytest.fixture
+def own_dsn(dsn: str) -> str:
+    """For changes that others have to see, or that no transaction may hold."""
+    return with_settings(dsn)
+
+
+@pytest.fixture
+def own(own_dsn: str) -> Iterator[Connection]:
+    with psycopg.connect(own_dsn, autocommit=True) as connection:
         yield connection
 
 
@@ -43,13 +55,21 @@ def pgfleet(healthy_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return Pgfleet(healthy_dsn, monkeypatch, capsys)
 
 
+def with_settings(dsn: str) -> str:
+    """A copy of a database has its tables, and not its settings."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"alter database {name_of(dsn)} set search_path = {SEARCH_PATH}")
+    return dsn
+
+
 def name_of(dsn: str) -> str:
     return urlsplit(dsn).path.removeprefix("/")
 
 
-def found(conn: Connection, check: str, limits: Limits = LIMITS) -> list[Finding]:
-    """What one check finds, once all of them have run."""
-    return [finding for finding in examine(conn, limits) if finding.check == check and finding.severity is not OK]
+def found(conn: Connection, name: str, limits: Limits = LIMITS) -> list[Finding]:
+    """What one check finds."""
+    (check,) = (check for check in CHECKS if check.name == name)
+    return [finding for finding in examine(conn, limits, [check]) if finding.severity is not OK]
 
 
 def the_one(conn: Connection, check: str, limits: Limits = LIMITS) -> Finding:
@@ -74,9 +94,10 @@ def reserve(conn: Connection, *, age_s: float = 0, **given: Any) -> str:
 
 
 def run_remedy(conn: Connection, remedy: str | None) -> None:
-    """What a person copies out of the advice and pastes into psql."""
+    """What a person copies out of the advice; where it is a transaction, as part of the test's own."""
     assert remedy is not None
-    conn.execute(remedy.removeprefix("unless a service of yours counts with increment_cluster_users: ").encode())
+    _, begins, rest = remedy.partition("begin; ")
+    conn.execute((rest.removesuffix("; commit") if begins else remedy).encode())
 
 
 # --- the command
@@ -98,21 +119,18 @@ def test_json_is_a_list_of_findings_with_stable_keys(pgfleet: Pgfleet) -> None:
     assert {finding["severity"] for finding in ended.json} == {"ok"}
 
 
-def test_a_warning_alone_ends_with_0_and_says_what_to_do(pgfleet: Pgfleet, conn: Connection) -> None:
-    conn.execute("update public.schema_migrations set checksum = 'x' where version like 'fixtures/%'")
+def test_a_warning_alone_ends_with_0_and_an_error_with_1(pgfleet: Pgfleet, own: Connection, own_dsn: str) -> None:
+    pgfleet.monkeypatch.setenv("DATABASE_URL", own_dsn)
 
-    ended = pgfleet("doctor")
+    own.execute("update public.schema_migrations set checksum = 'x' where version like 'fixtures/%'")
+    warned = pgfleet("doctor")
+    own.execute("update public.gpu_types set held_gpus = 1 where gpu_type = 't4'")
+    failed, failed_json = pgfleet("doctor"), pgfleet("doctor", "--json")
 
-    assert ended.code == 0
-    assert "warning  migrations" in ended.out
-    assert "\n                       do: pgfleet migrate applies it again\n" in ended.out
-
-
-def test_an_error_ends_with_1(pgfleet: Pgfleet, conn: Connection) -> None:
-    conn.execute("update public.gpu_types set held_gpus = 1 where gpu_type = 't4'")
-
-    assert pgfleet("doctor").code == 1
-    assert pgfleet("doctor", "--json").code == 1
+    assert (warned.code, failed.code, failed_json.code) == (0, 1, 1)
+    assert "warning  migrations" in warned.out
+    assert "\n                       do: pgfleet migrate applies it again\n" in warned.out
+    assert "error    gpu_counters" in failed.out
 
 
 def test_the_direct_url_is_examined(pgfleet: Pgfleet, healthy_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,21 +214,19 @@ def test_a_table_that_one_may_not_read_is_a_warning(conn: Connection) -> None:
 
 
 def test_a_lost_connection_is_no_finding(conn: Connection, healthy_dsn: str) -> None:
-    with psycopg.connect(healthy_dsn, autocommit=True) as other:
-        other.execute("select pg_terminate_backend(%s)", (conn.info.backend_pid,))
+    with psycopg.connect(healthy_dsn, autocommit=True) as lost:
+        conn.execute("select pg_terminate_backend(%s)", (lost.info.backend_pid,))
 
-    with pytest.raises(psycopg.OperationalError):
-        examine(conn)
+        with pytest.raises(psycopg.OperationalError):
+            examine(lost)
 
 
-def test_a_check_can_only_read_and_leaves_no_settings_behind(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_can_only_read_and_leaves_no_settings_behind(conn: Connection) -> None:
     def write(conn: Connection, _: Limits) -> list[Finding]:
         conn.execute("delete from public.moves")
         return []
 
-    monkeypatch.setattr(diagnosis, "CHECKS", (Check("writer", "written", write),))
-
-    (finding,) = examine(conn)
+    (finding,) = examine(conn, LIMITS, [Check("writer", "written", write)])
 
     assert finding.severity is WARNING
     assert "read-only transaction" in finding.text
@@ -267,10 +283,10 @@ def test_a_longer_search_path_is_as_good(conn: Connection, healthy_dsn: str) -> 
     assert found(conn, "settings") == []
 
 
-def test_commits_that_do_not_wait_for_the_disk_are_a_warning(conn: Connection, healthy_dsn: str) -> None:
-    conn.execute(f"alter database {name_of(healthy_dsn)} set synchronous_commit = off")
+def test_commits_that_do_not_wait_for_the_disk_are_a_warning(own: Connection, own_dsn: str) -> None:
+    own.execute(f"alter database {name_of(own_dsn)} set synchronous_commit = off")
 
-    with psycopg.connect(healthy_dsn, autocommit=True) as later:
+    with psycopg.connect(own_dsn, autocommit=True) as later:
         finding = the_one(later, "settings")
 
     assert finding.severity is WARNING
@@ -343,29 +359,29 @@ def test_what_is_young_holds_nothing_back(row: dict[str, Any]) -> None:
     assert holder(row, LIMITS) is None
 
 
-def test_a_queue_full_of_dead_rows_is_a_warning_and_names_who_holds_it_back(conn: Connection, healthy_dsn: str) -> None:
-    conn.execute("alter table pgmq.q_disk_operations set (autovacuum_enabled = false)")
+def test_a_queue_full_of_dead_rows_is_a_warning_and_names_who_holds_it_back(own: Connection, own_dsn: str) -> None:
+    own.execute("alter table pgmq.q_disk_operations set (autovacuum_enabled = false)")
     # The statistics of a session are there when it has ended.
-    with psycopg.connect(healthy_dsn, autocommit=True) as other:
+    with psycopg.connect(own_dsn, autocommit=True) as other:
         other.execute("select pgmq.send('disk_operations', '{}') from generate_series(1, 50)")
         other.execute("delete from pgmq.q_disk_operations")
 
     limits = Limits(dead_rows=40)
-    (alone,) = until(lambda: found(conn, "bloat", limits), within_s=10)
-    with psycopg.connect(healthy_dsn) as other:
+    (alone,) = until(lambda: found(own, "bloat", limits), within_s=10)
+    with psycopg.connect(own_dsn) as other:
         other.execute("select 1")
-        held = the_one(conn, "bloat", Limits(dead_rows=40, old_s=0))
+        held = the_one(own, "bloat", Limits(dead_rows=40, old_s=0))
 
     assert (alone.severity, alone.remedy) == (WARNING, "vacuum pgmq.q_disk_operations")
     assert "50 dead rows and 0 live ones" in alone.text
     assert "an old transaction holds it back" in (held.remedy or "")
-    assert found(conn, "bloat") == []
+    assert found(own, "bloat") == []
 
 
 def test_a_large_table_with_few_messages_is_a_warning(conn: Connection) -> None:
-    send(conn, "disk_operations", {})
+    conn.execute("select pgmq.send('disk_operations', '{}') from generate_series(1, 1000)")
 
-    finding = the_one(conn, "bloat", Limits(large_bytes=1))
+    finding = the_one(conn, "bloat", Limits(large_bytes=50_000))
 
     assert finding.severity is WARNING
     assert "vacuum full pgmq.q_disk_operations" in (finding.remedy or "")
@@ -513,24 +529,18 @@ def test_messages_put_off_and_queues_of_others_are_no_finding(conn: Connection) 
     assert found(conn, "queues") == []
 
 
-def test_an_index_whose_build_failed_is_an_error_and_can_be_built_again(conn: Connection) -> None:
-    with suppress(psycopg.errors.UniqueViolation):
-        conn.execute("create unique index concurrently twins on public.moves (machine)")
+def test_an_index_whose_build_failed_is_an_error_and_what_a_rebuild_left_is_to_be_dropped(own: Connection) -> None:
+    for name in ("twins", "twins_ccnew"):
+        with suppress(psycopg.errors.UniqueViolation):
+            own.execute(f"create unique index concurrently {name} on public.moves (machine)")
 
-    finding = the_one(conn, "indexes")
+    failed, left = found(own, "indexes")
+    run_remedy(own, left.remedy)
 
-    assert finding == Finding("indexes", ERROR, "public.twins is not valid", "reindex index concurrently public.twins")
-
-
-def test_what_a_failed_rebuild_leaves_is_to_be_dropped(conn: Connection) -> None:
-    with suppress(psycopg.errors.UniqueViolation):
-        conn.execute("create unique index concurrently twins_ccnew on public.moves (machine)")
-
-    finding = the_one(conn, "indexes")
-    run_remedy(conn, finding.remedy)
-
-    assert finding.remedy == "drop index concurrently public.twins_ccnew"
-    assert found(conn, "indexes") == []
+    text, remedy = "public.twins is not valid", "reindex index concurrently public.twins"
+    assert failed == Finding("indexes", ERROR, text, remedy)
+    assert left.remedy == "drop index concurrently public.twins_ccnew"
+    assert found(own, "indexes") == [failed]
 
 
 @pytest.mark.parametrize("kind", ["integer generated always as identity", "serial", "smallserial"])

@@ -1,26 +1,64 @@
 """Every table of the program, described once for reads; the SQL files make them, and a test compares both."""
 
-from schema.tables.disks import disks
+from schema.tables.autoscaler import (
+    audit_logs,
+    autoscaler_users,
+    node_configurations,
+    node_lifecycle_logs,
+    nodes,
+    pools,
+    schedules,
+)
+from schema.tables.billing import billing_history, billing_rates, usage_daily, user_credits
+from schema.tables.clusters import cluster_config_templates, cluster_events, cluster_metrics, cluster_nodes, clusters
+from schema.tables.disks import disk_snapshots, disks
 from schema.tables.gpu_types import gpu_types
+from schema.tables.hopsworks import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
+from schema.tables.measurements import metrics, node_heartbeats, pool_analytics, system_analytics
 from schema.tables.metadata import metadata
 from schema.tables.migrations import schema_migrations
 from schema.tables.reservations import reservations
 from schema.tables.routing import alb_target_groups, domain_mappings
-from schema.tables.runtime import dead_letters, moves, periodic, status_history
+from schema.tables.runtime import dead_letters, moves, periodic, retention, status_history
 from schema.tables.users import api_keys, api_users
 
 __all__ = [
     "alb_target_groups",
     "api_keys",
     "api_users",
+    "audit_logs",
+    "autoscaler_users",
+    "billing_history",
+    "billing_rates",
+    "cluster_config_templates",
+    "cluster_events",
+    "cluster_metrics",
+    "cluster_nodes",
+    "clusters",
     "dead_letters",
+    "disk_snapshots",
     "disks",
     "domain_mappings",
     "gpu_types",
+    "hopsworks_clusters",
+    "hopsworks_users",
     "metadata",
+    "metrics",
     "moves",
+    "node_configurations",
+    "node_heartbeats",
+    "node_lifecycle_logs",
+    "nodes",
     "periodic",
+    "pool_analytics",
+    "pools",
     "reservations",
+    "retention",
+    "schedules",
     "schema_migrations",
     "status_history",
+    "system_analytics",
+    "usage_daily",
+    "user_credits",
+    "user_hopsworks_assignments",
 ]

@@ -1,6 +1,6 @@
-"""Persistent disks (003, 008)."""
+"""Persistent disks and their snapshots (003, 008, 017)."""
 
-from sqlalchemy import Boolean, Column, Date, ForeignKey, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKey, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import UUID
 
 from schema.tables.metadata import DEFAULT, metadata, moment
@@ -16,10 +16,7 @@ disks = Table(
     Column("disk_size", Text),
     moment("created_at", server_default=DEFAULT),
     moment("last_used"),
-    Column("in_use", Boolean, server_default=DEFAULT),
     Column("reservation_id", String(255), ForeignKey(reservations.c.reservation_id, ondelete="SET NULL")),
-    Column("is_backing_up", Boolean, server_default=DEFAULT),
-    Column("is_deleted", Boolean, server_default=DEFAULT),
     Column("delete_date", Date),
     Column("snapshot_count", Integer, server_default=DEFAULT),
     Column("pending_snapshot_count", Integer, server_default=DEFAULT),
@@ -32,5 +29,39 @@ disks = Table(
     moment("last_updated", server_default=DEFAULT),
     # 008: expiry tracking
     moment("marked_deleted_at"),
+    # 017: the machine, and the flags of 003, which its status generates
+    Column("status", Text, nullable=False, server_default=DEFAULT),
+    Column("status_reason", Text),
+    Column("status_msg_id", BigInteger),
+    moment("status_since", nullable=False, server_default=DEFAULT),
+    Column("ticket", Integer, nullable=False, server_default=DEFAULT),
+    Column("ebs_availability_zone", Text),
+    Column("in_use", Boolean, server_default=DEFAULT),
+    Column("is_backing_up", Boolean, server_default=DEFAULT),
+    Column("is_deleted", Boolean, server_default=DEFAULT),
     UniqueConstraint("user_id", "disk_name"),
+)
+
+disk_snapshots = Table(
+    "disk_snapshots",
+    metadata,
+    Column("snapshot_id", UUID, primary_key=True, server_default=DEFAULT),
+    Column("disk_id", UUID, ForeignKey(disks.c.disk_id), nullable=False),
+    Column("kind", Text, nullable=False, server_default=DEFAULT),
+    Column("status", Text, nullable=False, server_default=DEFAULT),
+    Column("operation_id", UUID),
+    Column("reservation_id", String(255), ForeignKey(reservations.c.reservation_id, ondelete="SET NULL")),
+    Column("ebs_volume_id", Text),
+    Column("ebs_snapshot_id", Text, unique=True),
+    Column("progress_percent", Integer),
+    Column("size_gb", Integer),
+    Column("content_s3", Text),
+    Column("failure_reason", Text),
+    moment("created_at", nullable=False, server_default=DEFAULT),
+    moment("completed_at"),
+    moment("deleted_at"),
+    Column("status_reason", Text),
+    Column("status_msg_id", BigInteger),
+    moment("status_since", nullable=False, server_default=DEFAULT),
+    Column("ticket", Integer, nullable=False, server_default=DEFAULT),
 )

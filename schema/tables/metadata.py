@@ -13,3 +13,8 @@ DEFAULT = FetchedValue()
 def moment(name: str, **options: Any) -> Column[Any]:
     """A column that holds a point in time, with its zone."""
     return Column(name, TIMESTAMP(timezone=True), **options)
+
+
+def utc_moment(name: str, **options: Any) -> Column[Any]:
+    """A column that holds a point in time without its zone, which is UTC (012)."""
+    return Column(name, TIMESTAMP, **options)

@@ -1,6 +1,6 @@
-"""The runtime's tables (010): machines, history, dead letters and periodic work."""
+"""The runtime's tables (010, 022): machines, history, dead letters, periodic work, and how long rows are kept."""
 
-from sqlalchemy import BigInteger, Column, Integer, Interval, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Interval, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.tables.metadata import DEFAULT, metadata, moment
@@ -53,5 +53,16 @@ periodic = Table(
     Column("queue", Text, nullable=False),
     Column("message", JSONB, nullable=False),
     Column("every", Interval, nullable=False),
+    moment("next_at", nullable=False, server_default=DEFAULT),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("time_column", Text, nullable=False),
+    Column("keep", Interval, nullable=False),
+    Column("by_day", Boolean, nullable=False),
+    Column("only_where", Text),
     moment("next_at", nullable=False, server_default=DEFAULT),
 )

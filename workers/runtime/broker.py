@@ -123,8 +123,11 @@ class ClaimConsumer(Consumer):
         self.periodic_at = time.monotonic() + PERIODIC_CHECK_S
         with self.bench.pool.connection(timeout=5) as conn:
             names = kernel.send_due(conn, self.bench.kind.queue)
+            tidied = kernel.keep_house(conn)
         for name in names:
             log.debug("periodic.sent", name=name)
+        if tidied:
+            log.debug("house.kept", table=tidied)
 
     def _proxy(self, batch: list[Delivery]) -> MessageProxy:
         with self.changed:

@@ -1,0 +1,62 @@
+"""Runs tests on Debian's PostgreSQL 15: `python tests/postgres15/run.py`, or `make postgres15-test`.
+
+The tests are those of the SQL: what migrations make, what claims, settles and moves rows. None of them is
+changed for it: they get the server's URL as from anybody who has a server.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from conftest import temporary_folder
+
+from console.pginstall import Programs, find_programs
+
+FOLDER = Path("/usr/lib/postgresql/15/bin")
+TESTS = (
+    "tests/postgres15",
+    "tests/test_migrate.py",
+    "tests/test_schema_tables.py",
+    "tests/test_seed_tables.py",
+    "tests/test_diagram.py",
+    "tests/test_claim.py",
+    "tests/test_settle.py",
+    "tests/test_reservation.py",
+    "tests/test_reservation_machine.py",
+    "tests/test_doctor.py",
+)
+
+
+@contextmanager
+def postgres15() -> Iterator[str]:
+    """A server of that version that is gone afterwards; durable, and as the embedded one otherwise."""
+    with temporary_folder() as folder:
+        programs = Programs(FOLDER, find_programs(folder).account)
+        data = folder / "data15"
+        data.mkdir()
+        programs.own(data)
+        programs.run(
+            *("initdb", "-D", str(data), "--username=postgres", "--auth=trust"),
+            *("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
+        )
+        settings = f"-k {data} -c listen_addresses= -c max_connections=200 -c timezone=UTC"
+        programs.run("pg_ctl", "start", "-D", str(data), "-l", str(data / "server.log"), "-w", "-o", settings)
+        try:
+            yield f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+        finally:
+            programs.run("pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
+
+
+def main() -> int:
+    with postgres15() as url:
+        return pytest.main([f"--postgres={url}", *(path for path in TESTS if Path(path).exists()), *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
