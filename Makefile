@@ -5,10 +5,11 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test demo-test clean
+.PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test pgbouncer-test \
+  postgres15-test demo-test clean
 
 help: ## What each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## The virtual environment, with everything in it
 
@@ -52,8 +53,17 @@ generated: $(READY) ## Write what is made from code anew: the messages' JSON Sch
 	$(BIN)/python -m schema.json_schema
 	$(BIN)/python deploy/schema_hash.py
 
+diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for it
+	$(BIN)/python -m console.diagram
+
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
 	$(BIN)/python -m pytest tests/kubectl
+
+pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler
+	$(BIN)/python -m pytest tests/pgbouncer
+
+postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
+	$(BIN)/python tests/postgres15/run.py
 
 demo-test: $(READY) ## The demo as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo

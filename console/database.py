@@ -55,7 +55,9 @@ def migrate_command(
     check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,
     rls: Annotated[
         bool | None,
-        typer.Option(help="Switch row level security on or off; makes the roles pgfleet_worker, _monitor, _user, _api."),
+        typer.Option(
+            help="Switch row level security on or off; makes the roles pgfleet_worker, _monitor, _user, _api."
+        ),
     ] = None,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""

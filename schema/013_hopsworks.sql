@@ -72,7 +72,7 @@ create index if not exists user_hopsworks_assignments_cluster_idx
 create index if not exists user_hopsworks_assignments_assigned_idx
   on hopsworks.user_hopsworks_assignments (assigned_at);
 
--- Refuses one user more than fit, whoever adds one; tells a full cluster from one that has room again. A smaller
+-- Refuses one user more than fit, whoever adds one (PF409: who looks again may find another cluster); tells a full cluster from one that has room again. A smaller
 -- max_users is no reason to refuse that somebody leaves. maintenance and inactive are the operator's words and stay.
 create or replace function hopsworks.guard_seats() returns trigger
 language plpgsql

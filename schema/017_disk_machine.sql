@@ -23,7 +23,9 @@ begin
   then
     update public.disks set
       status = case when is_deleted then 'deleted' when in_use then 'attached' else 'available' end,
-      reservation_id = case when in_use and not is_deleted then reservation_id end,
+      reservation_id = case when in_use and is_deleted is not true then reservation_id end,
+      snapshot_count = coalesce(snapshot_count, 0),
+      pending_snapshot_count = coalesce(pending_snapshot_count, 0),
       marked_deleted_at = case when is_deleted then coalesce(marked_deleted_at, last_updated, now()) end
     where status is null;
     alter table public.disks
@@ -177,8 +179,8 @@ begin
   loop
     continue when change.completed = 0 and change.pending = 0;
     update public.disks d set
-      snapshot_count = d.snapshot_count + change.completed,
-      pending_snapshot_count = d.pending_snapshot_count + change.pending,
+      snapshot_count = coalesce(d.snapshot_count, 0) + change.completed,
+      pending_snapshot_count = coalesce(d.pending_snapshot_count, 0) + change.pending,
       last_snapshot_at = greatest(d.last_snapshot_at, change.completed_at)
     where d.disk_id = change.disk_id
     returning * into disk;

@@ -79,8 +79,8 @@ create trigger log_lifecycle after update of status, deleted_at on autoscaler.no
   for each row when (old.status is distinct from new.status or (old.deleted_at is null) <> (new.deleted_at is null))
   execute function autoscaler.log_lifecycle();
 
--- A status that a person sets stays until a person sets another: health leaves it alone. What a person calls active
--- is given back to health. (assess, in 020, is nobody's hand, whoever calls it.)
+-- initializing, maintenance and decommissioning, set by a person, stay until a person sets another: health leaves them
+-- alone. Any other word gives the cluster back to its health. (assess, in 020, is nobody's hand, whoever calls it.)
 create or replace function clusters.note_operator() returns trigger
 language plpgsql
 as $$

@@ -1,6 +1,6 @@
 -- 020: what people and services call about clusters (document 004), with the arguments it prints. Every call leaves a row
--- in cluster_events; one that only reads leaves it with severity debug, which get_cluster_events shows only when asked
--- for and which is kept for a day (022).
+-- in cluster_events; one that changes nothing but measurements, or only reads, leaves it with severity debug, which
+-- get_cluster_events shows only when asked for and which is kept for a day (022).
 --
 -- Errors: PF004 a value that can't be, PF006 still in use, PF007 full, PF008 no such cluster, node or template,
 -- PF009 an old epoch, PF010 not fit to lead.
@@ -287,6 +287,7 @@ declare
   given constant jsonb := coalesce(p_metrics, '{}');
   own constant text[] := '{cpu_usage_percent,memory_usage_percent,disk_usage_percent,load_average}';
   key text;
+  before clusters.cluster_nodes;
   node clusters.cluster_nodes;
 begin
   if jsonb_typeof(given) <> 'object' then
@@ -297,6 +298,7 @@ begin
       perform public.refuse_value(key, given ->> key, 'a number');
     end if;
   end loop;
+  select * into before from clusters.cluster_nodes where node_id = p_node_id;
   update clusters.cluster_nodes n set
     status = coalesce(p_status, n.status),
     status_reason = 'update_node_status',
@@ -312,8 +314,11 @@ begin
   where n.node_id = p_node_id
   returning * into node;
   insert into clusters.cluster_events (cluster_id, node_id, event_type, severity, message, details, epoch)
-  values (node.cluster_id, p_node_id, 'NODE_UPDATED', case node.health_status when 'critical' then 'error'
-      when 'warning' then 'warning' else 'info' end,
+  values (node.cluster_id, p_node_id, 'NODE_UPDATED', case
+      when (node.status, node.health_status) = (before.status, before.health_status) then 'debug'
+      when node.health_status = 'critical' then 'error'
+      when node.health_status = 'warning' then 'warning'
+      else 'info' end,
     format('%s is %s and %s', node.name, node.status, node.health_status), given, cluster.epoch);
   perform clusters.assess(of_cluster);
   return to_jsonb(node);
@@ -397,7 +402,7 @@ begin
   values (p_cluster_id, p_node_id, coalesce(p_metrics, '{}'), public.fleet_now())
   returning metric_id into new_id;
   insert into clusters.cluster_events (cluster_id, node_id, event_type, severity, message, epoch)
-  values (p_cluster_id, p_node_id, 'METRICS_RECORDED', 'info', 'metrics were recorded', cluster.epoch);
+  values (p_cluster_id, p_node_id, 'METRICS_RECORDED', 'debug', 'metrics were recorded', cluster.epoch);
   return new_id;
 end
 $$;
@@ -469,6 +474,9 @@ begin
   end if;
   if p_limit < 0 then
     perform public.refuse_value('p_limit', p_limit::text, 'at least 0');
+  end if;
+  if p_cluster_id is not null and not exists (select from clusters.clusters where cluster_id = p_cluster_id) then
+    raise exception 'there is no cluster %', p_cluster_id using errcode = 'PF008';
   end if;
   perform clusters.note_read(p_cluster_id, 'get_cluster_events');
   return query

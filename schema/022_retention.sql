@@ -40,7 +40,7 @@ language sql immutable
 as $$ select format('%s_p%s', of_table, to_char(day, 'YYYYMMDD')) $$;
 
 -- Makes the partition of a day, unless it is there. Rows of that day that had to go to the default partition move into
--- it. Readers and writers of other days go on meanwhile.
+-- it. Attaching locks what its foreign keys lead to, for a moment: whoever calls this sets a short lock_timeout.
 create or replace function public.make_day_partition(of_table text, time_column text, day date) returns void
 language plpgsql
 as $$

@@ -153,7 +153,7 @@ begin
     elsif t.table_name = 'hopsworks_clusters' then
       -- Of the clusters, the one that the user is on.
       execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
-        using (exists (select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = id))',
+        using (exists (select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = hopsworks_clusters.id))',
         t.schema_name, t.table_name);
     end if;
   end loop;

@@ -80,7 +80,7 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
             conn.execute(_SET_LIMITS)
             conn.execute(_WAIT_FOR_OTHERS)
             applied = _bring_up(conn, sql_files())
-            _secure(conn, rls, changed=bool(applied))
+            _secure(conn, rls=rls, changed=bool(applied))
             return applied
     except psycopg.Error as error:
         raise MigrationFailed(
@@ -144,15 +144,15 @@ def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     return [Applied(file.version, again=file.version in recorded) for file in due]
 
 
-def _secure(conn: Connection, rls: bool | None, *, changed: bool) -> None:
+def _secure(conn: Connection, *, rls: bool | None, changed: bool) -> None:
     if rls is None and (not changed or not _tells(conn, _RLS_IS_ON)):
         return
     try:
         conn.execute(_SWITCH_RLS, (rls is not False,))
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationFailed(
-            f"Row level security: {error.diag.message_primary}\nNothing was applied. The roles are made by somebody who may "
-            "(CREATEROLE): select public.create_fleet_roles(). Then run this again."
+            f"Row level security: {error.diag.message_primary}\nNothing was applied. The roles are made by somebody "
+            "who may (CREATEROLE): select public.create_fleet_roles(). Then run this again."
         ) from error
 
 

@@ -67,7 +67,7 @@ def test_files_run_twice_by_psql_make_the_same_database_as_migrate(dsn: str, emp
     for file in sql_files() * 2:
         by_psql(empty_dsn, file.text)
 
-    assert timeless(dump(empty_dsn)) == timeless(dump(dsn))
+    assert comparable(dump(empty_dsn)) == comparable(dump(dsn))
     with psycopg.connect(empty_dsn) as conn:
         assert missing(conn) == []
     assert [file.version for file in migrate(empty_dsn)] == EVERY_VERSION
@@ -94,7 +94,9 @@ def test_line_endings_are_no_edit(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_an_edited_fixture_is_applied_again(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
-    program_files[-1] = replace(program_files[-1], text=program_files[-1].text.replace("48, 192, 8", "48, 192, 9"))
+    place = EVERY_VERSION.index("fixtures/001_initial_gpu_types")
+    before = program_files[place]
+    program_files[place] = replace(before, text=before.text.replace("48, 192, 8", "48, 192, 9"))
 
     (applied,) = migrate(dsn)
 
@@ -185,8 +187,14 @@ def dump(dsn: str) -> str:
     return run_program("pg_dump", "--restrict-key=same", "--exclude-table-data=public.schema_migrations", dsn)
 
 
-def timeless(text: str) -> str:
-    return re.sub(r"\d{4}-\d\d-\d\d [\d:.]+\+00", "<time>", text)
+def comparable(text: str) -> str:
+    """Without times, and the rows of a table in one order: an update moves a row within its table."""
+    timeless = re.sub(r"\d{4}-\d\d-\d\d [\d:.]+\+00", "<time>", text)
+    return re.sub(
+        r"(?ms)^(COPY [^\n]* FROM stdin;\n)(.*?)^(\\\.\n)",
+        lambda table: table[1] + "".join(sorted(table[2].splitlines(keepends=True))) + table[3],
+        timeless,
+    )
 
 
 def by_psql(dsn: str, text: str) -> None:

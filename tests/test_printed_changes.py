@@ -179,6 +179,7 @@ def test_the_table_of_migrations_is_there_already(db: Connection) -> None:
 def test_users_see_their_own_data_by_the_printed_policy(db: Connection) -> None:
     db.execute(OWN_DATA)
     db.execute('create role "auth0|123"')
+    db.execute('grant usage on schema hopsworks to "auth0|123"')
     db.execute('grant select on users to "auth0|123"')
 
     db.execute('set local session authorization "auth0|123"')

@@ -10,7 +10,11 @@ A_RESERVATION = """
   insert into public.reservations (reservation_id, user_id, status, duration_hours, created_at)
   values ('r1', 'ada', 'pending', 8, now())
 """
-A_DISK = "insert into public.disks (disk_name, user_id, reservation_id) values ('home', 'ada', 'r1')"
+A_DISK = """
+  insert into public.disks (disk_name, user_id) values ('home', 'ada');
+  update public.disks set status = 'available';
+  update public.disks set status = 'attached', reservation_id = 'r1'
+"""
 QUEUES = ["gpu_reservations", "disk_operations", "cluster_assignments", "node_heartbeats"]
 
 
@@ -86,8 +90,7 @@ def test_a_person_who_goes_takes_the_keys_along(conn: Connection) -> None:
         A_RESERVATION,
         "insert into public.api_users (username) values ('bob')",
         "insert into public.disks (disk_name, user_id) values ('home', 'bob')",
-        "insert into public.disks (disk_name, user_id, reservation_id) values ('x', 'bob', 'unknown')",
-        "update public.disks set snapshot_count = -1",
+        "update public.disks set status = 'attached', reservation_id = 'unknown'",
         "update public.gpu_types set available_gpus = -1",
         "select public.create_queue('No Such Name')",
     ],
@@ -99,6 +102,26 @@ def test_nonsense_is_refused(conn: Connection, statement: str) -> None:
 
     with pytest.raises((psycopg.IntegrityError, psycopg.DataError)):
         conn.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "size_gb = 0",
+        "snapshot_count = -1",
+        "pending_snapshot_count = -1",
+        "status = 'lost'",
+        "reservation_id = 'r1'",
+    ],
+)
+def test_a_disk_refuses_a_value_that_cannot_be_by_naming_it(conn: Connection, change: str) -> None:
+    conn.execute(A_RESERVATION)
+    conn.execute("insert into public.disks (disk_name, user_id) values ('home', 'bob')")
+
+    with pytest.raises(psycopg.DatabaseError) as refused:
+        conn.execute(f"update public.disks set {change}".encode())
+
+    assert refused.value.sqlstate == "PF004"
 
 
 @pytest.mark.parametrize("queue", QUEUES)

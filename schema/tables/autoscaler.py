@@ -1,6 +1,6 @@
 """Nodes that report in, their pools, and who operates them (015, 019)."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, String, Table, Text
 from sqlalchemy.dialects.postgresql import ENUM
 
 from schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
@@ -68,6 +68,11 @@ pools = Table(
     Column("is_active", Boolean, nullable=False, server_default=DEFAULT),
     Column("target_instances", Integer),
     moment("last_reported_at"),
+    Column("active_instances", Integer),
+    Column("avg_cpu_utilization", Double),
+    Column("avg_memory_utilization", Double),
+    Column("max_cpu_utilization", Double),
+    Column("max_memory_utilization", Double),
     schema="autoscaler",
 )
 

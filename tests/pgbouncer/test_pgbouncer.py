@@ -14,9 +14,10 @@ from conftest import temporary_folder
 from fleet import REPOSITORY, Connection, assert_sound, until, worker_environment, worker_process
 from pooler import SERVER_CONNECTIONS, pooler
 from reservations import ask, create, letters
-from test_migrate import dump, timeless
+from test_migrate import comparable, dump
 
 from console.sandbox import server as sandbox
+from console.sandbox.box import Box
 from schema.catalog import sql_files
 from schema.migrate import migrate
 
@@ -26,12 +27,13 @@ SESSION = """
   select pg_backend_pid(), current_setting('statement_timeout'),
     current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'),
     coalesce(current_setting('pgfleet.actor', true), ''),
-    (select count(*) from pg_prepared_statements), (select count(*) from pg_listening_channels()),
+    (select count(*) from pg_prepared_statements),
     (select count(*) from pg_cursors where is_holdable),
     (select count(*) from pg_class where relpersistence = 't' and relnamespace = pg_my_temp_schema()),
     (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
 """
-CLEAN = ("0", "0", "0", "", 0, 0, 0, 0, 0)
+CLEAN = ("0", "0", "0", "", 0, 0, 0, 0)
+CHANNELS = "select pg_backend_pid(), (select count(*) from pg_listening_channels())"
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +59,7 @@ def test_migrating_through_the_pooler_makes_the_same_database(pooled_empty_dsn: 
 
     assert [file.version for file in first] == [file.version for file in sql_files()]
     assert second == []
-    assert timeless(dump(empty_dsn)) == timeless(dump(dsn))
+    assert comparable(dump(empty_dsn)) == comparable(dump(dsn))
     assert_nothing_is_left_in_sessions(pooled_empty_dsn)
 
 
@@ -65,14 +67,14 @@ def test_four_programs_at_once_apply_every_file_once(pooled_empty_dsn: str) -> N
     with ThreadPoolExecutor(4) as threads:
         said = list(threads.map(migrate_command, [{"DATABASE_URL": pooled_empty_dsn}] * 4))
 
-    assert sorted(text.count("applied ") - text.count("files applied") for text in said) == [0, 0, 0, len(sql_files())]
+    assert sorted(text.count("applied ") for text in said) == [0, 0, 0, len(sql_files())]
 
 
 def test_the_command_migrates_over_the_direct_url(pooled_empty_dsn: str, empty_dsn: str, dsn: str) -> None:
     said = migrate_command({"DATABASE_URL": pooled_empty_dsn, "DATABASE_DIRECT_URL": empty_dsn})
 
     assert said.count("applied ") == len(sql_files())
-    assert timeless(dump(empty_dsn)) == timeless(dump(dsn))
+    assert comparable(dump(empty_dsn)) == comparable(dump(dsn))
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told of the pooler", "finds it out"])
@@ -103,17 +105,35 @@ def test_a_worker_takes_50_reservations_through_their_life(
     assert_nothing_is_left_in_sessions(pooled_dsn)
 
 
+@pytest.mark.xfail(strict=True, reason="the Listener does not ask whether its connection is a pooler's")
+def test_a_worker_that_finds_the_pooler_out_does_not_listen_there(
+    pooled_dsn: str, conn: Connection, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
+
+    with worker_process(pooled_dsn, box):
+        create(conn)
+        until(lambda: number(conn, "status = 'active'") == 1, within_s=60, what="the start of the row")
+
+    found = in_every_session(pooled_dsn, CHANNELS)
+    assert found == dict.fromkeys(found, (0,))
+
+
 def assert_nothing_is_left_in_sessions(pooled_dsn: str) -> None:
-    """Looks into every connection that the pooler has to the server, by holding all of them at once."""
+    found = in_every_session(pooled_dsn, SESSION)
+    assert found == dict.fromkeys(found, CLEAN)
+
+
+def in_every_session(pooled_dsn: str, query: str) -> dict[int, tuple[Any, ...]]:
+    """What each of the pooler's connections to the server answers, by its backend: all of them are held at once."""
     with ExitStack() as stack:
         clients = [
             stack.enter_context(psycopg.connect(pooled_dsn, prepare_threshold=None)) for _ in range(SERVER_CONNECTIONS)
         ]
-        sessions = [client.execute(SESSION).fetchone() for client in clients]
-
-    found = {session[0]: session[1:] for session in sessions if session is not None}
-    assert found == dict.fromkeys(found, CLEAN)
+        answers = [client.execute(query.encode()).fetchone() for client in clients]
+    found = {answer[0]: answer[1:] for answer in answers if answer is not None}
     assert len(found) == SERVER_CONNECTIONS
+    return found
 
 
 def number(conn: Connection, condition: str) -> int:

@@ -35,7 +35,7 @@ TESTS = (
 
 @contextmanager
 def postgres15() -> Iterator[str]:
-    """A server of that version that is gone afterwards; durable, and as the embedded one otherwise."""
+    """A server of that version that is gone afterwards."""
     with temporary_folder() as folder:
         programs = Programs(FOLDER, find_programs(folder).account)
         data = folder / "data15"

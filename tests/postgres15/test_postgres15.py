@@ -1,9 +1,10 @@
 """What PostgreSQL 15 makes of the SQL files is what 18 makes of them; run by `make postgres15-test`."""
 
+import re
 from pathlib import Path
 
 from fleet import Connection
-from test_migrate import dump, timeless
+from test_migrate import comparable, dump
 
 from console import embedded
 from schema.migrate import migrate
@@ -20,5 +21,11 @@ def test_the_schema_is_that_of_the_embedded_server(dsn: str, short_dir: Path) ->
     assert alike(dump(dsn)) == alike(dump(newer))
 
 
-def alike(text: str) -> list[str]:
-    return timeless(text).splitlines()
+def alike(text: str) -> str:
+    """Without what only the version is the reason of.
+
+    The header names it; and since 18 a NOT NULL has a name, which pg_dump gives where it is not the one that
+    the table would choose itself: a partition's is its parent's.
+    """
+    same_header = re.sub(r"(?m)^-- Dumped from database version .*$", "-- Dumped from some version", comparable(text))
+    return re.sub(r" CONSTRAINT \w+_not_null NOT NULL\b", " NOT NULL", same_header)

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from schema.kernel import Connection
 from schema.settings import Settings
 from workers.runtime.hand import Hand
-from workers.runtime.kind import AnyKind
+from workers.runtime.kind import AnyKind, Kind
 from workers.runtime.settle import GONE, Author
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -40,6 +40,12 @@ class Bench:
     def event(self, status: str) -> str:
         """The name of a move in the log: `reservation.active`."""
         return f"{self.kind.name}.{status}"
+
+
+def stepped_kind(bench: Bench) -> Kind[Any, Any, Any]:
+    """The kind, where each message is stepped on its own."""
+    assert isinstance(bench.kind, Kind)  # noqa: S101  # for the type checker
+    return bench.kind
 
 
 R = TypeVar("R")

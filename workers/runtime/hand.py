@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -66,6 +66,16 @@ class Delivery:
             "sent_at": self.sent_at.isoformat(),
         }
         return {**theirs, OURS: past}
+
+
+@dataclass(slots=True)
+class Task:
+    """A message on its way through a claim. `stale`: how often its decision has come too late."""
+
+    delivery: Delivery
+    message: Any
+    key: str
+    stale: int = field(default=0)
 
 
 def _count(value: object) -> int:

@@ -69,4 +69,40 @@ class Kind(Generic[M, V, T]):
     effects: bool = False
 
 
-AnyKind = Kind[Any, Any, Any]
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A message of a bulk that needs a word, by its place in it.
+
+    Attributes:
+        verdict: 'wait' for a row that is not known (after a while a dead letter), 'done' for a message that changes
+            nothing, 'reject' for a dead letter, 'note' for one that counted, but not all of it.
+    """
+
+    place: int
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkKind(Generic[M]):
+    """A kind whose claims are answered as a whole, by set-based statements, without effects.
+
+    Attributes:
+        read: a body as a message; raises BadMessage with the reason.
+        key: what the message is about.
+        apply: writes what some messages ask for, in the transaction that deletes them; what needs a word.
+        tools: opened once per process, closed when it ends.
+        batch: how many messages one claim takes.
+    """
+
+    name: str
+    queue: str
+    read: Callable[[Json], M]
+    key: Callable[[M], str]
+    apply: Callable[[Connection, Sequence[M], Settings], list[Aside]]
+    tools: Callable[[Settings], AbstractContextManager[Any]]
+    batch: int
+    effects: bool = False
+
+
+AnyKind = Kind[Any, Any, Any] | BulkKind[Any]

@@ -10,7 +10,7 @@ from schema.dsn import redact
 from schema.kernel import DeadLetter, Outgoing
 from schema.settings import Settings
 from workers.runtime.hand import Delivery
-from workers.runtime.kind import AnyKind
+from workers.runtime.kind import AnyKind, Kind
 from workers.runtime.outcomes import (
     Advance,
     Done,
@@ -45,7 +45,7 @@ class Case:
     @property
     def limit(self) -> int | None:
         """Failed attempts allowed; where the row could not even be loaded, as the settings say."""
-        if self.view is None:
+        if self.view is None or not isinstance(self.kind, Kind):
             return self.settings.attempts
         return self.kind.limit(self.message, self.view, self.settings)
 
@@ -99,7 +99,8 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
 
 def give_up(case: Case, reason: str, failed: int) -> Unit:
     """The message becomes a dead letter and the row fails with it, for one reason, in one transaction."""
-    last = None if case.view is None else case.kind.fail(case.message, case.view, reason)
+    stepped = case.kind if case.view is not None and isinstance(case.kind, Kind) else None
+    last = stepped.fail(case.message, case.view, reason) if stepped else None
     if last is None:
         return _bury(case, "dead", reason, failed)
     unit = decide(case, last)

@@ -6,7 +6,7 @@ Messages about one row are stepped one after the other, each on the row as the o
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -14,9 +14,10 @@ import structlog
 
 from schema.messages import BadMessage
 from workers.runtime import metrics
-from workers.runtime.bench import UNREACHABLE, Bench, with_connection
-from workers.runtime.hand import Delivery
-from workers.runtime.kind import Occasion
+from workers.runtime.bench import UNREACHABLE, Bench, stepped_kind, with_connection
+from workers.runtime.bulk import apply_in_bulk
+from workers.runtime.hand import Delivery, Task
+from workers.runtime.kind import BulkKind, Occasion
 from workers.runtime.outcomes import Move
 from workers.runtime.settle import Settled, Unit, row_key, settle
 from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
@@ -25,16 +26,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # How often a decision is made again at once because its row had changed, before the message steps aside.
 STALE_LIMIT = 10
-
-
-@dataclass(slots=True)
-class Task:
-    """A message on its way through a claim."""
-
-    delivery: Delivery
-    message: Any
-    key: str
-    stale: int = field(default=0)
 
 
 def work(bench: Bench, deliveries: Sequence[Delivery]) -> None:
@@ -49,6 +40,9 @@ def work(bench: Bench, deliveries: Sequence[Delivery]) -> None:
 
 def _answer_all(bench: Bench, deliveries: Sequence[Delivery]) -> None:
     tasks = _read(bench, deliveries)
+    if isinstance(bench.kind, BulkKind):
+        _answer_in_bulk(bench, bench.kind, tasks)
+        return
     while tasks:
         if bench.draining.is_set():
             write(bench, [_hand_back(task) for task in tasks])
@@ -71,6 +65,14 @@ def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
     return tasks
 
 
+def _answer_in_bulk(bench: Bench, kind: BulkKind[Any], tasks: list[Task]) -> None:
+    deadly = [task for task in tasks if task.delivery.deaths >= bench.settings.attempts]
+    failed: list[tuple[Task, Exception]] = [(task, _Deadly(task.delivery.deaths)) for task in deadly]
+    failed += apply_in_bulk(bench, kind, [task for task in tasks if task.delivery.deaths < bench.settings.attempts])
+    for task, error in failed:
+        write(bench, _units(bench, Case(kind, bench.settings, task.delivery, task.message), error))
+
+
 def _round(bench: Bench, tasks: list[Task]) -> list[Task]:
     """Step the first message of each row; what is left for the next round."""
     heads, later = _heads(bench, tasks)
@@ -88,7 +90,7 @@ def _heads(bench: Bench, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
     same = []
     for task in tasks:
         before = last.get(task.key)
-        if before is not None and before.message == task.message and bench.kind.once(task.message):
+        if before is not None and before.message == task.message and stepped_kind(bench).once(task.message):
             same.append(Unit(task.delivery, "done", "the same message again"))
             continue
         last[task.key] = task
@@ -105,7 +107,7 @@ def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions on fresh rows. A message whose rows can't be loaded is found by halving, and fails alone."""
     messages = [task.message for task in tasks]
     try:
-        view = with_connection(bench, lambda conn: bench.kind.load(conn, messages))
+        view = with_connection(bench, lambda conn: stepped_kind(bench).load(conn, messages))
     except UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
@@ -145,7 +147,7 @@ def _decide(bench: Bench, case: Case) -> Unit | Exception:
         if case.delivery.deaths >= bench.settings.attempts:
             return _Deadly(case.delivery.deaths)
         occasion.hold()
-        return decide(case, bench.kind.step(case.message, case.view, bench.tools, occasion))
+        return decide(case, stepped_kind(bench).step(case.message, case.view, bench.tools, occasion))
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
         return error
     finally:

@@ -1,0 +1,105 @@
+"""A claim whose messages are answered by set-based statements, all in one transaction.
+
+What makes such a transaction fail is found by halving, and fails alone: the rest commits.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+
+from schema import kernel
+from schema.kernel import Connection
+from workers.runtime import metrics
+from workers.runtime.bench import UNREACHABLE, Bench, with_connection
+from workers.runtime.hand import Task
+from workers.runtime.kind import Aside, BulkKind
+from workers.runtime.outcomes import Reject, Wait
+from workers.runtime.settle import Unit
+from workers.runtime.verdict import Case, decide
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# How soon a message is looked at again whose row is not known yet.
+LOOK_AGAIN_S = 5
+RETRY = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+def apply_in_bulk(bench: Bench, kind: BulkKind[Any], group: Sequence[Task]) -> list[tuple[Task, Exception]]:
+    """Answer messages together; what is left are those that fail alone, with the reason."""
+    if not group:
+        return []
+    try:
+        with_connection(bench, lambda conn: _commit(conn, bench, kind, group))
+    except RETRY:
+        return apply_in_bulk(bench, kind, group)
+    except Exception as error:  # any exception is an outcome
+        if isinstance(error, UNREACHABLE) and not isinstance(error, psycopg.errors.QueryCanceled):
+            raise
+        if len(group) == 1:
+            return [(group[0], error)]
+        middle = len(group) // 2
+        return apply_in_bulk(bench, kind, group[:middle]) + apply_in_bulk(bench, kind, group[middle:])
+    bench.hand.drop(task.delivery.token for task in group)
+    return []
+
+
+def _commit(conn: Connection, bench: Bench, kind: BulkKind[Any], group: Sequence[Task]) -> None:
+    """Delete what is still ours and apply it, or nothing of both."""
+    with conn.transaction():
+        kernel.sign(conn, bench.author.name, bench.author.timeout_s)
+        gone = {row[0] for row in kernel.delete(conn, kind.queue, [task.delivery.token for task in group])}
+        ours = [task for task in group if task.delivery.token.msg_id in gone]
+        now = _now(conn)
+        asides = kind.apply(conn, [task.message for task in ours], bench.settings)
+        units = [_set_aside(bench, ours[aside.place], aside, now) for aside in asides if aside.verdict != "note"]
+        _answer(conn, kind.queue, units)
+    _tell(kind, ours, asides, lost=len(group) - len(ours))
+
+
+def _now(conn: Connection) -> datetime:
+    row = conn.execute("select public.fleet_now()").fetchone()
+    assert row is not None  # noqa: S101  # for the type checker
+    now: datetime = row[0]
+    return now
+
+
+def _set_aside(bench: Bench, task: Task, aside: Aside, now: datetime) -> Unit:
+    """A message whose row is not known waits a while for it: another message may make it."""
+    case = Case(bench.kind, bench.settings, task.delivery, task.message)
+    until = task.delivery.sent_at + timedelta(seconds=bench.settings.unknown_row_s)
+    if aside.verdict == "wait" and now < until:
+        return decide(case, Wait(aside.reason, min(now + timedelta(seconds=LOOK_AGAIN_S), until)))
+    if aside.verdict == "done":
+        return Unit(task.delivery, "done", aside.reason)
+    return decide(case, Reject(aside.reason))
+
+
+def _answer(conn: Connection, queue: str, units: Sequence[Unit]) -> None:
+    fresh = [message for unit in units for _, message in unit.sends]
+    if fresh:
+        kernel.send(conn, queue, fresh)
+    letters = [unit.letter for unit in units if unit.letter]
+    if letters:
+        kernel.bury(conn, queue, letters)
+
+
+def _tell(kind: BulkKind[Any], ours: list[Task], asides: list[Aside], lost: int) -> None:
+    if lost:
+        metrics.LEASES_LOST.labels(kind.queue).inc(lost)
+        log.warning("lease.lost", queue=kind.queue, messages=lost)
+    taken = len(ours) - sum(aside.verdict != "note" for aside in asides)
+    metrics.SETTLED.labels(kind.queue, "advance").inc(taken)
+    log.debug("messages.taken", kind=kind.name, messages=taken)
+    for aside in asides:
+        metrics.SETTLED.labels(kind.queue, aside.verdict).inc()
+        task = ours[aside.place]
+        log.info(
+            f"message.{aside.verdict}",  # noqa: G004  # one of four constant names
+            kind=kind.name,
+            msg_id=task.delivery.token.msg_id,
+            row=task.key,
+            reason=aside.reason,
+        )
