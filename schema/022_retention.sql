@@ -51,6 +51,8 @@ begin
   if to_regclass(partition) is not null then
     return;
   end if;
+  -- First, so that no row of the day comes in while the others move.
+  execute format('lock table %s_default in access exclusive mode', of_table);
   execute format('create table %s (like %I.%I including all)', partition, parent[1], parent[2]);
   execute format(
     'with moved as (delete from %1$s_default where %2$I >= %3$L and %2$I < %4$L returning *)
@@ -62,7 +64,8 @@ begin
 end
 $$;
 
--- Three days ahead, so that a night without a worker hurts nobody; and away with the days that are over.
+-- Three days ahead, so that a night without a worker hurts nobody (what has no day goes to the default partition, and
+-- moves from there); and away with the days that are over.
 create or replace function public.keep_days(rule public.retention) returns void
 language plpgsql
 as $$
@@ -116,7 +119,7 @@ declare
   most constant integer := 5000;
 begin
   select * into rule from public.retention
-  where next_at <= public.fleet_now() order by next_at limit 1
+  where next_at <= public.fleet_now() order by next_at, by_day desc, table_name limit 1
   for update skip locked;
   if not found then
     return null;
@@ -134,17 +137,5 @@ begin
   set next_at = public.fleet_now() + case when pruned = most then interval '5 seconds' else interval '10 minutes' end
   where table_name = rule.table_name;
   return rule.table_name;
-end
-$$;
-
--- The first days, so that the default partitions stay empty from the beginning.
-do $$
-declare
-  rule public.retention;
-begin
-  set local timezone = 'UTC';
-  for rule in select * from public.retention where by_day order by table_name for update loop
-    perform public.keep_days(rule);
-  end loop;
 end
 $$;

@@ -159,8 +159,3 @@ begin
   end loop;
 end
 $$;
-
--- Whether it is on.
-create or replace function public.row_level_security_is_on() returns boolean
-language sql stable
-as $$ select relrowsecurity from pg_class where oid = 'public.reservations'::regclass $$;

@@ -65,7 +65,6 @@ FUNCTIONS = (
     "public.request_user",
     "public.ring",
     "public.ring_on_send",
-    "public.row_level_security_is_on",
     "public.switch_row_level_security",
     "public.touch_last_updated",
     "public.touch_updated_at",

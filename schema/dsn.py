@@ -72,3 +72,9 @@ def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
             "The connection string can't be read. Give a URL (postgresql://user:password@host/database), "
             "with special characters in the password percent-encoded."
         ) from None
+
+
+def is_pooler(conn: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """Whether somebody between us and the server hands out its connections: then we don't speak with who we think."""
+    row = conn.execute("select pg_backend_pid()").fetchone()
+    return row is not None and row[0] != conn.info.backend_pid

@@ -23,7 +23,9 @@ _RECORD = """
   insert into public.schema_migrations (version, checksum) values (%s, %s)
   on conflict (version) do update set checksum = excluded.checksum, applied_at = now()
 """
-_RLS_IS_ON = "select public.row_level_security_is_on()"
+_RLS_IS_ON = """
+  select exists (select from pg_class where oid = to_regclass('public.reservations') and relrowsecurity)
+"""
 _SWITCH_RLS = "select public.switch_row_level_security(%s)"
 _HAS_PGMQ = "select to_regprocedure('pgmq.create(text)') is not null"
 _OFFERS_PGMQ = "select exists (select from pg_available_extensions where name = 'pgmq')"

@@ -1,7 +1,6 @@
 """The machines of disks, snapshots, assignments, nodes and clusters: which moves they take, and what tells of them."""
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +19,8 @@ SET_UP = f"""
     values ('r1', 'ada', 'pending', 1, now());
   insert into clusters.clusters (cluster_id, name, max_nodes, max_tenants, max_storage_gb)
     values ('{CLUSTER}', 'ours', 3, 3, 3);
-  insert into public.disks (disk_id, disk_name, user_id) values (gen_random_uuid(), 'of a snapshot', 'ada');
+  insert into public.disks (disk_name, user_id, snapshot_count, pending_snapshot_count)
+    values ('of a snapshot', 'ada', 9, 9);
 """
 
 

@@ -105,7 +105,6 @@ def test_a_worker_takes_50_reservations_through_their_life(
     assert_nothing_is_left_in_sessions(pooled_dsn)
 
 
-@pytest.mark.xfail(strict=True, reason="the Listener does not ask whether its connection is a pooler's")
 def test_a_worker_that_finds_the_pooler_out_does_not_listen_there(
     pooled_dsn: str, conn: Connection, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from dramatiq.broker import global_broker
 from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
-from schema.dsn import ALIVE, connect
+from schema.dsn import ALIVE, connect, is_pooler
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.migrate import verify
@@ -117,7 +117,7 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     dsn = settings.dsn()
     with connect(dsn, autocommit=True) as conn:
         verify(conn)
-        pooled = settings.pooled or _is_pooler(conn)
+        pooled = settings.pooled or is_pooler(conn)
     kwargs: dict[str, Any] = {"autocommit": True, **ALIVE}
     if pooled:
         kwargs["prepare_threshold"] = None
@@ -125,12 +125,6 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     return ConnectionPool(
         dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, configure=configure, open=True, timeout=5
     )
-
-
-def _is_pooler(conn: Connection) -> bool:
-    """Whether somebody between us and the server hands out its connections: then we don't speak with who we think."""
-    row = conn.execute("select pg_backend_pid()").fetchone()
-    return row is not None and row[0] != conn.info.backend_pid
 
 
 def _limit(milliseconds: int, conn: Connection) -> None:

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import structlog
 from psycopg.sql import SQL, Identifier
 
-from schema.dsn import ALIVE
+from schema.dsn import ALIVE, is_pooler
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,13 +54,17 @@ class Listener(threading.Thread):
     def run(self) -> None:
         while not self.stopping.is_set():
             try:
-                with psycopg.connect(self.dsn, autocommit=True, **ALIVE) as conn:
+                with psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None, **ALIVE) as conn:
+                    if is_pooler(conn):
+                        # Whoever gets its connection next would be told, not we.
+                        log.warning("listener.pooler", advice="set DATABASE_DIRECT_URL; until then this worker polls")
+                        return
                     self._listen(conn, list(self.bells))
             except psycopg.OperationalError as error:
                 log.warning("listener.unreachable", error=str(error).strip())
                 self.stopping.wait(RECONNECT_S)
 
-    def _listen(self, conn: psycopg.Connection[tuple[object, ...]], queues: Sequence[str]) -> None:
+    def _listen(self, conn: psycopg.Connection[tuple[Any, ...]], queues: Sequence[str]) -> None:
         for queue in queues:
             conn.execute(SQL("listen {}").format(Identifier(queue)))
         self._ring_all()
