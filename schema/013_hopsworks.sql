@@ -1,6 +1,6 @@
--- 013: Hopsworks clusters and which user is on which (documents 000 and 001). The sign-up service writes users; operators
--- write clusters; the assignment worker writes assignments (018 holds their machine). api_key and kubeconfig are secrets:
--- read by the worker only, and by nobody's log.
+-- 013: Hopsworks clusters and which user is on which (documents 000 and 001). The sign-up service writes users;
+-- operators write clusters; the assignment worker writes assignments (018 holds their machine). api_key and
+-- kubeconfig are secrets: read by the worker only, and by nobody's log.
 
 -- People, by their Auth0 id. A team member's account_owner_id is the owner of the account; an owner has none.
 create table if not exists hopsworks.users (
@@ -72,8 +72,9 @@ create index if not exists user_hopsworks_assignments_cluster_idx
 create index if not exists user_hopsworks_assignments_assigned_idx
   on hopsworks.user_hopsworks_assignments (assigned_at);
 
--- Refuses one user more than fit, whoever adds one (PF409: who looks again may find another cluster); tells a full cluster from one that has room again. A smaller
--- max_users is no reason to refuse that somebody leaves. maintenance and inactive are the operator's words and stay.
+-- Refuses one user more than fit, whoever adds one (PF409: who looks again may find another cluster); tells a full
+-- cluster from one that has room again. A smaller max_users is no reason to refuse that somebody leaves. maintenance
+-- and inactive are the operator's words and stay.
 create or replace function hopsworks.guard_seats() returns trigger
 language plpgsql
 as $$

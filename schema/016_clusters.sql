@@ -55,6 +55,8 @@ create table if not exists clusters.clusters (
   primary_node_id text,
   coordinator_node_id text,
   epoch bigint not null default 0,
+  -- Its primary can't lead, and nobody else can.
+  leaderless boolean not null default false,
   last_node_number integer not null default 0,
   created_at timestamptz not null default public.fleet_now(),
   updated_at timestamptz not null default now(),

@@ -144,14 +144,15 @@ language plpgsql
 as $$
 begin
   raise exception 'disk % of % is attached to reservation %; % can''t have it, too',
-    old.disk_name, old.user_id, old.reservation_id, new.reservation_id
+    old.disk_name, old.user_id, coalesce(old.reservation_id, 'that is gone'), new.reservation_id
     using errcode = 'PF005', hint = 'It is free again when that reservation has ended and its snapshot is completed.';
 end
 $$;
 
 drop trigger if exists guard_owner on public.disks;
 create trigger guard_owner before update on public.disks
-  for each row when (old.reservation_id is not null and new.reservation_id <> old.reservation_id)
+  for each row when (old.status = 'attached' and new.reservation_id is distinct from old.reservation_id
+    and new.reservation_id is not null)
   execute function public.guard_disk_owner();
 
 -- Keeps disks.snapshot_count (completed ones), pending_snapshot_count and last_snapshot_at true, disk by disk in key

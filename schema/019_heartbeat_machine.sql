@@ -99,7 +99,7 @@ $$;
 
 drop trigger if exists note_operator on clusters.clusters;
 create trigger note_operator before update of status on clusters.clusters
-  for each row when (old.status is distinct from new.status) execute function clusters.note_operator();
+  for each row execute function clusters.note_operator();
 
 -- Writes cluster_events for every change of status, of a cluster or of a node, and for a new leader.
 create or replace function clusters.log_event() returns trigger
@@ -151,7 +151,7 @@ drop trigger if exists log_event on clusters.cluster_nodes;
 create trigger log_event after update of status on clusters.cluster_nodes
   for each row when (old.status is distinct from new.status) execute function clusters.log_event();
 
--- epoch counts changes of leaders, without a gap, whoever makes them; and a leader is one that may lead.
+-- epoch counts changes of leaders, without a gap, whoever makes them; and a new leader is one that may lead.
 create or replace function clusters.guard_leaders() returns trigger
 language plpgsql
 as $$
@@ -163,6 +163,16 @@ begin
   if new.epoch = old.epoch and (new.primary_node_id is distinct from old.primary_node_id
     or new.coordinator_node_id is distinct from old.coordinator_node_id) then
     new.epoch := old.epoch + 1;
+  end if;
+  if exists (
+    select from clusters.cluster_nodes n
+    where (n.node_id = new.primary_node_id and new.primary_node_id is distinct from old.primary_node_id
+        or n.node_id = new.coordinator_node_id and new.coordinator_node_id is distinct from old.coordinator_node_id)
+      and (n.status <> 'online' or n.health_status = 'critical' or n.deleted_at is not null))
+  then
+    raise exception 'cluster % can''t be led by %', new.cluster_id,
+      concat_ws(' and ', new.primary_node_id, new.coordinator_node_id)
+      using errcode = 'PF010', hint = 'Only a node that is online and not critical can lead.';
   end if;
   return new;
 end

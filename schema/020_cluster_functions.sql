@@ -1,12 +1,12 @@
--- 020: what people and services call about clusters (document 004), with the arguments it prints. Every call leaves a row
--- in cluster_events; one that changes nothing but measurements, or only reads, leaves it with severity debug, which
--- get_cluster_events shows only when asked for and which is kept for a day (022).
+-- 020: what people and services call about clusters (document 004), with the arguments it prints. Every call leaves a
+-- row in cluster_events; one that changes nothing but measurements, or only reads, leaves it with severity debug,
+-- which get_cluster_events shows only when asked for and which is kept for a day (022).
 --
 -- Errors: PF004 a value that can't be, PF006 still in use, PF007 full, PF008 no such cluster, node or template,
 -- PF009 an old epoch, PF010 not fit to lead.
 
--- The measure of a node: 'healthy', 'warning', 'critical'; 'unknown' where nothing was measured. Thresholds, warning and
--- critical: CPU 70 and 90 %, memory 80 and 90, disk 80 and 95; the worst wins.
+-- The measure of a node: 'healthy', 'warning', 'critical'; 'unknown' where nothing was measured. Thresholds, warning
+-- and critical: CPU 70 and 90 %, memory 80 and 90, disk 80 and 95; the worst wins.
 create or replace function clusters.node_health(cpu float8, memory float8, disk float8) returns text
 language sql immutable parallel safe
 as $$
@@ -88,6 +88,8 @@ begin
 end
 $$;
 
+revoke execute on function clusters.note_read(text, text) from public;
+
 -- The cluster, locked; PF008 where there is none, PF009 where the caller knows an older epoch than it is at.
 create or replace function clusters.lock_cluster(wanted text, known_epoch bigint default null)
 returns clusters.clusters
@@ -102,7 +104,8 @@ begin
   end if;
   if known_epoch < cluster.epoch then
     raise exception 'cluster % is at epoch %; the caller knows only epoch %', wanted, cluster.epoch, known_epoch
-      using errcode = 'PF009', hint = 'It was led by somebody else in between: stop writing, and read the cluster again.';
+      using errcode = 'PF009',
+        hint = 'It was led by somebody else in between: stop writing, and read the cluster again.';
   end if;
   return cluster;
 end
@@ -123,14 +126,15 @@ begin
 end
 $$;
 
--- Brings a cluster to what its nodes say: score, status, leaders; the caller holds its lock (lock_cluster). A status that
--- an operator set stays; a new cluster is initializing until its first node is online. A leader that is offline or
--- critical is replaced, under the next epoch, by the node of the highest priority, then the best health, then the lowest
--- id; the coordinator is another node than the primary where there is one. No candidate: a critical event, once, and
--- nothing changes. Whoever led before comes back as an ordinary node.
-create or replace function clusters.assess(wanted text) returns void
+-- Brings a cluster to what its nodes say: score, status, leaders; the caller holds its lock (lock_cluster). A status
+-- that an operator set stays; a new cluster is initializing until its first node is online. A leader that is offline
+-- or critical is replaced, under the next epoch, by the node of the highest priority, then the best health, then the
+-- lowest id; the coordinator is another node than the primary where there is one. No candidate: a critical event,
+-- once, and nothing changes. Whoever led before comes back as an ordinary node. preferred leads instead, if it may.
+create or replace function clusters.assess(wanted text, preferred text default null) returns void
 language plpgsql
 set pgfleet.by_health = 'on'
+set pgfleet.reason = ''
 as $$
 declare
   cluster clusters.clusters;
@@ -154,22 +158,23 @@ begin
     when cluster.operator_status or (cluster.status = 'initializing' and health.online = 0) then cluster.status
     else clusters.status_of(health.score)
   end;
-  new_primary := case when cluster.primary_node_id = any (fit) then cluster.primary_node_id
+  new_primary := case when preferred = any (fit) then preferred
+    when cluster.primary_node_id = any (fit) then cluster.primary_node_id
     else coalesce(fit[1], cluster.primary_node_id) end;
   new_coordinator := case
     when cluster.coordinator_node_id = any (array_remove(fit, new_primary)) then cluster.coordinator_node_id
     else coalesce((array_remove(fit, new_primary))[1], fit[1], cluster.coordinator_node_id)
   end;
-  if cluster.primary_node_id is not null and fit = '{}' and not exists (
-    select from clusters.cluster_events
-    where cluster_id = wanted and event_type = 'NO_CANDIDATE' and epoch = cluster.epoch)
-  then
+  if cluster.primary_node_id is not null and fit = '{}' and not cluster.leaderless then
     insert into clusters.cluster_events (cluster_id, node_id, event_type, severity, message, epoch)
     values (wanted, cluster.primary_node_id, 'NO_CANDIDATE', 'critical',
       format('%s has no node that could lead it', cluster.name), cluster.epoch);
   end if;
 
+  -- The reason, where no worker gives one.
+  perform set_config('pgfleet.reason', format('health score %s', round(health.score::numeric, 2)), true);
   update clusters.clusters set
+    leaderless = cluster.primary_node_id is not null and fit = '{}',
     health_score = health.score,
     status = new_status,
     status_reason = case when new_status = cluster.status then status_reason
@@ -177,8 +182,8 @@ begin
     primary_node_id = new_primary,
     coordinator_node_id = new_coordinator
   where cluster_id = wanted
-    and (health_score, status, primary_node_id, coordinator_node_id)
-      is distinct from (health.score, new_status, new_primary, new_coordinator);
+    and (health_score, status, primary_node_id, coordinator_node_id, leaderless) is distinct from
+      (health.score, new_status, new_primary, new_coordinator, cluster.primary_node_id is not null and fit = '{}');
 end
 $$;
 
@@ -333,7 +338,7 @@ as $$
 declare
   of_cluster constant text := clusters.cluster_of(p_node_id);
   cluster constant clusters.clusters := clusters.lock_cluster(of_cluster, p_epoch);
-  epoch_now bigint := cluster.epoch;
+  epoch_now bigint;
   node clusters.cluster_nodes;
 begin
   select * into node from clusters.cluster_nodes where node_id = p_node_id;
@@ -341,11 +346,8 @@ begin
     raise exception 'node % is % and %: it can''t be primary', p_node_id, node.status, node.health_status
       using errcode = 'PF010', hint = 'Only a node that is online and not critical can lead.';
   end if;
-  if cluster.primary_node_id is distinct from p_node_id then
-    update clusters.clusters set primary_node_id = p_node_id, epoch = epoch + 1
-    where cluster_id = of_cluster
-    returning epoch into epoch_now;
-  end if;
+  perform clusters.assess(of_cluster, p_node_id);
+  select epoch into epoch_now from clusters.clusters where cluster_id = of_cluster;
   insert into clusters.cluster_events (cluster_id, node_id, event_type, message, details, epoch)
   values (of_cluster, p_node_id, 'PROMOTED', format('%s is primary', node.name),
     jsonb_build_object('previous', cluster.primary_node_id), epoch_now);
@@ -354,8 +356,8 @@ begin
 end
 $$;
 
--- Takes a cluster out of use for good. While nodes or tenants remain it is refused (PF006) unless forced; then its nodes
--- go with it. Returns {cluster_id, status, nodes}: how many nodes went.
+-- Takes a cluster out of use for good. While nodes or tenants remain it is refused (PF006) unless forced; then its
+-- nodes go with it. Returns {cluster_id, status, nodes}: how many nodes went.
 create or replace function clusters.decommission_cluster(p_cluster_id text, p_force boolean default false)
 returns jsonb
 language plpgsql

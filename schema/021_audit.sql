@@ -12,7 +12,8 @@ declare
   row_before constant jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
   verb constant text := case tg_op when 'INSERT' then 'CREATED' when 'DELETE' then 'DELETED' else 'UPDATED' end;
   changed text[];
-  who autoscaler.users;
+  who_id integer;
+  who_role text;
 begin
   if tg_op = 'UPDATE' then
     select coalesce(array_agg(key order by key), '{}') into changed
@@ -23,10 +24,10 @@ begin
       return null;
     end if;
   end if;
-  select * into who from autoscaler.users where email = public.request_user();
+  select id, role into who_id, who_role from autoscaler.users where email = public.request_user();
   insert into autoscaler.audit_logs (user_id, user_email, user_role, action, category, resource_type, resource_id,
     resource_name, description, details, ip_address, timestamp)
-  values (who.id, left(public.request_user(), 255), who.role::text, upper(kind) || '_' || verb, tg_argv[1], kind,
+  values (who_id, left(public.request_user(), 255), who_role, upper(kind) || '_' || verb, tg_argv[1], kind,
     left(row_now ->> tg_argv[2], 255), left(row_now ->> nullif(tg_argv[3], ''), 255),
     format('%s %s was %s by hand', replace(kind, '_', ' '), row_now ->> tg_argv[2], lower(verb)),
     jsonb_strip_nulls(jsonb_build_object(

@@ -1,6 +1,6 @@
--- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is dropped
--- whole; the others are pruned five thousand rows at a time. Any idle worker does it (keep_house), a table at a time; nobody
--- waits for it: it takes no lock that it can't have within a tenth of a second.
+-- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is
+-- dropped whole; the others are pruned five thousand rows at a time. Any idle worker does it (keep_house), a table at
+-- a time; nobody waits for it: it takes no lock that it can't have within a tenth of a second.
 
 -- One row per table that is kept for a while only; keep is the operator's to change, the rest is the migration's.
 create table if not exists public.retention (
@@ -112,6 +112,7 @@ create or replace function public.keep_house() returns text
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set lock_timeout = '100ms'
 as $$
 declare
   rule public.retention;
@@ -125,13 +126,14 @@ begin
     return null;
   end if;
   begin
-    perform set_config('lock_timeout', '100ms', true);
     pruned := public.prune_rows(rule, most);
     if rule.by_day then
       perform public.keep_days(rule);
     end if;
   exception when lock_not_available or deadlock_detected then
     raise log 'pgfleet: % is in use, and is tidied later', rule.table_name;
+  when undefined_table then
+    raise log 'pgfleet: there is no table % to tidy', rule.table_name;
   end;
   update public.retention
   set next_at = public.fleet_now() + case when pruned = most then interval '5 seconds' else interval '10 minutes' end
@@ -139,3 +141,5 @@ begin
   return rule.table_name;
 end
 $$;
+
+revoke execute on function public.keep_house() from public;

@@ -8,8 +8,8 @@
 --   pgfleet_user      own rows, and those of own team members           nothing
 --   pgfleet_api       what pgfleet_user sees of the user it speaks for  nothing; may speak for users (021)
 --
--- The four are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0 id in
--- hopsworks, the username in public).
+-- The four are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0
+-- id in hopsworks, the username in public).
 
 -- For databases without Supabase's: what the printed policies ask for.
 do $$
@@ -116,14 +116,17 @@ begin
       execute format('grant select (%s) on %I.%I to pgfleet_user, pgfleet_api', columns, t.schema_name, t.table_name);
     end if;
   end loop;
+  grant execute on function public.keep_house() to pgfleet_worker;
+  grant execute on function clusters.note_read(text, text) to pgfleet_worker, pgfleet_monitor;
   grant select on pgmq.meta to pgfleet_monitor;
   grant select on clusters.cluster_health to pgfleet_monitor;
   grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to pgfleet_user, pgfleet_api;
 end
 $$;
 
--- On: makes the roles, their rights and the policies, and switches row level security on for every table of ours. Off:
--- switches it off; roles and rights stay. Safe to call again, and called after every migration while it is on.
+-- On: makes the roles, their rights and the policies, and switches row level security on for every table of ours.
+-- Off: switches it off, and users lose their rights; roles stay, and what workers and monitors may do. Safe to call
+-- again, and called after every migration while it is on.
 create or replace function public.switch_row_level_security(switch_on boolean) returns void
 language plpgsql
 set client_min_messages = warning
@@ -135,6 +138,9 @@ begin
   if switch_on then
     perform public.create_fleet_roles();
     perform public.grant_fleet_roles();
+  elsif exists (select from pg_roles where rolname = 'pgfleet_user') then
+    -- Without policies, a right to read is a right to read everybody's rows.
+    revoke all on all tables in schema public, hopsworks, autoscaler, clusters from pgfleet_user, pgfleet_api;
   end if;
   for t in select * from public.guarded_tables loop
     execute format('alter table %I.%I %s row level security', t.schema_name, t.table_name,
@@ -153,7 +159,8 @@ begin
     elsif t.table_name = 'hopsworks_clusters' then
       -- Of the clusters, the one that the user is on.
       execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
-        using (exists (select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = hopsworks_clusters.id))',
+        using (exists (
+          select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = hopsworks_clusters.id))',
         t.schema_name, t.table_name);
     end if;
   end loop;

@@ -64,9 +64,10 @@ def disk(conn: Connection, status: str = "available", reservation: str | None = 
     ).fetchall()
     road = {"available": ["available"], "attached": ["available", "attached"], "deleted": ["available", "deleted"]}
     for stop in road[status]:
-        conn.execute("update public.disks set status = %s where disk_id = %s", (stop, disk_id))
-    if reservation is not None:
-        conn.execute("update public.disks set reservation_id = %s where disk_id = %s", (reservation, disk_id))
+        owner = reservation if stop == "attached" else None
+        conn.execute(
+            "update public.disks set status = %s, reservation_id = %s where disk_id = %s", (stop, owner, disk_id)
+        )
     return disk_id
 
 

@@ -1,31 +1,18 @@
-"""How long what grows is kept: days are made ahead and dropped, rows pruned in batches, and nobody waits for it."""
+"""Tables that grow by the heartbeat: days are made ahead and dropped whole, and nobody waits for it."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
 from conftest import Connection, fresh_database
 from fleet import move_clock
+from house import BY_DAY, days_of, only, tidy, today, value
 
 DAY_S = 86400.0
-BY_DAY = ["autoscaler.node_heartbeats", "autoscaler.metrics", "autoscaler.pool_analytics", "clusters.cluster_metrics"]
 HEARTBEATS = "autoscaler.node_heartbeats"
-BATCH = 5000
-
-
-def today(conn: Connection) -> date:
-    found: date = value(conn, "select (public.fleet_now() at time zone 'UTC')::date")
-    return found
-
-
-def value(conn: Connection, query: str, parameters: Any = None) -> Any:
-    row = conn.execute(query.encode(), parameters).fetchone()
-    assert row is not None
-    return row[0]
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +28,6 @@ def db(aging: Connection) -> Iterator[Connection]:
     """One database with its days for those who are alone, each in a transaction that is rolled back, its clock too."""
     with aging.transaction(force_rollback=True):
         yield aging
-
-
-def days_of(conn: Connection, table: str) -> list[date]:
-    found = conn.execute(
-        "select to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD') from pg_inherits"
-        " where inhparent = %s::regclass and inhrelid::regclass::text not like %s order by 1",
-        (table, "%default"),
-    ).fetchall()
-    return [day for (day,) in found]
-
-
-def only(conn: Connection, *tables: str) -> None:
-    """Let these be due, and no other table."""
-    conn.execute(
-        "update public.retention set next_at = case when table_name = any(%s) then '-infinity' else 'infinity' end"
-        "::timestamptz",
-        (list(tables),),
-    )
-
-
-def tidy(conn: Connection) -> list[str]:
-    """Everything that is due; the tables in their order."""
-    tables = []
-    while table := value(conn, "select public.keep_house()"):
-        tables.append(table)
-        assert len(tables) < 50
-    return tables
 
 
 def heartbeat(conn: Connection, at: datetime) -> None:
@@ -184,80 +144,6 @@ def test_old_rows_of_the_default_are_pruned(db: Connection) -> None:
     assert len(where_heartbeats_are(db)) == 1
 
 
-PRUNED = {
-    "public.status_history": (
-        (
-            "insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, at)"
-            " select 'x', n::text, 'a', 'b', '', '', now() - %(age)s from generate_series(%(first)s::integer, %(last)s) n"
-        ),
-        timedelta(400),
-    ),
-    "public.dead_letters": (
-        (
-            "insert into public.dead_letters (queue, msg_id, reason, enqueued_at, answered_at, answer)"
-            " select 'q', n, 'r', now(), now() - %(age)s, 'discarded' from generate_series(%(first)s::integer, %(last)s) n"
-        ),
-        timedelta(90),
-    ),
-    "autoscaler.system_analytics": (
-        (
-            "insert into autoscaler.system_analytics (timestamp)"
-            " select now() - %(age)s - n * interval '1 second' from generate_series(%(first)s::integer, %(last)s) n"
-        ),
-        timedelta(400),
-    ),
-    "clusters.cluster_events": (
-        (
-            "insert into clusters.cluster_events (event_type, severity, message, created_at)"
-            " select 'READ', 'debug', 'm', now() - %(age)s from generate_series(%(first)s::integer, %(last)s) n"
-        ),
-        timedelta(1),
-    ),
-    "pgmq.a_gpu_reservations": (
-        (
-            "insert into pgmq.a_gpu_reservations (msg_id, read_ct, enqueued_at, archived_at, vt, message)"
-            " select n, 0, now(), now() - %(age)s, now(), '{}' from generate_series(%(first)s::integer, %(last)s) n"
-        ),
-        timedelta(30),
-    ),
-}
-
-
-@pytest.mark.parametrize("table", PRUNED)
-def test_old_rows_are_pruned_a_batch_at_a_time_and_young_ones_stay(db: Connection, table: str) -> None:
-    insert, keep = PRUNED[table]
-    count = f"select count(*) from {table}"
-    db.execute(insert.encode(), {"age": keep + timedelta(hours=1), "first": 1, "last": BATCH + 500})
-    db.execute(insert.encode(), {"age": keep - timedelta(days=0.9), "first": BATCH + 501, "last": BATCH + 504})
-    only(db, table)
-
-    assert tidy(db) == [table]
-    assert value(db, count) == 504
-    # More is left: it is this table's turn again after seconds.
-    move_clock(db, 10)
-    assert tidy(db) == [table]
-    assert value(db, count) == 4
-    move_clock(db, 10)
-    assert tidy(db) == []
-
-
-def test_what_may_not_go_stays_however_old(db: Connection) -> None:
-    db.execute(
-        "insert into public.dead_letters (queue, msg_id, reason, enqueued_at, died_at)"
-        " values ('q', 1, 'unanswered', now(), now() - interval '10 years')"
-    )
-    db.execute(
-        "insert into clusters.cluster_events (event_type, severity, message, created_at)"
-        " values ('PROMOTED', 'info', 'm', now() - interval '10 years')"
-    )
-    only(db, "public.dead_letters", "clusters.cluster_events")
-
-    tidy(db)
-
-    assert value(db, "select count(*) from public.dead_letters") == 1
-    assert value(db, "select count(*) from clusters.cluster_events") == 1
-
-
 def test_it_waits_for_nobody_and_comes_back_later(conn: Connection, dsn: str) -> None:
     move_clock(conn, DAY_S)
     day = today(conn) + timedelta(3)
@@ -273,17 +159,6 @@ def test_it_waits_for_nobody_and_comes_back_later(conn: Connection, dsn: str) ->
     assert HEARTBEATS in tidy(conn)
 
     assert day in days_of(conn, HEARTBEATS)
-
-
-def test_a_row_that_somebody_holds_is_left_for_later(conn: Connection, dsn: str) -> None:
-    insert, keep = PRUNED["public.status_history"]
-    conn.execute(insert.encode(), {"age": keep + timedelta(1), "first": 1, "last": 3})
-    only(conn, "public.status_history")
-
-    with held(dsn, "select from public.status_history where row_id = '2' for update"):
-        tidy(conn)
-
-    assert conn.execute("select row_id from public.status_history").fetchall() == [("2",)]
 
 
 def test_two_at_once_take_two_tables(conn: Connection, dsn: str) -> None:
@@ -307,6 +182,7 @@ def test_a_table_that_is_gone_does_not_keep_the_others_waiting(db: Connection) -
 def test_the_callers_own_limit_on_locks_stays(db: Connection) -> None:
     with db.transaction():
         db.execute("set local lock_timeout = '7s'")
+        only(db, "public.dead_letters")
         db.execute("select public.keep_house()")
 
         assert value(db, "show lock_timeout") == "7s"

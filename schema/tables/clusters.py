@@ -52,6 +52,7 @@ clusters = Table(
     Column("primary_node_id", Text),
     Column("coordinator_node_id", Text),
     Column("epoch", BigInteger, nullable=False, server_default=DEFAULT),
+    Column("leaderless", Boolean, nullable=False, server_default=DEFAULT),
     Column("last_node_number", Integer, nullable=False, server_default=DEFAULT),
     moment("created_at", nullable=False, server_default=DEFAULT),
     moment("updated_at", nullable=False, server_default=DEFAULT),
