@@ -263,7 +263,9 @@ def test_a_user_who_claims_to_be_another_is_still_the_user(ada: Connection) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("request.jwt.claims", f'{{"sub": "{ADA}"}}'), ("request.jwt.claim.sub", ADA)]
+    ("name", "value"),
+    [("request.jwt.claims", f'{{"sub": "{ADA}"}}'), ("request.jwt.claim.sub", ADA)],
+    ids=["claims", "subject"],
 )
 def test_the_api_speaks_for_the_user_of_the_request(api: Connection, name: str, value: str) -> None:
     assert whose(api, "public.reservations") == set()
