@@ -52,10 +52,11 @@ def _commit(conn: Connection, bench: Bench, kind: BulkKind[Any], group: Sequence
         kernel.sign(conn, bench.author.name, bench.author.timeout_s)
         gone = {row[0] for row in kernel.delete(conn, kind.queue, [task.delivery.token for task in group])}
         ours = [task for task in group if task.delivery.token.msg_id in gone]
-        now = _now(conn)
         asides = kind.apply(conn, [task.message for task in ours], bench.settings)
-        units = [_set_aside(bench, ours[aside.place], aside, now) for aside in asides if aside.verdict != "note"]
-        _answer(conn, kind.queue, units)
+        if asides:
+            now = _now(conn)
+            units = [_set_aside(bench, ours[aside.place], aside, now) for aside in asides if aside.verdict != "note"]
+            _answer(conn, kind.queue, units)
     _tell(kind, ours, asides, lost=len(group) - len(ours))
 
 
