@@ -133,8 +133,6 @@ $$;
 -- once, and nothing changes. Whoever led before comes back as an ordinary node. preferred leads instead, if it may.
 create or replace function clusters.assess(wanted text, preferred text default null) returns void
 language plpgsql
-set pgfleet.by_health = 'on'
-set pgfleet.reason = ''
 as $$
 declare
   cluster clusters.clusters;
@@ -143,6 +141,7 @@ declare
   new_status text;
   new_primary text;
   new_coordinator text;
+  reason_before constant text := coalesce(current_setting('pgfleet.reason', true), '');
 begin
   select * into cluster from clusters.clusters where cluster_id = wanted;
   if cluster.status = 'decommissioning' then
@@ -171,8 +170,9 @@ begin
       format('%s has no node that could lead it', cluster.name), cluster.epoch);
   end if;
 
-  -- The reason, where no worker gives one.
-  perform set_config('pgfleet.reason', format('health score %s', round(health.score::numeric, 2)), true);
+  -- Nobody's hand moves it, whoever called; and that is the reason.
+  perform set_config('pgfleet.by_health', 'on', true),
+    set_config('pgfleet.reason', format('health score %s', round(health.score::numeric, 2)), true);
   update clusters.clusters set
     leaderless = cluster.primary_node_id is not null and fit = '{}',
     health_score = health.score,
@@ -184,6 +184,7 @@ begin
   where cluster_id = wanted
     and (health_score, status, primary_node_id, coordinator_node_id, leaderless) is distinct from
       (health.score, new_status, new_primary, new_coordinator, cluster.primary_node_id is not null and fit = '{}');
+  perform set_config('pgfleet.by_health', '', true), set_config('pgfleet.reason', reason_before, true);
 end
 $$;
 

@@ -65,7 +65,8 @@ begin
   execute format('drop trigger if exists audit_write on %s', audited);
   execute format(
     'create trigger audit_write after %s on %s
-     for each row when (nullif(current_setting(''pgfleet.actor'', true), '''') is null)
+     for each row when (nullif(current_setting(''pgfleet.actor'', true), '''') is null
+       and current_setting(''pgfleet.by_health'', true) is distinct from ''on'')
      execute function autoscaler.audit_write(%L, %L, %L, %L)',
     events, audited, kind, category, key_column, name_column);
 end
