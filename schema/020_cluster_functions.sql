@@ -62,7 +62,8 @@ as $$
     (1, cpu_usage_percent > 80, format('%s: CPU at %s %%: move work away or add CPU', name, cpu_usage_percent)),
     (2, memory_usage_percent > 85, format('%s: memory at %s %%: add memory', name, memory_usage_percent)),
     (3, disk_usage_percent > 90, format('%s: disk at %s %%: free or add storage', name, disk_usage_percent)),
-    (4, status = 'offline', format('%s is offline since %s: look at the machine', name, status_since)),
+    (4, status = 'offline', format('%s is offline since %s UTC: look at the machine', name,
+      to_char(status_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI'))),
     (5, status = 'error', format('%s reports: %s', name, coalesce(error_message, 'an error')))
   ) a (sort, holds, advice)
   where n.cluster_id = of_cluster and n.deleted_at is null and n.status <> 'decommissioning' and a.holds
