@@ -67,7 +67,7 @@ class Children:
     def worker(self, kind: str, settings: Mapping[str, str], number: int) -> None:
         """Start a worker process of a kind, with settings of its own."""
         command = ["-m", "console.main", "worker", kind, f"--parent={os.getpid()}"]
-        self.workers.append(self._start(f"worker-{number}", command, settings))
+        self.workers.append(self._start(f"{kind}-worker-{number}", command, settings))
 
     def check(self) -> None:
         """Raises FleetError if one has ended, with the end of its log."""

@@ -27,8 +27,12 @@ COMMANDS = {
     "cancel": Entry("console.requests:cancel", "End a reservation, whatever its state."),
     "extend": Entry("console.requests:extend", "Give a reservation more hours."),
     "types": Entry("console.listing:types", "List GPU types: how many, how many are free, who waits."),
+    "nodes": Entry("console.nodes:nodes", "List the autoscaler's nodes, their pools and their configuration."),
+    "clusters": Entry("console.clusters:clusters", "List clusters: health, nodes, leaders."),
+    "cluster": Entry("console.clusters:cluster", "Show one cluster: its nodes, what to do, what happened."),
     "queues": Entry("console.queues:queues", "Show how full the queues are."),
     "dead": Entry("console.dead:app", "Messages that could not be handled: list, show, replay, discard."),
+    "simulate": Entry("console.simulate:app", "Send heartbeats as a fleet of any size would, with its faults."),
     "worker": Entry("console.worker:worker", "Run the worker of a kind."),
     "doctor": Entry("console.doctor:doctor", "Examine the database: each finding with what to do."),
     "db": Entry("console.database:db", "The database: its URL, its state, stop it."),
@@ -72,7 +76,7 @@ app = typer.Typer(
 
 @app.callback()
 def pgfleet() -> None:
-    """GPU reservations on a Postgres queue: submit, watch, run workers, and answer dead letters."""
+    """A GPU fleet on a Postgres queue: reservations, nodes and clusters; workers; dead letters."""
 
 
 def main() -> None:

@@ -83,6 +83,7 @@ def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[Chi
             more = {**cluster_settings(started.sandbox(nodes)), **kept}
         for number in range(1, workers + 1):
             started.worker("reservation", more, number)
+        started.worker("heartbeat", {}, 1)
         yield started
 
 
@@ -103,6 +104,7 @@ def _say_what_to_type(*, embedded: bool) -> None:
         f"[bold]In a second terminal{where}:[/]\n"
         "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --wait\n"
         "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead list\n"
+        "  pgfleet simulate fleet --nodes 100 --interval 5\n"
         "Ctrl-C ends it.\n"
     )
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from producers.database import chosen_dsn, connected
 from producers.follow import Target, follow
 from producers.reservation import create_reservation
+from producers.submit_heartbeat import EXAMPLE, submit_heartbeat
 from producers.terminal import EXIT_FAILED, err, out, print_json, run, telling
 from producers.wording import default_user, span
 from schema import reservation_reads as reads
@@ -179,6 +180,8 @@ def _answer(answer: DryRun, eta_s: float | None) -> str:
     eta = "unknown" if eta_s is None else span(eta_s)
     return f"would wait: {answer.code}: {answer.reason}; ETA {eta}"
 
+
+app.command("heartbeat", epilog=EXAMPLE, no_args_is_help=True)(submit_heartbeat)
 
 if __name__ == "__main__":
     run(app)

@@ -116,8 +116,14 @@ begin
       execute format('grant select (%s) on %I.%I to pgfleet_user, pgfleet_api', columns, t.schema_name, t.table_name);
     end if;
   end loop;
-  grant execute on function public.keep_house() to pgfleet_worker;
-  grant execute on function clusters.note_read(text, text) to pgfleet_worker, pgfleet_monitor;
+  -- Functions that may more than their caller.
+  for t in
+    select p.oid::regprocedure as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where p.prosecdef and n.nspname in ('public', 'autoscaler', 'clusters')
+  loop
+    execute format('grant execute on function %s to pgfleet_worker', t.name);
+  end loop;
+  grant execute on function clusters.note_read(text, text) to pgfleet_monitor;
   grant select on pgmq.meta to pgfleet_monitor;
   grant select on clusters.cluster_health to pgfleet_monitor;
   grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to pgfleet_user, pgfleet_api;

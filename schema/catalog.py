@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 FUNCTIONS = (
+    "autoscaler.answer_drift",
+    "autoscaler.apply_schedules",
     "autoscaler.audit",
     "autoscaler.audit_write",
     "autoscaler.log_lifecycle",
+    "autoscaler.roll_up",
+    "autoscaler.sweep_offline",
+    "autoscaler.take_heartbeats",
+    "autoscaler.take_pools",
+    "autoscaler.tell_drift",
+    "autoscaler.tells_error",
+    "autoscaler.unit_of",
     "clusters.add_cluster_node",
     "clusters.assess",
     "clusters.cluster_of",
@@ -28,7 +37,10 @@ FUNCTIONS = (
     "clusters.recommendations",
     "clusters.record_cluster_metrics",
     "clusters.score",
+    "clusters.silence_of",
     "clusters.status_of",
+    "clusters.sweep_offline",
+    "clusters.take_heartbeats",
     "clusters.update_node_status",
     "hopsworks.count_seats",
     "hopsworks.decrement_cluster_users",
@@ -48,6 +60,8 @@ FUNCTIONS = (
     "public.guard_gpus",
     "public.guard_machine",
     "public.guard_machine_by_row",
+    "public.heartbeat_lag",
+    "public.in_words",
     "public.is_secret",
     "public.keep_days",
     "public.keep_house",
@@ -59,6 +73,7 @@ FUNCTIONS = (
     "public.move_reason",
     "public.note_reservation_move",
     "public.note_status_since",
+    "public.note_sweep",
     "public.prune_rows",
     "public.refuse_move",
     "public.refuse_value",
@@ -68,6 +83,7 @@ FUNCTIONS = (
     "public.switch_row_level_security",
     "public.touch_last_updated",
     "public.touch_updated_at",
+    "public.why_hold_back",
 )
 
 QUEUES = ("gpu_reservations", "disk_operations", "cluster_assignments", "node_heartbeats")

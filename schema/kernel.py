@@ -235,12 +235,12 @@ def keep_house(conn: Connection) -> str | None:
 LOCK_TIMEOUT = "5s"
 
 
-def sign(conn: Connection, actor: str, timeout_s: float) -> Cursor:
-    """Say who writes in this transaction, and for how long a statement may wait."""
+def sign(conn: Connection, actor: str, timeout_s: float, lock_timeout: str = LOCK_TIMEOUT) -> Cursor:
+    """Say who writes in this transaction, and for how long a statement may take, and wait for a row."""
     return conn.execute(
         "select set_config('pgfleet.actor', %s, true), set_config('statement_timeout', %s, true),"
         " set_config('lock_timeout', %s, true)",
-        (actor, f"{int(timeout_s * 1000)}ms", LOCK_TIMEOUT),
+        (actor, f"{int(timeout_s * 1000)}ms", lock_timeout),
     )
 
 

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     expiry_grace_s: Annotated[float, Field(ge=0)] = 120
     teardown_poll_s: Seconds = 2
 
+    node_offline_s: Seconds = 300
+    cluster_offline_intervals: Annotated[float, Field(gt=0)] = 3
+    mass_outage_share: Annotated[float, Field(gt=0, le=1)] = 0.55
+
     @property
     def pooled(self) -> bool:
         """Whether DATABASE_URL is a transaction pooler: no prepared statements, no LISTEN there."""

@@ -19,7 +19,15 @@ from schema.tables.metadata import metadata
 from schema.tables.migrations import schema_migrations
 from schema.tables.reservations import reservations
 from schema.tables.routing import alb_target_groups, domain_mappings
-from schema.tables.runtime import dead_letters, moves, periodic, retention, status_history
+from schema.tables.runtime import (
+    dead_letters,
+    heartbeat_ids,
+    moves,
+    offline_sweeps,
+    periodic,
+    retention,
+    status_history,
+)
 from schema.tables.users import api_keys, api_users
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "disks",
     "domain_mappings",
     "gpu_types",
+    "heartbeat_ids",
     "hopsworks_clusters",
     "hopsworks_users",
     "metadata",
@@ -49,6 +58,7 @@ __all__ = [
     "node_heartbeats",
     "node_lifecycle_logs",
     "nodes",
+    "offline_sweeps",
     "periodic",
     "pool_analytics",
     "pools",

@@ -1,7 +1,7 @@
 """The runtime's tables (010, 022): machines, history, dead letters, periodic work, and how long rows are kept."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Interval, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from schema.tables.metadata import DEFAULT, metadata, moment
 
@@ -65,4 +65,23 @@ retention = Table(
     Column("by_day", Boolean, nullable=False),
     Column("only_where", Text),
     moment("next_at", nullable=False, server_default=DEFAULT),
+)
+
+offline_sweeps = Table(
+    "offline_sweeps",
+    metadata,
+    Column("machine", Text, primary_key=True),
+    moment("swept_at", nullable=False),
+    Column("alive", Integer, nullable=False),
+    Column("silent", Integer, nullable=False),
+    Column("marked", Integer, nullable=False),
+    Column("held_back", Text),
+    moment("held_back_since"),
+)
+
+heartbeat_ids = Table(
+    "heartbeat_ids",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    moment("at", nullable=False, server_default=DEFAULT),
 )

@@ -17,42 +17,73 @@ from workers.runtime.bench import UNREACHABLE, Bench, with_connection
 from workers.runtime.hand import Task
 from workers.runtime.kind import Aside, BulkKind
 from workers.runtime.outcomes import Reject, Wait
-from workers.runtime.settle import Unit
+from workers.runtime.settle import ABOUT_THE_UNIT, Unit
 from workers.runtime.verdict import Case, decide
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# How soon a message is looked at again whose row is not known yet.
+# How soon a message is looked at again whose row is not known yet, or held by somebody.
 LOOK_AGAIN_S = 5
-RETRY = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+# Whoever holds a row for longer is not waited for: the others go on without it.
+LOCK_TIMEOUT = "500ms"
+CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+CLASH_LIMIT = 5
 
 
-def apply_in_bulk(bench: Bench, kind: BulkKind[Any], group: Sequence[Task]) -> list[tuple[Task, Exception]]:
+def apply_in_bulk(
+    bench: Bench, kind: BulkKind[Any], group: Sequence[Task], *, skip_held: bool = False
+) -> list[tuple[Task, Exception]]:
     """Answer messages together; what is left are those that fail alone, with the reason."""
     if not group:
         return []
-    try:
-        with_connection(bench, lambda conn: _commit(conn, bench, kind, group))
-    except RETRY:
-        return apply_in_bulk(bench, kind, group)
-    except Exception as error:  # any exception is an outcome
-        if isinstance(error, UNREACHABLE) and not isinstance(error, psycopg.errors.QueryCanceled):
+    error = _try(bench, kind, group, skip_held=skip_held)
+    if error is None:
+        bench.hand.drop(task.delivery.token for task in group)
+        return []
+    if isinstance(error, psycopg.errors.LockNotAvailable) and not skip_held:
+        return apply_in_bulk(bench, kind, group, skip_held=True)
+    if len(group) == 1:
+        return [(group[0], error)]
+    middle = len(group) // 2
+    halves = (group[:middle], group[middle:])
+    return [left for half in halves for left in apply_in_bulk(bench, kind, half, skip_held=skip_held)]
+
+
+def _try(bench: Bench, kind: BulkKind[Any], group: Sequence[Task], *, skip_held: bool) -> Exception | None:
+    """Why these messages could not be answered together; None if they were.
+
+    Raises:
+        one of UNREACHABLE: the server is away, and nothing is wrong with the messages.
+    """
+
+    def once(conn: Connection) -> Exception | None:
+        # What the server says of these messages is no reason to look for another connection.
+        try:
+            _commit(conn, bench, kind, group, skip_held=skip_held)
+        except (*CLASHES, *ABOUT_THE_UNIT) as error:
+            return error
+        return None
+
+    error: Exception | None = None
+    for _ in range(CLASH_LIMIT):
+        try:
+            error = with_connection(bench, once)
+        except UNREACHABLE:
             raise
-        if len(group) == 1:
-            return [(group[0], error)]
-        middle = len(group) // 2
-        return apply_in_bulk(bench, kind, group[:middle]) + apply_in_bulk(bench, kind, group[middle:])
-    bench.hand.drop(task.delivery.token for task in group)
-    return []
+        except Exception as other:  # noqa: BLE001  # any exception is an outcome
+            return other
+        if not isinstance(error, CLASHES):
+            break
+    return error
 
 
-def _commit(conn: Connection, bench: Bench, kind: BulkKind[Any], group: Sequence[Task]) -> None:
+def _commit(conn: Connection, bench: Bench, kind: BulkKind[Any], group: Sequence[Task], *, skip_held: bool) -> None:
     """Delete what is still ours and apply it, or nothing of both."""
     with conn.transaction():
-        kernel.sign(conn, bench.author.name, bench.author.timeout_s)
+        kernel.sign(conn, bench.author.name, bench.author.timeout_s, LOCK_TIMEOUT)
         gone = {row[0] for row in kernel.delete(conn, kind.queue, [task.delivery.token for task in group])}
         ours = [task for task in group if task.delivery.token.msg_id in gone]
-        asides = kind.apply(conn, [task.message for task in ours], bench.settings)
+        asides = kind.apply(conn, [task.message for task in ours], bench.settings, skip_held=skip_held)
         if asides:
             now = _now(conn)
             units = [_set_aside(bench, ours[aside.place], aside, now) for aside in asides if aside.verdict != "note"]
@@ -70,6 +101,8 @@ def _now(conn: Connection) -> datetime:
 def _set_aside(bench: Bench, task: Task, aside: Aside, now: datetime) -> Unit:
     """A message whose row is not known waits a while for it: another message may make it."""
     case = Case(bench.kind, bench.settings, task.delivery, task.message)
+    if aside.verdict == "held":
+        return decide(case, Wait(aside.reason, now + timedelta(seconds=LOOK_AGAIN_S)))
     until = task.delivery.sent_at + timedelta(seconds=bench.settings.unknown_row_s)
     if aside.verdict == "wait" and now < until:
         return decide(case, Wait(aside.reason, min(now + timedelta(seconds=LOOK_AGAIN_S), until)))

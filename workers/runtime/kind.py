@@ -74,13 +74,28 @@ class Aside:
     """A message of a bulk that needs a word, by its place in it.
 
     Attributes:
-        verdict: 'wait' for a row that is not known (after a while a dead letter), 'done' for a message that changes
-            nothing, 'reject' for a dead letter, 'note' for one that counted, but not all of it.
+        verdict: 'wait' for a row that is not known (after a while a dead letter), 'held' for a row that somebody else
+            has in an open transaction, 'done' for a message that changes nothing, 'reject' for a dead letter, 'note'
+            for one that counted, but not all of it.
     """
 
     place: int
     verdict: str
     reason: str
+
+
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+class Apply(Protocol[B_contra]):
+    """Writes what some messages ask for, in the caller's transaction; what needs a word.
+
+    With `skip_held` it waits for no row that somebody else holds, and says which those are.
+    """
+
+    def __call__(
+        self, conn: Connection, messages: Sequence[B_contra], settings: Settings, *, skip_held: bool
+    ) -> list[Aside]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,7 @@ class BulkKind(Generic[M]):
     queue: str
     read: Callable[[Json], M]
     key: Callable[[M], str]
-    apply: Callable[[Connection, Sequence[M], Settings], list[Aside]]
+    apply: Apply[M]
     tools: Callable[[Settings], AbstractContextManager[Any]]
     batch: int
     effects: bool = False

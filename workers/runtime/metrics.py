@@ -21,3 +21,7 @@ STEP_SECONDS = Histogram(
 IN_HAND = Gauge("pgfleet_in_hand", "Messages that this process has claimed and not settled", ["queue"])
 DEPTH = Gauge("pgfleet_queue_messages", "Messages in the queue, by state", ["queue", "state"])
 OLDEST_READY = Gauge("pgfleet_oldest_ready_age_seconds", "Age of the oldest message that is due", ["queue"])
+ALIVE = Gauge("pgfleet_nodes_alive", "Nodes that are neither offline nor new, at the last sweep", ["machine"])
+HELD_BACK = Gauge(
+    "pgfleet_offline_sweep_held_back", "1 while silent nodes are not marked offline, for a reason", ["machine"]
+)

@@ -1,0 +1,202 @@
+"""Heartbeats per second through dramatiq, with all that the worker does, beside the raw set-based limit."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from bench import ground
+from bench.drain import process, rate
+from schema.kernel import Connection
+
+NODES = 10_000
+LEFT = "select count(*) from pgmq.q_node_heartbeats where message ->> 'action' = 'heartbeat'"
+
+SET_UP = """
+insert into autoscaler.nodes (name, region) select 'bench-' || n, 'bench' from generate_series(1, %(nodes)s) n;
+insert into autoscaler.node_configurations (node_id, yaml_config, config_hash)
+select id, 'pools: []', 'right' from autoscaler.nodes;
+-- The pools are there from the beginning, for both.
+insert into autoscaler.pools (node_id, oracle_pool_id, name, region) select id, 'pool-' || id, 'pool', 'bench'
+from autoscaler.nodes;
+delete from public.periodic;
+"""
+
+# A heartbeat of each node in turn, one of a hundred with an error, each with a pool and two metrics.
+FILL = """
+truncate pgmq.q_node_heartbeats, autoscaler.node_heartbeats, autoscaler.metrics, autoscaler.pool_analytics,
+  public.heartbeat_ids, autoscaler.node_lifecycle_logs, public.status_history;
+insert into pgmq.q_node_heartbeats (vt, message)
+select statement_timestamp(), jsonb_build_object(
+  'action', 'heartbeat', 'source', 'autoscaler', 'id', gen_random_uuid(), 'node_id', 1 + n %% %(nodes)s,
+  'sent_at', clock_timestamp(), 'status', case when n %% 100 = 0 then 'error' else 'ok' end, 'config_hash', 'right',
+  'metrics', jsonb_build_object('cpu_percent', n %% 100, 'memory_percent', 40.5),
+  'pools', jsonb_build_array(jsonb_build_object('oracle_pool_id', 'pool-' || 1 + n %% %(nodes)s, 'current_instances', 3,
+    'active_instances', 2, 'avg_cpu_utilization', 12.5, 'avg_memory_utilization', 30)))
+from generate_series(1, %(number)s) n;
+"""
+
+CHECK = """
+select
+  (select count(distinct heartbeat_id) from autoscaler.node_heartbeats),
+  (select count(*) from autoscaler.metrics),
+  (select count(*) from autoscaler.pool_analytics),
+  (select count(*) from pgmq.q_node_heartbeats),
+  (select count(*) from public.dead_letters where queue = 'node_heartbeats')
+"""
+
+CLAIM = """
+with picked as (
+  select msg_id from pgmq.q_node_heartbeats where vt <= clock_timestamp() order by vt, msg_id
+  limit %s for update skip locked
+), claimed as (
+  update pgmq.q_node_heartbeats q set vt = clock_timestamp() + interval '90 seconds', read_ct = q.read_ct + 1
+  from picked where q.msg_id = picked.msg_id returning q.msg_id, q.message
+)
+select array_agg(msg_id), jsonb_agg(message)::text from claimed
+"""
+RAW = (
+    """
+    insert into autoscaler.node_heartbeats (node_id, config_hash, status, metrics_data, heartbeat_id, sent_at)
+    select node_id, config_hash, status, metrics::text, id, sent_at from jsonb_to_recordset(%(beats)s::jsonb)
+      b (id uuid, node_id integer, sent_at timestamptz, status text, config_hash text, metrics jsonb)
+    """,
+    """
+    insert into autoscaler.metrics (node_id, metric_type, value, unit)
+    select node_id, m.key, m.value::float8, 'percent'
+    from jsonb_to_recordset(%(beats)s::jsonb) b (node_id integer, metrics jsonb), jsonb_each(metrics) m
+    """,
+    """
+    update autoscaler.nodes n set last_heartbeat = b.sent_at, config_hash = b.config_hash
+    from (select distinct on (node_id) * from jsonb_to_recordset(%(beats)s::jsonb)
+      b (node_id integer, sent_at timestamptz, config_hash text) order by node_id, sent_at desc) b
+    where n.id = b.node_id
+    """,
+    """
+    insert into autoscaler.pools as known (node_id, oracle_pool_id, name, region, current_instances)
+    select distinct on (oracle_pool_id) b.node_id, p.oracle_pool_id, '', '', p.current_instances
+    from jsonb_to_recordset(%(beats)s::jsonb) b (node_id integer, pools jsonb),
+      jsonb_to_recordset(pools) p (oracle_pool_id text, current_instances integer)
+    order by oracle_pool_id
+    on conflict (oracle_pool_id) do update set current_instances = excluded.current_instances
+    """,
+    """
+    insert into autoscaler.pool_analytics (pool_id, node_id, oracle_pool_id, current_instances, active_instances,
+      avg_cpu_utilization, avg_memory_utilization)
+    select known.id, b.node_id, p.oracle_pool_id, p.current_instances, p.active_instances, p.avg_cpu_utilization,
+      p.avg_memory_utilization
+    from jsonb_to_recordset(%(beats)s::jsonb) b (node_id integer, pools jsonb),
+      jsonb_to_recordset(pools) p (oracle_pool_id text, current_instances integer, active_instances integer,
+        avg_cpu_utilization float8, avg_memory_utilization float8)
+    join autoscaler.pools known using (oracle_pool_id)
+    """,
+)
+DELETE = "delete from pgmq.q_node_heartbeats where msg_id = any(%(ids)s)"
+
+
+def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict[str, Any]:
+    """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
+    ours, bare = [], []
+    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(SET_UP % {"nodes": NODES})
+        for _ in range(rounds):
+            bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2)))
+            ours.append(_pgfleet(conn, dsn, number, threads)["per_s"])
+        place = ground.where(dsn)
+    return {
+        "bench": "heartbeats",
+        "messages": number,
+        "pgfleet_per_s": round(median(ours)),
+        "raw_set_based_per_s": round(median(bare)),
+        "ratio": round(median(ours) / median(bare), 2),
+        "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
+        "where": place,
+    }
+
+
+def memory(*, number: int = 1_000_000, threads: int = 2) -> dict[str, Any]:
+    """The worker's resident memory while it takes a million heartbeats."""
+    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(SET_UP % {"nodes": NODES})
+        return {"bench": "heartbeats_memory", "messages": number, **_pgfleet(conn, dsn, number, threads)}
+
+
+def _fill(conn: Connection, number: int) -> None:
+    conn.execute(FILL % {"nodes": NODES, "number": number})
+    conn.execute("vacuum analyze pgmq.q_node_heartbeats")
+    conn.execute("vacuum analyze autoscaler.nodes")
+    conn.execute("checkpoint")
+
+
+def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
+    _fill(conn, number)
+    conn.execute("alter table autoscaler.nodes disable trigger user")
+    workers = [threading.Thread(target=_drain, args=(dsn,)) for _ in range(threads)]
+    started = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - started
+    conn.execute("alter table autoscaler.nodes enable trigger user")
+    _verify(conn, number)
+    return number / seconds
+
+
+def _drain(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while True:
+            ids, beats = conn.execute(CLAIM, (500,)).fetchone() or (None, None)
+            if ids is None:
+                return
+            with conn.pipeline(), conn.transaction():
+                for statement in RAW:
+                    conn.execute(statement, {"beats": beats})
+                conn.execute(DELETE, {"ids": ids})
+
+
+def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> dict[str, Any]:
+    _fill(conn, number)
+    resident: list[int] = []
+    command = [sys.executable, "-m", "dramatiq", "workers.heartbeat", "-p", "1", "-t", str(threads)]
+    with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(worker, resident, done))
+        watcher.start()
+        per_s = rate(conn, worker, LEFT, number)
+        done.set()
+        watcher.join()
+    _verify(conn, number)
+    tenth = max(1, len(resident) // 10)
+    return {
+        "per_s": round(per_s),
+        "resident_mb_first_tenth": round(max(resident[:tenth], default=0) / 1024),
+        "resident_mb_last_tenth": round(max(resident[-tenth:], default=0) / 1024),
+    }
+
+
+def _watch(worker: subprocess.Popen[bytes], resident: list[int], done: threading.Event) -> None:
+    """KiB of the worker's process, which is dramatiq's child, twice a second."""
+    while not done.wait(0.5):
+        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        sizes = [_resident(child) for child in children]
+        if sizes:
+            resident.append(max(sizes))
+
+
+def _resident(pid: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+
+
+def _verify(conn: Connection, number: int) -> None:
+    found = conn.execute(CHECK).fetchone()
+    assert found == (number, 2 * number, number, 0, 0), found

@@ -1,0 +1,227 @@
+"""Heartbeats: the states of nodes and clusters, and the messages of the queue `node_heartbeats`.
+
+The moves between the states are in `019_heartbeat_machine.sql`, the statements that make them in `024_heartbeats.sql`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
+
+from schema.messages import BadMessage, Message, Name, read_message
+
+QUEUE = "node_heartbeats"
+METRICS_LIMIT = 65_536
+METRIC_NAME_LIMIT = 100
+DEPTH_LIMIT = 20
+
+
+class NodeStatus(StrEnum):
+    """Who moves an autoscaler node on from each state."""
+
+    INACTIVE = "INACTIVE"  # its first heartbeat
+    ACTIVE = "ACTIVE"  # an error that it reports, or its silence
+    ERROR = "ERROR"  # a heartbeat without an error, or its silence
+    OFFLINE = "OFFLINE"  # its next heartbeat
+
+
+class ClusterNodeStatus(StrEnum):
+    """Who moves a cluster's node on from each state."""
+
+    PROVISIONING = "provisioning"  # its first heartbeat
+    ONLINE = "online"  # an error that it reports, or its silence
+    OFFLINE = "offline"  # its next heartbeat
+    MAINTENANCE = "maintenance"  # an operator
+    ERROR = "error"  # a heartbeat without an error, or its silence
+    DECOMMISSIONING = "decommissioning"  # nobody
+
+
+class ClusterStatus(StrEnum):
+    """Who moves a cluster on from each state."""
+
+    INITIALIZING = "initializing"  # its first node online
+    ACTIVE = "active"  # its health
+    DEGRADED = "degraded"  # its health
+    MAINTENANCE = "maintenance"  # its health, or the operator who set it
+    OFFLINE = "offline"  # its health
+    DECOMMISSIONING = "decommissioning"  # nobody
+
+
+def _time(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _utc(moment: datetime) -> datetime:
+    """In UTC: not every offset that Python takes is one to the database."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999") from None
+
+
+def _uuid(value: object) -> object:
+    return UUID(value) if isinstance(value, str) else value
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11 else value
+
+
+def _small(metrics: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(metrics, allow_nan=False))
+    except (ValueError, RecursionError):
+        raise ValueError("must not hold NaN or Infinity, nor be nested without end") from None
+    if size > METRICS_LIMIT:
+        raise ValueError(f"must not be larger than {METRICS_LIMIT // 1024} KiB; it has {size // 1024}")
+    for name, value in metrics.items():
+        if len(name) > METRIC_NAME_LIMIT:
+            raise ValueError(f"names must have at most {METRIC_NAME_LIMIT} characters")
+        if type(value) is int and abs(value) > sys.float_info.max:
+            raise ValueError(f"{name} is too large a number")
+        if isinstance(value, (dict, list)) and _deeper(value, DEPTH_LIMIT):
+            raise ValueError(f"{name} must not be nested deeper than {DEPTH_LIMIT} levels")
+    return metrics
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(part, levels - 1) for part in parts)
+
+
+def _distinct(pools: tuple["PoolReport", ...]) -> tuple["PoolReport", ...]:
+    if len({pool.oracle_pool_id for pool in pools}) < len(pools):
+        raise ValueError("must not hold the same pool twice")
+    return pools
+
+
+HeartbeatId = Annotated[UUID, BeforeValidator(_uuid)]
+NodeNumber = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2_147_483_647)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Metrics = Annotated[dict[str, Any], AfterValidator(_small)]
+Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ReplyQueue = Annotated[str, StringConstraints(pattern=r"^node_replies_[a-z0-9_]{1,27}$")]
+Status = Annotated[str, StringConstraints(min_length=1, max_length=50)]
+Text = Annotated[str, StringConstraints(max_length=10_000)]
+
+
+class PoolReport(Message):
+    """An instance pool as its node sees it."""
+
+    oracle_pool_id: Name
+    current_instances: Count
+    active_instances: Count
+    avg_cpu_utilization: Percent
+    avg_memory_utilization: Percent
+    max_cpu_utilization: Percent | None = None
+    max_memory_utilization: Percent | None = None
+    pool_status: Literal["healthy", "warning", "error"] = "healthy"
+    is_active: bool = True
+    scaling_event: Annotated[str, StringConstraints(max_length=100)] | None = None
+    scaling_reason: Text | None = None
+
+
+class _Heartbeat(Message):
+    """A node reports in. The same `id` twice is counted once."""
+
+    action: Literal["heartbeat"] = "heartbeat"
+    id: HeartbeatId
+    sent_at: Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_utc)]
+    status: Status
+    error_message: Text | None = None
+    config_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
+    metrics: Metrics | None = None
+    reply_to: ReplyQueue | None = None
+
+
+class AutoscalerHeartbeat(_Heartbeat):
+    """An autoscaler's node reports in, with its pools. The same `id` twice is counted once."""
+
+    source: Literal["autoscaler"] = "autoscaler"
+    node_id: NodeNumber
+    pools: Annotated[tuple[PoolReport, ...], Field(max_length=1000, strict=False), AfterValidator(_distinct)] = ()
+
+
+class ClusterHeartbeat(_Heartbeat):
+    """A node of a cluster reports in. Fields called `network_...` are kept with its metrics."""
+
+    source: Literal["cluster"] = "cluster"
+    node_id: Name
+    cpu_usage_percent: Percent | None = None
+    memory_usage_percent: Percent | None = None
+    disk_usage_percent: Percent | None = None
+    load_average: Figure | None = None
+    network: dict[str, Figure] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_network(cls, given: Any) -> Any:
+        figures = {name: value for name, value in given.items() if name.startswith("network_")}
+        if not figures:
+            return given
+        before = given.get("network", {})
+        if not isinstance(before, dict):
+            raise ValueError("network must be an object")  # noqa: TRY004  # pydantic's way to refuse
+        return {**given, "network": {**before, **figures}}
+
+
+class Sweep(Message):
+    """Look for nodes that were silent for too long; sent by the clock."""
+
+    action: Literal["sweep"]
+
+
+class RollUp(Message):
+    """Write the minute's analytics and what schedules ask for; sent by the clock."""
+
+    action: Literal["roll_up"]
+
+
+Heartbeat = AutoscalerHeartbeat | ClusterHeartbeat
+HeartbeatMessage = Heartbeat | Sweep | RollUp
+
+SOURCES: Mapping[str, type[AutoscalerHeartbeat] | type[ClusterHeartbeat]] = {
+    "autoscaler": AutoscalerHeartbeat,
+    "cluster": ClusterHeartbeat,
+}
+CLOCK: Mapping[str, type[Message]] = {"sweep": Sweep, "roll_up": RollUp}
+# What others may send: the clock's own messages are left out.
+REQUESTS: Mapping[str, type[Message]] = {f"heartbeat of {source}": model for source, model in SOURCES.items()}
+
+
+def read(body: Any) -> HeartbeatMessage:
+    """The message that a body is.
+
+    Raises:
+        BadMessage: with a reason that a person understands.
+    """
+    model: type[Message] = AutoscalerHeartbeat
+    if isinstance(body, dict) and body.get("action") == "heartbeat":
+        source = body.get("source")
+        if not isinstance(source, str) or source not in SOURCES:
+            raise BadMessage(f"source: {str(source)[:60]!r} is not known; known are {', '.join(SOURCES)}")
+        model = SOURCES[source]
+    message: HeartbeatMessage = read_message(body, {"heartbeat": model, **CLOCK})  # type: ignore[assignment]
+    return message
+
+
+_TEXT: TypeAdapter[Sequence[Heartbeat]] = TypeAdapter(Sequence[Heartbeat])
+
+
+def text_of(heartbeats: Sequence[Heartbeat]) -> str:
+    """Heartbeats as the JSON array that `take_heartbeats` takes."""
+    return _TEXT.dump_json(heartbeats).decode()
