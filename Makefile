@@ -44,10 +44,11 @@ format: $(READY) ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Transitions per second beside the raw limit, and the wake-up latency
+bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-up latency, claims
 	$(BIN)/python -m bench transitions
 	$(BIN)/python -m bench wake
 	$(BIN)/python -m bench claim
+	$(BIN)/python -m bench heartbeats
 
 generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files
 	$(BIN)/python -m schema.json_schema
