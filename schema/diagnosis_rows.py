@@ -10,8 +10,6 @@ GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queu
 # Which worker consumes each queue.
 WORKERS = {
     "gpu_reservations": "reservation",
-    "disk_operations": "disk",
-    "cluster_assignments": "assignment",
     "node_heartbeats": "heartbeat",
 }
 
@@ -125,4 +123,6 @@ def _unconsumed(row: Record, limits: Limits) -> list[Finding]:
     if row["queue"] not in catalog.QUEUES or late_s <= limits.unconsumed_s:
         return []
     text = f"{row['queue']}: {row['ready']} messages wait, the oldest for {late_s:.0f} s: no worker consumes it"
-    return [Finding(QUEUES, Severity.WARNING, text, f"pgfleet worker {WORKERS[row['queue']]}")]
+    kind = WORKERS.get(row["queue"])
+    remedy = f"pgfleet worker {kind}" if kind else "this version of pgfleet has no worker for it"
+    return [Finding(QUEUES, Severity.WARNING, text, remedy)]

@@ -12,6 +12,7 @@ from conftest import fresh_database
 from fleet import Connection, new_id, send, until
 from reservations import QUEUE
 
+from console.worker import kinds
 from schema.catalog import QUEUES
 from schema.diagnosis import CHECKS, examine
 from schema.diagnosis_rows import WORKERS
@@ -514,7 +515,9 @@ def test_messages_that_nobody_takes_are_a_warning_that_names_the_worker(conn: Co
 
     assert finding.severity is WARNING
     assert "no worker consumes it" in finding.text
-    assert finding.remedy == f"pgfleet worker {WORKERS[queue]}"
+    none = "this version of pgfleet has no worker for it"
+    assert finding.remedy == (f"pgfleet worker {WORKERS[queue]}" if queue in WORKERS else none)
+    assert sorted(WORKERS.values()) == kinds()
 
 
 def test_messages_put_off_and_queues_of_others_are_no_finding(conn: Connection) -> None:
