@@ -107,7 +107,7 @@ create index if not exists idx_metrics_node_timestamp on autoscaler.metrics (nod
 create index if not exists idx_metrics_pool_timestamp on autoscaler.metrics (pool_id, timestamp);
 
 -- How many instances a node's pools shall have between two times of the day, UTC. start_time after end_time spans
--- midnight; of two at once the larger target counts.
+-- midnight, equal ones are all day; of two at once the larger target counts.
 create table if not exists autoscaler.schedules (
   id serial primary key,
   node_id integer not null references autoscaler.nodes (id) on delete cascade,

@@ -91,7 +91,7 @@ $$;
 
 revoke execute on function clusters.note_read(text, text) from public;
 
--- The cluster, locked; PF008 where there is none, PF009 where the caller knows an older epoch than it is at.
+-- The cluster, locked; PF008 where there is none, PF009 where the caller knows another epoch than it is at.
 create or replace function clusters.lock_cluster(wanted text, known_epoch bigint default null)
 returns clusters.clusters
 language plpgsql
@@ -103,7 +103,7 @@ begin
   if not found then
     raise exception 'there is no cluster %', coalesce(wanted, 'null') using errcode = 'PF008';
   end if;
-  if known_epoch < cluster.epoch then
+  if known_epoch <> cluster.epoch then
     raise exception 'cluster % is at epoch %; the caller knows only epoch %', wanted, cluster.epoch, known_epoch
       using errcode = 'PF009',
         hint = 'It was led by somebody else in between: stop writing, and read the cluster again.';
@@ -309,6 +309,9 @@ begin
   update clusters.cluster_nodes n set
     status = coalesce(p_status, n.status),
     status_reason = 'update_node_status',
+    -- Whoever measures it, or says that it runs, has heard of it.
+    last_heartbeat = case when given <> '{}' or p_status in ('online', 'error')
+      then greatest(n.last_heartbeat, public.fleet_now()) else n.last_heartbeat end,
     cpu_usage_percent = coalesce((given ->> 'cpu_usage_percent')::float8, n.cpu_usage_percent),
     memory_usage_percent = coalesce((given ->> 'memory_usage_percent')::float8, n.memory_usage_percent),
     disk_usage_percent = coalesce((given ->> 'disk_usage_percent')::float8, n.disk_usage_percent),
@@ -360,12 +363,12 @@ $$;
 
 -- Takes a cluster out of use for good. While nodes or tenants remain it is refused (PF006) unless forced; then its
 -- nodes go with it. Returns {cluster_id, status, nodes}: how many nodes went.
-create or replace function clusters.decommission_cluster(p_cluster_id text, p_force boolean default false)
-returns jsonb
+create or replace function clusters.decommission_cluster(
+  p_cluster_id text, p_force boolean default false, p_epoch bigint default null) returns jsonb
 language plpgsql
 as $$
 declare
-  cluster constant clusters.clusters := clusters.lock_cluster(p_cluster_id);
+  cluster constant clusters.clusters := clusters.lock_cluster(p_cluster_id, p_epoch);
   nodes integer;
 begin
   select total into nodes from clusters.cluster_health where cluster_id = p_cluster_id;
@@ -375,7 +378,7 @@ begin
   end if;
   update clusters.cluster_nodes
   set status = 'decommissioning', status_reason = 'decommission_cluster', deleted_at = public.fleet_now()
-  where cluster_id = p_cluster_id and status <> 'decommissioning';
+  where cluster_id = p_cluster_id and deleted_at is null;
   update clusters.clusters
   set status = 'decommissioning', status_reason = 'decommission_cluster', primary_node_id = null,
     coordinator_node_id = null

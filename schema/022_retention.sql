@@ -1,5 +1,5 @@
 -- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is
--- dropped whole; the others are pruned five thousand rows at a time. Any idle worker does it (keep_house), a table at
+-- dropped whole; the others are pruned ten thousand rows at a time. Any idle worker does it (keep_house), a table at
 -- a time; nobody waits for it: it takes no lock that it can't have within a tenth of a second.
 
 -- One row per table that is kept for a while only; keep is the operator's to change, the rest is the migration's.
@@ -30,8 +30,7 @@ insert into public.retention (table_name, time_column, keep, by_day, only_where)
 on conflict (table_name) do update set
   time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;
 
--- History is written in the order of time, so that a few pages tell where the old part ends.
-create index if not exists status_history_at_idx on public.status_history using brin (at) with (pages_per_range = 32);
+create index if not exists status_history_at_idx on public.status_history (at);
 create index if not exists dead_letters_answered_idx on public.dead_letters (answered_at) where answered_at is not null;
 
 -- The table of one day of a table that is partitioned by day.
@@ -47,11 +46,18 @@ as $$
 declare
   partition constant text := public.day_partition(of_table, day);
   parent constant text[] := parse_ident(of_table);
+  referenced regclass;
 begin
   if to_regclass(partition) is not null then
     return;
   end if;
-  -- First, so that no row of the day comes in while the others move.
+  -- First all that the rest needs, so that nothing is moved in vain; and no row of the day comes in meanwhile.
+  for referenced in
+    select distinct confrelid::regclass from pg_constraint
+    where conrelid = of_table::regclass and contype = 'f' order by 1
+  loop
+    execute format('lock table %s in share row exclusive mode', referenced);
+  end loop;
   execute format('lock table %s_default in access exclusive mode', of_table);
   execute format('create table %s (like %I.%I including all)', partition, parent[1], parent[2]);
   execute format(
@@ -117,7 +123,8 @@ as $$
 declare
   rule public.retention;
   pruned integer := 0;
-  most constant integer := 5000;
+  again interval := '10 minutes';
+  most constant integer := 10000;
 begin
   select * into rule from public.retention
   where next_at <= public.fleet_now() order by next_at, by_day desc, table_name limit 1
@@ -127,16 +134,22 @@ begin
   end if;
   begin
     pruned := public.prune_rows(rule, most);
+  exception
+    when lock_not_available or deadlock_detected then
+      raise log 'pgfleet: % is in use, and is pruned later', rule.table_name;
+    when undefined_table then
+      raise log 'pgfleet: there is no table % to tidy', rule.table_name;
+  end;
+  begin
     if rule.by_day then
       perform public.keep_days(rule);
     end if;
   exception when lock_not_available or deadlock_detected then
-    raise log 'pgfleet: % is in use, and is tidied later', rule.table_name;
-  when undefined_table then
-    raise log 'pgfleet: there is no table % to tidy', rule.table_name;
+    raise log 'pgfleet: % is in use, and gets its days later', rule.table_name;
+    again := '10 seconds';
   end;
   update public.retention
-  set next_at = public.fleet_now() + case when pruned = most then interval '5 seconds' else interval '10 minutes' end
+  set next_at = public.fleet_now() + case when pruned = most then interval '0' else again end
   where table_name = rule.table_name;
   return rule.table_name;
 end

@@ -63,13 +63,20 @@ where n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters') and c.relki
   -- Not another program's tables beside ours.
   and exists (select from pg_class m where m.oid = 'public.schema_migrations'::regclass and m.relowner = c.relowner);
 
--- Columns that nobody but a worker reads.
-create or replace function public.is_secret(column_name text) returns boolean
+-- Columns that nobody but a worker reads: keys, and messages and configurations, which may hold some.
+create or replace function public.is_secret(of_table text, column_name text) returns boolean
 language sql immutable
 as $$
   select column_name = any (
-    '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id}')
+      '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
+        yaml_config}')
+    or of_table = 'dead_letters' and column_name in ('message', 'headers')
 $$;
+
+-- Our queues; those of other programs in the same database are theirs.
+create or replace function public.fleet_queues() returns text[]
+language sql immutable
+as $$ select '{gpu_reservations,disk_operations,cluster_assignments,node_heartbeats}'::text[] $$;
 
 -- Gives the roles what they need on every table that there is now; called again after each migration.
 create or replace function public.grant_fleet_roles() returns void
@@ -79,13 +86,32 @@ declare
   t record;
   columns text;
 begin
-  revoke all on all tables in schema public, hopsworks, autoscaler, clusters, pgmq
-    from pgfleet_worker, pgfleet_monitor, pgfleet_user, pgfleet_api;
   grant usage on schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker, pgfleet_monitor;
   grant usage on schema public, hopsworks, autoscaler, clusters to pgfleet_user, pgfleet_api;
-
-  grant usage on all sequences in schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker;
-  grant select on all tables in schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker;
+  for t in
+    select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
+    union all
+    select format('pgmq.%I', prefix || queue), 'queue'
+    from unnest(public.fleet_queues()) queue, unnest('{q_,a_}'::text[]) prefix
+    union all
+    select unnest('{pgmq.meta,clusters.cluster_health}'::text[]), 'view'
+  loop
+    execute format('revoke all on %s from pgfleet_worker, pgfleet_monitor, pgfleet_user, pgfleet_api', t.name);
+    if t.table_name not in ('api_users', 'api_keys') and t.name <> 'autoscaler.users' then
+      execute format('grant select on %s to pgfleet_worker', t.name);
+    end if;
+  end loop;
+  for t in
+    select s.oid::regclass as name from pg_class s
+    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid and d.deptype in ('a', 'i')
+    join pg_class c on c.oid = d.refobjid
+    join pg_namespace n on n.oid = c.relnamespace
+    where s.relkind = 'S' and (
+      (n.nspname, c.relname) in (select schema_name, table_name from public.guarded_tables)
+      or n.nspname = 'pgmq' and c.relname = any (array(select 'q_' || q from unnest(public.fleet_queues()) q)))
+  loop
+    execute format('grant usage on sequence %s to pgfleet_worker', t.name);
+  end loop;
   for t in
     select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
     where table_name not in (
@@ -98,11 +124,10 @@ begin
         'node_heartbeats', 'metrics', 'pool_analytics', 'cluster_metrics') then '' else ', update' end, t.name);
   end loop;
   grant delete on public.domain_mappings, public.alb_target_groups to pgfleet_worker;
-  for t in select queue_name from pgmq.meta loop
+  for t in select unnest(public.fleet_queues()) as queue_name loop
     execute format('grant insert, update, delete on pgmq.%I to pgfleet_worker', 'q_' || t.queue_name);
     execute format('grant insert on pgmq.%I to pgfleet_worker', 'a_' || t.queue_name);
   end loop;
-  revoke select on public.api_users, public.api_keys, autoscaler.users from pgfleet_worker;
   -- Whose the writing hand is (021).
   grant select (id, email, role) on autoscaler.users to pgfleet_worker;
 
@@ -110,7 +135,7 @@ begin
     select string_agg(quote_ident(attname), ', ' order by attnum) into columns
     from pg_attribute
     where attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass and attnum > 0 and not attisdropped
-      and not public.is_secret(attname);
+      and not public.is_secret(t.table_name, attname);
     execute format('grant select (%s) on %I.%I to pgfleet_monitor', columns, t.schema_name, t.table_name);
     if t.user_column is not null then
       execute format('grant select (%s) on %I.%I to pgfleet_user, pgfleet_api', columns, t.schema_name, t.table_name);
@@ -146,7 +171,9 @@ begin
     perform public.grant_fleet_roles();
   elsif exists (select from pg_roles where rolname = 'pgfleet_user') then
     -- Without policies, a right to read is a right to read everybody's rows.
-    revoke all on all tables in schema public, hopsworks, autoscaler, clusters from pgfleet_user, pgfleet_api;
+    for t in select * from public.guarded_tables loop
+      execute format('revoke all on %I.%I from pgfleet_user, pgfleet_api', t.schema_name, t.table_name);
+    end loop;
   end if;
   for t in select * from public.guarded_tables loop
     execute format('alter table %I.%I %s row level security', t.schema_name, t.table_name,

@@ -9,7 +9,7 @@ create table if not exists public.heartbeat_ids (
   at timestamptz not null default public.fleet_now()
 );
 
-create index if not exists heartbeat_ids_at_idx on public.heartbeat_ids using brin (at) with (pages_per_range = 32);
+create index if not exists heartbeat_ids_at_idx on public.heartbeat_ids (at);
 
 insert into public.retention (table_name, time_column, keep, by_day, only_where) values
   ('public.heartbeat_ids', 'at', '2 days', false, null)
@@ -25,7 +25,9 @@ create table if not exists public.offline_sweeps (
   silent integer not null,
   marked integer not null,
   held_back text,
-  held_back_since timestamptz
+  held_back_since timestamptz,
+  -- Most were silent at once: until then, those that are not back yet are given time to come.
+  patient_until timestamptz
 );
 
 -- Whether what a node says of itself is an error.
@@ -49,8 +51,15 @@ as $$
   end
 $$;
 
+-- When a heartbeat measured, as seed 002 writes times; what is older than a day is written as a day old, so that no
+-- clock sets rows among those that are pruned already.
+create or replace function autoscaler.measured_at(sent_at timestamptz) returns timestamp
+language sql stable parallel safe
+as $$ select greatest(sent_at, public.fleet_now() - interval '1 day') at time zone 'UTC' $$;
+
 -- Answers a node that runs another configuration than it should, in the queue that it named, unless the same answer
--- still waits there. Returns false where there is no such queue.
+-- is among the newest that wait there. Returns false where there is no such queue, or not for us: then the heartbeat
+-- counts all the same.
 create or replace function autoscaler.answer_drift(reply_to text, answer jsonb) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -60,11 +69,16 @@ begin
   if reply_to !~ '^node_replies_[a-z0-9_]{1,27}$' or to_regclass(format('pgmq.%I', 'q_' || reply_to)) is null then
     return false;
   end if;
-  execute format('select exists (select from pgmq.%I where message = $1)', 'q_' || reply_to) into waits using answer;
+  execute format(
+    'select exists (select from (select message from pgmq.%I order by msg_id desc limit 1000) q where message = $1)',
+    'q_' || reply_to)
+  into waits using answer;
   if not waits then
     perform pgmq.send(reply_to, answer);
   end if;
   return true;
+exception when insufficient_privilege or undefined_table or lock_not_available then
+  return false;
 end
 $$;
 
@@ -159,7 +173,7 @@ begin
   from unnest(said) s;
 
   insert into autoscaler.metrics (node_id, metric_type, value, unit, timestamp)
-  select s.node_id, m.key, m.value::float8, autoscaler.unit_of(m.key), utc
+  select s.node_id, m.key, m.value::float8, autoscaler.unit_of(m.key), autoscaler.measured_at(s.sent_at)
   from unnest(said) s cross join lateral jsonb_each(s.metrics) m
   where jsonb_typeof(m.value) = 'number';
 
@@ -179,29 +193,40 @@ begin
       when n.status = 'OFFLINE' and l.sent_at < n.status_since then 'OFFLINE'
       when l.tells_error then 'ERROR' else 'ACTIVE' end::autoscaler.node_status,
     status_reason = case
+      when n.status = 'OFFLINE' and l.sent_at < n.status_since then n.status_reason
       when l.tells_error <> (n.status = 'ERROR') or n.status = 'OFFLINE'
         then left(coalesce(l.error_message, 'it reports: ' || l.status), 1000)
       else n.status_reason end
   from latest l
   where n.id = l.node_id and (n.last_heartbeat is null or l.sent_at at time zone 'UTC' > n.last_heartbeat);
 
-  return query select * from autoscaler.take_pools(said);
+  return query select * from autoscaler.take_pools(said, skip_held);
   perform autoscaler.tell_drift(said);
 end
 $$;
 
 -- The pools of some heartbeats: as last reported into pools, all of them into pool_analytics. A pool that belongs to
--- another node is refused, and the rest kept.
-create or replace function autoscaler.take_pools(said autoscaler.heartbeat[])
+-- another node is refused, and the rest kept; that of a deleted node passes to who reports it. With skip_held a pool
+-- that somebody has in an open transaction keeps what it said before.
+create or replace function autoscaler.take_pools(said autoscaler.heartbeat[], skip_held boolean)
 returns table (place integer, verdict text, reason text)
 language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  utc constant timestamp := public.fleet_now() at time zone 'UTC';
+  named constant text[] := array(
+    select distinct p ->> 'oracle_pool_id' from unnest(said) s cross join lateral jsonb_array_elements(s.pools) p);
+  held text[] := '{}';
 begin
-  if not exists (select from unnest(said) s where jsonb_array_length(s.pools) > 0) then
+  if named = '{}' then
     return;
+  end if;
+  if skip_held then
+    select array_agg(oracle_pool_id) into held from (
+      select oracle_pool_id from autoscaler.pools where oracle_pool_id = any (named)
+      order by oracle_pool_id for no key update skip locked) p;
+    select coalesce(array_agg(oracle_pool_id), '{}') into held
+    from autoscaler.pools where oracle_pool_id = any (named) and (oracle_pool_id = any (held)) is not true;
   end if;
   insert into autoscaler.pools as known (node_id, oracle_pool_id, name, region, current_instances, status, is_active,
     last_reported_at, active_instances, avg_cpu_utilization, avg_memory_utilization, max_cpu_utilization,
@@ -216,8 +241,10 @@ begin
     active_instances integer, avg_cpu_utilization float8, avg_memory_utilization float8, max_cpu_utilization float8,
     max_memory_utilization float8, pool_status autoscaler.pool_status, is_active boolean)
   left join autoscaler.pools owned on owned.oracle_pool_id = p.oracle_pool_id
+  where not p.oracle_pool_id = any (held)
   order by p.oracle_pool_id, (owned.node_id = s.node_id) desc nulls last, s.sent_at desc
   on conflict (oracle_pool_id) do update set
+    node_id = excluded.node_id,
     current_instances = excluded.current_instances,
     status = excluded.status,
     is_active = excluded.is_active,
@@ -227,13 +254,15 @@ begin
     avg_memory_utilization = excluded.avg_memory_utilization,
     max_cpu_utilization = excluded.max_cpu_utilization,
     max_memory_utilization = excluded.max_memory_utilization
-  where known.node_id = excluded.node_id
-    and (known.last_reported_at is null or known.last_reported_at <= excluded.last_reported_at);
+  where (known.node_id = excluded.node_id
+      and (known.last_reported_at is null or known.last_reported_at <= excluded.last_reported_at))
+    or exists (select from autoscaler.nodes o where o.id = known.node_id and o.deleted_at is not null);
 
   insert into autoscaler.pool_analytics (pool_id, node_id, oracle_pool_id, timestamp, current_instances,
     active_instances, avg_cpu_utilization, avg_memory_utilization, max_cpu_utilization, max_memory_utilization,
     pool_status, is_active, scaling_event, scaling_reason)
-  select known.id, s.node_id, p.oracle_pool_id, utc, p.current_instances, p.active_instances,
+  select known.id, s.node_id, p.oracle_pool_id, autoscaler.measured_at(s.sent_at), p.current_instances,
+    p.active_instances,
     p.avg_cpu_utilization, p.avg_memory_utilization, p.max_cpu_utilization, p.max_memory_utilization,
     coalesce(p.pool_status, 'healthy'), coalesce(p.is_active, true), p.scaling_event, p.scaling_reason
   from unnest(said) s
@@ -353,7 +382,7 @@ begin
   insert into clusters.cluster_metrics (cluster_id, node_id, metrics, timestamp)
   select n.cluster_id, s.node_id, jsonb_strip_nulls(s.metrics || jsonb_build_object(
     'cpu_usage_percent', s.cpu, 'memory_usage_percent', s.memory, 'disk_usage_percent', s.disk,
-    'load_average', s.load_average)), fleet_time
+    'load_average', s.load_average)), greatest(s.sent_at, fleet_time - interval '1 day')
   from unnest(said) s join clusters.cluster_nodes n on n.node_id = s.node_id;
 
   -- Changed are the clusters of which a node's status or health is another than before.
@@ -382,7 +411,7 @@ begin
       memory_usage_percent = l.memory,
       disk_usage_percent = l.disk,
       load_average = coalesce(l.load_average, n.load_average),
-      metrics = n.metrics || l.metrics,
+      metrics = case when l.metrics = '{}' then n.metrics else l.metrics end,
       config_hash = coalesce(l.config_hash, n.config_hash),
       error_message = l.error_message
     from latest l
@@ -408,49 +437,71 @@ as $$
     order by msg_id limit 1), '0')
 $$;
 
+-- The nodes of which a heartbeat still waits, as their messages name them: whatever they told before, they are there.
+create or replace function public.nodes_in_queue() returns text[]
+language sql stable
+as $$
+  select array(
+    select distinct message ->> 'node_id' from pgmq.q_node_heartbeats where message ->> 'action' = 'heartbeat')
+$$;
+
+-- More than that share of at least three.
+create or replace function public.too_many(silent bigint, alive bigint, most_share float8) returns boolean
+language sql immutable
+as $$ select alive >= 3 and silent > most_share * alive $$;
+
 -- Why an offline sweep must hold back; null if it need not. A silent queue, or a server that was away, is not a dead
--- fleet; and when most nodes go at once it is rather us, or the network, than them.
+-- fleet; and when most nodes go at once it is rather us, or the network, than them: whoever is not back when the others
+-- are has as long as a silence may be to come.
 create or replace function public.why_hold_back(
-  silent bigint, alive bigint, shortest_silence interval, longest_silence interval, most_share float8)
+  of_machine text, silent bigint, alive bigint, silence interval, most_share float8)
 returns text
 language sql stable
 as $$
   select case
     when silent = 0 then null
-    when public.heartbeat_lag() > shortest_silence / 2
+    when public.heartbeat_lag() > silence / 2
       then format('heartbeats wait in the queue for %s', date_trunc('second', public.heartbeat_lag()))
-    when public.fleet_now() - pg_postmaster_start_time() < longest_silence
+    when public.fleet_now() - pg_postmaster_start_time() < silence
       then format('the server started at %s', date_trunc('second', pg_postmaster_start_time()))
-    when alive >= 3 and silent > most_share * alive
-      then format('%s of %s would go offline at once', silent, alive)
+    when public.too_many(silent, alive, most_share)
+      then format('%s of %s would go offline at once, more than PGFLEET_MASS_OUTAGE_SHARE (%s)', silent, alive,
+        most_share)
+    when public.fleet_now() < (select patient_until from public.offline_sweeps where machine = of_machine)
+      then format('most were silent a while ago: %s are not back yet', silent)
   end
 $$;
 
 -- Writes down what a sweep saw; returns it.
 create or replace function public.note_sweep(
-  of_machine text, were_alive bigint, were_silent bigint, were_marked bigint, why text)
+  of_machine text, were_alive bigint, were_silent bigint, were_marked bigint, why text, silence interval,
+  most_share float8)
 returns public.offline_sweeps
 language sql
 as $$
-  insert into public.offline_sweeps as known (machine, swept_at, alive, silent, marked, held_back, held_back_since)
+  insert into public.offline_sweeps as known
+    (machine, swept_at, alive, silent, marked, held_back, held_back_since, patient_until)
   values (of_machine, public.fleet_now(), were_alive, were_silent, were_marked, why,
-    case when why is not null then public.fleet_now() end)
+    case when why is not null then public.fleet_now() end,
+    case when public.too_many(were_silent, were_alive, most_share) then public.fleet_now() + silence end)
   on conflict (machine) do update set
     swept_at = excluded.swept_at, alive = excluded.alive, silent = excluded.silent, marked = excluded.marked,
     held_back = excluded.held_back,
+    patient_until = coalesce(excluded.patient_until, known.patient_until),
     held_back_since = case when excluded.held_back is not null then coalesce(known.held_back_since, public.fleet_now())
       end
   returning *
 $$;
 
--- Marks nodes offline that were silent for too long before the oldest heartbeat that still waits, unless there is a
--- reason to hold back. One sweep at a time.
+-- Marks nodes offline that were silent for too long before the oldest heartbeat that still waits, and of which none
+-- waits, unless there is a reason to hold back. One sweep at a time.
 create or replace function autoscaler.sweep_offline(silence interval, most_share float8)
 returns public.offline_sweeps
 language plpgsql
 as $$
 declare
   since constant timestamp := (public.fleet_now() - silence - public.heartbeat_lag()) at time zone 'UTC';
+  coming text[];
   alive bigint;
   silent bigint;
   marked bigint := 0;
@@ -462,13 +513,15 @@ begin
       < (public.fleet_now() - silence) at time zone 'UTC')
   into alive, silent
   from autoscaler.nodes where status in ('ACTIVE', 'ERROR') and deleted_at is null;
-  why := public.why_hold_back(silent, alive, silence, silence, most_share);
+  why := public.why_hold_back('node', silent, alive, silence, most_share);
   if why is null and silent > 0 then
+    coming := public.nodes_in_queue();
     -- Whoever is held by somebody has its turn at the next sweep.
     with gone as (
       select id from autoscaler.nodes
       where status in ('ACTIVE', 'ERROR') and deleted_at is null
         and coalesce(last_heartbeat, status_since at time zone 'UTC') < since
+        and not id::text = any (coming)
       order by id for no key update skip locked
     )
     update autoscaler.nodes n
@@ -476,84 +529,88 @@ begin
     from gone where n.id = gone.id;
     get diagnostics marked = row_count;
   end if;
-  return public.note_sweep('node', alive, silent, marked, why);
+  return public.note_sweep('node', alive, silent, marked, why, silence, most_share);
 end
 $$;
 
--- Marks cluster nodes offline that were silent for so many health check intervals of their cluster, and lets their
--- clusters find other leaders.
-create or replace function clusters.sweep_offline(intervals float8, most_share float8)
+-- Marks cluster nodes offline that were silent for so many health check intervals of their cluster, and lets clusters
+-- find other leaders: those of silent nodes, and those that somebody changed by hand.
+create or replace function clusters.sweep_offline(
+  intervals float8, most_share float8, skip_held boolean default false)
 returns public.offline_sweeps
 language plpgsql
 as $$
 declare
   heard_until constant timestamptz := public.fleet_now() - public.heartbeat_lag();
+  up_for constant interval := public.fleet_now() - pg_postmaster_start_time();
   alive bigint;
   silent text[];
   shortest interval;
-  longest interval;
   concerned text[];
+  coming text[];
   of_cluster text;
   marked bigint := 0;
   why text;
 begin
   perform pg_advisory_xact_lock(hashtext('pgfleet.sweep_offline'), hashtext('cluster_node'));
-  select count(*), array_agg(n.node_id) filter (where h.heard < public.fleet_now() - s.silence),
-    min(s.silence) filter (where h.heard < public.fleet_now() - s.silence),
-    max(s.silence) filter (where h.heard < public.fleet_now() - s.silence)
-  into alive, silent, shortest, longest
+  select count(*), coalesce(array_agg(n.node_id) filter (where h.heard < public.fleet_now() - s.silence), '{}'),
+    min(s.silence) filter (where h.heard < public.fleet_now() - s.silence)
+  into alive, silent, shortest
   from clusters.cluster_nodes n
   join clusters.clusters c using (cluster_id)
   cross join lateral (select clusters.silence_of(c.config, intervals) as silence) s
   cross join lateral (select coalesce(n.last_heartbeat, n.status_since) as heard) h
-  where n.status in ('online', 'error') and n.deleted_at is null;
-  silent := coalesce(silent, '{}');
-  why := public.why_hold_back(cardinality(silent), alive, shortest, longest, most_share);
+  where n.status in ('online', 'error') and n.deleted_at is null and c.status <> 'decommissioning';
+  why := public.why_hold_back('cluster_node', cardinality(silent), alive, shortest, most_share);
+
+  select coalesce(array_agg(cluster_id order by cluster_id), '{}') into concerned
+  from clusters.clusters c join clusters.cluster_health h using (cluster_id)
+  where c.status <> 'decommissioning' and (
+    c.health_score <> h.score
+    or why is null and exists (
+      select from clusters.cluster_nodes n where n.cluster_id = c.cluster_id and n.node_id = any (silent))
+    or exists (
+      select from clusters.cluster_nodes n
+      where n.node_id in (c.primary_node_id, c.coordinator_node_id)
+        and (n.status <> 'online' or n.health_status = 'critical' or n.deleted_at is not null)));
+  -- Whoever is held by somebody has its turn at the next sweep.
+  if skip_held then
+    select coalesce(array_agg(cluster_id order by cluster_id), '{}') into concerned from (
+      select cluster_id from clusters.clusters where cluster_id = any (concerned)
+      order by cluster_id for no key update skip locked) c;
+  else
+    perform from clusters.clusters where cluster_id = any (concerned) order by cluster_id for no key update;
+  end if;
   if why is null then
-    -- The clusters of silent nodes, and those that somebody changed by hand; whoever is held by somebody has its turn
-    -- at the next sweep.
-    select coalesce(array_agg(cluster_id order by cluster_id), '{}') into concerned
-    from (
-      select c.cluster_id
-      from clusters.clusters c join clusters.cluster_health h using (cluster_id)
-      where c.status <> 'decommissioning' and (
-        c.health_score <> h.score
-        or exists (select from clusters.cluster_nodes n where n.cluster_id = c.cluster_id and n.node_id = any (silent))
-        or exists (
-          select from clusters.cluster_nodes n
-          where n.node_id in (c.primary_node_id, c.coordinator_node_id)
-            and (n.status <> 'online' or n.health_status = 'critical' or n.deleted_at is not null)))
-      order by c.cluster_id
-      for no key update of c skip locked
-    ) x;
+    coming := public.nodes_in_queue();
     with gone as (
       select n.node_id, clusters.silence_of(c.config, intervals) as silence
       from clusters.cluster_nodes n join clusters.clusters c using (cluster_id)
       where n.node_id = any (silent) and n.cluster_id = any (concerned) and n.status in ('online', 'error')
-        and n.deleted_at is null
-        and coalesce(n.last_heartbeat, n.status_since)
-          < heard_until - clusters.silence_of(c.config, intervals)
+        and n.deleted_at is null and not n.node_id = any (coming)
+        and coalesce(n.last_heartbeat, n.status_since) < heard_until - clusters.silence_of(c.config, intervals)
+        and up_for > clusters.silence_of(c.config, intervals)
       order by n.node_id for no key update of n skip locked
     )
     update clusters.cluster_nodes n
     set status = 'offline', status_reason = 'Heartbeat timeout after ' || public.in_words(gone.silence)
     from gone where n.node_id = gone.node_id;
     get diagnostics marked = row_count;
-    foreach of_cluster in array concerned loop
-      perform clusters.assess(of_cluster);
-    end loop;
   end if;
-  return public.note_sweep('cluster_node', alive, cardinality(silent), marked, why);
+  foreach of_cluster in array concerned loop
+    perform clusters.assess(of_cluster);
+  end loop;
+  return public.note_sweep('cluster_node', alive, cardinality(silent), marked, why, shortest, most_share);
 end
 $$;
 
--- How long a node of a cluster with this configuration may be silent.
+-- How long a node of a cluster with this configuration may be silent; whatever a hand wrote there, an interval
+-- between a second and a day.
 create or replace function clusters.silence_of(config jsonb, intervals float8) returns interval
 language sql immutable
 as $$
-  select make_interval(secs => intervals * case
-    when jsonb_typeof(config -> 'healthCheckInterval') = 'number' and (config ->> 'healthCheckInterval')::float8 > 0
-    then (config ->> 'healthCheckInterval')::float8 else 30 end)
+  select make_interval(secs => intervals * case jsonb_typeof(config -> 'healthCheckInterval')
+    when 'number' then greatest(1, least(86400, (config ->> 'healthCheckInterval')::numeric))::float8 else 30 end)
 $$;
 
 -- '5 minutes', '90 seconds'.
@@ -608,7 +665,8 @@ begin
       select greatest(p.min_instances, least(p.max_instances, max(s.target_instances)))
       from autoscaler.schedules s
       where s.node_id = p.node_id and s.is_active
-        and case when s.start_time <= s.end_time then clock >= s.start_time and clock < s.end_time
+        and case when s.start_time = s.end_time then true
+          when s.start_time < s.end_time then clock >= s.start_time and clock < s.end_time
           else clock >= s.start_time or clock < s.end_time end
       having count(*) > 0
     ) as target
@@ -616,7 +674,7 @@ begin
     where p.target_instances is not null
       or exists (select from autoscaler.schedules s where s.node_id = p.node_id and s.is_active)
     order by p.id
-    for no key update of p
+    for no key update of p skip locked
   )
   update autoscaler.pools p set target_instances = w.target
   from wanted w where p.id = w.id and p.target_instances is distinct from w.target;

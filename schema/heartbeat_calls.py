@@ -15,7 +15,7 @@ TAKE = {
     "cluster": "select place, verdict, reason from clusters.take_heartbeats(%s::jsonb, %s)",
 }
 SWEEP_NODES = "select * from autoscaler.sweep_offline(%s, %s)"
-SWEEP_CLUSTER_NODES = "select * from clusters.sweep_offline(%s, %s)"
+SWEEP_CLUSTER_NODES = "select * from clusters.sweep_offline(%s, %s, %s)"
 ROLL_UP = "select autoscaler.roll_up()"
 APPLY_SCHEDULES = "select autoscaler.apply_schedules()"
 
@@ -34,6 +34,7 @@ class SweepReport:
     marked: int
     held_back: str | None
     held_back_since: datetime | None
+    patient_until: datetime | None
 
 
 def take(
@@ -43,12 +44,14 @@ def take(
     return conn.execute(TAKE[source].encode(), (text_of(heartbeats), skip_held)).fetchall()
 
 
-def sweep(conn: Connection, silence: timedelta, cluster_intervals: float, most_share: float) -> list[SweepReport]:
+def sweep(
+    conn: Connection, silence: timedelta, cluster_intervals: float, most_share: float, *, skip_held: bool = False
+) -> list[SweepReport]:
     """Mark silent nodes offline, of both kinds, unless there is a reason to hold back."""
     with conn.cursor(row_factory=class_row(SweepReport)) as cursor:
         asked: list[tuple[str, tuple[Any, ...]]] = [
             (SWEEP_NODES, (silence, most_share)),
-            (SWEEP_CLUSTER_NODES, (cluster_intervals, most_share)),
+            (SWEEP_CLUSTER_NODES, (cluster_intervals, most_share, skip_held)),
         ]
         return [report for call, values in asked for report in cursor.execute(call.encode(), values).fetchall()]
 

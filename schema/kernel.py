@@ -214,7 +214,7 @@ with due as (
 ), sent as (
   insert into {q} (vt, message) select public.fleet_now(), message from due
 )
-update public.periodic p set next_at = public.fleet_now() + p.every
+update public.periodic p set next_at = greatest(p.next_at + p.every, public.fleet_now())
 from due where p.name = due.name
 returning p.name
 """

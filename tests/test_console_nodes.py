@@ -78,7 +78,7 @@ def configure(conn: Connection, node: int, config_hash: str, *, is_active: bool 
 
 
 def sweep_seen(conn: Connection, machine: str, held_back: str | None) -> None:
-    value(conn, "select public.note_sweep(%s, 4, 3, 0, %s)", (machine, held_back))
+    value(conn, "select public.note_sweep(%s, 4, 3, 0, %s, '5 minutes', 0.55)", (machine, held_back))
 
 
 def line_with(text: str, word: str) -> str:

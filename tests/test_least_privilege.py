@@ -18,7 +18,7 @@ PASSWORD = uuid.uuid4().hex
 
 @pytest.fixture
 def logins(server_dsn: str) -> Iterator[tuple[str, str]]:
-    """The DSN of a database's owner, who may make roles, and of a login that is given the worker's role."""
+    """The DSN of a database's owner, who migrated it and may make roles, and of a login with the worker's role."""
     name = f"least_{uuid.uuid4().hex[:12]}"
     owner, worker = f"{name}_owner", f"{name}_worker"
     with psycopg.connect(server_dsn, autocommit=True) as admin:
@@ -26,6 +26,8 @@ def logins(server_dsn: str) -> Iterator[tuple[str, str]]:
         admin.execute(f"create role {worker} login nosuperuser password '{PASSWORD}'")
         admin.execute(f"create database {name} owner {owner}")
         try:
+            migrate(as_login(server_dsn, owner, name), rls=True)
+            admin.execute(f"grant pgfleet_worker to {worker}")
             yield as_login(server_dsn, owner, name), as_login(server_dsn, worker, name)
         finally:
             admin.execute(f"drop database {name} with (force)")
@@ -37,10 +39,7 @@ def logins(server_dsn: str) -> Iterator[tuple[str, str]]:
 
 def test_an_owner_migrates_and_a_worker_works_under_row_level_security(logins: tuple[str, str], box: Box) -> None:
     owner_dsn, worker_dsn = logins
-    migrate(owner_dsn, rls=True)
     with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        grant(owner, worker_dsn)
-
         with worker_on(KIND, settings_for(worker_dsn, box)) as worker:
             row_id = active(owner, worker)
             ask(owner, "cancel", row_id)
@@ -49,10 +48,6 @@ def test_an_owner_migrates_and_a_worker_works_under_row_level_security(logins: t
         assert_sound(owner)
         assert owner.execute("select count(*) from public.dead_letters").fetchone() == (0,)
     assert migrate(owner_dsn) == []
-
-
-def grant(owner: psycopg.Connection[tuple[object, ...]], worker_dsn: str) -> None:
-    owner.execute(f"grant pgfleet_worker to {urlsplit(worker_dsn).username}")
 
 
 def as_login(server_dsn: str, role: str, database: str) -> str:

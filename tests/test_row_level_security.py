@@ -199,7 +199,8 @@ def test_a_monitor_sees_every_row(monitor: Connection) -> None:
 def test_a_monitor_reads_every_column_but_secrets(world: World, monitor: Connection) -> None:
     columns = run(
         world.owner,
-        "select format('%I.%I', schema_name, table_name), attname, public.is_secret(attname) from public.guarded_tables"
+        "select format('%I.%I', schema_name, table_name), attname, public.is_secret(table_name, attname)"
+        " from public.guarded_tables"
         " join pg_attribute on attrelid = format('%I.%I', schema_name, table_name)::regclass"
         " where attnum > 0 and not attisdropped",
     )

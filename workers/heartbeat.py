@@ -48,14 +48,15 @@ def apply(
     if any(isinstance(message, RollUp) for message in messages):
         calls.roll_up(conn)
     if any(isinstance(message, Sweep) for message in messages):
-        sweep(conn, settings)
+        sweep(conn, settings, skip_held=skip_held)
     return asides
 
 
-def sweep(conn: Connection, settings: Settings) -> None:
+def sweep(conn: Connection, settings: Settings, *, skip_held: bool = False) -> None:
     """Look for silent nodes, and say what was seen."""
     silence = timedelta(seconds=settings.node_offline_s)
-    for report in calls.sweep(conn, silence, settings.cluster_offline_intervals, settings.mass_outage_share):
+    intervals, share = settings.cluster_offline_intervals, settings.mass_outage_share
+    for report in calls.sweep(conn, silence, intervals, share, skip_held=skip_held):
         metrics.ALIVE.labels(report.machine).set(report.alive - report.marked)
         metrics.HELD_BACK.labels(report.machine).set(report.held_back is not None)
         _tell(report)

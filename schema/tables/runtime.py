@@ -77,6 +77,7 @@ offline_sweeps = Table(
     Column("marked", Integer, nullable=False),
     Column("held_back", Text),
     moment("held_back_since"),
+    moment("patient_until"),
 )
 
 heartbeat_ids = Table(

@@ -27,6 +27,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PERIODIC_CHECK_S = 5.0
 HOUSE_S = 0.05
+MOVING_IN_S = 5.0
 
 
 class FleetBroker(dramatiq.Broker):
@@ -66,6 +67,7 @@ class ClaimConsumer(Consumer):
         self.emptied = False
         self.pause = Pause(bench.bell, bench.settings.poll_s)
         self.periodic_at = 0.0
+        self.moved_in = False
 
     def __next__(self) -> MessageProxy | None:
         try:
@@ -131,8 +133,9 @@ class ClaimConsumer(Consumer):
             log.debug("house.kept", table=table)
 
     def _keep_house(self, conn: kernel.Connection) -> list[str]:
-        """One table after the other, while it costs the claims next to nothing."""
-        enough = time.monotonic() + HOUSE_S
+        """One table after the other, while it costs the claims next to nothing; before the first claim, all of them."""
+        enough = time.monotonic() + (HOUSE_S if self.moved_in else MOVING_IN_S)
+        self.moved_in = True
         tidied: list[str] = []
         while time.monotonic() < enough and (table := kernel.keep_house(conn)):
             tidied.append(table)
