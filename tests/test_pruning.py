@@ -6,7 +6,6 @@ from datetime import timedelta
 import psycopg
 import pytest
 from conftest import Connection, fresh_database
-from fleet import move_clock
 from house import only, tidy, value
 
 BATCH = 10_000
