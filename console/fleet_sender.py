@@ -39,6 +39,10 @@ from autoscaler.nodes n join autoscaler.node_configurations c on c.node_id = n.i
 where n.name = any(%s) and n.deleted_at is null
 order by n.name, n.id, c.id desc
 """
+FORGET = """
+update autoscaler.nodes set deleted_at = public.fleet_now()
+where region = 'sim' and description = 'a node of pgfleet simulate' and deleted_at is null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ def register(conn: Connection, names: Sequence[str]) -> list[Registered]:
         conn.execute(NEW_NODES, (asked,))
         conn.execute(NEW_CONFIGURATIONS, (YAML, sha256(YAML.encode()).hexdigest(), asked))
         return [Registered(*row) for row in conn.execute(REGISTERED, (asked,))]
+
+
+def forget(conn: Connection) -> int:
+    """Delete the nodes that were registered here; how many there were."""
+    return conn.execute(FORGET).rowcount
 
 
 @dataclass(frozen=True, slots=True)

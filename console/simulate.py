@@ -11,6 +11,7 @@ import typer
 from console.connection import database, database_url
 from console.fleet_engine import Beat, Engine, Fleet, Shares, node_name, said
 from console.fleet_sender import Parcel, Registered, Sender, register
+from console.fleet_sender import forget as forget_nodes
 from producers.terminal import err, out, print_json, telling, terminated_like_interrupted
 from schema.heartbeat import AutoscalerHeartbeat
 from schema.settings import read_settings
@@ -56,7 +57,7 @@ def fleet(  # noqa: PLR0913  # one parameter an option
     seed: Annotated[int, typer.Option(help="Who does what: the same for the same seed.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
-    """Let nodes report, fall silent, come back and die. They stay registered for the next time."""
+    """Let nodes report, fall silent, come back and die. They stay registered for the next time: see `forget`."""
     planned = Fleet(
         nodes=nodes,
         interval_s=interval,
@@ -79,6 +80,14 @@ def fleet(  # noqa: PLR0913  # one parameter an option
         print_json(summary)
     else:
         _tell(summary)
+        err().print("They will be silent from now on: `pgfleet simulate forget` takes them away.")
+
+
+@app.command(epilog="Example: pgfleet simulate forget")
+def forget() -> None:
+    """Delete the simulated nodes, so that they don't count as silent."""
+    with database() as conn:
+        out().print(f"{forget_nodes(conn)} simulated nodes deleted")
 
 
 @dataclass

@@ -189,6 +189,19 @@ def test_the_next_run_uses_the_same_nodes_and_new_ids(
     assert ids == (both[0]["unique"] + both[1]["unique"],)
 
 
+def test_simulated_nodes_are_forgotten_and_no_others(
+    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+    conn.execute("insert into autoscaler.nodes (name, region) values ('real', 'sim')")
+    pgfleet("simulate", "fleet", "--nodes", "3", "--interval", "0.2", "--for", "0.5", "--json")
+
+    ended = pgfleet("simulate", "forget")
+
+    assert ended.out.strip() == "3 simulated nodes deleted"
+    assert conn.execute("select name from autoscaler.nodes where deleted_at is null").fetchall() == [("real",)]
+
+
 def parcel(node_id: int, at: float) -> Parcel:
     message = AutoscalerHeartbeat(id=uuid4(), node_id=node_id, sent_at=datetime.now(UTC), status="ok")
     return Parcel(at, node_id, at, repeat=False, message=message)
