@@ -29,12 +29,18 @@ def process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
             worker.wait()
 
 
-def rate(conn: Connection, worker: subprocess.Popen[bytes], left_query: LiteralString, number: int) -> float:
+def rate(
+    conn: Connection,
+    worker: subprocess.Popen[bytes],
+    left_query: LiteralString,
+    number: int,
+    deadline_s: float = DEADLINE_S,
+) -> float:
     """Messages per second. The start of the process is not counted: the clock starts at the first one done.
 
     `left_query` counts what has not been acknowledged yet.
     """
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while (first := left(conn, left_query)) == number:
         _wait(worker, deadline)
     started = time.perf_counter()
@@ -54,5 +60,5 @@ def _wait(worker: subprocess.Popen[bytes], deadline: float) -> None:
     if worker.poll() is not None:
         raise SystemExit(f"the worker has ended by itself: {worker.args!r} gave {worker.returncode}")
     if time.monotonic() > deadline:
-        raise SystemExit(f"the worker has not emptied its queue in {DEADLINE_S} s: {worker.args!r}")
+        raise SystemExit(f"the worker has not emptied its queue in time: {worker.args!r}")
     time.sleep(LOOK_S)

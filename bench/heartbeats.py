@@ -4,10 +4,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from bench import ground
@@ -168,7 +168,7 @@ def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> dict[str,
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(worker, resident, done))
         watcher.start()
-        per_s = rate(conn, worker, LEFT, number)
+        per_s = rate(conn, worker, LEFT, number, deadline_s=max(300, number / 500))
         done.set()
         watcher.join()
     _verify(conn, number)
@@ -183,18 +183,11 @@ def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> dict[str,
 def _watch(worker: subprocess.Popen[bytes], resident: list[int], done: threading.Event) -> None:
     """KiB of the worker's process, which is dramatiq's child, twice a second."""
     while not done.wait(0.5):
-        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-        sizes = [_resident(child) for child in children]
-        if sizes:
-            resident.append(max(sizes))
-
-
-def _resident(pid: str) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+        try:
+            children = psutil.Process(worker.pid).children()
+            resident.append(max((child.memory_info().rss // 1024 for child in children), default=0))
+        except psutil.NoSuchProcess:
+            return
 
 
 def _verify(conn: Connection, number: int) -> None:
