@@ -189,11 +189,11 @@ begin
     config_hash = coalesce(l.config_hash, n.config_hash),
     error_message = l.error_message,
     status = case
-      -- Sent before it was marked: it is late, and tells nothing of now.
-      when n.status = 'OFFLINE' and l.sent_at < n.status_since then 'OFFLINE'
+      -- Sent well before it was marked: it is late, and tells nothing of now.
+      when n.status = 'OFFLINE' and l.sent_at < n.status_since - interval '30 seconds' then 'OFFLINE'
       when l.tells_error then 'ERROR' else 'ACTIVE' end::autoscaler.node_status,
     status_reason = case
-      when n.status = 'OFFLINE' and l.sent_at < n.status_since then n.status_reason
+      when n.status = 'OFFLINE' and l.sent_at < n.status_since - interval '30 seconds' then n.status_reason
       when l.tells_error <> (n.status = 'ERROR') or n.status = 'OFFLINE'
         then left(coalesce(l.error_message, 'it reports: ' || l.status), 1000)
       else n.status_reason end
@@ -393,12 +393,14 @@ begin
       n.status as was_status, n.health_status as was_health,
       case
         when n.status in ('maintenance', 'decommissioning') then n.status
-        -- Sent before it was marked: it is late, and tells nothing of now.
-        when n.status = 'offline' and s.sent_at < n.status_since then n.status
+        -- Sent well before it was marked: it is late, and tells nothing of now.
+        when n.status = 'offline' and s.sent_at < n.status_since - clusters.silence_of(c.config, 1) then n.status
         when autoscaler.tells_error(s.status, s.error_message) then 'error'
         else 'online'
       end as new_status
-    from unnest(said) s join clusters.cluster_nodes n on n.node_id = s.node_id
+    from unnest(said) s
+    join clusters.cluster_nodes n on n.node_id = s.node_id
+    join clusters.clusters c on c.cluster_id = n.cluster_id
     order by s.node_id, s.sent_at desc, s.place desc
   ), taken as (
     update clusters.cluster_nodes n set
