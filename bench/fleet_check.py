@@ -8,12 +8,20 @@ from schema.kernel import Connection
 SLACK_S = 2.0
 FEW = 5
 
-# Nobody is OFFLINE but those whose newest heartbeat was too old at the last sweep, and all of them are.
+# Nobody is OFFLINE but those whose newest heartbeat was too old at the last sweep, and all of them are. An old one that
+# came late is no sign of life: it does not bring back who was marked before it came.
 WRONG_NOW: LiteralString = """
 select n.id, n.status::text, n.last_heartbeat at time zone 'UTC' as last_heartbeat, s.swept_at
-from autoscaler.nodes n, public.offline_sweeps s
-where s.machine = 'node' and n.deleted_at is null and n.last_heartbeat is not null and (n.status = 'OFFLINE') <>
-  (n.last_heartbeat < (s.swept_at - make_interval(secs => %(limit_s)s)) at time zone 'UTC')
+from autoscaler.nodes n
+cross join (
+  select swept_at, swept_at - make_interval(secs => %(limit_s)s) as since from public.offline_sweeps
+  where machine = 'node'
+) s
+where n.deleted_at is null and n.last_heartbeat is not null and case
+  when n.status = 'OFFLINE' then exists (
+    select from autoscaler.node_heartbeats h
+    where h.node_id = n.id and h.sent_at >= s.since and h.metrics_data::jsonb -> 'late_s' is null)
+  else n.last_heartbeat < s.since at time zone 'UTC' end
 """
 WRONG_LAST_HEARTBEAT: LiteralString = """
 select n.id, n.last_heartbeat, h.newest

@@ -485,7 +485,9 @@ as $$
     (machine, swept_at, alive, silent, marked, held_back, held_back_since, patient_until)
   values (of_machine, public.fleet_now(), were_alive, were_silent, were_marked, why,
     case when why is not null then public.fleet_now() end,
-    case when public.too_many(were_silent, were_alive, most_share) then public.fleet_now() + silence end)
+    -- Not where the queue explains it: then what was heard is known to the second.
+    case when public.too_many(were_silent, were_alive, most_share) and public.heartbeat_lag() <= silence / 2
+      then public.fleet_now() + silence end)
   on conflict (machine) do update set
     swept_at = excluded.swept_at, alive = excluded.alive, silent = excluded.silent, marked = excluded.marked,
     held_back = excluded.held_back,
