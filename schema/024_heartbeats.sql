@@ -84,6 +84,21 @@ $$;
 
 revoke execute on function autoscaler.answer_drift(text, jsonb) from public;
 
+-- Counts heartbeats, each id once: the places of those that were not counted before. Of one id twice it is the first.
+create or replace function public.count_heartbeats(ids uuid[], places integer[]) returns integer[]
+language sql
+as $$
+  with told as (
+    select distinct on (id) id, place from unnest(ids, places) as t (id, place) order by id, place
+  ), counted as (
+    insert into public.heartbeat_ids (id, at)
+    select id, public.fleet_now() from told order by id
+    on conflict (id) do nothing
+    returning id
+  )
+  select coalesce(array_agg(place), '{}') from told join counted using (id)
+$$;
+
 -- A heartbeat on its way through the functions below.
 do $$
 begin
@@ -112,9 +127,8 @@ declare
   fleet_time constant timestamptz := public.fleet_now();
   utc constant timestamp := fleet_time at time zone 'UTC';
   said autoscaler.heartbeat[];
-  counted autoscaler.heartbeat[];
   ours integer[];
-  fresh uuid[];
+  fresh integer[];
 begin
   select array_agg(row(b.place - 1, b.id, b.node_id, least(b.sent_at, fleet_time), b.status,
     nullif(b.error_message, ''), b.config_hash, b.metrics, b.pools, b.reply_to)::autoscaler.heartbeat)
@@ -146,22 +160,10 @@ begin
     where n.deleted_at is null and n.id = any (ours);
   end if;
 
-  with new_ids as (
-    insert into public.heartbeat_ids (id, at)
-    select distinct s.id, fleet_time from unnest(said) s order by s.id
-    on conflict (id) do nothing
-    returning id
-  )
-  select coalesce(array_agg(id), '{}') into fresh from new_ids;
+  fresh := public.count_heartbeats(array(select s.id from unnest(said) s), array(select s.place from unnest(said) s));
   if cardinality(fresh) < cardinality(said) then
-    select array_agg(f order by f.place) into counted
-    from (
-      select distinct on (s.id) s.* from unnest(said) s where s.id = any (fresh) order by s.id, s.place
-    ) f;
-    return query
-      select s.place, 'done', 'counted before' from unnest(said) s
-      where s.place not in (select c.place from unnest(counted) c);
-    said := counted;
+    return query select s.place, 'done', 'counted before' from unnest(said) s where not s.place = any (fresh);
+    select array_agg(s order by s.place) into said from unnest(said) s where s.place = any (fresh);
   end if;
   if said is null then
     return;
@@ -310,9 +312,8 @@ as $$
 declare
   fleet_time constant timestamptz := public.fleet_now();
   said clusters.heartbeat[];
-  counted clusters.heartbeat[];
   ours text[];
-  fresh uuid[];
+  fresh integer[];
   changed text[];
   of_cluster text;
 begin
@@ -358,22 +359,10 @@ begin
     where n.deleted_at is null and n.node_id = any (ours);
   end if;
 
-  with new_ids as (
-    insert into public.heartbeat_ids (id, at)
-    select distinct s.id, fleet_time from unnest(said) s order by s.id
-    on conflict (id) do nothing
-    returning id
-  )
-  select coalesce(array_agg(id), '{}') into fresh from new_ids;
+  fresh := public.count_heartbeats(array(select s.id from unnest(said) s), array(select s.place from unnest(said) s));
   if cardinality(fresh) < cardinality(said) then
-    select array_agg(f order by f.place) into counted
-    from (
-      select distinct on (s.id) s.* from unnest(said) s where s.id = any (fresh) order by s.id, s.place
-    ) f;
-    return query
-      select s.place, 'done', 'counted before' from unnest(said) s
-      where s.place not in (select c.place from unnest(counted) c);
-    said := counted;
+    return query select s.place, 'done', 'counted before' from unnest(said) s where not s.place = any (fresh);
+    select array_agg(s order by s.place) into said from unnest(said) s where s.place = any (fresh);
   end if;
   if said is null then
     return;

@@ -51,6 +51,7 @@ FUNCTIONS = (
     "pgmq.create",
     "pgmq.send",
     "public.count_gpus",
+    "public.count_heartbeats",
     "public.count_snapshots",
     "public.create_fleet_roles",
     "public.create_queue",
