@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from console.sandbox import api, control, paths, ssh_keys
+from console.sandbox import api, control, hopsworks, metrics, paths, ssh_keys
 from console.sandbox.answers import answer
 from console.sandbox.cluster import Cluster, Options
 from console.sandbox.discovery import discovery
@@ -28,7 +28,8 @@ class Application:
         self._cluster = Cluster(options)
         self._faults = Faults()
         self._api = api.Api(self._cluster)
-        self._control = control.Control(self._cluster, self._faults)
+        self._hopsworks = hopsworks.Hopsworks()
+        self._control = control.Control(self._cluster, self._faults, self._hopsworks)
         for group in groups:
             add_nodes(self._cluster.store, group)
 
@@ -58,6 +59,10 @@ class Application:
         try:
             if request.path.startswith(paths.PREFIX):
                 return await self._api.answer(request)
+            if request.path.startswith(metrics.PREFIX):
+                return metrics.metrics(request, self._cluster.store)
+            if request.path.startswith(hopsworks.PREFIX):
+                return await self._hopsworks.answer(request)
             if request.path.startswith(ssh_keys.PREFIX):
                 return await ssh_keys.ssh_keys(request.path, self._cluster.options.slow_keys_s)
         except RefusedError as refused:

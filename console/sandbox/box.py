@@ -42,6 +42,27 @@ class Box:
     def state(self) -> dict[str, Any]:
         return self._ask("GET", "state")
 
+    def hopsworks(self, name: str, api_key: str | None = None, latency_s: float = 0.0) -> str:
+        """The `api_url` of a Hopsworks cluster, made or changed; without a key it keeps its own, `sandbox` at first.
+
+        Every answer takes `latency_s`, which passes after the request has been carried out.
+        """
+        wanted = {"latency_s": latency_s} | ({"api_key": api_key} if api_key else {})
+        self._ask("POST", f"hopsworks/{name}", wanted)
+        return f"{self.url}/hopsworks/{name}"
+
+    def hopsworks_state(self, name: str) -> dict[str, Any]:
+        """Its `users`, and how many `requests`, `refused_keys`, `posts`, `created` and `double_creations` it saw."""
+        return self._ask("GET", f"hopsworks/{name}")
+
+    def hopsworks_put(self, name: str, email: str, **fields: Any) -> dict[str, Any]:
+        """An account that somebody else made; fields as the API shows them, and `subject`. The item."""
+        return self._ask("POST", f"hopsworks/{name}/users", {"email": email} | fields)
+
+    def hopsworks_forget(self, name: str, email: str) -> None:
+        """The account is deleted behind everybody's back."""
+        self._ask("DELETE", f"hopsworks/{name}/users", {"email": email})
+
     def _ask(self, method: str, path: str, document: Any = None) -> dict[str, Any]:
         """Raises `ValueError` with the sandbox's own words."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.sandbox.answers import answer
 from console.sandbox.api import read_body
+from console.sandbox.hopsworks_control import HopsworksControl
 from console.sandbox.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
 from console.sandbox.refusals import RefusedError
 from console.sandbox.resources import RESOURCES
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 
     from console.sandbox.cluster import Cluster
     from console.sandbox.faults import Faults
+    from console.sandbox.hopsworks import Hopsworks
 
 PREFIX = "/_sandbox/"
 
 
 class Control:
-    def __init__(self, cluster: Cluster, faults: Faults) -> None:
+    def __init__(self, cluster: Cluster, faults: Faults, hopsworks: Hopsworks) -> None:
         self._cluster = cluster
         self._faults = faults
+        self._hopsworks = HopsworksControl(hopsworks)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         body = await read_body(request) or {}
@@ -37,6 +40,8 @@ class Control:
                 return answer(self._add_nodes(body))
             case "POST", ["pods", namespace, name]:
                 self._cluster.kubelet.act(("pods", namespace, name), str(body.get("behave", "")))
+            case _, ["hopsworks", *path]:
+                return answer(self._hopsworks.answer(request, path, body))
             case _:
                 raise RefusedError(404, f"the sandbox has no {request.method} {request.path}")
         return answer({})

@@ -1,9 +1,10 @@
-"""What clients ask before they ask for objects: versions, groups and the resources of the one group."""
+"""What clients ask before they ask for objects: versions, groups and their resources."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from console.sandbox.metrics import GROUP, GROUP_VERSION
 from console.sandbox.resources import RESOURCES
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -43,11 +44,16 @@ def _resource_list() -> dict[str, Any]:
     return {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}
 
 
+METRICS_VERSION = {"groupVersion": GROUP_VERSION, "version": "v1beta1"}
+METRICS_GROUP = {"name": GROUP, "versions": [METRICS_VERSION], "preferredVersion": METRICS_VERSION}
+POD_METRICS = {"name": "pods", "singularName": "", "namespaced": True, "kind": "PodMetrics", "verbs": ["list"]}
 DOCUMENTS: dict[str, Any] = {
     "/version": SERVER_VERSION,
     "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
     "/api/v1": _resource_list(),
-    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [METRICS_GROUP]},
+    f"/apis/{GROUP}": {"kind": "APIGroup", "apiVersion": "v1"} | METRICS_GROUP,
+    f"/apis/{GROUP_VERSION}": {"kind": "APIResourceList", "groupVersion": GROUP_VERSION, "resources": [POD_METRICS]},
     "/openapi/v2": {"swagger": "2.0", "info": {"title": "sandbox", "version": "v1"}, "paths": {}},
     "/openapi/v3": {"paths": {}},
     "/healthz": "ok",

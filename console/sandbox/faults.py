@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from console.sandbox import hopsworks
 from console.sandbox.answers import answer
+from console.sandbox.hopsworks_refusals import hopsworks_failure
 from console.sandbox.refusals import RefusedError, failure
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ FIELDS = {"method", "path", "status", "retry_after", "times", "delay_s", "drop",
 
 @dataclass(slots=True)
 class Fault:
-    """`path` is searched in the request's path; `status` None and no `drop` only delays."""
+    """`path` is searched in the request's path; `status` None and no `drop` only delays.
+
+    `after` carries the request out first, and then delays, refuses or drops its answer: a caller who has gone away by
+    then is one whose request was done.
+    """
 
     path: re.Pattern[str]
     method: str | None = None
@@ -64,15 +70,15 @@ class Faults:
         fault = self._take(request) if self._ordered else None
         if fault is None:
             return await handler(request)
-        if fault.delay_s:
-            await asyncio.sleep(fault.delay_s)
-        if fault.status is None and not fault.drop:
-            return await handler(request)
         if fault.after:
-            await handler(request)
-        else:
-            await request.read()
-        return _dropped(request) if fault.drop else _refused(fault)
+            done = await handler(request)
+            await asyncio.sleep(fault.delay_s)
+            spoilt = _spoilt(fault, request)
+            return done if spoilt is None else spoilt
+        await asyncio.sleep(fault.delay_s)
+        await request.read()
+        spoilt = _spoilt(fault, request)
+        return await handler(request) if spoilt is None else spoilt
 
     def _take(self, request: web.BaseRequest) -> Fault | None:
         for fault in self._ordered:
@@ -84,6 +90,13 @@ class Faults:
         return None
 
 
+def _spoilt(fault: Fault, request: web.BaseRequest) -> web.Response | None:
+    """None of a fault that only delays."""
+    if fault.drop:
+        return _dropped(request)
+    return _refused(fault, request) if fault.status is not None else None
+
+
 def _dropped(request: web.BaseRequest) -> web.Response:
     """The connection is closed; the answer goes nowhere."""
     if request.transport:
@@ -91,10 +104,16 @@ def _dropped(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-def _refused(fault: Fault) -> web.Response:
+def _refused(fault: Fault, request: web.BaseRequest) -> web.Response:
     code = fault.status or 500
-    details = {"retryAfterSeconds": int(fault.retry_after)} if fault.retry_after else {}
-    response = answer(failure(code, "a fault of the sandbox", reason=fault.reason, details=details), code)
+    response = answer(_document(fault, request, code), code)
     if fault.retry_after is not None:
         response.headers["Retry-After"] = f"{fault.retry_after:g}"
     return response
+
+
+def _document(fault: Fault, request: web.BaseRequest, code: int) -> dict[str, Any]:
+    if request.path.startswith(hopsworks.PREFIX):
+        return hopsworks_failure(code, "a fault of the sandbox")
+    details = {"retryAfterSeconds": int(fault.retry_after)} if fault.retry_after else {}
+    return failure(code, "a fault of the sandbox", reason=fault.reason, details=details)

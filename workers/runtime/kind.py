@@ -59,7 +59,7 @@ class Kind(Generic[M, V, T]):
     queue: str
     read: Callable[[Json], M]
     key: Callable[[M], str]
-    load: Callable[[Connection, Sequence[M]], V]
+    load: Callable[[Connection, Sequence[M], Settings], V]
     step: Callable[[M, V, T, Occasion], Outcome]
     fail: Callable[[M, V, str], Outcome | None]
     limit: Callable[[M, V, Settings], int | None]

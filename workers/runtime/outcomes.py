@@ -42,10 +42,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A row that must not exist yet."""
+    """A row that must not exist yet. `status` is None in a table without a machine."""
 
     table: sa.Table
-    status: str
+    status: str | None
     reason: str
     values: Values
 
@@ -95,11 +95,15 @@ Outcome: TypeAlias = Advance | Wait | Done | Reject
 
 
 class TryAgainError(Exception):
-    """The outside could not answer now. With `after_s` it asked us to wait, which is no failed attempt."""
+    """The outside could not answer now. With `after_s` it asked us to wait, which is no failed attempt.
 
-    def __init__(self, message: str, after_s: float | None = None) -> None:
+    `then` is sent with whatever becomes of the message.
+    """
+
+    def __init__(self, message: str, after_s: float | None = None, then: tuple[Send, ...] = ()) -> None:
         super().__init__(message)
         self.after_s = after_s
+        self.then = then
 
 
 class NeverError(Exception):

@@ -220,6 +220,8 @@ def _moved(move: Move, unit: Unit) -> dict[str, Any]:
 
 
 def _born(new: New, unit: Unit) -> dict[str, Any]:
+    if new.status is None:
+        return dict(new.values)
     told = {"status": new.status, "status_reason": new.reason, "status_msg_id": unit.token.msg_id}
     return {**new.values, **told}
 

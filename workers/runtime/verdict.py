@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, assert_never
 
@@ -83,6 +83,12 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
     """What is written for an exception; None where the message is no longer ours to write about."""
     if isinstance(error, LeaseLostError):
         return None
+    unit = _put_off_or_give_up(case, error)
+    then = _sends(case, error.then) if isinstance(error, TryAgainError) else ()
+    return replace(unit, sends=(*unit.sends, *then)) if then else unit
+
+
+def _put_off_or_give_up(case: Case, error: Exception) -> Unit:
     reason = _text(error)
     if isinstance(error, TryAgainError) and error.after_s is not None:
         after_s = min(max(error.after_s, 1), case.settings.backoff_cap_s)

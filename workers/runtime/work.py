@@ -107,7 +107,7 @@ def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions on fresh rows. A message whose rows can't be loaded is found by halving, and fails alone."""
     messages = [task.message for task in tasks]
     try:
-        view = with_connection(bench, lambda conn: stepped_kind(bench).load(conn, messages))
+        view = with_connection(bench, lambda conn: stepped_kind(bench).load(conn, messages, bench.settings))
     except UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
@@ -255,7 +255,7 @@ def _tell(bench: Bench, unit: Unit) -> None:
     for change in unit.changes:
         to = change.to if isinstance(change, Move) else change.status
         if to is not None:
-            log.info(bench.event(to), row=row_key(change), reason=unit.reason)
+            log.info(bench.event(to), row=str(row_key(change)), reason=unit.reason)
     if unit.outcome == "reject":
         log.warning("message.rejected", kind=bench.kind.name, msg_id=unit.token.msg_id, reason=unit.reason)
 
