@@ -11,6 +11,7 @@ from bench.ground import QUEUE, jobs
 from schema.kernel import Connection
 from schema.messages import Message, read_message
 from schema.rows import Row, ask_rows, rows_of
+from schema.settings import Settings
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import Done, Outcome, advance
 from workers.runtime.serve import serve
@@ -27,7 +28,7 @@ class View:
     rows: dict[int, Row]
 
 
-def load(conn: Connection, messages: Sequence[Finish]) -> View:
+def load(conn: Connection, messages: Sequence[Finish], settings: Settings) -> View:  # noqa: ARG001  # a load
     with conn.pipeline():
         now = conn.execute("select public.fleet_now()")
         rows = ask_rows(conn, jobs, [message.job_id for message in messages])

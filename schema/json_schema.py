@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from schema import heartbeat, reservation
+from schema import assignment, heartbeat, reservation
 from schema.messages import Message
 
 FOLDER = Path(__file__).parent / "messages"
 QUEUES: dict[str, Mapping[str, type[Message]]] = {
     reservation.QUEUE: reservation.REQUESTS,
     heartbeat.QUEUE: heartbeat.REQUESTS,
+    assignment.QUEUE: assignment.REQUESTS,
 }
 
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, Self
-from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from schema.messages import Hours, Message, Name, read_message
+from schema.messages import Hours, Message, Name, Uuid, read_message
 
 QUEUE = "gpu_reservations"
 MACHINE = "reservation"
@@ -38,13 +37,6 @@ ALIASES = {"running": Status.ACTIVE}
 GPU_COUNTS = (1, 2, 4, 8, 16)
 
 
-def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise ValueError("must be a UUID") from None
-
-
 def _gpu_count(count: int) -> int:
     if count not in (0, *GPU_COUNTS):
         raise ValueError(f"must be 1, 2, 4, 8 or 16, or 0 for a cpu type; not {count}")
@@ -64,7 +56,6 @@ def _environment(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
-ReservationId = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 GpuCount = Annotated[int, AfterValidator(_gpu_count), Field(json_schema_extra={"enum": [0, *GPU_COUNTS]})]
 GithubUser = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}$")]
 GpuType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,49}$")]
@@ -78,7 +69,7 @@ class CreateReservation(Message):
     """Reserve GPUs for some hours. The same `reservation_id` twice is one reservation."""
 
     action: Literal["create_reservation"] = "create_reservation"
-    reservation_id: ReservationId
+    reservation_id: Uuid
     user_id: Name
     gpu_type: GpuType
     gpu_count: GpuCount
@@ -109,7 +100,7 @@ class CreateReservation(Message):
 class Request(Message):
     """What a user asks about a reservation of theirs."""
 
-    reservation_id: ReservationId
+    reservation_id: Uuid
     user_id: Name
 
 
@@ -145,7 +136,7 @@ class Ticket(Message):
     """The worker's own: the row's turn to be looked at. An older number than the row's is stale."""
 
     action: Literal["advance"] = "advance"
-    reservation_id: ReservationId
+    reservation_id: Uuid
     ticket: int
 
 

@@ -1,6 +1,7 @@
 """Every setting of the program, read once at start from the environment."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -72,6 +73,20 @@ class Settings(BaseSettings):
     node_offline_s: Seconds = 300
     cluster_offline_intervals: Annotated[float, Field(gt=0)] = 3
     mass_outage_share: Annotated[float, Field(gt=0, le=1)] = 0.55
+
+    hopsworks_timeout_s: Seconds = 15
+    # The OAuth client that accounts are made for; a cluster's metadata may name another one (`client_id`).
+    hopsworks_client_id: str = "pgfleet"
+    # A cluster that did not answer so often in a row is left alone for so long, then probed.
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    breaker_open_s: Seconds = 30
+    seat_recheck_s: Seconds = 60
+    owner_wait_s: Seconds = 24 * 3600
+    # Whether a team member may go to another cluster where the owner's is full.
+    members_overflow: bool = False
+    account_check_s: Seconds = 3600
+    # What a user may owe before a charge is written.
+    charge_at: Annotated[Decimal, Field(gt=0)] = Decimal(50)
 
     @property
     def pooled(self) -> bool:

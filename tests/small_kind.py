@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from schema.kernel import Connection as KernelConnection
 from schema.messages import Message, read_message
 from schema.rows import Row, ask_rows, rows_of
+from schema.settings import Settings
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import (
     Advance,
@@ -85,7 +86,7 @@ class Tools:
     during: list[Callable[[Do], Any]] = field(default_factory=list)
 
 
-def load(conn: KernelConnection, messages: Sequence[Do]) -> View:
+def load(conn: KernelConnection, messages: Sequence[Do], settings: Settings) -> View:  # a load
     keys = [message.job_id for message in messages]
     others = [message.n for message in messages if message.script == "both"]
     with conn.pipeline():

@@ -26,7 +26,7 @@ SET_UP = f"""
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine's table, the statement that makes a row, and what has to be beside a status."""
+    """A machine's table, the statement that makes a row, and what has to be beside a status, or a move."""
 
     table: str
     key: str
@@ -35,6 +35,7 @@ class Machine:
     insert: str
     born: str
     beside: str = ""
+    moved: str = ""
 
 
 # Moves as `from: to to`, a state a line, as SPEC 2 draws them.
@@ -74,6 +75,8 @@ MACHINES = {
         "insert into hopsworks.user_hopsworks_assignments (user_id, hopsworks_cluster_id, hopsworks_username, status)"
         " select 'auth0|1', id, 'ada00000', %(status)s from hopsworks.hopsworks_clusters",
         "pending",
+        # Who leaves is on no cluster.
+        moved=", hopsworks_cluster_id = (select id from hopsworks.hopsworks_clusters)",
     ),
     "node": Machine(
         "autoscaler.nodes",
@@ -138,7 +141,7 @@ def insert(conn: Connection, machine: Machine, status: str | None = None) -> str
 
 
 def move(conn: Connection, machine: Machine, row_id: str, to: str) -> None:
-    statement = f"update {machine.table} set status = %s where {machine.key}::text = %s"
+    statement = f"update {machine.table} set status = %s{machine.moved} where {machine.key}::text = %s"
     conn.execute(statement.encode(), (to, row_id))
 
 

@@ -13,6 +13,7 @@ from schema.messages import Message
 from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, SweepPods, Ticket
 from schema.row_kernel import ROW_VERSION, text_of
 from schema.rows import Row, ask_rows, rows_of
+from schema.settings import Settings
 from schema.tables import gpu_types, reservations
 
 # How many rows one look at a line may move; more are seen by the next look.
@@ -81,7 +82,7 @@ FORGOTTEN = text_of(
 UNENDED = text_of(sa.select(reservations.c.reservation_id).where(reservations.c.reservation_ended.is_(None)))
 
 
-def load(conn: Connection, messages: Sequence[Message]) -> View:
+def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:  # noqa: ARG001  # a load
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
     keys = {message.reservation_id for message in messages if isinstance(message, (Request, CreateReservation, Ticket))}
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}

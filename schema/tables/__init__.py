@@ -9,11 +9,17 @@ from schema.tables.autoscaler import (
     pools,
     schedules,
 )
-from schema.tables.billing import billing_history, billing_rates, usage_daily, user_credits
+from schema.tables.billing import billing_history, billing_rates, usage_daily, usage_samples, user_credits
 from schema.tables.clusters import cluster_config_templates, cluster_events, cluster_metrics, cluster_nodes, clusters
 from schema.tables.disks import disk_snapshots, disks
 from schema.tables.gpu_types import gpu_types
-from schema.tables.hopsworks import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
+from schema.tables.hopsworks import (
+    cluster_breakers,
+    health_check_failures,
+    hopsworks_clusters,
+    hopsworks_users,
+    user_hopsworks_assignments,
+)
 from schema.tables.measurements import metrics, node_heartbeats, pool_analytics, system_analytics
 from schema.tables.metadata import metadata
 from schema.tables.migrations import schema_migrations
@@ -38,6 +44,7 @@ __all__ = [
     "autoscaler_users",
     "billing_history",
     "billing_rates",
+    "cluster_breakers",
     "cluster_config_templates",
     "cluster_events",
     "cluster_metrics",
@@ -48,6 +55,7 @@ __all__ = [
     "disks",
     "domain_mappings",
     "gpu_types",
+    "health_check_failures",
     "heartbeat_ids",
     "hopsworks_clusters",
     "hopsworks_users",
@@ -69,6 +77,7 @@ __all__ = [
     "status_history",
     "system_analytics",
     "usage_daily",
+    "usage_samples",
     "user_credits",
     "user_hopsworks_assignments",
 ]

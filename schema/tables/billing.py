@@ -1,7 +1,7 @@
-"""What users have used and what it costs (014)."""
+"""What users have used and what it costs (014, 025)."""
 
-from sqlalchemy import Column, Date, ForeignKey, Integer, Numeric, Table, Text
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import Column, Date, ForeignKey, Integer, Numeric, Table, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from schema.tables.hopsworks import hopsworks_clusters, hopsworks_users
 from schema.tables.metadata import DEFAULT, metadata, moment
@@ -30,6 +30,19 @@ usage_daily = Table(
     Column("total_cost", Numeric, server_default=DEFAULT),
     Column("hopsworks_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     moment("created_at", server_default=DEFAULT),
+    Column("seat_days", Numeric, nullable=False, server_default=DEFAULT),
+    schema="hopsworks",
+)
+
+usage_samples = Table(
+    "usage_samples",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("hopsworks_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id, ondelete="CASCADE"), nullable=False),
+    moment("slot", nullable=False),
+    Column("used", JSONB, nullable=False),
+    moment("taken_at", nullable=False, server_default=DEFAULT),
+    UniqueConstraint("hopsworks_cluster_id", "slot"),
     schema="hopsworks",
 )
 

@@ -1,4 +1,4 @@
-"""People, Hopsworks clusters, and who is on which (013, 018)."""
+"""People, Hopsworks clusters, who is on which, and what is wrong with either (013, 018, 025)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -59,5 +59,42 @@ user_hopsworks_assignments = Table(
     moment("suspended_at"),
     moment("released_at"),
     moment("failed_at"),
+    # 025: what was asked, and what the server said
+    Column("wanted_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
+    Column("detail", Text),
+    moment("asked_at"),
+    moment("suspension_asked_at"),
+    Column("suspended_for", Text),
+    Column("account_enabled", Boolean),
+    Column("max_projects", Integer),
+    moment("checked_at"),
+    Column("left_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
+    schema="hopsworks",
+)
+
+cluster_breakers = Table(
+    "cluster_breakers",
+    metadata,
+    Column("cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("failures", Integer, nullable=False, server_default=DEFAULT),
+    Column("kind", Text),
+    Column("reason", Text),
+    moment("opened_at"),
+    moment("retry_at"),
+    schema="hopsworks",
+)
+
+health_check_failures = Table(
+    "health_check_failures",
+    metadata,
+    Column("id", UUID, primary_key=True, server_default=DEFAULT),
+    Column("hopsworks_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id, ondelete="CASCADE"), nullable=False),
+    Column("user_id", Text, ForeignKey(hopsworks_users.c.id, ondelete="CASCADE")),
+    Column("check_name", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("failures", Integer, nullable=False, server_default=DEFAULT),
+    moment("first_failed_at", nullable=False, server_default=DEFAULT),
+    moment("last_failed_at", nullable=False, server_default=DEFAULT),
+    moment("resolved_at"),
     schema="hopsworks",
 )

@@ -1,0 +1,240 @@
+"""Assignments of users to Hopsworks clusters: their states, and the messages of the queue `cluster_assignments`.
+
+The moves between the states are in `018_assignment_machine.sql`, where the database enforces them; the steps that
+make them are in `workers/assignment.py`.
+"""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import BeforeValidator, Field
+
+from schema.messages import Message, Name, Uuid, read_message
+
+QUEUE = "cluster_assignments"
+MACHINE = "assignment"
+
+
+class Status(StrEnum):
+    """Who moves an assignment on from each state."""
+
+    PENDING = "pending"  # the line: a free seat, for a team member on the owner's cluster
+    CREATING_USER = "creating_user"  # the Hopsworks server, once the username was read back
+    ACTIVE = "active"  # a release
+    RELEASED = "released"  # another assign
+    FAILED = "failed"  # another assign, or an operator who replays its dead letter
+
+
+LIVE = frozenset({Status.PENDING, Status.CREATING_USER})
+FINAL = frozenset({Status.RELEASED, Status.FAILED})
+
+
+class Held(StrEnum):
+    """Why an assignment waits; the first word of what people are told."""
+
+    CLUSTER_FULL = "CLUSTER_FULL"
+    NO_CLUSTER = "NO_CLUSTER"
+    OWNER_NOT_ASSIGNED = "OWNER_NOT_ASSIGNED"
+    SUSPENDED = "SUSPENDED"
+    CLUSTER_MAINTENANCE = "CLUSTER_MAINTENANCE"
+    CLUSTER_KEY_REFUSED = "CLUSTER_KEY_REFUSED"
+    CLUSTER_UNREACHABLE = "CLUSTER_UNREACHABLE"
+
+
+class Request(Message):
+    """What is asked about a user. `user_id` is the Auth0 id."""
+
+    user_id: Name
+
+
+class Assign(Request):
+    """Give a user a seat and an account; on the least loaded cluster, unless one is named."""
+
+    action: Literal["assign"] = "assign"
+    cluster_id: Uuid | None = None
+    assigned_by: Literal["system", "admin", "team_member_auto"] | None = None
+
+
+class Release(Request):
+    """Take both back. The account is deactivated, not deleted: what the user has made stays."""
+
+    action: Literal["release"] = "release"
+    reason: Name
+
+
+class Suspend(Request):
+    """Keep a user, and the team members of an owner, from logging in; they keep their seats."""
+
+    action: Literal["suspend"] = "suspend"
+    # Whose suspension it is, where it is the owner's.
+    suspended_for: Name | None = None
+
+
+class Reactivate(Request):
+    """Let a user in again, and the team members that were suspended with an owner."""
+
+    action: Literal["reactivate"] = "reactivate"
+    suspended_for: Name | None = None
+
+
+class Drain(Message):
+    """Move the users of a cluster elsewhere, as far as there is room, unless it takes new users again."""
+
+    action: Literal["drain"] = "drain"
+    cluster_id: Uuid
+    # The last user of the page before.
+    after: Annotated[str, Field(max_length=255)] = ""
+
+
+class MoveUser(Request):
+    """The worker's own: one user's part of a drain."""
+
+    action: Literal["move_user"] = "move_user"
+    cluster_id: Uuid
+
+
+class Ticket(Request):
+    """The worker's own: the row's turn to be looked at. An older number than the row's is stale."""
+
+    action: Literal["advance"] = "advance"
+    ticket: int
+
+
+class CloseAccount(Request):
+    """The worker's own: deactivate what a user who left a cluster has there."""
+
+    action: Literal["close_account"] = "close_account"
+    cluster_id: Uuid
+    account_id: int | None = None
+
+
+class Admit(Message):
+    """The worker's own: those who wait may find a seat."""
+
+    action: Literal["admit"] = "admit"
+
+
+class Call(Message):
+    """What became of a call to a cluster, or that one is due."""
+
+    cluster_id: Uuid
+
+
+class CallFailed(Call):
+    """The worker's own: a cluster did not answer, or refused our key, or asked us to wait."""
+
+    action: Literal["call_failed"] = "call_failed"
+    kind: Literal["unreachable", "api_key", "busy"]
+    reason: Annotated[str, Field(max_length=1000)]
+    after_s: float | None = None
+
+
+class CallAnswered(Call):
+    """The worker's own: a cluster that had not answered did."""
+
+    action: Literal["call_answered"] = "call_answered"
+
+
+class Probe(Call):
+    """The worker's own: does the cluster answer again?"""
+
+    action: Literal["probe"] = "probe"
+    # Out of turn: whatever comes of it, the next one is on its way already.
+    once: bool = False
+
+
+class Sweep(Message):
+    """The worker's own: look for rows, and for breakers, that nothing looks after."""
+
+    action: Literal["sweep"] = "sweep"
+
+
+class SweepSeats(Message):
+    """The worker's own: count the seats anew."""
+
+    action: Literal["sweep_seats"] = "sweep_seats"
+
+
+class SweepAccounts(Message):
+    """The worker's own: look at the accounts whose turn it is."""
+
+    action: Literal["sweep_accounts"] = "sweep_accounts"
+
+
+class Measure(Message):
+    """The worker's own: measure what users use on every cluster with a kubeconfig."""
+
+    action: Literal["measure"] = "measure"
+
+
+def _time(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _day(value: object) -> object:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+class MeasureCluster(Call):
+    """The worker's own: one cluster's measurement of one slot of time."""
+
+    action: Literal["measure_cluster"] = "measure_cluster"
+    slot: Annotated[datetime, BeforeValidator(_time)]
+
+
+class Bill(Message):
+    """The worker's own: whose days have ended and are not billed yet?"""
+
+    action: Literal["bill"] = "bill"
+
+
+class BillUser(Request):
+    """The worker's own: what one user's day costs."""
+
+    action: Literal["bill_user"] = "bill_user"
+    day: Annotated[date, BeforeValidator(_day)]
+
+
+BILLING = (Measure, MeasureCluster, Bill, BillUser)
+
+# What others send; the published JSON Schema is made of these.
+REQUESTS: dict[str, type[Message]] = {
+    "assign": Assign,
+    "release": Release,
+    "suspend": Suspend,
+    "reactivate": Reactivate,
+    "drain": Drain,
+}
+ACTIONS: dict[str, type[Message]] = {
+    **REQUESTS,
+    "move_user": MoveUser,
+    "advance": Ticket,
+    "close_account": CloseAccount,
+    "admit": Admit,
+    "call_failed": CallFailed,
+    "call_answered": CallAnswered,
+    "probe": Probe,
+    "sweep": Sweep,
+    "sweep_seats": SweepSeats,
+    "sweep_accounts": SweepAccounts,
+    "measure": Measure,
+    "measure_cluster": MeasureCluster,
+    "bill": Bill,
+    "bill_user": BillUser,
+}
+
+
+def read(body: Any) -> Message:
+    """A body of `cluster_assignments` as its message.
+
+    Raises:
+        BadMessage: with a reason that a person understands.
+    """
+    return read_message(body, ACTIONS)
+
+
+def row_id(user_id: str) -> UUID:
+    """The id of a user's row comes from the user's, so that one made twice is one row."""
+    return uuid5(NAMESPACE_URL, f"pgfleet:assignment:{user_id}")

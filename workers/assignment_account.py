@@ -1,0 +1,203 @@
+"""The account behind an assignment: made, looked after while it is active, and deactivated when its user has left."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from schema.assignment import CloseAccount, Held, Status
+from schema.rows import Row
+from workers.assignment_failures import failing, resolved
+from workers.assignment_line import FULL, ROOMY, find_seat, unanswered
+from workers.assignment_requests import change_cluster
+from workers.assignment_tools import Hold, Tools, Turn, cluster_of, next_ticket, told
+from workers.assignment_view import View
+from workers.clients.hopsworks import (
+    Account,
+    Address,
+    BusyError,
+    KeyRefusedError,
+    Person,
+    UnreachableError,
+)
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, TryAgainError, Wait, advance
+
+REMOTE = "REMOTE_ACCOUNT_TYPE"
+OWNER_PAYS, PAYS, FREE = 0, 5, 1
+ACCOUNT = "account"
+BUSY_S = 10.0
+
+
+def create_account(row: Row, turn: Turn) -> Outcome:
+    """Creating_user -> active, with the username that the server tells; an account that is there is adopted."""
+    cluster = cluster_of(row, turn.view)
+    if cluster.status == "inactive":
+        return _elsewhere(row, cluster, turn)
+    if cluster.status not in (ROOMY, FULL):
+        return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}"), turn)
+    user = turn.view.users[row.user_id]
+
+    def create(at: Address) -> Outcome:
+        account = turn.tools.hopsworks.open_account(at, person(user), turn.occasion.hold)
+        values = {**_agreed(row, account, at, turn), "ticket": row.ticket + 1}
+        return advance(row, Status.ACTIVE, f"{account.username} on {cluster.name}", values)
+
+    return _with_cluster(row, cluster, turn, create)
+
+
+def _elsewhere(row: Row, cluster: Row, turn: Turn) -> Outcome:
+    """Its cluster was switched off for good before the account was there."""
+    seat = find_seat(row, turn.view, turn.tools, Counter())
+    if isinstance(seat, Row):
+        return change_cluster(row, seat)
+    return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is inactive, and elsewhere: {seat}"), turn)
+
+
+def person(user: Row) -> Person:
+    """Who is to have an account, as the sign-up service knows them."""
+    given, _, surname = (user.name or "").strip().partition(" ")
+    local = user.email.partition("@")[0]
+    return Person(user.id, user.email, given or local, surname.strip() or given or local, projects_allowed(user))
+
+
+def projects_allowed(user: Row) -> int:
+    """As hopsworks.projects_allowed (025) has it."""
+    if user.account_owner_id is not None:
+        return OWNER_PAYS
+    return PAYS if user.stripe_customer_id else FREE
+
+
+def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, Any]:
+    """Bring the account to what it should be; what the row says of it then."""
+    enabled, most = row.suspended_at is None, projects_allowed(turn.view.users[row.user_id])
+    if account.enabled != enabled:
+        turn.occasion.hold()
+        _found(turn.tools.hopsworks.set_enabled(at, account.account_id, enabled))
+    if most not in (account.max_projects, row.max_projects):
+        turn.occasion.hold()
+        _found(turn.tools.hopsworks.set_max_projects(at, account.account_id, most))
+    return {
+        "hopsworks_user_id": account.account_id,
+        "hopsworks_username": account.username,
+        "account_enabled": enabled,
+        "max_projects": most,
+        "checked_at": turn.view.now,
+        "detail": f"{account.username} on {at.name}" + ("" if enabled else ", suspended"),
+    }
+
+
+def _found(it_was_there: bool) -> None:  # noqa: FBT001  # an answer
+    if not it_was_there:
+        raise TryAgainError("the account was there and is gone again")
+
+
+def tend(row: Row, turn: Turn) -> Outcome:
+    """The ticket of an active row: is its account there, and as it should be?
+
+    What was asked here is told to the server. What somebody has changed there is reported, and left as it is.
+    """
+    view = turn.view
+    cluster = cluster_of(row, view)
+    if cluster.status == "inactive":
+        return Done(f"{cluster.name} is inactive")
+    user = view.users[row.user_id]
+
+    def look(at: Address) -> Outcome:
+        account = turn.tools.hopsworks.find(at, user.email)
+        problem = _problem(row, account)
+        if account is None or problem:
+            changes = failing(view, cluster, ACCOUNT, problem or "", row.user_id)
+            return Advance((Move(row, None, values={"checked_at": view.now, "detail": problem}), *changes))
+        values = _agreed(row, account, at, turn)
+        return Advance((Move(row, None, values=values), *resolved(view, cluster, ACCOUNT, row.user_id)))
+
+    return _with_cluster(row, cluster, turn, look)
+
+
+def _problem(row: Row, account: Account | None) -> str | None:
+    if account is None:
+        return "ACCOUNT_GONE: the server does not know the account any more; release the user, then assign again"
+    if account.account_type != REMOTE:
+        return f"ACCOUNT_TAKEN: the account is now of type {account.account_type}"
+    if row.account_enabled is not None and account.enabled != row.account_enabled:
+        return f"ACCOUNT_CHANGED: somebody has {'' if account.enabled else 'de'}activated it on the server"
+    return None
+
+
+def close(message: CloseAccount, turn: Turn) -> Outcome:
+    """Deactivate what somebody who has left still has on a cluster; only what this program may have made."""
+    view, server = turn.view, turn.tools.hopsworks
+    row, cluster = view.rows.get(message.user_id), view.clusters.get(message.cluster_id)
+    if row is None or cluster is None or cluster.status == "inactive":
+        return Done("the cluster is gone")
+    if str(row.hopsworks_cluster_id) == message.cluster_id:
+        return _open_again(row)
+    user = view.users[row.user_id]
+
+    def deactivate(at: Address) -> Outcome:
+        account_id = message.account_id
+        if account_id is None:
+            account = server.find(at, user.email)
+            account_id = account.account_id if account and account.account_type == REMOTE else None
+        if account_id is not None:
+            turn.occasion.hold()
+            server.set_enabled(at, account_id, False)  # what to set
+        # Written so that an assignment to this cluster that came meanwhile is noticed.
+        return Advance((Move(row, None, values={"checked_at": view.now}),))
+
+    return _with_cluster(None, cluster, turn, deactivate)
+
+
+def _open_again(row: Row) -> Outcome:
+    """Assigned to this cluster again: whatever was deactivated is looked at once more."""
+    if row.status != Status.ACTIVE:
+        return Done("is on it again")
+    values = {"account_enabled": None, "ticket": row.ticket + 1}
+    return Advance((Move(row, None, values=values),), (next_ticket(row),))
+
+
+def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Address], Outcome]) -> Outcome:
+    """Call a cluster, unless it is known not to answer; and let all workers know what became of it."""
+    hold = unanswered(cluster, turn.view)
+    if hold is not None:
+        return _wait(row, hold, turn)
+    try:
+        return _and_answered(work(address(cluster, turn.tools)), cluster, turn.view)
+    except KeyRefusedError as error:
+        refused = call_failed(cluster, "api_key", error)
+        return replace(_wait(row, Hold(Held.CLUSTER_KEY_REFUSED, str(error)), turn), then=(refused,))
+    except BusyError as error:
+        busy = call_failed(cluster, "busy", error, error.after_s)
+        wait = _wait(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn)
+        return replace(wait, until=turn.later(error.after_s or BUSY_S), then=(busy,))
+    except UnreachableError as error:
+        raise TryAgainError(str(error), then=(call_failed(cluster, "unreachable", error),)) from None
+
+
+def address(cluster: Row, tools: Tools) -> Address:
+    metadata = cluster.metadata if isinstance(cluster.metadata, dict) else {}
+    client_id = metadata.get("client_id")
+    return Address(
+        cluster.name,
+        cluster.api_url,
+        cluster.api_key,
+        client_id if isinstance(client_id, str) and client_id else tools.settings.hopsworks_client_id,
+    )
+
+
+def call_failed(cluster: Row, kind: str, error: Exception, after_s: float | None = None) -> Send:
+    body = {"action": "call_failed", "cluster_id": str(cluster.id), "kind": kind, "reason": str(error)[:1000]}
+    return Send(body if after_s is None else {**body, "after_s": after_s})
+
+
+def _and_answered(outcome: Outcome, cluster: Row, view: View) -> Outcome:
+    """A cluster that had failed before has answered: then its failures were not in a row."""
+    if view.breakers[str(cluster.id)].failures == 0 or not isinstance(outcome, Advance):
+        return outcome
+    answered = Send({"action": "call_answered", "cluster_id": str(cluster.id)})
+    return Advance(outcome.changes, (*outcome.then, answered))
+
+
+def _wait(row: Row | None, hold: Hold, turn: Turn) -> Wait:
+    until = turn.later(turn.tools.settings.seat_recheck_s)
+    return Wait(str(hold), until, changes=told(row, str(hold)) if row is not None else ())

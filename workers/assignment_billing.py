@@ -1,0 +1,260 @@
+"""What users use and what they owe for it: clusters are measured slot by slot, users are billed day by day.
+
+    measure --> measure_cluster, for each cluster --> usage_samples      bill --> bill_user, for each user and day
+    seats + reservations + samples of a day       --> usage_daily, user_credits, and a charge where enough is owed
+
+A slot that could not be measured is lost: nobody can measure the past. A day can be billed late, and in any order;
+its rows have the ids that come from user and day, so it counts once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from schema.assignment import Bill, BillUser, Measure, MeasureCluster
+from schema.messages import Message
+from schema.rows import Row
+from schema.tables import billing_history, health_check_failures, usage_daily, usage_samples, user_credits
+from workers.assignment_billing_view import (
+    BILLS_LIMIT,
+    METRICS,
+    Account,
+    BillingView,
+    Used,
+    charge_id,
+    daily_id,
+    failure_id,
+    sample_id,
+)
+from workers.assignment_tools import Tools
+from workers.clients.usage import Use
+from workers.runtime.kind import Occasion
+from workers.runtime.outcomes import (
+    Advance,
+    Change,
+    Done,
+    Move,
+    NeverError,
+    New,
+    Outcome,
+    Reject,
+    Send,
+    TryAgainError,
+    Wait,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+BILLING = (Measure, MeasureCluster, Bill, BillUser)
+SLOT = timedelta(seconds=300)
+# After the end of a day: until its last slots are measured, or too late.
+DAY_CLOSES = timedelta(hours=1)
+HOUR_PLACES = Decimal("0.000001")
+COST_PLACES = Decimal("0.0001")
+NO_RATE_S = 60.0
+
+
+def step(message: Message, view: BillingView, tools: Tools, occasion: Occasion) -> Outcome:
+    """One decision about one message of BILLING."""
+    match message:
+        case Measure():
+            return measure(view)
+        case MeasureCluster():
+            return measure_cluster(message, view, tools, occasion)
+        case Bill():
+            return bill(view)
+        case BillUser():
+            return bill_user(message, view, tools)
+        case _:
+            return Reject(f"{type(message).__name__} is nothing to measure or bill")
+
+
+def measure(view: BillingView) -> Outcome:
+    """Each cluster that can be measured, for the slot that is now."""
+    slot = _slot(view.now).isoformat()
+    sends = tuple(
+        Send({"action": "measure_cluster", "cluster_id": cluster, "slot": slot}) for cluster in view.measurable
+    )
+    return Done(f"{len(sends)} clusters to measure", sends)
+
+
+def _slot(moment: datetime) -> datetime:
+    """The start of the slot that a moment is in."""
+    day = datetime.combine(moment.astimezone(UTC), time(), UTC)
+    return day + (moment - day) // SLOT * SLOT
+
+
+def measure_cluster(message: MeasureCluster, view: BillingView, tools: Tools, occasion: Occasion) -> Outcome:
+    """What its users use at this moment stands for the whole slot."""
+    slot, cluster = message.slot, message.cluster_id
+    if slot.tzinfo is None or slot > view.now:
+        return Reject("slot: must have a time zone, and not be in the future")
+    if view.now >= slot + 2 * SLOT:
+        return Done("too late: the slot is over")
+    if _slot(slot) != slot:
+        return Reject("slot: must be the start of a slot of 5 minutes")
+    if (cluster, slot) in view.sampled:
+        return Done("this slot was measured already")
+    if cluster not in view.kubeconfigs:
+        return Done("the cluster is not measured any more")
+    occasion.hold()
+    try:
+        found = tools.usage.measure(view.kubeconfigs[cluster])
+    except (TryAgainError, NeverError) as error:
+        return Advance((_lost(cluster, slot, str(error), view),))
+    return Advance((_sample(cluster, slot, found, view), *_resolved(cluster, view)))
+
+
+def _sample(cluster: str, slot: datetime, found: Mapping[str, Use], view: BillingView) -> New:
+    users = view.usernames.get(cluster, {})
+    unknown = len(found.keys() - users.keys())
+    if unknown:
+        log.info("usage.unknown_usernames", cluster=cluster, usernames=unknown)
+    used = {users[name]: _hours(use) for name, use in found.items() if name in users and (use.cpu_cores or use.gpus)}
+    values = {"id": sample_id(cluster, slot), "hopsworks_cluster_id": UUID(cluster), "slot": slot, "used": used}
+    return New(usage_samples, None, "measured", {**values, "taken_at": view.now})
+
+
+def _hours(use: Use) -> dict[str, float]:
+    """As JSON has it: to a billionth of an hour."""
+    share = SLOT / timedelta(hours=1)
+    return {"cpu_hours": round(use.cpu_cores * share, 9), "gpu_hours": round(use.gpus * share, 9)}
+
+
+def _lost(cluster: str, slot: datetime, details: str, view: BillingView) -> Change:
+    """The slot is lost, which is on record: the first one makes the row, the next ones count into it."""
+    log.warning("usage.unmeasured", cluster=cluster, reason=details)
+    known = view.failures.get(cluster)
+    seen = {"last_failed_at": view.now, "details": details}
+    if known is not None:
+        return Move(known, None, values={**seen, "failures": known.failures + 1})
+    place = {"id": failure_id(cluster, slot), "hopsworks_cluster_id": UUID(cluster), "check_name": METRICS}
+    return New(health_check_failures, None, details, {**place, **seen, "first_failed_at": view.now})
+
+
+def _resolved(cluster: str, view: BillingView) -> tuple[Change, ...]:
+    known = view.failures.get(cluster)
+    return () if known is None else (Move(known, None, values={"resolved_at": view.now}),)
+
+
+def bill(view: BillingView) -> Outcome:
+    """The bills that are due, as many as one look sends; if there are more, another look."""
+    sends = tuple(
+        Send({"action": "bill_user", "user_id": user, "day": day.isoformat()})
+        for user, day in view.unbilled[:BILLS_LIMIT]
+    )
+    again = (Send({"action": "bill"}),) if len(view.unbilled) > BILLS_LIMIT else ()
+    return Done(f"{len(sends)} bills to write", (*sends, *again))
+
+
+def bill_user(message: BillUser, view: BillingView, tools: Tools) -> Outcome:
+    """One user's day, once it is over: what was used, what it costs, and a charge if enough is owed by now."""
+    user, day = message.user_id, message.day
+    account = view.accounts.get((user, day))
+    if day >= view.now.astimezone(UTC).date():
+        return Reject(f"day: {day} is not over yet")
+    if account is None:
+        return Reject(f"user_id: there is no user {user}")
+    if account.billed:
+        return Done("this day was billed already")
+    closes = datetime.combine(day, time(), UTC) + timedelta(days=1) + DAY_CLOSES
+    if view.now < closes:
+        return Wait("the day's last slots may still be measured", closes)
+    used = view.used.get((user, day))
+    if used is None:
+        return Done("nothing was used on this day")
+    return _billed(message, _rounded(used), account, view, tools)
+
+
+def _rounded(used: Used) -> Used:
+    return replace(
+        used,
+        seat_days=_round(used.seat_days, HOUR_PLACES),
+        gpu_hours=_round(used.gpu_hours, HOUR_PLACES),
+        cpu_hours=_round(used.cpu_hours, HOUR_PLACES),
+    )
+
+
+def _round(number: Decimal, places: Decimal) -> Decimal:
+    return number.quantize(places, ROUND_HALF_UP)
+
+
+def _billed(message: BillUser, used: Used, account: Account, view: BillingView, tools: Tools) -> Outcome:
+    user, day = message.user_id, message.day
+    cost, currency = _cost(used, view.rates)
+    daily = {
+        "id": daily_id(user, day),
+        "user_id": user,
+        "date": day,
+        "cpu_hours": used.cpu_hours,
+        "gpu_hours": used.gpu_hours,
+        "storage_gb_months": Decimal(0),
+        "api_calls": 0,
+        "total_cost": cost,
+        "hopsworks_cluster_id": used.cluster_id,
+        "seat_days": used.seat_days,
+    }
+    credit = view.credits.get(user)
+    owed = _of(credit, "total_used") + cost - _of(credit, "total_purchased") - account.pending
+    charges = owed >= tools.settings.charge_at and not account.charged
+    charge = (_charge(user, day, owed, currency),) if charges else ()
+    return Advance((New(usage_daily, None, f"{day} billed", daily), _counted(user, used, cost, credit), *charge))
+
+
+def _cost(used: Used, rates: Mapping[str, Row]) -> tuple[Decimal, str]:
+    """What the day costs, and in which currency. Storage and calls are not counted yet, but have their price.
+
+    Raises:
+        TryAgainError: an operator has to put the rates right.
+    """
+    amounts = {
+        "seat_day": used.seat_days,
+        "cpu_hour": used.cpu_hours,
+        "gpu_hour": used.gpu_hours,
+        "storage_gb_month": Decimal(0),
+        "api_call": Decimal(0),
+    }
+    missing = sorted(amounts.keys() - rates.keys())
+    if missing:
+        raise TryAgainError(f"hopsworks.billing_rates has no rate for {', '.join(missing)}", NO_RATE_S)
+    currencies = {rates[resource].currency for resource in amounts}
+    if len(currencies) > 1:
+        raise TryAgainError(
+            f"hopsworks.billing_rates has several currencies: {', '.join(sorted(currencies))}", NO_RATE_S
+        )
+    cost = sum((rates[resource].price * amount for resource, amount in amounts.items()), Decimal(0))
+    return _round(cost, COST_PLACES), currencies.pop()
+
+
+def _of(credit: Row | None, column: str) -> Decimal:
+    return Decimal(0) if credit is None else credit.columns[column] or Decimal(0)
+
+
+def _counted(user: str, used: Used, cost: Decimal, credit: Row | None) -> Change:
+    """Into the user's sums since the beginning."""
+    values: dict[str, Any] = {
+        "total_used": _of(credit, "total_used") + cost,
+        "cpu_hours_used": _of(credit, "cpu_hours_used") + used.cpu_hours,
+        "gpu_hours_used": _of(credit, "gpu_hours_used") + used.gpu_hours,
+    }
+    if credit is None:
+        return New(user_credits, None, "first bill", {"user_id": user, **values})
+    return Move(credit, None, values=values)
+
+
+def _charge(user: str, day: date, owed: Decimal, currency: str) -> New:
+    """For the payment service; while it is pending, it counts as paid."""
+    values = {
+        "id": charge_id(user, day),
+        "user_id": user,
+        "amount": owed,
+        "currency": currency,
+        "description": f"usage up to {day}",
+        "status": "pending",
+    }
+    return New(billing_history, None, "charged", values)

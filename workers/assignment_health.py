@@ -1,0 +1,148 @@
+"""Whether clusters answer, and whether what is counted is so: the breaker of each cluster, and the sweeps.
+
+A breaker is one row that all workers read. Calls that failed are told by messages, which are worked on one after the
+other; so many in a row, or one refusal of our key, open it. Then nobody calls the cluster but the probe.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from schema.assignment import CallAnswered, CallFailed, Probe
+from schema.rows import Row
+from workers.assignment_account import address
+from workers.assignment_failures import failing, resolved
+from workers.assignment_tools import ADMIT, Tools, Turn, ticket
+from workers.assignment_view import View
+from workers.clients.hopsworks import BusyError, KeyRefusedError
+from workers.runtime.outcomes import Advance, Change, Done, Move, NeverError, Outcome, Send, TryAgainError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+SEATS = "seats"
+CHECKS = {"api_key": "api_key", "unreachable": "reachable"}
+CLOSED = {"failures": 0, "kind": None, "reason": None, "opened_at": None, "retry_at": None}
+
+
+def call(message: CallFailed | CallAnswered | Probe, turn: Turn) -> Outcome:
+    """What became of a call, or the look whether the cluster answers again."""
+    cluster = turn.view.clusters.get(message.cluster_id)
+    if cluster is None:
+        return Done("the cluster is gone")
+    match message:
+        case CallFailed():
+            return failed(message, cluster, turn)
+        case CallAnswered():
+            return answered(turn.view.breakers[message.cluster_id])
+        case Probe():
+            return probe(message, cluster, turn)
+
+
+def failed(message: CallFailed, cluster: Row, turn: Turn) -> Outcome:
+    """One more failure; the last of several in a row opens the breaker, a refused key at once."""
+    breaker, settings = turn.view.breakers[message.cluster_id], turn.tools.settings
+    if breaker.retry_at is not None:
+        return Done("known already")
+    failures = breaker.failures + (message.kind == "unreachable")
+    if message.kind == "unreachable" and failures < settings.breaker_failures:
+        return Advance((Move(breaker, None, values={"failures": failures}),))
+    log.error("cluster.unanswered", cluster=cluster.name, kind=message.kind, reason=message.reason)
+    why = Trouble(message.kind, message.reason, message.after_s or settings.breaker_open_s)
+    return _open(breaker, cluster, why, turn, {"opened_at": turn.view.now, "failures": failures})
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a cluster is left alone, and for how long."""
+
+    kind: str
+    reason: str
+    pause_s: float
+
+
+def _open(breaker: Row, cluster: Row, why: Trouble, turn: Turn, values: dict[str, Any]) -> Outcome:
+    retry_at = turn.later(why.pause_s)
+    shown = {**values, "kind": why.kind, "reason": why.reason, "retry_at": retry_at}
+    changes: tuple[Change, ...] = (Move(breaker, None, values=shown),)
+    if why.kind in CHECKS:
+        changes += failing(turn.view, cluster, CHECKS[why.kind], why.reason)
+    return Advance(changes, (Send({"action": "probe", "cluster_id": str(cluster.id)}, retry_at),))
+
+
+def answered(breaker: Row) -> Outcome:
+    if breaker.failures == 0 or breaker.retry_at is not None:
+        return Done("nothing to forget; an open breaker is closed by its probe")
+    return Advance((Move(breaker, None, values={"failures": 0}),))
+
+
+def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
+    """Closes the breaker of a cluster that answers again, and gives a turn to all that have waited for it."""
+    view, breaker = turn.view, turn.view.breakers[message.cluster_id]
+    if breaker.retry_at is None:
+        return Done("it answers already")
+    if cluster.status == "inactive":
+        return Advance((Move(breaker, None, values=CLOSED),))
+    try:
+        turn.tools.hopsworks.probe(address(cluster, turn.tools))
+    except (TryAgainError, NeverError) as error:
+        if message.once:
+            return Done(f"tried out of turn: {error}")
+        return _open(breaker, cluster, _trouble(error, turn.tools), turn, {})
+    log.info("cluster.answers", cluster=cluster.name)
+    mended = [change for check in CHECKS.values() for change in resolved(view, cluster, check)]
+    turns = view.turns.get(message.cluster_id, [])
+    tickets = (ticket(user_id, number) for user_id, number in turns)
+    return Advance((Move(breaker, None, values=CLOSED), *mended), (ADMIT, *tickets))
+
+
+def _trouble(error: Exception, tools: Tools) -> Trouble:
+    kind = "unreachable"
+    if isinstance(error, KeyRefusedError):
+        kind = "api_key"
+    elif isinstance(error, BusyError):
+        kind = "busy"
+    return Trouble(kind, str(error)[:1000], getattr(error, "after_s", None) or tools.settings.breaker_open_s)
+
+
+def sweep(view: View) -> Outcome:
+    """A live row has a live ticket, and an open breaker a probe: the exceptions get theirs back."""
+    tickets = tuple(ticket(user_id, number) for user_id, number in view.turns["sweep"])
+    probes = tuple(Send({"action": "probe", "cluster_id": cluster_id}) for cluster_id in view.unprobed)
+    return Done("rows looked after", (*tickets, *probes))
+
+
+def sweep_accounts(view: View) -> Outcome:
+    """The accounts whose turn it is to be looked at."""
+    turns = view.turns["sweep_accounts"]
+    return Done("accounts looked after", tuple(ticket(user_id, number) for user_id, number in turns))
+
+
+def sweep_seats(view: View) -> Outcome:
+    """Count anew; a cluster that changed meanwhile is counted once more."""
+    changes: list[Change] = []
+    for cluster_id, cluster in view.clusters.items():
+        held, counted = view.counted.get(cluster_id, 0), cluster.current_users or 0
+        if held != counted:
+            changes += _recounted(cluster, held, counted, view)
+    return Advance(tuple(changes)) if changes else Done("all seats are counted right")
+
+
+def _recounted(cluster: Row, held: int, counted: int, view: View) -> tuple[Change, ...]:
+    """The seats that are held are right. More than there are can't be written: then the cluster is full."""
+    details = f"MISMATCH: {counted} seats were counted as taken, {held} are"
+    log.error("seats.mismatch", cluster=cluster.name, counted=counted, held=held, most=cluster.max_users)
+    right = held if held <= counted else max(counted, min(held, cluster.max_users or 0))
+    repaired = () if right == counted else (Move(cluster, None, values={"current_users": right}),)
+    if right != held:
+        return (*repaired, *failing(view, cluster, SEATS, f"{details}, of {cluster.max_users}"))
+    return (*repaired, *_noted(view, cluster, details))
+
+
+def _noted(view: View, cluster: Row, details: str) -> tuple[Change, ...]:
+    """On record, and repaired with the record."""
+    open_already = resolved(view, cluster, SEATS)
+    if open_already:
+        return open_already
+    (new,) = failing(view, cluster, SEATS, details)
+    return (replace(new, values={**new.values, "resolved_at": view.now}),)

@@ -1,0 +1,222 @@
+"""What is asked about users: assign, release, suspend, reactivate, and to drain a cluster.
+
+No step here leaves the database: the accounts follow with the row's next ticket, or with a message of their own.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from schema.assignment import (
+    FINAL,
+    Assign,
+    Drain,
+    MoveUser,
+    Reactivate,
+    Release,
+    Request,
+    Status,
+    Suspend,
+    row_id,
+)
+from schema.rows import Row
+from schema.tables import user_hopsworks_assignments
+from workers.assignment_line import FULL, ROOMY, find_seat, seat_on
+from workers.assignment_tools import ADMIT, Tools, close_account, cluster_of, next_ticket, ticket, told
+from workers.assignment_view import PAGE, View
+from workers.runtime.kind import Occasion
+from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
+
+# The reason is told a moment after the line has been looked at, unless it has found a seat by then.
+TELL_S = 1.0
+WAITING = "Waiting for a seat"
+
+
+def assign(message: Assign, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """(new) -> pending, and again from released and failed. Whoever is assigned already stays so."""
+    if message.user_id not in view.users:
+        return _patience(f"there is no user {message.user_id} in hopsworks.users", view, tools, occasion)
+    problem = _misfit(message, view)
+    if problem:
+        return Reject(problem)
+    row = view.rows.get(message.user_id)
+    if row is None:
+        values = {
+            "id": row_id(message.user_id),
+            "user_id": message.user_id,
+            "ticket": 1,
+            **_asked(message, view, occasion),
+        }
+        new = New(user_hopsworks_assignments, Status.PENDING, "assigned", values)
+        return Advance((new,), then=_into_line(message.user_id, 1, view))
+    if _is_late(occasion, row.asked_at):
+        return Done(f"late: it was sent before what made the row {row.status}")
+    if row.status in FINAL:
+        values = {"ticket": row.ticket + 1, "released_at": None, "failed_at": None, "hopsworks_username": None}
+        again = _into_line(row.user_id, row.ticket + 1, view)
+        return advance(row, Status.PENDING, "assigned again", {**values, **_asked(message, view, occasion)}, again)
+    return _assigned_already(message, row, view, occasion)
+
+
+def _assigned_already(message: Assign, row: Row, view: View, occasion: Occasion) -> Outcome:
+    if row.status == Status.PENDING and row.hopsworks_cluster_id is None:
+        if row.ticket != 0 and str(row.wanted_cluster_id or "") == (message.cluster_id or ""):
+            return Done("known already, it waits for a seat")
+        # A producer may have inserted the row itself; or another cluster is named now.
+        values = {"ticket": row.ticket + 1, **_asked(message, view, occasion)}
+        return Advance((Move(row, None, values=values),), then=_into_line(row.user_id, row.ticket + 1, view))
+    if message.cluster_id is not None and message.cluster_id != str(row.hopsworks_cluster_id):
+        return Reject(f"cluster_id: {row.user_id} is on {cluster_of(row, view).name} already; release the user first")
+    return Done(f"known already, {row.status}")
+
+
+def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
+    is_member = view.users[message.user_id].account_owner_id is not None
+    by_default = "team_member_auto" if is_member else "admin" if message.cluster_id else "system"
+    return {
+        "assigned_at": occasion.sent_at,
+        "asked_at": occasion.sent_at,
+        "assigned_by": message.assigned_by or by_default,
+        "wanted_cluster_id": None if is_member else message.cluster_id,
+        "detail": WAITING,
+    }
+
+
+def _into_line(user_id: str, number: int, view: View) -> tuple[Send, ...]:
+    return (ADMIT, ticket(user_id, number, view.now + timedelta(seconds=TELL_S)))
+
+
+def _misfit(message: Assign, view: View) -> str | None:
+    if message.cluster_id is None:
+        return None
+    cluster = view.clusters.get(message.cluster_id)
+    if cluster is None:
+        return f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`"
+    if cluster.status == "inactive":
+        return f"cluster_id: {cluster.name} is inactive"
+    owner_id = view.users[message.user_id].account_owner_id
+    owner = view.rows.get(owner_id)
+    if owner_id is not None and (owner is None or str(owner.hopsworks_cluster_id) != message.cluster_id):
+        return "cluster_id: a team member goes to the owner's cluster; leave it out"
+    return None
+
+
+def _is_late(occasion: Occasion, asked_at: datetime | None) -> bool:
+    return asked_at is not None and occasion.sent_at < asked_at
+
+
+def _patience(problem: str, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """What is not known may be on its way; after a while it is not."""
+    until = occasion.sent_at + timedelta(seconds=tools.settings.unknown_row_s)
+    return Wait(problem, until) if view.now < until else Reject(problem)
+
+
+def request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """What is asked of a row that has to be there."""
+    row = view.rows.get(message.user_id)
+    match message:
+        case _ if row is None:
+            return _patience(f"user {message.user_id} has no assignment", view, tools, occasion)
+        case Release():
+            return release(row, message.reason, view, occasion)
+        case Suspend():
+            return suspend(row, message, view, occasion)
+        case Reactivate():
+            return reactivate(row, message, view, occasion)
+        case MoveUser():
+            return move_user(row, message, view, tools)
+        case _:
+            return Reject(f"{type(message).__name__} is no message of this queue")
+
+
+def release(row: Row, why: str, view: View, occasion: Occasion) -> Outcome:
+    """Active -> released; one that never became active -> failed. Either way the seat is free at once."""
+    if _is_late(occasion, row.asked_at):
+        return Done("late: the user was assigned again after it was sent")
+    if row.status in FINAL:
+        # So that an assign which was sent before, and comes after, is late.
+        return Advance((Move(row, None, values={"asked_at": occasion.sent_at}),))
+    return leave(row, why, view, {"asked_at": occasion.sent_at})
+
+
+def leave(row: Row, why: str, view: View, values: dict[str, Any], then: tuple[Send, ...] = ()) -> Outcome:
+    """End a live assignment; the database gives its seat back."""
+    if row.status == Status.ACTIVE:
+        to, ended = Status.RELEASED, {"released_at": view.now}
+        reason = f"released from {cluster_of(row, view).name} ({row.hopsworks_username}): {why}"
+    else:
+        to, ended = Status.FAILED, {"failed_at": view.now}
+        reason = f"released before it was active: {why}"
+    changed = {**ended, **values, "detail": reason, "ticket": row.ticket + 1, "wanted_cluster_id": None}
+    return advance(row, to, reason, changed, (*close_account(row), *then))
+
+
+def suspend(row: Row, message: Suspend, view: View, occasion: Occasion) -> Outcome:
+    """Whoever suspends an owner suspends the team; one's own suspension outlives the owner's."""
+    if _is_late(occasion, row.suspension_asked_at):
+        return Done("late: the user was reactivated after it was sent")
+    for_whom = message.suspended_for or row.user_id
+    if row.suspended_at is not None and row.suspended_for == row.user_id:
+        for_whom = row.user_id
+    values = {"suspended_at": row.suspended_at or view.now, "suspended_for": for_whom}
+    return _suspension(row, message, values, view, occasion)
+
+
+def reactivate(row: Row, message: Reactivate, view: View, occasion: Occasion) -> Outcome:
+    """Lifts a suspension; of a team member that was suspended alone, not by the owner's message."""
+    if _is_late(occasion, row.suspension_asked_at):
+        return Done("late: the user was suspended after it was sent")
+    if message.suspended_for is not None and row.suspended_for != message.suspended_for:
+        return Done("not suspended, or not with its owner")
+    return _suspension(row, message, {"suspended_at": None, "suspended_for": None}, view, occasion)
+
+
+def _suspension(
+    row: Row, message: Suspend | Reactivate, values: dict[str, Any], view: View, occasion: Occasion
+) -> Outcome:
+    cascade = [] if message.suspended_for else view.members.get(row.user_id, [])
+    body = {"action": message.action, "suspended_for": row.user_id}
+    then = tuple(Send({**body, "user_id": member}) for member in cascade)
+    changed = {**values, "suspension_asked_at": occasion.sent_at, "account_enabled": None}
+    if row.status in FINAL:
+        return Advance((Move(row, None, values=changed),), then)
+    line = (ADMIT,) if row.status == Status.PENDING else ()
+    return Advance((Move(row, None, values={**changed, "ticket": row.ticket + 1}),), (*then, next_ticket(row), *line))
+
+
+def drain(message: Drain, view: View) -> Outcome:
+    """A page of a cluster's users, each with a message of its own."""
+    cluster = view.clusters.get(message.cluster_id)
+    if cluster is None:
+        return Reject(f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`")
+    if cluster.status in (ROOMY, FULL):
+        return Done(f"{cluster.name} takes new users again")
+    page = view.pages[message]
+    sends = [Send({"action": "move_user", "user_id": user_id, "cluster_id": message.cluster_id}) for user_id in page]
+    if len(page) == PAGE:
+        sends.append(Send({**message.model_dump(), "after": page[-1]}))
+    return Done(f"{len(page)} users are asked to leave {cluster.name}", tuple(sends))
+
+
+def move_user(row: Row, message: MoveUser, view: View, tools: Tools) -> Outcome:
+    """Off a cluster that is drained, once there is a seat elsewhere; for a team member that is where the owner is."""
+    if str(row.hopsworks_cluster_id) != message.cluster_id:
+        return Done("not there any more")
+    cluster = cluster_of(row, view)
+    if cluster.status in (ROOMY, FULL):
+        return Done(f"{cluster.name} takes new users again")
+    seat = find_seat(row, view, tools, Counter())
+    if not isinstance(seat, Row):
+        until = view.now + timedelta(seconds=tools.settings.seat_recheck_s)
+        detail = f"Stays on {cluster.name} until there is a seat elsewhere: {seat}"
+        return Wait(detail, until, changes=told(row, detail))
+    if row.status == Status.CREATING_USER:
+        return change_cluster(row, seat)
+    again = Send({"action": "assign", "user_id": row.user_id, "assigned_by": row.assigned_by or "system"})
+    return leave(row, "its cluster is drained", view, {}, (again,))
+
+
+def change_cluster(row: Row, seat: Row) -> Outcome:
+    """An account that is still being made is made elsewhere; the seats are exchanged in one statement."""
+    values = {**seat_on(seat), "ticket": row.ticket + 1, "left_cluster_id": row.hopsworks_cluster_id}
+    return Advance((Move(row, None, values=values),), (*close_account(row), next_ticket(row)))
