@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from producers.database import chosen_dsn, connected
 from producers.follow import Target, follow
 from producers.reservation import create_reservation
+from producers.submit_assignment import ASSIGNMENT_EXAMPLE, submit_assignment
 from producers.submit_heartbeat import EXAMPLE, submit_heartbeat
 from producers.terminal import EXIT_FAILED, err, out, print_json, run, telling
 from producers.wording import default_user, span
@@ -182,6 +183,7 @@ def _answer(answer: DryRun, eta_s: float | None) -> str:
 
 
 app.command("heartbeat", epilog=EXAMPLE, no_args_is_help=True)(submit_heartbeat)
+app.command("assignment", epilog=ASSIGNMENT_EXAMPLE, no_args_is_help=True)(submit_assignment)
 
 if __name__ == "__main__":
     run(app)

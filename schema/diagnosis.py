@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import psycopg
 
+from schema import diagnosis_hopsworks as accounts
 from schema import diagnosis_rows as rows
 from schema import diagnosis_schema as program
 from schema import diagnosis_server as server
@@ -20,6 +21,7 @@ CHECKS = (
     Check(server.BLOAT, "the tables of the queues are as large as their messages", server.bloat),
     Check(rows.GPU_COUNTERS, "as many GPUs are counted as are held", rows.gpu_counters),
     Check(rows.SEATS, "as many seats are counted as are taken", rows.seats),
+    Check(accounts.HOPSWORKS, "its clusters answer, and every live assignment has its message", accounts.hopsworks),
     Check(rows.TICKETS, "every live reservation has its message", rows.tickets),
     Check(rows.QUEUES, "no open dead letters, and what is due is consumed", rows.queues),
     Check(server.INDEXES, "all are valid", server.indexes),

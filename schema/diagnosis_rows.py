@@ -3,6 +3,7 @@
 from schema import catalog
 from schema.findings import Finding, Limits, Severity, ask, listed
 from schema.kernel import Connection
+from schema.printable import printable
 from schema.queue_reads import depths
 from schema.statements import Record
 
@@ -10,6 +11,7 @@ GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queu
 # Which worker consumes each queue.
 WORKERS = {
     "gpu_reservations": "reservation",
+    "cluster_assignments": "assignment",
     "node_heartbeats": "heartbeat",
 }
 
@@ -50,22 +52,18 @@ def _gpus(row: Record) -> list[Finding]:
     return [Finding(GPU_COUNTERS, Severity.ERROR, text, fix.format(**row)) for is_so, text, fix in cases if is_so]
 
 
+# A seat is a row with a cluster, as the documents count them.
 _SEATS = """
   with taken as (
-    select hopsworks_cluster_id as id, count(*) as seats
-    from hopsworks.user_hopsworks_assignments where holds_seat group by hopsworks_cluster_id
+    select hopsworks_cluster_id as id, count(user_id) as seats
+    from hopsworks.user_hopsworks_assignments where hopsworks_cluster_id is not null group by hopsworks_cluster_id
   )
   select c.name, c.id, coalesce(c.current_users, 0) as counted, coalesce(t.seats, 0) as taken
   from hopsworks.hopsworks_clusters c left join taken t using (id)
   where coalesce(c.current_users, 0) <> coalesce(t.seats, 0)
   order by c.name, c.id
 """
-_RECOUNT_SEATS = (
-    "unless a service of yours counts with increment_cluster_users: begin; "
-    "lock table hopsworks.user_hopsworks_assignments in share mode; update hopsworks.hopsworks_clusters c "
-    "set current_users = (select count(*) from hopsworks.user_hopsworks_assignments a "
-    "where a.hopsworks_cluster_id = c.id and a.holds_seat) where c.id = '{id}'; commit"
-)
+_RECOUNT_SEATS = "a running assignment worker repairs it within five minutes: pgfleet worker assignment"
 
 
 def seats(conn: Connection, _: Limits) -> list[Finding]:
@@ -73,8 +71,9 @@ def seats(conn: Connection, _: Limits) -> list[Finding]:
 
 
 def _seats(row: Record) -> Finding:
-    text = f"{row['name']}: {row['counted']} seats are counted as taken, assignments hold {row['taken']} (MISMATCH)"
-    return Finding(SEATS, Severity.ERROR, text, _RECOUNT_SEATS.format(**row))
+    name = printable(row["name"])
+    text = f"{name}: {row['counted']} seats are counted as taken, {row['taken']} users are assigned (MISMATCH)"
+    return Finding(SEATS, Severity.ERROR, text, _RECOUNT_SEATS)
 
 
 # As the sweep looks for them (workers/reservation_view.py): a stale ticket is no message, whatever else is about the

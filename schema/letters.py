@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from schema import kernel, reservation, reservation_replay
+from schema import assignment, assignment_replay, kernel, reservation, reservation_replay
 from schema.kernel import Connection, Outgoing
 from schema.refusals import Refusal
 from schema.statements import FLEET_NOW, Record, fetch
@@ -14,7 +14,10 @@ from schema.tables import dead_letters
 _d = dead_letters.c
 
 # How a queue's letter brings its row back; None from it: nothing to bring back, the message is sent again.
-REVIVE: dict[str, Callable[[Connection, Record, str], str | None]] = {reservation.QUEUE: reservation_replay.revive}
+REVIVE: dict[str, Callable[[Connection, Record, str], str | None]] = {
+    reservation.QUEUE: reservation_replay.revive,
+    assignment.QUEUE: assignment_replay.revive,
+}
 
 
 def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Record]:

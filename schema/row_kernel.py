@@ -29,7 +29,7 @@ def select_rows(table: sa.Table) -> bytes:
     return text_of(statement)
 
 
-def text_of(statement: sa.Select[Any]) -> bytes:
+def text_of(statement: sa.SelectBase) -> bytes:
     """A statement as psycopg takes it, for connections and pipelines that SQLAlchemy does not manage."""
     return str(statement.compile(dialect=DIALECT)).encode()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -87,24 +87,24 @@ class BillingView:
     credits: dict[str, Row] = field(default_factory=dict)
 
 
-def charge_id(user_id: str, day: date) -> str:
+def charge_id(user_id: str, day: date) -> UUID:
     return _id("charge", user_id, day.isoformat())
 
 
-def daily_id(user_id: str, day: date) -> str:
+def daily_id(user_id: str, day: date) -> UUID:
     return _id("usage", user_id, day.isoformat())
 
 
-def sample_id(cluster_id: str, slot: datetime) -> str:
+def sample_id(cluster_id: str, slot: datetime) -> UUID:
     return _id("sample", cluster_id, slot.astimezone(UTC).isoformat())
 
 
-def failure_id(cluster_id: str, slot: datetime) -> str:
+def failure_id(cluster_id: str, slot: datetime) -> UUID:
     return _id("metrics", cluster_id, slot.astimezone(UTC).isoformat())
 
 
-def _id(*parts: str) -> str:
-    return str(uuid5(NAMESPACE_URL, ":".join(("pgfleet", *parts))))
+def _id(*parts: str) -> UUID:
+    return uuid5(NAMESPACE_URL, ":".join(("pgfleet", *parts)))
 
 
 def _given(name: str, type_: Any) -> sa.BindParameter[Any]:
@@ -187,7 +187,9 @@ USED = text_of(sa.select(*_used.c))
 
 _queue = sa.table("q_cluster_assignments", sa.column("message", JSONB), schema="pgmq").alias("q")
 _days = (
-    sa.func.generate_series(sa.literal_column("1"), sa.literal_column(str(DAYS_BACK))).table_valued("back").render_derived(name="n")
+    sa.func.generate_series(sa.literal_column("1"), sa.literal_column(str(DAYS_BACK)))
+    .table_valued("back")
+    .render_derived(name="n")
 )
 _today = sa.literal_column(f"(public.fleet_now() - interval '{LATEST}')").op("at time zone")(_text("UTC"))
 _ended = sa.select((sa.cast(_today, sa.Date) - _days.c.back).label("day")).select_from(_days).subquery("ended")

@@ -187,12 +187,11 @@ UNPROBED = text_of(
         .exists(),
     )
 )
-_counted: sa.Select[Any] = (
+COUNTED = text_of(
     sa.select(sa.cast(_a.c.hopsworks_cluster_id, sa.Text), sa.func.count())
     .where(_a.c.hopsworks_cluster_id.is_not(None))
     .group_by(_a.c.hopsworks_cluster_id)
 )
-COUNTED = text_of(_counted)
 PAGE_OF = text_of(
     sa.select(_a.c.user_id)
     .where(
