@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 import typer
 
-from console import embedded
+from console import demo_users, embedded
 from console.capacity import set_capacity
 from console.children import Children, children, cluster_settings
 from console.demo_check import Summary, check
@@ -48,7 +48,7 @@ PACE = {
 def demo(
     *, as_json: Annotated[bool, typer.Option("--json", help="A summary in JSON as the last line.")] = False
 ) -> None:
-    """Run 24 reservations through two workers on a simulated fleet, and check that all of it is true."""
+    """Run 24 reservations and ten users through workers on a simulated fleet, and check that all of it is true."""
     console = err() if as_json else out()
     with (
         terminated_like_interrupted(),
@@ -59,6 +59,7 @@ def demo(
     ):
         box = started.sandbox(NODES, ready_delay_s=0.4, termination_delay_s=0.2)
         set_capacity(conn, NODES)
+        demo_users.arrive(conn, box)
         _start_workers(started, cluster_settings(box))
         told = story()
         with stage(console, told.planned) as show:
@@ -92,18 +93,20 @@ def _environment(dsn: str) -> dict[str, str]:
 def _start_workers(started: Children, settings: dict[str, str]) -> None:
     for number in range(1, WORKERS + 1):
         started.worker("reservation", settings, number)
+    started.worker("assignment", settings, 1)
 
 
 def _play(conn: Connection, told: Story, started: Children, show: Show) -> Scene:
     began = time.monotonic()
     for send in told.first:
         send(conn)
-    reactions = list(told.reactions)
+    reactions, left = list(told.reactions), False
     while True:
         scene = _look(conn, time.monotonic() - began)
         show(scene)
         reactions = _react(conn, scene, reactions)
-        if not reactions and _over(told, scene):
+        left = left or demo_users.leave(conn)
+        if not reactions and _over(told, scene) and demo_users.settled(conn):
             return scene
         if scene.seconds > LIMIT_S:
             return scene
@@ -147,7 +150,7 @@ def _tell(summary: Summary, dsn: str, *, as_json: bool) -> None:
             console.print(f"        {fact}", markup=False)
     ended = ", ".join(f"{number} {status}" for status, number in summary.numbers["final"].items())
     console.print(f"\n{summary.numbers['submitted']} reservations in {summary.numbers['seconds']} s: {ended}")
-    console.print(f"To look at it: DATABASE_URL='{dsn}' pgfleet ls --all", markup=False)
+    console.print(f"To look at it: DATABASE_URL='{dsn}' pgfleet ls --all, or pgfleet users", markup=False)
     if as_json:
         print_json(summary.numbers)
     if summary.untrue:

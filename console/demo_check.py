@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.demo_story import EXTENSION_S, HOUR_S, Planned, Story
+from console.demo_users import wrong_seats, wrong_users
 from console.demo_view import Scene
 from console.sandbox.box import Box
 from schema import letters
@@ -45,6 +46,8 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> Summary:
         _claim("no GPU is held", (f"{name}: {gpus}" for name, gpus in held.items())),
         _claim("nothing is left in the cluster", (f"{n} {name}" for name, n in left.items() if n)),
         _claim("no pod was made twice", _doubles(story, scene, state)),
+        _claim("eight seats are eight users' with an account, one left, one waits for a seat", wrong_users(conn)),
+        _claim("seats, users and accounts agree on each cluster", wrong_seats(conn, box)),
         _claim("what can't be understood is a dead letter, with the reason", _wrong_letters(dead)),
     )
     numbers = {

@@ -19,7 +19,9 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("console.demo:demo", "Watch it work: 24 reservations on a simulated fleet, then checked."),
+    "demo": Entry(
+        "console.demo:demo", "Watch it work: 24 reservations and ten users, simulated outside, then checked."
+    ),
     "up": Entry("console.up:up", "Run everything in this terminal until Ctrl-C."),
     "submit": Entry("producers.submit:app", "Send a message. A worker does the rest."),
     "ls": Entry("console.listing:reservations", "List reservations."),

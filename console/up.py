@@ -17,9 +17,11 @@ from rich.text import Text
 from console.capacity import set_capacity
 from console.children import Children, children, cluster_settings
 from console.connection import database_url
+from console.example_users import add_example_users
 from console.examples import example
 from console.listing import reservation_table, type_table
 from console.queues import depth_table
+from console.sandbox.box import Box
 from producers.database import connected
 from producers.terminal import out, terminated_like_interrupted
 from schema import reservation_reads as reads
@@ -53,9 +55,9 @@ def up(
     migrate(settings.direct_dsn())
     with terminated_like_interrupted(), connected(settings.direct_dsn()) as conn:
         _alone(conn)
-        with _running(settings, nodes.split(","), workers) as started:
-            if settings.kubeconfig is None:
-                _fit(conn, nodes.split(","), dsn, embedded=embedded)
+        with _running(settings, nodes.split(","), workers) as (started, box):
+            if box is not None:
+                _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
             _say_what_to_type(embedded=embedded)
             try:
                 _show(conn, settings, started)
@@ -72,24 +74,25 @@ def _alone(conn: Connection) -> None:
 
 
 @contextmanager
-def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[Children]:
+def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[tuple[Children, Box | None]]:
     with (
         tempfile.TemporaryDirectory(prefix="pgfleet-up-") as folder,
         children(Path(folder), dict(os.environ)) as started,
     ):
-        more: dict[str, str] = {}
-        if settings.kubeconfig is None:
-            kept = {name: value for name, value in SANDBOX_PACE.items() if name not in os.environ}
-            more = {**cluster_settings(started.sandbox(nodes)), **kept}
+        box = started.sandbox(nodes) if settings.kubeconfig is None else None
+        kept = {name: value for name, value in SANDBOX_PACE.items() if name not in os.environ}
+        more = {**cluster_settings(box), **kept} if box is not None else {}
         for number in range(1, workers + 1):
             started.worker("reservation", more, number)
         started.worker("heartbeat", {}, 1)
-        yield started
+        started.worker("assignment", {}, 1)
+        yield started, box
 
 
-def _fit(conn: Connection, nodes: list[str], dsn: str, *, embedded: bool) -> None:
+def _fit(conn: Connection, nodes: list[str], dsn: str, box: Box, *, embedded: bool) -> None:
     if embedded:
         set_capacity(conn, nodes)
+        add_example_users(conn, box)
         return
     out().print(
         f"Reservations in {redact(dsn)} are now started in a simulated cluster ({','.join(nodes)}).\n"
@@ -104,6 +107,7 @@ def _say_what_to_type(*, embedded: bool) -> None:
         f"[bold]In a second terminal{where}:[/]\n"
         "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --wait\n"
         "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead list\n"
+        "  pgfleet submit assignment --user ada@example.com --wait      pgfleet users      pgfleet hopsworks\n"
         "  pgfleet simulate fleet --nodes 100 --interval 5\n"
         "Ctrl-C ends it.\n"
     )

@@ -1,0 +1,56 @@
+"""Assignment messages: one function a request. Each checks the shape, sends, and returns the id of what it is about.
+
+With a connection they join the caller's transaction, so that a message is sent if and only if the caller
+commits; without one they use DATABASE_URL and commit by themselves.
+"""
+
+from typing import Any
+
+from producers.sending import send
+from schema.assignment import QUEUE, Assign, Drain, Reactivate, Release, Suspend
+from schema.kernel import Connection
+
+
+def assign(user_id: str, conn: Connection | None = None, **fields: Any) -> str:
+    """Give a user (the Auth0 id) a seat and an account. The fields are those of `Assign`; sent twice it is one seat.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    return send(QUEUE, Assign, {"user_id": user_id, **fields}, conn).user_id
+
+
+def release(user_id: str, reason: str, conn: Connection | None = None) -> str:
+    """Take seat and account back; the account is deactivated, not deleted.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    return send(QUEUE, Release, {"user_id": user_id, "reason": reason}, conn).user_id
+
+
+def suspend(user_id: str, conn: Connection | None = None) -> str:
+    """Keep a user, and the team of an owner, from logging in; they keep their seats.
+
+    Raises:
+        BadMessage: the id can't be used; nothing was sent.
+    """
+    return send(QUEUE, Suspend, {"user_id": user_id}, conn).user_id
+
+
+def reactivate(user_id: str, conn: Connection | None = None) -> str:
+    """Let a user in again, and the team that was suspended with an owner.
+
+    Raises:
+        BadMessage: the id can't be used; nothing was sent.
+    """
+    return send(QUEUE, Reactivate, {"user_id": user_id}, conn).user_id
+
+
+def drain(cluster_id: str, conn: Connection | None = None) -> str:
+    """Move the users of a cluster elsewhere, as far as there is room. It has to be closed to new users by then.
+
+    Raises:
+        BadMessage: the id is no UUID; nothing was sent.
+    """
+    return send(QUEUE, Drain, {"cluster_id": cluster_id}, conn).cluster_id
