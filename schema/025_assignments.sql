@@ -39,6 +39,10 @@ create or replace function hopsworks.leave_cluster() returns trigger
 language plpgsql
 as $$
 begin
+  if old.hopsworks_cluster_id is not null and not old.holds_seat then
+    -- Counted by the service that wrote the row.
+    perform hopsworks.decrement_cluster_users(old.hopsworks_cluster_id);
+  end if;
   new.left_cluster_id := coalesce(old.hopsworks_cluster_id, new.left_cluster_id);
   new.hopsworks_cluster_id := null;
   new.holds_seat := false;
@@ -178,11 +182,12 @@ as $$
   left join hopsworks.user_hopsworks_assignments o
     on o.user_id = u.account_owner_id and o.hopsworks_cluster_id is not null and o.suspended_at is null
   where a.status = 'pending' and a.suspended_at is null and a.hopsworks_cluster_id is null
+    and exists (select from with_room)
     and case
       when u.account_owner_id is not null then o.hopsworks_cluster_id in (select id from with_room)
-        or members_overflow and o.id is not null and exists (select from with_room)
+        or members_overflow and o.id is not null
       when a.wanted_cluster_id is not null then a.wanted_cluster_id in (select id from with_room)
-      else exists (select from with_room)
+      else true
     end
   order by a.asked_at nulls first, a.id
   limit most
@@ -215,8 +220,9 @@ alter table hopsworks.usage_daily
 
 -- The hopsworks user whose reservations these are: named by id or e-mail, or by the name of an API user with the
 -- same e-mail. Null where it is nobody known.
-create or replace function hopsworks.user_of_reservations(owner_name text) returns text
-language sql stable
+create or replace function public.user_of_reservations(owner_name text) returns text
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
     (select u.id from hopsworks.users u where u.id = owner_name),
@@ -224,6 +230,9 @@ as $$
     (select u.id from public.api_users p join hopsworks.users u on lower(u.email) = lower(p.email)
      where p.username = owner_name order by u.id limit 1))
 $$;
+
+-- It reads names that a worker may not (023 grants it to workers).
+revoke execute on function public.user_of_reservations(text) from public;
 
 -- Who used what on one day (UTC), a row per user with anything: the share of the day with a seat, GPU hours and CPU
 -- hours of reservations, and what the clusters' metrics said. only_users null for everybody. A row was in use while it
@@ -280,7 +289,7 @@ as $$
     group by 1, 2, 3
   ),
   reserved as (
-    select hopsworks.user_of_reservations(s.user_id) as user_id,
+    select public.user_of_reservations(s.user_id) as user_id,
       sum(s.gpus * s.hours) as gpu_hours,
       sum(case when s.gpus = 0 then s.cpus * s.hours else 0 end) as cpu_hours
     from served s

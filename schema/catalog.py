@@ -55,7 +55,6 @@ FUNCTIONS = (
     "hopsworks.sync_username",
     "hopsworks.tell_line",
     "hopsworks.use_of_day",
-    "hopsworks.user_of_reservations",
     "pgmq.create",
     "pgmq.send",
     "public.count_gpus",
@@ -96,6 +95,7 @@ FUNCTIONS = (
     "public.too_many",
     "public.touch_last_updated",
     "public.touch_updated_at",
+    "public.user_of_reservations",
     "public.why_hold_back",
 )
 

@@ -26,10 +26,9 @@ _OPEN = """
 
 def _breaker(row: Record) -> Finding:
     """A refused key is an operator's to replace; whether the others answer again is looked at by the worker."""
-    handle = typed(row["name"], row["id"])
-    text = (
-        f"{printable(row['name'])} is left alone for {row['open_s']:.0f} s ({row['kind']}): {printable(row['reason'])}"
-    )
+    handle, name = typed(row["name"], row["id"]), printable(row["name"])
+    reason = printable((row["reason"] or "").removeprefix(f"{row['name']}: "))
+    text = f"{name} is left alone for {row['open_s']:.0f} s ({row['kind']}): {reason}"
     if row["kind"] == "api_key":
         return Finding(HOPSWORKS, Severity.ERROR, text, f"pgfleet hopsworks rekey {handle}")
     if row["is_overdue"]:

@@ -11,7 +11,7 @@ from workers.assignment_failures import failing, resolved
 from workers.assignment_line import FULL, ROOMY, find_seat, unanswered
 from workers.assignment_requests import change_cluster
 from workers.assignment_tools import Hold, Tools, Turn, cluster_of, next_ticket, told
-from workers.assignment_view import View
+from workers.assignment_view import Neighbour, View
 from workers.clients.hopsworks import (
     Account,
     Address,
@@ -20,7 +20,7 @@ from workers.clients.hopsworks import (
     Person,
     UnreachableError,
 )
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, TryAgainError, Wait, advance
+from workers.runtime.outcomes import Advance, Done, Move, NeverError, Outcome, Send, TryAgainError, Wait, advance
 
 REMOTE = "REMOTE_ACCOUNT_TYPE"
 OWNER_PAYS, PAYS, FREE = 0, 5, 1
@@ -36,6 +36,10 @@ def create_account(row: Row, turn: Turn) -> Outcome:
     if cluster.status not in (ROOMY, FULL):
         return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}"), turn)
     user = turn.view.users[row.user_id]
+    for other in _neighbours(row.user_id, cluster, turn.view):
+        # Of two that come at once, one is first.
+        if other.status == Status.ACTIVE or other.user_id < row.user_id:
+            raise NeverError(f"the mailbox is {other.user_id}'s too, who is on {cluster.name} already")
 
     def create(at: Address) -> Outcome:
         account = turn.tools.hopsworks.open_account(at, person(user), turn.occasion.hold)
@@ -43,6 +47,11 @@ def create_account(row: Row, turn: Turn) -> Outcome:
         return advance(row, Status.ACTIVE, f"{account.username} on {cluster.name}", values)
 
     return _with_cluster(row, cluster, turn, create)
+
+
+def _neighbours(user_id: str, cluster: Row, view: View) -> list[Neighbour]:
+    """Other users with the same mailbox on the same cluster: they would share the account."""
+    return [other for other in view.neighbours.get(user_id, []) if other.cluster_id == str(cluster.id)]
 
 
 def _elsewhere(row: Row, cluster: Row, turn: Turn) -> Outcome:
@@ -132,6 +141,8 @@ def close(message: CloseAccount, turn: Turn) -> Outcome:
         return Done("the cluster is gone")
     if str(row.hopsworks_cluster_id) == message.cluster_id:
         return _open_again(row)
+    if _neighbours(row.user_id, cluster, view):
+        return Done("the account is that of another user with the same mailbox")
     user = view.users[row.user_id]
 
     def deactivate(at: Address) -> Outcome:

@@ -1,0 +1,154 @@
+"""The statements that load what the steps of assignments look at."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.row_kernel import ROW_VERSION, text_of
+from schema.tables import (
+    cluster_breakers,
+    health_check_failures,
+    hopsworks_clusters,
+    hopsworks_users,
+    user_hopsworks_assignments,
+)
+
+_a, _u, _c, _b, _f = (
+    table.alias(name)
+    for table, name in (
+        (user_hopsworks_assignments, "a"),
+        (hopsworks_users, "u"),
+        (hopsworks_clusters, "c"),
+        (cluster_breakers, "b"),
+        (health_check_failures, "f"),
+    )
+)
+_queue = sa.table("q_cluster_assignments", sa.column("message", JSONB), schema="pgmq").alias("q")
+_now = sa.func.public.fleet_now()
+
+
+def _rows(table: Any, *columns: Any) -> sa.Select[Any]:
+    """Whole rows, unless columns are named, with the version that guards their next move."""
+    return sa.select(sa.literal_column(f"{table.name}.xmin::text").label(ROW_VERSION), *(columns or table.c))
+
+
+def _text(value: str) -> sa.ColumnClause[Any]:
+    return sa.literal_column(f"'{value}'")
+
+
+def _any(name: str) -> Any:
+    return sa.any_(sa.bindparam(name, type_=sa.ARRAY(sa.Text)))
+
+
+NOW = text_of(sa.select(_now))
+_asked = sa.select(sa.func.unnest(sa.bindparam("users", type_=sa.ARRAY(sa.Text))))
+ROWS = text_of(
+    _rows(_a).where(
+        _a.c.user_id.in_(sa.union(_asked, sa.select(_u.c.account_owner_id).where(_u.c.id == _any("users"))))
+    )
+)
+USERS = text_of(_rows(_u).where(_u.c.id == _any("users")))
+# Without the kubeconfig, which can be large and which only a measurement needs.
+CLUSTER_COLUMNS = [column.name for column in _c.c if column.name != "kubeconfig"]
+CLUSTERS = text_of(_rows(_c, *(_c.c[name] for name in CLUSTER_COLUMNS)))
+BREAKERS = text_of(_rows(_b))
+LINE = text_of(
+    _rows(_a)
+    .where(
+        _a.c.id.in_(
+            sa.select(
+                sa.func.hopsworks.seat_candidates(
+                    sa.bindparam("most", type_=sa.Integer), sa.bindparam("overflow", type_=sa.Boolean)
+                )
+            )
+        )
+    )
+    .order_by(_a.c.asked_at.nulls_first(), _a.c.id)
+)
+FAILURES = text_of(
+    _rows(_f).where(_f.c.resolved_at.is_(None), sa.or_(_f.c.user_id.is_(None), _f.c.user_id == _any("users")))
+)
+MEMBERS = text_of(
+    sa.select(_u.c.account_owner_id, _u.c.id)
+    .join(_a, _a.c.user_id == _u.c.id)
+    .where(_u.c.account_owner_id == _any("users"))
+    .order_by(_u.c.id)
+)
+
+_other = hopsworks_users.alias("other")
+# An e-mail in other letter case is the same mailbox, and the same account.
+NEIGHBOURS = text_of(
+    sa.select(_u.c.id, _other.c.id, sa.cast(_a.c.hopsworks_cluster_id, sa.Text), _a.c.status)
+    .join(_other, sa.and_(sa.func.lower(_other.c.email) == sa.func.lower(_u.c.email), _other.c.id != _u.c.id))
+    .join(_a, _a.c.user_id == _other.c.id)
+    .where(_u.c.id == _any("users"), _a.c.hopsworks_cluster_id.is_not(None))
+)
+
+
+def _field(name: str) -> sa.ColumnElement[Any]:
+    return _queue.c.message.op("->>")(_text(name))
+
+
+_cluster = sa.cast(sa.bindparam("cluster", type_=sa.Text), sa.UUID)
+_has_turn = (
+    sa.select(sa.literal_column("1"))
+    .where(
+        _field("action") == _text("advance"),
+        _field("user_id") == _a.c.user_id,
+        _field("ticket") == sa.cast(_a.c.ticket, sa.Text),
+    )
+    .exists()
+)
+_live = sa.and_(
+    _a.c.status.in_([_text("pending"), _text("creating_user")]),
+    _a.c.status_since < _now - sa.literal_column("interval '10 seconds'"),
+)
+# What the server should be told, and has not been.
+_untold = sa.and_(
+    _a.c.status == _text("active"),
+    sa.or_(
+        _a.c.account_enabled.is_(None),
+        _a.c.max_projects.is_distinct_from(
+            sa.func.hopsworks.projects_allowed(_u.c.account_owner_id, _u.c.stripe_customer_id)
+        ),
+    ),
+)
+_turn = sa.select(_a.c.user_id, _a.c.ticket).join(_u, _u.c.id == _a.c.user_id)
+FORGOTTEN = text_of(_turn.where(sa.or_(_live, _untold), ~_has_turn).limit(sa.bindparam("most")))
+DUE = text_of(
+    _turn.where(
+        _a.c.status == _text("active"),
+        sa.or_(_a.c.checked_at.is_(None), _a.c.checked_at < _now - sa.bindparam("check_every", type_=sa.Interval)),
+        ~_has_turn,
+    )
+    .order_by(_a.c.checked_at.nulls_first())
+    .limit(sa.bindparam("most"))
+)
+STUCK = text_of(
+    _turn.where(_a.c.status == _text("creating_user"), _a.c.hopsworks_cluster_id == _cluster)
+    .order_by(_a.c.status_since)
+    .limit(sa.bindparam("most"))
+)
+UNPROBED = text_of(
+    sa.select(sa.cast(_b.c.cluster_id, sa.Text)).where(
+        _b.c.retry_at < _now - sa.literal_column("interval '10 seconds'"),
+        ~sa.select(sa.literal_column("1"))
+        .where(_field("action") == _text("probe"), _field("cluster_id") == sa.cast(_b.c.cluster_id, sa.Text))
+        .exists(),
+    )
+)
+COUNTED = text_of(
+    sa.select(sa.cast(_a.c.hopsworks_cluster_id, sa.Text), sa.func.count())
+    .where(_a.c.hopsworks_cluster_id.is_not(None))
+    .group_by(_a.c.hopsworks_cluster_id)
+)
+PAGE_OF = text_of(
+    sa.select(_a.c.user_id)
+    .where(
+        _a.c.hopsworks_cluster_id == _cluster,
+        _a.c.user_id > sa.bindparam("after", type_=sa.Text),
+    )
+    .order_by(_a.c.user_id)
+    .limit(sa.bindparam("most"))
+)
