@@ -58,6 +58,35 @@ create trigger leave_cluster before update on hopsworks.user_hopsworks_assignmen
   for each row when (old.status is distinct from new.status and new.status in ('released', 'failed'))
   execute function hopsworks.leave_cluster();
 
+-- As in 018, but for rows that another service has written on a cluster: it counts them itself (013), so such a row
+-- takes no second seat when the worker adopts it.
+create or replace function hopsworks.count_seats() returns trigger
+language plpgsql
+as $$
+declare
+  changes text;
+  change record;
+begin
+  changes := case tg_op
+    when 'INSERT' then 'select hopsworks_cluster_id, 1 as seats from new_rows where holds_seat'
+    else 'select n.hopsworks_cluster_id, 1 as seats
+          from new_rows n join old_rows o using (id)
+          where n.holds_seat and not (o.status = ''pending'' and n.status = ''creating_user'' and not o.holds_seat
+            and o.hopsworks_cluster_id is not distinct from n.hopsworks_cluster_id)
+          union all select hopsworks_cluster_id, -1 from old_rows where holds_seat'
+  end;
+  for change in execute
+    'select hopsworks_cluster_id, sum(seats) as seats from (' || changes || ') c
+     group by hopsworks_cluster_id having sum(seats) <> 0 order by hopsworks_cluster_id'
+  loop
+    update hopsworks.hopsworks_clusters
+    set current_users = greatest(current_users + change.seats, 0)
+    where id = change.hopsworks_cluster_id;
+  end loop;
+  return null;
+end
+$$;
+
 -- users.hopsworks_username is the one that was read back from the server.
 create or replace function hopsworks.sync_username() returns trigger
 language plpgsql
@@ -175,6 +204,11 @@ as $$
     select c.id
     from hopsworks.hopsworks_clusters c join hopsworks.cluster_breakers b on b.cluster_id = c.id
     where c.status = 'active' and c.current_users < c.max_users and b.retry_at is null
+  ),
+  without_room as (
+    select c.id
+    from hopsworks.hopsworks_clusters c join hopsworks.cluster_breakers b on b.cluster_id = c.id
+    where c.status in ('active', 'full') and not coalesce(c.current_users < c.max_users, false) and b.retry_at is null
   )
   select a.id
   from hopsworks.user_hopsworks_assignments a
@@ -185,7 +219,7 @@ as $$
     and exists (select from with_room)
     and case
       when u.account_owner_id is not null then o.hopsworks_cluster_id in (select id from with_room)
-        or members_overflow and o.id is not null
+        or members_overflow and o.hopsworks_cluster_id in (select id from without_room)
       when a.wanted_cluster_id is not null then a.wanted_cluster_id in (select id from with_room)
       else true
     end

@@ -35,7 +35,8 @@ def admit(view: View, tools: Tools) -> Outcome:
             seated.append((row, seat))
     if not seated:
         return Done("nobody finds a seat")
-    more = (ADMIT,) if len(view.line) > LINE_LIMIT else ()
+    # The others of the line; and those who have waited for their owner.
+    more = (ADMIT,) if len(view.line) > LINE_LIMIT or any(row.user_id in view.members for row, _ in seated) else ()
     return Advance(
         tuple(_admission(row, seat) for row, seat in seated), (*(next_ticket(row) for row, _ in seated), *more)
     )
@@ -126,7 +127,7 @@ def wait_in_line(row: Row, turn: Turn) -> Outcome:
     """The ticket of a waiting row: told why it waits, given up without an owner, else the line is looked at."""
     if row.hopsworks_cluster_id is not None:
         # Another service has written the row and counted its seat.
-        values = {"ticket": row.ticket + 1, "detail": "Looking for the account"}
+        values = {"holds_seat": True, "ticket": row.ticket + 1, "detail": "Looking for the account"}
         return advance(row, Status.CREATING_USER, "its seat was taken by another service", values, (next_ticket(row),))
     settings = turn.tools.settings
     until = turn.later(settings.seat_recheck_s)

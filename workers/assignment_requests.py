@@ -59,15 +59,15 @@ def assign(message: Assign, view: View, tools: Tools, occasion: Occasion) -> Out
 
 
 def _assigned_already(message: Assign, row: Row, view: View, occasion: Occasion) -> Outcome:
-    if row.status == Status.PENDING and row.hopsworks_cluster_id is None:
-        if row.ticket != 0 and str(row.wanted_cluster_id or "") == (message.cluster_id or ""):
-            return Done("known already, it waits for a seat")
-        # A producer may have inserted the row itself; or another cluster is named now.
-        values = {"ticket": row.ticket + 1, **_asked(message, view, occasion)}
-        return Advance((Move(row, None, values=values),), then=_into_line(row.user_id, row.ticket + 1, view))
-    if message.cluster_id is not None and message.cluster_id != str(row.hopsworks_cluster_id):
+    seated = row.hopsworks_cluster_id is not None
+    if seated and message.cluster_id is not None and message.cluster_id != str(row.hopsworks_cluster_id):
         return Reject(f"cluster_id: {row.user_id} is on {cluster_of(row, view).name} already; release the user first")
-    return Done(f"known already, {row.status}")
+    same = seated or str(row.wanted_cluster_id or "") == (message.cluster_id or "")
+    if row.status != Status.PENDING or (row.ticket != 0 and same):
+        return Done(f"known already, {row.status}")
+    # Somebody else may have inserted the row; or another cluster is named now.
+    values = {"ticket": row.ticket + 1, **_asked(message, view, occasion)}
+    return Advance((Move(row, None, values=values),), then=_into_line(row.user_id, row.ticket + 1, view))
 
 
 def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
@@ -167,7 +167,11 @@ def reactivate(row: Row, message: Reactivate, view: View, occasion: Occasion) ->
     if _is_late(occasion, row.suspension_asked_at):
         return Done("late: the user was suspended after it was sent")
     if message.suspended_for is not None and row.suspended_for != message.suspended_for:
-        return Done("not suspended, or not with its owner")
+        # Not suspended with its owner. Noted, so that a suspension which was sent before, and comes after, is late.
+        return Advance((Move(row, None, values={"suspension_asked_at": occasion.sent_at}),), (ADMIT,))
+    owner = view.rows.get(view.users[row.user_id].account_owner_id)
+    if message.suspended_for is None and owner is not None and owner.suspended_at is not None:
+        return _suspension(row, message, {"suspended_for": owner.user_id}, view, occasion)
     return _suspension(row, message, {"suspended_at": None, "suspended_for": None}, view, occasion)
 
 

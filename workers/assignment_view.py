@@ -95,7 +95,9 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         rows, people = (conn.execute(text, {"users": users}) for text in (queries.ROWS, queries.USERS))
         clusters, breakers = conn.execute(queries.CLUSTERS), conn.execute(queries.BREAKERS)
         failures, neighbours = (conn.execute(text, {"users": users}) for text in (queries.FAILURES, queries.NEIGHBOURS))
-        members = conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Suspend, Reactivate) else None
+        members = (
+            conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else None
+        )
         turns = dict(_ask_turns(conn, messages, settings))
         unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else None
         # Only after the clusters: a seat taken in between makes the cluster's version old, and so the count.
