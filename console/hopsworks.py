@@ -18,7 +18,6 @@ FAILURES = 20
 
 app = typer.Typer(
     cls=ListsByDefault,
-    help="Hopsworks clusters: load, health, drain.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )

@@ -4,6 +4,7 @@ import getpass
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,9 +114,12 @@ def _typed_key() -> str:
     if not sys.stdin.isatty():
         raise FleetError(f"There is no terminal to ask for the API key on. Set {KEY_VARIABLE}.")
     try:
-        return getpass.getpass("API key of an administrator of the cluster: ")
-    except EOFError:
-        raise FleetError("No key was given; nothing was changed.") from None
+        with warnings.catch_warnings():
+            # Of a terminal that would show what is typed.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass("API key of an administrator of the cluster: ")
+    except (EOFError, getpass.GetPassWarning):
+        raise FleetError(f"No key was given; nothing was changed. {KEY_VARIABLE} may hold it.") from None
 
 
 def rekey(given: Given, *, as_json: AsJson = False) -> None:
@@ -161,7 +165,7 @@ def _fate(cluster: Record, free: int, *, moving: bool) -> str:
         return f"nobody is on it; {seats}"
     are = f"{users} user{'s are' if users != 1 else ' is'} on it"
     if not moving:
-        return f"{are} and stay{'s' * (users == 1)}; {seats}, and --move moves them"
+        return f"{are} and stay{'s' * (users == 1)}; {seats}, and --move asks them to leave"
     rest = f": {users - free} stay until there is room" if users > free else ""
     return f"{are} and asked to leave; {seats}{rest}"
 

@@ -9,11 +9,13 @@ from rich.text import Text
 
 from console.fleet_view import cell, table
 from console.users_view import user_table
+from producers.terminal import out
 from producers.wording import span
 from schema.printable import typed
 from schema.statements import Record
 
 BAR = 10
+WIDE = 120
 STYLES = {"active": "green", "full": "yellow", "maintenance": "cyan", "inactive": "dim"}
 REKEY = "pgfleet hopsworks rekey"
 
@@ -45,7 +47,7 @@ def cluster_table(found: list[Record]) -> Table:
     made = table(*headings, right=("SEATS",), fold=("NAME", "WAITING", "WRONG"))
     for row in found:
         known = (cell(row["name"]), _status(row), load(row))
-        who = (cell(_counted(row["waiting"]), "yellow"), cell(_counted(row["open_failures"]), "red"))
+        who = (cell(_counted(row["waiting"]), "yellow"), _wrong(row))
         made.add_row(*known, seats(row), _answers(row), *who)
     return made
 
@@ -55,19 +57,25 @@ def _status(row: Record) -> Text:
 
 
 def load(row: Record) -> Text:
-    """`####...... 40%`; a cluster without seats has no load."""
+    """`####...... 40%`, where there is room for it; a cluster without seats has no load."""
     most, taken = row["max_users"] or 0, row["current_users"] or 0
     if not most:
         return cell("no seats", "dim")
     share = taken / most
     bar = "#" * min(round(share * BAR), BAR)
-    return cell(f"{bar:.<{BAR}} {share:.0%}", "red" if share >= 1 else "yellow" if share >= 0.9 else "green")
+    style = "red" if share >= 1 else "yellow" if share >= 0.9 else "green"
+    return cell(f"{bar:.<{BAR}} {share:.0%}" if out().width >= WIDE else f"{share:.0%}", style)
 
 
 def seats(row: Record) -> Text:
-    """`4/10`; where the assignments say otherwise, `4/10 MISMATCH 5`."""
-    text = f"{row['current_users'] or 0}/{row['max_users'] or 0}"
-    return cell(f"{text} MISMATCH {row['assigned']}", "red") if row["mismatch"] else cell(text)
+    return cell(f"{row['current_users'] or 0}/{row['max_users'] or 0}", "red" if row["mismatch"] else "")
+
+
+def _wrong(row: Record) -> Text:
+    """`MISMATCH 5, 1 account`: how many users are assigned, where as many seats are not counted; open failures."""
+    mismatch = (f"MISMATCH {row['assigned']}",) if row["mismatch"] else ()
+    failures = (_counted(row["open_failures"]),) if row["open_failures"] else ()
+    return cell(", ".join((*mismatch, *failures)), "red")
 
 
 def _answers(row: Record) -> Text:
@@ -79,16 +87,21 @@ def _answers(row: Record) -> Text:
 
 
 def _notes(row: Record) -> Iterator[Text]:
-    """What there is to do about a cluster."""
+    """What is wrong with a cluster, and what there is to do about it."""
     breaker, name = row["breaker"], cell(row["name"], "bold")
     if breaker["open"]:
         after = f"tried again at {breaker['retry_at']:%H:%M:%S %Z}"
-        remedy = f"{REKEY} {typed(row['name'], row['id'])}" if breaker["kind"] == "api_key" else after
-        yield Text.assemble(name, ": ", cell(f"{breaker['reason']}; {remedy}", "red"))
+        remedy = f"do: {REKEY} {typed(row['name'], row['id'])}" if breaker["kind"] == "api_key" else after
+        yield Text.assemble(name, ": ", cell(f"{reason(row)}; {remedy}", "red"))
     if row["mismatch"]:
         counted = f"{row['current_users'] or 0} seats are counted as taken, {row['assigned']} users are assigned"
         text = f"{counted} (MISMATCH); a running assignment worker repairs it within five minutes"
         yield Text.assemble(name, ": ", cell(text, "red"))
+
+
+def reason(row: Record) -> str:
+    """Why its breaker is open, without the name that every such reason begins with."""
+    return str(row["breaker"]["reason"] or "").removeprefix(f"{row['name']}: ")
 
 
 def cluster_picture(seen: Record) -> Group:
@@ -112,19 +125,19 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
     yield "OAuth client", cell(row["client_id"] or "that of the worker's settings")
     yield "status", _status(row)
     yield "seats", Text.assemble(seats(row), "  ", load(row))
-    yield "answers", Text.assemble(_answers(row), cell(_breaker(row["breaker"], row["now"])))
+    yield "answers", Text.assemble(_answers(row), " ", cell(_since(row["breaker"], row["now"])))
     yield "waiting", cell(_counted(row["waiting"]) or "nobody")
     yield "metrics", cell("through its kubeconfig" if row["has_kubeconfig"] else "none: it has no kubeconfig")
     for note in _notes(row):
-        yield "to do", note
+        yield "wrong", note
 
 
-def _breaker(breaker: Record, now: datetime) -> str:
+def _since(breaker: Record, now: datetime) -> str:
     if not breaker["open"]:
         return ""
     since, until = (now - breaker["opened_at"]).total_seconds(), (breaker["retry_at"] - now).total_seconds()
     again = f"tried again in {span(until)}" if until > 0 else "to be tried again now"
-    return f" since {span(since)}, {again}: {breaker['reason']}"
+    return f"since {span(since)}; {again}"
 
 
 def _failures(found: list[Record]) -> Table:

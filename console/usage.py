@@ -18,7 +18,7 @@ from schema.statements import Record
 AMOUNTS = {"seat_days": "SEAT DAYS", "gpu_hours": "GPU HOURS", "cpu_hours": "CPU HOURS", "total_cost": "COST"}
 CREDITS = {"total_used": "USED", "total_purchased": "PURCHASED", "pending": "PENDING", "outstanding": "OWED"}
 STYLES = {"pending": "yellow", "paid": "green", "completed": "green", "failed": "red"}
-Given = Annotated[str | None, typer.Argument(metavar="[USER]", help="Only this one: an Auth0 id or an e-mail.")]
+Given = Annotated[str | None, typer.Argument(metavar="USER", help="Only this one: an Auth0 id or an e-mail.")]
 
 
 @example("pgfleet usage ada@example.com --month 2026-11")

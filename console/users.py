@@ -20,7 +20,6 @@ from schema.statements import Record
 
 app = typer.Typer(
     cls=ListsByDefault,
-    help="Hopsworks users: who is on which cluster, who waits and why.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )

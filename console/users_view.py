@@ -9,11 +9,13 @@ from rich.text import Text
 
 from console.fleet_view import age, cell, table
 from console.timeline import Event, Timeline, coming, past
+from producers.terminal import out
 from producers.wording import span
 from schema.assignment import FINAL, LIVE
 from schema.assignment_reads import NONE
 from schema.statements import Record
 
+WIDE = 140
 STYLES = {
     "pending": "yellow",
     "creating_user": "cyan",
@@ -49,13 +51,21 @@ def status(name: str, shown: str | None = None) -> Text:
 
 
 def user_table(found: list[Record]) -> Table:
-    headings = ("E-MAIL", "STATUS", "CLUSTER", "USERNAME", "OWNER", "BY", "SINCE", "WHY")
-    made = table(*headings, fold=("E-MAIL", "CLUSTER", "USERNAME", "OWNER", "WHY"))
+    """With all columns only where there is room."""
+    wide = out().width >= WIDE
+    more = ("USERNAME", "OWNER", "BY") if wide else ()
+    made = table("E-MAIL", "STATUS", "CLUSTER", *more, "SINCE", "WHY", fold=("E-MAIL", "CLUSTER", *more[:2], "WHY"))
     for row in found:
-        place = (cell(row["cluster_name"]), cell(row["hopsworks_username"]), cell(row["owner_email"]))
-        since = cell("" if row["status_since"] is None else f"{row['status_since']:%Y-%m-%d %H:%M}")
-        made.add_row(cell(row["email"]), _status(row), *place, cell(row["assigned_by"]), since, cell(why(row)))
+        known = (cell(row["email"]), _status(row), cell(row["cluster_name"]))
+        told = (cell(row[name]) for name in ("hopsworks_username", "owner_email", "assigned_by")) if wide else ()
+        made.add_row(*known, *told, _since(row["status_since"], wide=wide), cell(why(row)))
     return made
+
+
+def _since(at: datetime | None, *, wide: bool) -> Text:
+    if at is None:
+        return Text()
+    return cell(f"{at:%Y-%m-%d %H:%M}" if wide else f"{at:%m-%d %H:%M}")
 
 
 def _status(row: Record) -> Text:
@@ -68,6 +78,9 @@ def why(row: Record) -> str:
     """What a user waits for, or why it is over."""
     if row["status"] in FINAL:
         return str(row["status_reason"] or "")
+    if row["detail"] == f"{row['hopsworks_username']} on {row['cluster_name']}":
+        # Said already.
+        return ""
     return str(row["detail"] or row["status_reason"] or "")
 
 
@@ -94,7 +107,7 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
     if row["status"] is None:
         yield "status", cell("no assignment: `pgfleet submit assignment` makes one", "dim")
         return
-    yield "status", Text.assemble(_status(row), ": ", cell(why(row)))
+    yield "status", Text.assemble(_status(row), ": " if why(row) else "", cell(why(row)))
     yield "since", cell(_ago(row["status_since"], row["now"]))
     yield "cluster", _cluster(row)
     yield "assigned by", cell(f"{row['assigned_by'] or '?'}, {_ago(row['assigned_at'], row['now'])}")

@@ -57,7 +57,7 @@ class Look:
 
 def look(conn: Connection, target: Target) -> Look:
     """The queue is read before the row: what is not in it any more, the row knows of already."""
-    asked = [m for m in reads.messages(conn, target.user_id) if m["message"].get("action") == "assign"]
+    asked = [m for m in reads.messages(conn, target.user_id) if reads.action_of(m) == "assign"]
     row = reads.user(conn, target.user_id)
     rejected = _rejection(conn, target)
     if rejected is not None:
@@ -73,8 +73,7 @@ def look(conn: Connection, target: Target) -> Look:
 def _rejection(conn: Connection, target: Target) -> str | None:
     """Why this assign is among the dead letters, if it is."""
     for letter in reversed(reads.letters(conn, target.user_id)):
-        of_assign = letter["message"].get("action") == "assign"
-        if of_assign and letter["dead_letter_id"] not in target.known_letters:
+        if reads.action_of(letter) == "assign" and letter["dead_letter_id"] not in target.known_letters:
             return str(letter["reason"])
     return None
 

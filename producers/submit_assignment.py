@@ -10,7 +10,7 @@ from producers.follow_assignment import Target, follow
 from producers.terminal import err, out, print_json, telling
 from schema import assignment_reads as reads
 from schema import hopsworks_reads as clusters
-from schema.assignment import LIVE, Status
+from schema.assignment import LIVE, QUEUE, Status
 from schema.kernel import Connection
 from schema.printable import printable, typed
 from schema.refusals import Refusal
@@ -90,7 +90,7 @@ def _known(conn: Connection, row: Record, where: Record | None) -> str | None:
 def _last_request(conn: Connection, user_id: str) -> Record:
     """The assign or release of a user that was sent last and not answered yet; empty if there is none."""
     waiting = sorted(reads.messages(conn, user_id), key=lambda message: message["msg_id"])
-    bodies = [message["message"] for message in waiting if message["message"].get("action") in ("assign", "release")]
+    bodies = [message["message"] for message in waiting if reads.action_of(message) in ("assign", "release")]
     return bodies[-1] if bodies else {}
 
 
@@ -118,11 +118,11 @@ def _wait(conn: Connection, target: Target, timeout_s: float | None, *, sent: bo
         last = follow(conn, target, timeout_s, tell)
     if as_json:
         _tell(target.user_id, last.row, sent=sent, as_json=True, rejected=last.rejected)
-    who = typed(target.user_id, target.user_id)
+    see = f"pgfleet users show {typed(target.user_id, target.user_id)}"
     if last.refused:
-        raise Refusal(f"{last.text}\nMore of it: pgfleet users show {who}")
+        raise Refusal(f"{last.text}\nMore of it: {see if last.row else f'pgfleet dead list --queue {QUEUE}'}")
     if not last.settled:
-        raise Refusal(f"still {last.text}\nIt goes on: pgfleet users show {who}")
+        raise Refusal(f"still {last.text}\nIt goes on: {see}")
     if last.row is not None and not as_json:
         out().print(printable(last.row["hopsworks_username"]), markup=False, emoji=False)
 

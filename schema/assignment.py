@@ -84,15 +84,9 @@ class Drain(Message):
 
     action: Literal["drain"] = "drain"
     cluster_id: Uuid
-    # The last user of the page before.
+    # The last user of the page before, and whether somebody before stays.
     after: Annotated[str, Field(max_length=255)] = ""
-
-
-class MoveUser(Request):
-    """The worker's own: one user's part of a drain."""
-
-    action: Literal["move_user"] = "move_user"
-    cluster_id: Uuid
+    somebody_stays: bool = False
 
 
 class Ticket(Request):
@@ -209,7 +203,6 @@ REQUESTS: dict[str, type[Message]] = {
 }
 ACTIONS: dict[str, type[Message]] = {
     **REQUESTS,
-    "move_user": MoveUser,
     "advance": Ticket,
     "close_account": CloseAccount,
     "admit": Admit,

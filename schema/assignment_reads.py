@@ -4,6 +4,7 @@ No statement here selects a cluster's api_key or kubeconfig.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -167,9 +168,10 @@ def team(conn: Connection, owner_id: str) -> list[Record]:
     return fetch(conn, _people().where(_u.account_owner_id == owner_id).order_by(_u.email, _u.id))
 
 
-def now(conn: Connection) -> Any:
+def now(conn: Connection) -> datetime:
     """The database's time."""
-    return fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
+    moment: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
+    return moment
 
 
 def history(conn: Connection, assignment_id: str | None) -> list[Record]:
@@ -193,6 +195,12 @@ def messages(conn: Connection, user_id: str) -> list[Record]:
     q = queue_table(QUEUE).c
     columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
     return fetch(conn, sa.select(*columns).where(q.message["user_id"].astext == user_id).order_by(q.vt, q.msg_id))
+
+
+def action_of(record: Record) -> str | None:
+    """What a message or a letter asks for; None where nobody can tell."""
+    body = record["message"]
+    return body.get("action") if isinstance(body, dict) else None
 
 
 def failures(conn: Connection, user_id: str) -> list[Record]:

@@ -1,12 +1,20 @@
 """What assignment tests share: users, clusters on the sandbox, requests, and what has to be sound at every moment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fleet import Connection, Worker, send
+import psycopg
+from conftest import fresh_database
+from fleet import Connection, Worker, history_of, move_clock, new_id, send, settings_for, worker_on
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
+from console import sandbox
 from console.sandbox.box import Box
+from workers.assignment import KIND
+from workers.runtime.hand import Hand
 
 QUEUE = "cluster_assignments"
 KEY = "a-key-of-the-test-ZZZ"
@@ -23,7 +31,7 @@ def add_users(conn: Connection, *ids: str, owner: str | None = None, **more: Any
         conn.execute(query.encode(), {"id": user_id, **values})
 
 
-def add_cluster(conn: Connection, box: Box | None, name: str, seats: int = 100, **more: Any) -> str:
+def add_cluster(conn: Connection, box: Box | None, name: str, seats: int | None = 100, **more: Any) -> str:
     """A cluster, on the sandbox where there is one; its id."""
     url = box.hopsworks(name, api_key=KEY) if box else f"http://127.0.0.1:9/{name}"
     values = {"name": name, "api_url": url, "api_key": KEY, "max_users": seats, **more}
@@ -118,3 +126,222 @@ def assert_sound(conn: Connection) -> None:
     assert wrong == []
     assert conn.execute(WRONG_ROWS).fetchall() == []
     assert conn.execute(BROKEN_HISTORIES).fetchall() == []
+
+
+NOBODY_LOOKS_AFTER = """
+select a.user_id, a.status, a.ticket
+from hopsworks.user_hopsworks_assignments a
+where a.status in ('pending', 'creating_user') and not exists (
+  select from pgmq.q_cluster_assignments q
+  where q.message->>'action' = 'advance' and q.message->>'user_id' = a.user_id
+    and q.message->>'ticket' = a.ticket::text)
+"""
+ENABLED, DEACTIVATED = 2, 3
+REMOTE = "REMOTE_ACCOUNT_TYPE"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Hopsworks cluster: its row, and its server on the sandbox."""
+
+    conn: Connection
+    box: Box
+    id: str
+    name: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return cluster(self.conn, self.id)
+
+    @property
+    def seats_taken(self) -> int:
+        return int(self.row["current_users"])
+
+    @property
+    def status(self) -> str:
+        return str(self.row["status"])
+
+    @property
+    def breaker(self) -> dict[str, Any]:
+        return breaker(self.conn, self.id)
+
+    @property
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        return accounts(self.box, self.name)
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """What its server saw: `requests`, `posts`, `created`, ..."""
+        return self.box.hopsworks_state(self.name)
+
+    @property
+    def failures(self) -> list[tuple[str, str | None, str, bool]]:
+        """Check, user, details and whether it is right again."""
+        return self.conn.execute(
+            "select check_name, user_id, details, resolved_at is not null from hopsworks.health_check_failures"
+            " where hopsworks_cluster_id = %s order by first_failed_at, id",
+            (self.id,),
+        ).fetchall()
+
+    def account(self, user_id: str) -> dict[str, Any]:
+        return self.accounts[email_of(user_id)]
+
+    def change(self, **values: Any) -> None:
+        """By hand, as an operator."""
+        names = ", ".join(f"{name} = %({name})s" for name in values)
+        query = f"update hopsworks.hopsworks_clusters set {names} where id = %(id)s"
+        self.conn.execute(query.encode(), {**values, "id": self.id})
+
+    def fault(self, **wanted: Any) -> None:
+        """The next requests to this cluster's server, as `Box.fault` says."""
+        self.box.fault(f"/hopsworks/{self.name}/", **wanted)
+
+    def look_up_fault(self, **wanted: Any) -> None:
+        self.fault(method="GET", **wanted)
+
+
+def email_of(user_id: str) -> str:
+    return f"{user_id.rpartition('|')[2]}@example.com"
+
+
+@dataclass(frozen=True)
+class World:
+    """The assignment kind in a database of its own, and clusters on the module's sandbox."""
+
+    dsn: str
+    conn: Connection
+    worker: Worker
+    box: Box
+
+    def place(self, seats: int | None = 100, **more: Any) -> Place:
+        """A cluster of a name that no other test has."""
+        name = more.pop("name", None) or f"c{new_id()[:8]}"
+        row_id = add_cluster(self.conn, self.box, name, **{"seats": seats, **more})
+        return Place(self.conn, self.box, row_id, name)
+
+    def users(self, *ids: str, owner: str | None = None, **more: Any) -> None:
+        add_users(self.conn, *ids, owner=owner, **more)
+
+    def ask(self, action: str, user_id: str, **fields: Any) -> int:
+        return ask(self.conn, action, user_id, **{**({"reason": "gone"} if action == "release" else {}), **fields})
+
+    def tell(self, action: str, user_id: str, **fields: Any) -> None:
+        """Send a request, and do all that follows from it now."""
+        self.ask(action, user_id, **fields)
+        self.run()
+
+    def post(self, body: Any) -> None:
+        """Send any body, and do all that follows from it now."""
+        send(self.conn, QUEUE, body)
+        self.run()
+
+    def post_as_of(self, seconds_ago: float, body: Any) -> None:
+        """A message that was sent a while ago and arrives only now."""
+        self.conn.execute(
+            "insert into pgmq.q_cluster_assignments (vt, enqueued_at, message)"
+            " values (now(), now() - make_interval(secs => %s), %s)",
+            (seconds_ago, Jsonb(body)),
+        )
+        self.run()
+
+    def sweep(self, action: str = "sweep") -> None:
+        self.post({"action": action})
+
+    def run(self) -> None:
+        self.worker.run()
+
+    def later(self, seconds: float) -> None:
+        """All that is due after so long, a few turns each in its own time."""
+        move_clock(self.conn, seconds)
+        self.run()
+
+    def active(self, *ids: str, **fields: Any) -> None:
+        """Assign users, which are made where they are not known."""
+        for user_id in ids:
+            if self.one("select count(*) from hopsworks.users where id = %s", user_id) == 0:
+                self.users(user_id)
+            self.ask("assign", user_id, **fields)
+        self.run()
+        assert {self.status(user_id) for user_id in ids} == {"active"}
+
+    def row(self, user_id: str) -> dict[str, Any]:
+        return assignment(self.conn, user_id)
+
+    def status(self, user_id: str) -> str | None:
+        return status_of(self.conn, user_id)
+
+    def place_of(self, user_id: str) -> str | None:
+        found = self.row(user_id)["hopsworks_cluster_id"]
+        return None if found is None else str(found)
+
+    def moves(self, user_id: str) -> list[str]:
+        """The states in their order."""
+        return [to for _, to in history_of(self.conn, str(self.row(user_id)["id"]))]
+
+    @property
+    def letters(self) -> list[str]:
+        return letters(self.conn)
+
+    def one(self, query: str, *values: Any) -> Any:
+        row = self.conn.execute(query.encode(), values).fetchone()
+        assert row is not None
+        return row[0]
+
+    def queued(self, action: str) -> int:
+        return int(self.one("select count(*) from pgmq.q_cluster_assignments where message->>'action' = %s", action))
+
+    def forget_messages(self, action: str) -> None:
+        """Somebody deletes them from the queue."""
+        self.conn.execute("delete from pgmq.q_cluster_assignments where message->>'action' = %s", (action,))
+
+    def with_settings(self, **settings: Any) -> "World":
+        """Another worker, of its own mind, in the same database."""
+        bench = self.worker.bench
+        changed = settings_for(self.dsn, self.box, **settings)
+        tools = replace(bench.tools, settings=changed)
+        worker = Worker(replace(bench, settings=changed, tools=tools, hand=Hand(changed.lease_s)))
+        return replace(self, worker=worker)
+
+    def assert_sound(self) -> None:
+        assert_sound(self.conn)
+        assert self.conn.execute(NOBODY_LOOKS_AFTER).fetchall() == []
+
+
+CLEAN = """
+set session_replication_role = replica;
+create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe
+as 'select statement_timestamp()';
+do $$
+declare
+  emptied text;
+begin
+  for emptied in select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'hopsworks' loop
+    execute 'delete from ' || emptied;
+  end loop;
+end
+$$;
+delete from pgmq.q_cluster_assignments;
+delete from public.dead_letters;
+delete from public.status_history;
+set session_replication_role = origin;
+"""
+
+
+@contextmanager
+def world_in(server_dsn: str, template: str, **settings: Any) -> Iterator[World]:
+    """A sandbox, a database and a worker for the tests of a module."""
+    with (
+        sandbox.running() as box,
+        fresh_database(server_dsn, template) as dsn,
+        psycopg.connect(dsn, autocommit=True) as conn,
+        worker_on(KIND, settings_for(dsn, box, **settings)) as worker,
+    ):
+        yield World(dsn, conn, worker, box)
+
+
+def for_a_test(world: World) -> Iterator[World]:
+    """The module's world, emptied; what has to hold at every moment is looked at in the end."""
+    world.conn.execute(CLEAN)
+    yield world
+    world.box.clear_faults()
+    world.assert_sound()

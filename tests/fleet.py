@@ -1,5 +1,6 @@
 """What worker tests share: a clock that tests move, a worker that runs in the test's own thread, and processes."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -9,11 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import kill_at
 import psycopg
+from dramatiq import cli
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -189,3 +193,36 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the worker and dramatiq's own parent process, at once."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+# A worker's modules take two seconds to import: here they are imported once, and workers are forked from there.
+FORKS = multiprocessing.get_context("forkserver")
+
+
+@contextmanager
+def forked_worker(dsn: str, module: str, *point: Any, **settings: Any) -> Iterator[ForkServerProcess]:
+    """A worker as dramatiq's command line starts it; it dies at `point`, where one is given as `kill_at.arm` takes it.
+
+    All forked workers of a session are of one module.
+    """
+    FORKS.set_forkserver_preload(["dramatiq.cli", module])
+    process = FORKS.Process(target=_be_worker, args=(module, worker_environment(dsn, None, **settings), *point))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.join(20)
+        if process.is_alive():
+            os.killpg(process.ident or 0, signal.SIGKILL)
+
+
+def _be_worker(module: str, environment: dict[str, str], *point: Any) -> None:
+    os.setsid()
+    os.environ.update(environment)
+    # As in a process that a command line has started: dramatiq's own workers are forked from this one.
+    multiprocessing.set_start_method("fork", force=True)
+    if point:
+        kill_at.arm(*point)
+    arguments = cli.make_argument_parser().parse_args([module, "-p", "1", "-t", "1"])  # type: ignore[no-untyped-call]
+    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]

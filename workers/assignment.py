@@ -22,7 +22,6 @@ from schema.assignment import (
     CallFailed,
     CloseAccount,
     Drain,
-    MoveUser,
     Probe,
     Reactivate,
     Release,
@@ -43,7 +42,7 @@ from workers.assignment_account import close, create_account, tend
 from workers.assignment_health import call, sweep, sweep_accounts, sweep_seats
 from workers.assignment_line import admit, wait_in_line
 from workers.assignment_requests import assign, drain, request
-from workers.assignment_tools import Tools, Turn, close_account, connected
+from workers.assignment_tools import Tools, Turn, close_account, close_left_account, connected
 from workers.assignment_view import View, load
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import Done, Outcome, Reject, advance
@@ -81,14 +80,14 @@ def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outc
             return admit(view, tools)
         case Assign():
             return assign(message, view, tools, occasion)
-        case Release() | Suspend() | Reactivate() | MoveUser():
+        case Release() | Suspend() | Reactivate():
             return request(message, view, tools, occasion)
         case CloseAccount():
             return close(message, Turn(view, tools, occasion))
         case CallFailed() | CallAnswered() | Probe():
             return call(message, Turn(view, tools, occasion))
         case Drain():
-            return drain(message, view)
+            return drain(message, Turn(view, tools, occasion))
         case Sweep() | SweepSeats() | SweepAccounts():
             return SWEEPS[type(message)](view)
         case _ if view.billing is not None and isinstance(message, BILLING):
@@ -102,7 +101,8 @@ def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outc
     if row is None:
         return Done("no such assignment")
     if row.ticket != message.ticket:
-        return Done("a stale ticket")
+        # What it called for, on a cluster that the user has left meanwhile, may have come after the account was closed.
+        return Done("a stale ticket", close_left_account(row))
     return STEPS[Status(row.status)](row, Turn(view, tools, occasion))
 
 
@@ -128,9 +128,11 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:
-    """How many attempts. No user is given up while it is the cluster that does not answer."""
+    """How many attempts. No user is given up while it is the cluster that does not answer, and no active one at all."""
     if isinstance(message, Ticket):
         row = view.rows.get(message.user_id)
+        if row is not None and row.status == Status.ACTIVE:
+            return None
         cluster_id = str(row.hopsworks_cluster_id) if row else ""
     elif isinstance(message, CloseAccount):
         cluster_id = message.cluster_id

@@ -16,11 +16,23 @@ from workers.clients.hopsworks import (
     Account,
     Address,
     BusyError,
+    Hopsworks,
     KeyRefusedError,
     Person,
     UnreachableError,
 )
-from workers.runtime.outcomes import Advance, Done, Move, NeverError, Outcome, Send, TryAgainError, Wait, advance
+from workers.runtime.outcomes import (
+    Advance,
+    Done,
+    Move,
+    NeverError,
+    Outcome,
+    RefusedError,
+    Send,
+    TryAgainError,
+    Wait,
+    advance,
+)
 
 REMOTE = "REMOTE_ACCOUNT_TYPE"
 OWNER_PAYS, PAYS, FREE = 0, 5, 1
@@ -41,7 +53,7 @@ def create_account(row: Row, turn: Turn) -> Outcome:
         if other.status == Status.ACTIVE or other.user_id < row.user_id:
             raise NeverError(f"the mailbox is {other.user_id}'s too, who is on {cluster.name} already")
 
-    def create(at: Address) -> Outcome:
+    def create(at: Address) -> Advance:
         account = turn.tools.hopsworks.open_account(at, person(user), turn.occasion.hold)
         values = {**_agreed(row, account, at, turn), "ticket": row.ticket + 1}
         return advance(row, Status.ACTIVE, f"{account.username} on {cluster.name}", values)
@@ -58,7 +70,8 @@ def _elsewhere(row: Row, cluster: Row, turn: Turn) -> Outcome:
     """Its cluster was switched off for good before the account was there."""
     seat = find_seat(row, turn.view, turn.tools, Counter())
     if isinstance(seat, Row):
-        return change_cluster(row, seat)
+        moved, then = change_cluster(row, seat)
+        return Advance((moved,), then)
     return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is inactive, and elsewhere: {seat}"), turn)
 
 
@@ -79,12 +92,13 @@ def projects_allowed(user: Row) -> int:
 def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, Any]:
     """Bring the account to what it should be; what the row says of it then."""
     enabled, most = row.suspended_at is None, projects_allowed(turn.view.users[row.user_id])
+    there = True
     if account.enabled != enabled:
-        turn.occasion.hold()
-        _found(turn.tools.hopsworks.set_enabled(at, account.account_id, enabled))
-    if most not in (account.max_projects, row.max_projects):
-        turn.occasion.hold()
-        _found(turn.tools.hopsworks.set_max_projects(at, account.account_id, most))
+        there = _change(turn, lambda server: server.set_enabled(at, account.account_id, enabled=enabled))
+    if there and most not in (account.max_projects, row.max_projects):
+        there = _change(turn, lambda server: server.set_max_projects(at, account.account_id, most))
+    if not there:
+        raise TryAgainError("the account was there and is gone again")
     return {
         "hopsworks_user_id": account.account_id,
         "hopsworks_username": account.username,
@@ -95,9 +109,13 @@ def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, An
     }
 
 
-def _found(it_was_there: bool) -> None:  # noqa: FBT001  # an answer
-    if not it_was_there:
-        raise TryAgainError("the account was there and is gone again")
+def _change(turn: Turn, change: Callable[[Hopsworks], bool]) -> bool:
+    """Change an account of a cluster that has just answered: what fails now is not the cluster's trouble."""
+    turn.occasion.hold()
+    try:
+        return change(turn.tools.hopsworks)
+    except UnreachableError as error:
+        raise TryAgainError(str(error)) from None
 
 
 def tend(row: Row, turn: Turn) -> Outcome:
@@ -111,16 +129,23 @@ def tend(row: Row, turn: Turn) -> Outcome:
         return Done(f"{cluster.name} is inactive")
     user = view.users[row.user_id]
 
-    def look(at: Address) -> Outcome:
+    def look(at: Address) -> Advance:
         account = turn.tools.hopsworks.find(at, user.email)
         problem = _problem(row, account)
         if account is None or problem:
-            changes = failing(view, cluster, ACCOUNT, problem or "", row.user_id)
-            return Advance((Move(row, None, values={"checked_at": view.now, "detail": problem}), *changes))
-        values = _agreed(row, account, at, turn)
+            return _reported(row, cluster, problem or "", view)
+        try:
+            values = _agreed(row, account, at, turn)
+        except NeverError as error:
+            return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view)
         return Advance((Move(row, None, values=values), *resolved(view, cluster, ACCOUNT, row.user_id)))
 
     return _with_cluster(row, cluster, turn, look)
+
+
+def _reported(row: Row, cluster: Row, problem: str, view: View) -> Advance:
+    changes = failing(view, cluster, ACCOUNT, problem, row.user_id)
+    return Advance((Move(row, None, values={"checked_at": view.now, "detail": problem}), *changes))
 
 
 def _problem(row: Row, account: Account | None) -> str | None:
@@ -135,7 +160,7 @@ def _problem(row: Row, account: Account | None) -> str | None:
 
 def close(message: CloseAccount, turn: Turn) -> Outcome:
     """Deactivate what somebody who has left still has on a cluster; only what this program may have made."""
-    view, server = turn.view, turn.tools.hopsworks
+    view = turn.view
     row, cluster = view.rows.get(message.user_id), view.clusters.get(message.cluster_id)
     if row is None or cluster is None or cluster.status == "inactive":
         return Done("the cluster is gone")
@@ -145,14 +170,12 @@ def close(message: CloseAccount, turn: Turn) -> Outcome:
         return Done("the account is that of another user with the same mailbox")
     user = view.users[row.user_id]
 
-    def deactivate(at: Address) -> Outcome:
-        account_id = message.account_id
-        if account_id is None:
-            account = server.find(at, user.email)
-            account_id = account.account_id if account and account.account_type == REMOTE else None
+    def deactivate(at: Address) -> Advance:
+        account = turn.tools.hopsworks.find(at, user.email)
+        ours = account.account_id if account and account.account_type == REMOTE else None
+        account_id = message.account_id or ours
         if account_id is not None:
-            turn.occasion.hold()
-            server.set_enabled(at, account_id, False)  # what to set
+            _change(turn, lambda server: server.set_enabled(at, account_id, enabled=False))
         # Written so that an assignment to this cluster that came meanwhile is noticed.
         return Advance((Move(row, None, values={"checked_at": view.now}),))
 
@@ -160,20 +183,18 @@ def close(message: CloseAccount, turn: Turn) -> Outcome:
 
 
 def _open_again(row: Row) -> Outcome:
-    """Assigned to this cluster again: whatever was deactivated is looked at once more."""
-    if row.status != Status.ACTIVE:
-        return Done("is on it again")
+    """Assigned to this cluster again: whatever was deactivated meanwhile is looked at once more."""
     values = {"account_enabled": None, "ticket": row.ticket + 1}
     return Advance((Move(row, None, values=values),), (next_ticket(row),))
 
 
-def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Address], Outcome]) -> Outcome:
+def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Address], Advance]) -> Outcome:
     """Call a cluster, unless it is known not to answer; and let all workers know what became of it."""
     hold = unanswered(cluster, turn.view)
     if hold is not None:
         return _wait(row, hold, turn)
     try:
-        return _and_answered(work(address(cluster, turn.tools)), cluster, turn.view)
+        outcome = work(address(cluster, turn.tools))
     except KeyRefusedError as error:
         refused = call_failed(cluster, "api_key", error)
         return replace(_wait(row, Hold(Held.CLUSTER_KEY_REFUSED, str(error)), turn), then=(refused,))
@@ -183,6 +204,11 @@ def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Add
         return replace(wait, until=turn.later(error.after_s or BUSY_S), then=(busy,))
     except UnreachableError as error:
         raise TryAgainError(str(error), then=(call_failed(cluster, "unreachable", error),)) from None
+    except NeverError as error:
+        raise RefusedError(str(error), then=_answered(cluster, turn.view)) from None
+    except TryAgainError as error:
+        raise TryAgainError(str(error), then=_answered(cluster, turn.view)) from None
+    return replace(outcome, then=(*outcome.then, *_answered(cluster, turn.view)))
 
 
 def address(cluster: Row, tools: Tools) -> Address:
@@ -201,12 +227,11 @@ def call_failed(cluster: Row, kind: str, error: Exception, after_s: float | None
     return Send(body if after_s is None else {**body, "after_s": after_s})
 
 
-def _and_answered(outcome: Outcome, cluster: Row, view: View) -> Outcome:
+def _answered(cluster: Row, view: View) -> tuple[Send, ...]:
     """A cluster that had failed before has answered: then its failures were not in a row."""
-    if view.breakers[str(cluster.id)].failures == 0 or not isinstance(outcome, Advance):
-        return outcome
-    answered = Send({"action": "call_answered", "cluster_id": str(cluster.id)})
-    return Advance(outcome.changes, (*outcome.then, answered))
+    if view.breakers[str(cluster.id)].failures == 0:
+        return ()
+    return (Send({"action": "call_answered", "cluster_id": str(cluster.id)}),)
 
 
 def _wait(row: Row | None, hold: Hold, turn: Turn) -> Wait:

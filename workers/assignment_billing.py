@@ -1,10 +1,9 @@
-"""What users use and what they owe for it: clusters are measured slot by slot, users are billed day by day.
+"""What users owe for what they use, billed day by day; and the steps of measuring it.
 
-    measure --> measure_cluster, for each cluster --> usage_samples      bill --> bill_user, for each user and day
-    seats + reservations + samples of a day       --> usage_daily, user_credits, and a charge where enough is owed
+    bill --> bill_user, for each user and day: seats + reservations + samples of the day
+         --> usage_daily, user_credits, and a charge where enough is owed
 
-A slot that could not be measured is lost: nobody can measure the past. A day can be billed late, and in any order;
-its rows have the ids that come from user and day, so it counts once.
+A day can be billed late, and in any order; its rows have the ids that come from user and day, so it counts once.
 """
 
 from collections.abc import Mapping
@@ -12,34 +11,28 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
-from uuid import UUID
-
-import structlog
 
 from schema.assignment import Bill, BillUser, Measure, MeasureCluster
 from schema.messages import Message
 from schema.rows import Row
-from schema.tables import billing_history, health_check_failures, usage_daily, usage_samples, user_credits
+from schema.tables import billing_history, usage_daily, user_credits
 from workers.assignment_billing_view import (
     BILLS_LIMIT,
-    METRICS,
+    DAY_CLOSES,
     Account,
     BillingView,
     Used,
     charge_id,
     daily_id,
-    failure_id,
-    sample_id,
 )
+from workers.assignment_measuring import measure, measure_cluster
 from workers.assignment_tools import Tools
-from workers.clients.usage import Use
 from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import (
     Advance,
     Change,
     Done,
     Move,
-    NeverError,
     New,
     Outcome,
     Reject,
@@ -48,12 +41,7 @@ from workers.runtime.outcomes import (
     Wait,
 )
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
 BILLING = (Measure, MeasureCluster, Bill, BillUser)
-SLOT = timedelta(seconds=300)
-# After the end of a day: until its last slots are measured, or too late.
-DAY_CLOSES = timedelta(hours=1)
 HOUR_PLACES = Decimal("0.000001")
 COST_PLACES = Decimal("0.0001")
 NO_RATE_S = 60.0
@@ -72,74 +60,6 @@ def step(message: Message, view: BillingView, tools: Tools, occasion: Occasion) 
             return bill_user(message, view, tools)
         case _:
             return Reject(f"{type(message).__name__} is nothing to measure or bill")
-
-
-def measure(view: BillingView) -> Outcome:
-    """Each cluster that can be measured, for the slot that is now."""
-    slot = _slot(view.now).isoformat()
-    sends = tuple(
-        Send({"action": "measure_cluster", "cluster_id": cluster, "slot": slot}) for cluster in view.measurable
-    )
-    return Done(f"{len(sends)} clusters to measure", sends)
-
-
-def _slot(moment: datetime) -> datetime:
-    """The start of the slot that a moment is in."""
-    day = datetime.combine(moment.astimezone(UTC), time(), UTC)
-    return day + (moment - day) // SLOT * SLOT
-
-
-def measure_cluster(message: MeasureCluster, view: BillingView, tools: Tools, occasion: Occasion) -> Outcome:
-    """What its users use at this moment stands for the whole slot."""
-    slot, cluster = message.slot, message.cluster_id
-    if slot.tzinfo is None or slot > view.now:
-        return Reject("slot: must have a time zone, and not be in the future")
-    if view.now >= slot + 2 * SLOT:
-        return Done("too late: the slot is over")
-    if _slot(slot) != slot:
-        return Reject("slot: must be the start of a slot of 5 minutes")
-    if (cluster, slot) in view.sampled:
-        return Done("this slot was measured already")
-    if cluster not in view.kubeconfigs:
-        return Done("the cluster is not measured any more")
-    occasion.hold()
-    try:
-        found = tools.usage.measure(view.kubeconfigs[cluster])
-    except (TryAgainError, NeverError) as error:
-        return Advance((_lost(cluster, slot, str(error), view),))
-    return Advance((_sample(cluster, slot, found, view), *_resolved(cluster, view)))
-
-
-def _sample(cluster: str, slot: datetime, found: Mapping[str, Use], view: BillingView) -> New:
-    users = view.usernames.get(cluster, {})
-    unknown = len(found.keys() - users.keys())
-    if unknown:
-        log.info("usage.unknown_usernames", cluster=cluster, usernames=unknown)
-    used = {users[name]: _hours(use) for name, use in found.items() if name in users and (use.cpu_cores or use.gpus)}
-    values = {"id": sample_id(cluster, slot), "hopsworks_cluster_id": UUID(cluster), "slot": slot, "used": used}
-    return New(usage_samples, None, "measured", {**values, "taken_at": view.now})
-
-
-def _hours(use: Use) -> dict[str, float]:
-    """As JSON has it: to a billionth of an hour."""
-    share = SLOT / timedelta(hours=1)
-    return {"cpu_hours": round(use.cpu_cores * share, 9), "gpu_hours": round(use.gpus * share, 9)}
-
-
-def _lost(cluster: str, slot: datetime, details: str, view: BillingView) -> Change:
-    """The slot is lost, which is on record: the first one makes the row, the next ones count into it."""
-    log.warning("usage.unmeasured", cluster=cluster, reason=details)
-    known = view.failures.get(cluster)
-    seen = {"last_failed_at": view.now, "details": details}
-    if known is not None:
-        return Move(known, None, values={**seen, "failures": known.failures + 1})
-    place = {"id": failure_id(cluster, slot), "hopsworks_cluster_id": UUID(cluster), "check_name": METRICS}
-    return New(health_check_failures, None, details, {**place, **seen, "first_failed_at": view.now})
-
-
-def _resolved(cluster: str, view: BillingView) -> tuple[Change, ...]:
-    known = view.failures.get(cluster)
-    return () if known is None else (Move(known, None, values={"resolved_at": view.now}),)
 
 
 def bill(view: BillingView) -> Outcome:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.assignment import Bill, BillUser, Measure, MeasureCluster
+from schema.assignment import Bill, BillUser
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
 from schema.row_kernel import ROW_VERSION, text_of
@@ -20,21 +20,17 @@ from schema.tables import (
     billing_history,
     billing_rates,
     dead_letters,
-    health_check_failures,
-    hopsworks_clusters,
     hopsworks_users,
     usage_daily,
-    usage_samples,
     user_credits,
-    user_hopsworks_assignments,
 )
+from workers.assignment_measuring_view import Meters, ask_meters, read_meters
 
 # How many bills one look sends; more are sent by the next.
 BILLS_LIMIT = 500
 DAYS_BACK = 7
-# What is measured last of a day is there so long after its end, at the latest.
-LATEST = "1 hour"
-METRICS = "metrics"
+# After the end of a day: until its last slots are measured, or too late.
+DAY_CLOSES = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +55,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class BillingView:
-    """As things are at `now`. Clusters by id as text.
+    """As things are at `now`.
 
     Attributes:
-        measurable: the clusters that can be measured.
-        kubeconfigs: of the clusters asked about that can be measured.
-        usernames: of the clusters asked about, the user's id by Hopsworks username.
-        sampled: the (cluster, slot) pairs asked about that were measured already.
-        failures: the open rows of clusters that could not be measured.
         unbilled: (user, day) of bills that nobody has written or sent yet, the oldest first.
         rates: what is billed, by name.
         accounts: by (user, day), of users that exist.
@@ -75,11 +66,7 @@ class BillingView:
     """
 
     now: datetime
-    measurable: list[str] = field(default_factory=list)
-    kubeconfigs: dict[str, str] = field(default_factory=dict, repr=False)
-    usernames: dict[str, dict[str, str]] = field(default_factory=dict)
-    sampled: set[tuple[str, datetime]] = field(default_factory=set)
-    failures: dict[str, Row] = field(default_factory=dict)
+    meters: Meters
     unbilled: list[tuple[str, date]] = field(default_factory=list)
     rates: dict[str, Row] = field(default_factory=dict)
     accounts: dict[tuple[str, date], Account] = field(default_factory=dict)
@@ -95,14 +82,6 @@ def daily_id(user_id: str, day: date) -> UUID:
     return _id("usage", user_id, day.isoformat())
 
 
-def sample_id(cluster_id: str, slot: datetime) -> UUID:
-    return _id("sample", cluster_id, slot.astimezone(UTC).isoformat())
-
-
-def failure_id(cluster_id: str, slot: datetime) -> UUID:
-    return _id("metrics", cluster_id, slot.astimezone(UTC).isoformat())
-
-
 def _id(*parts: str) -> UUID:
     return uuid5(NAMESPACE_URL, ":".join(("pgfleet", *parts)))
 
@@ -115,40 +94,15 @@ def _text(value: str) -> sa.ColumnClause[Any]:
     return sa.literal_column(f"'{value}'")
 
 
-_u, _a, _c, _f, _d = (
+_u, _d, _letters = (
     table.alias(name)
     for table, name in (
         (hopsworks_users, "u"),
-        (user_hopsworks_assignments, "a"),
-        (hopsworks_clusters, "c"),
-        (health_check_failures, "f"),
         (usage_daily, "d"),
+        (dead_letters, "l"),
     )
 )
-_clusters = sa.any_(_given("clusters", sa.UUID))
 NOW = text_of(sa.select(sa.func.public.fleet_now()))
-_measured = sa.and_(_c.c.kubeconfig != _text(""), _c.c.status.is_distinct_from(_text("inactive")))
-MEASURABLE = text_of(sa.select(sa.cast(_c.c.id, sa.Text)).where(_measured).order_by(_c.c.id))
-KUBECONFIGS = text_of(sa.select(sa.cast(_c.c.id, sa.Text), _c.c.kubeconfig).where(_measured, _c.c.id == _clusters))
-USERNAMES = text_of(
-    sa.select(sa.cast(_a.c.hopsworks_cluster_id, sa.Text), _a.c.hopsworks_username, _a.c.user_id)
-    .where(_a.c.hopsworks_cluster_id == _clusters, _a.c.hopsworks_username.is_not(None))
-    .order_by(_a.c.user_id)
-)
-SAMPLED = text_of(
-    sa.select(sa.cast(usage_samples.c.hopsworks_cluster_id, sa.Text), usage_samples.c.slot).where(
-        usage_samples.c.hopsworks_cluster_id == _clusters,
-        usage_samples.c.slot == sa.any_(_given("slots", sa.TIMESTAMP(timezone=True))),
-    )
-)
-FAILURES = text_of(
-    sa.select(sa.literal_column("f.xmin::text").label(ROW_VERSION), *_f.c).where(
-        _f.c.hopsworks_cluster_id == _clusters,
-        _f.c.check_name == _text(METRICS),
-        _f.c.user_id.is_(None),
-        _f.c.resolved_at.is_(None),
-    )
-)
 RATES = text_of(sa.select(sa.literal_column("hopsworks.billing_rates.xmin::text").label(ROW_VERSION), *billing_rates.c))
 
 _asked = (
@@ -191,7 +145,8 @@ _days = (
     .table_valued("back")
     .render_derived(name="n")
 )
-_today = sa.literal_column(f"(public.fleet_now() - interval '{LATEST}')").op("at time zone")(_text("UTC"))
+_closing = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True)) - sa.bindparam("closes", type_=sa.Interval)
+_today = sa.func.timezone(_text("UTC"), _closing)
 _ended = sa.select((sa.cast(_today, sa.Date) - _days.c.back).label("day")).select_from(_days).subquery("ended")
 _someone = _use(_ended.c.day, sa.null(), "someone")
 
@@ -206,7 +161,6 @@ def _is_about(message: Any) -> sa.ColumnElement[bool]:
     return sa.and_(part("action") == _text("bill_user"), part("user_id") == _someone.c.user_id, part("day") == day)
 
 
-_letters = dead_letters.alias("l")
 UNBILLED = text_of(
     sa.select(_someone.c.user_id, _ended.c.day)
     .select_from(_ended.join(_someone, sa.true()))
@@ -227,48 +181,21 @@ UNBILLED = text_of(
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> BillingView:  # noqa: ARG001  # a load
     """The view of the messages of BILLING among some messages."""
-    slots = {(message.cluster_id, message.slot) for message in messages if isinstance(message, MeasureCluster)}
     bills = sorted({(message.user_id, message.day) for message in messages if isinstance(message, BillUser)})
     with conn.pipeline():
         now = conn.execute(NOW)
-        measurable = conn.execute(MEASURABLE) if _some(messages, Measure) else ()
-        measured = _ask_measured(conn, slots) if slots else {}
-        unbilled = conn.execute(UNBILLED, {"most": BILLS_LIMIT + 1}) if _some(messages, Bill) else ()
+        meters = ask_meters(conn, messages)
+        looked = any(isinstance(message, Bill) for message in messages)
+        unbilled = conn.execute(UNBILLED, {"most": BILLS_LIMIT + 1, "closes": DAY_CLOSES}) if looked else ()
         billed = _ask_billed(conn, bills) if bills else {}
         used = _ask_used(conn, bills)
     return BillingView(
         now=now.fetchall()[0][0],
-        measurable=[row[0] for row in measurable],
+        meters=read_meters(meters),
         unbilled=[(row[0], row[1]) for row in unbilled],
         used={(row[0], day): Used(*row[1:]) for day, cursor in used.items() for row in cursor},
-        **_read_measured(measured),
         **_read_billed(billed),
     )
-
-
-def _some(messages: Sequence[Message], of: type[Message]) -> bool:
-    return any(isinstance(message, of) for message in messages)
-
-
-def _ask_measured(conn: Connection, slots: set[tuple[str, datetime]]) -> dict[str, Cursor]:
-    asked = {"clusters": sorted({cluster for cluster, _ in slots}), "slots": sorted({slot for _, slot in slots})}
-    texts = {"kubeconfigs": KUBECONFIGS, "usernames": USERNAMES, "sampled": SAMPLED, "failures": FAILURES}
-    return {name: conn.execute(text, asked) for name, text in texts.items()}
-
-
-def _read_measured(cursors: dict[str, Cursor]) -> dict[str, Any]:
-    if not cursors:
-        return {}
-    usernames: dict[str, dict[str, str]] = {}
-    for cluster, username, user in cursors["usernames"]:
-        usernames.setdefault(cluster, {})[username] = user
-    failures = rows_of(health_check_failures, cursors["failures"]).values()
-    return {
-        "kubeconfigs": {row[0]: row[1] for row in cursors["kubeconfigs"]},
-        "usernames": usernames,
-        "sampled": {(row[0], row[1]) for row in cursors["sampled"]},
-        "failures": {str(row.hopsworks_cluster_id): row for row in failures},
-    }
 
 
 def _ask_billed(conn: Connection, bills: Sequence[tuple[str, date]]) -> dict[str, Cursor]:

@@ -81,6 +81,8 @@ def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
     view, breaker = turn.view, turn.view.breakers[message.cluster_id]
     if breaker.retry_at is None:
         return Done("it answers already")
+    if view.now < breaker.retry_at and not message.once:
+        return Done("not yet: another probe is on its way")
     if cluster.status == "inactive":
         return Advance((Move(breaker, None, values=CLOSED),))
     try:
@@ -122,17 +124,18 @@ def sweep_seats(view: View) -> Outcome:
     """Count anew; a cluster that changed meanwhile is counted once more."""
     changes: list[Change] = []
     for cluster_id, cluster in view.clusters.items():
-        held, counted = view.counted.get(cluster_id, 0), cluster.current_users or 0
+        held, counted = view.counted.get(cluster_id, 0), cluster.current_users
         if held != counted:
             changes += _recounted(cluster, held, counted, view)
     return Advance(tuple(changes)) if changes else Done("all seats are counted right")
 
 
-def _recounted(cluster: Row, held: int, counted: int, view: View) -> tuple[Change, ...]:
+def _recounted(cluster: Row, held: int, counted: int | None, view: View) -> tuple[Change, ...]:
     """The seats that are held are right. More than there are can't be written: then the cluster is full."""
     details = f"MISMATCH: {counted} seats were counted as taken, {held} are"
     log.error("seats.mismatch", cluster=cluster.name, counted=counted, held=held, most=cluster.max_users)
-    right = held if held <= counted else max(counted, min(held, cluster.max_users or 0))
+    known = counted or 0
+    right = held if held <= known else max(known, min(held, cluster.max_users or 0))
     repaired = () if right == counted else (Move(cluster, None, values={"current_users": right}),)
     if right != held:
         return (*repaired, *failing(view, cluster, SEATS, f"{details}, of {cluster.max_users}"))

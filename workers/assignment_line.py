@@ -64,6 +64,11 @@ def find_seat(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
     """The cluster that has a seat for a row, besides those `taken` already; or why it has to wait."""
     if row.suspended_at is not None:
         return Hold(Held.SUSPENDED, "no account is made for a suspended user")
+    return seat_for(row, view, tools, taken)
+
+
+def seat_for(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
+    """The same for a user who may be suspended."""
     user = view.users[row.user_id]
     if user.account_owner_id is not None:
         return _beside_owner(user, view, tools, taken)
@@ -119,7 +124,10 @@ def unanswered(cluster: Row, view: View) -> Hold | None:
 
 
 def _free(cluster: Row, taken: Taken) -> int:
-    free: int = (cluster.max_users or 0) - (cluster.current_users or 0) - taken[str(cluster.id)]
+    if cluster.current_users is None:
+        # Nobody has counted yet: the sweep will.
+        return 0
+    free: int = (cluster.max_users or 0) - cluster.current_users - taken[str(cluster.id)]
     return free
 
 

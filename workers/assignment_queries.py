@@ -104,9 +104,12 @@ _live = sa.and_(
     _a.c.status.in_([_text("pending"), _text("creating_user")]),
     _a.c.status_since < _now - sa.literal_column("interval '10 seconds'"),
 )
+# Of a cluster that is switched off nobody asks anything.
+_is_reachable = _c.c.status != _text("inactive")
 # What the server should be told, and has not been.
 _untold = sa.and_(
     _a.c.status == _text("active"),
+    _is_reachable,
     sa.or_(
         _a.c.account_enabled.is_(None),
         _a.c.max_projects.is_distinct_from(
@@ -114,11 +117,16 @@ _untold = sa.and_(
         ),
     ),
 )
-_turn = sa.select(_a.c.user_id, _a.c.ticket).join(_u, _u.c.id == _a.c.user_id)
+_turn = (
+    sa.select(_a.c.user_id, _a.c.ticket)
+    .join(_u, _u.c.id == _a.c.user_id)
+    .outerjoin(_c, _c.c.id == _a.c.hopsworks_cluster_id)
+)
 FORGOTTEN = text_of(_turn.where(sa.or_(_live, _untold), ~_has_turn).limit(sa.bindparam("most")))
 DUE = text_of(
     _turn.where(
         _a.c.status == _text("active"),
+        _is_reachable,
         sa.or_(_a.c.checked_at.is_(None), _a.c.checked_at < _now - sa.bindparam("check_every", type_=sa.Interval)),
         ~_has_turn,
     )

@@ -3,7 +3,6 @@
 No step here leaves the database: the accounts follow with the row's next ticket, or with a message of their own.
 """
 
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from schema.assignment import (
     FINAL,
     Assign,
     Drain,
-    MoveUser,
     Reactivate,
     Release,
     Request,
@@ -21,8 +19,8 @@ from schema.assignment import (
 )
 from schema.rows import Row
 from schema.tables import user_hopsworks_assignments
-from workers.assignment_line import FULL, ROOMY, find_seat, seat_on
-from workers.assignment_tools import ADMIT, Tools, close_account, cluster_of, next_ticket, ticket, told
+from workers.assignment_line import FULL, ROOMY, Taken, seat_for, seat_on
+from workers.assignment_tools import ADMIT, Tools, Turn, close_account, cluster_of, next_ticket, ticket, told
 from workers.assignment_view import PAGE, View
 from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
@@ -123,8 +121,6 @@ def request(message: Request, view: View, tools: Tools, occasion: Occasion) -> O
             return suspend(row, message, view, occasion)
         case Reactivate():
             return reactivate(row, message, view, occasion)
-        case MoveUser():
-            return move_user(row, message, view, tools)
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
@@ -133,14 +129,15 @@ def release(row: Row, why: str, view: View, occasion: Occasion) -> Outcome:
     """Active -> released; one that never became active -> failed. Either way the seat is free at once."""
     if _is_late(occasion, row.asked_at):
         return Done("late: the user was assigned again after it was sent")
+    asked = {"asked_at": occasion.sent_at}
     if row.status in FINAL:
         # So that an assign which was sent before, and comes after, is late.
-        return Advance((Move(row, None, values={"asked_at": occasion.sent_at}),))
-    return leave(row, why, view, {"asked_at": occasion.sent_at})
+        return Advance((Move(row, None, values=asked),))
+    return Advance((_departure(row, why, view, asked),), close_account(row))
 
 
-def leave(row: Row, why: str, view: View, values: dict[str, Any], then: tuple[Send, ...] = ()) -> Outcome:
-    """End a live assignment; the database gives its seat back."""
+def _departure(row: Row, why: str, view: View, values: dict[str, Any]) -> Move:
+    """The end of a live assignment; the database gives its seat back."""
     if row.status == Status.ACTIVE:
         to, ended = Status.RELEASED, {"released_at": view.now}
         reason = f"released from {cluster_of(row, view).name} ({row.hopsworks_username}): {why}"
@@ -148,7 +145,7 @@ def leave(row: Row, why: str, view: View, values: dict[str, Any], then: tuple[Se
         to, ended = Status.FAILED, {"failed_at": view.now}
         reason = f"released before it was active: {why}"
     changed = {**ended, **values, "detail": reason, "ticket": row.ticket + 1, "wanted_cluster_id": None}
-    return advance(row, to, reason, changed, (*close_account(row), *then))
+    return Move(row, to, reason, changed)
 
 
 def suspend(row: Row, message: Suspend, view: View, occasion: Occasion) -> Outcome:
@@ -188,39 +185,48 @@ def _suspension(
     return Advance((Move(row, None, values={**changed, "ticket": row.ticket + 1}),), (*then, next_ticket(row), *line))
 
 
-def drain(message: Drain, view: View) -> Outcome:
-    """A page of a cluster's users, each with a message of its own."""
-    cluster = view.clusters.get(message.cluster_id)
+def drain(message: Drain, turn: Turn) -> Outcome:
+    """A page of a cluster's users: as many leave as there are seats elsewhere; the others are looked at again."""
+    cluster = turn.view.clusters.get(message.cluster_id)
     if cluster is None:
         return Reject(f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`")
     if cluster.status in (ROOMY, FULL):
         return Done(f"{cluster.name} takes new users again")
-    page = view.pages[message]
-    sends = [Send({"action": "move_user", "user_id": user_id, "cluster_id": message.cluster_id}) for user_id in page]
+    page, taken = turn.view.pages[message], Taken()
+    changes: list[Move] = []
+    sends: list[Send] = []
+    stays = message.somebody_stays
+    for row in (turn.view.rows[user_id] for user_id in page):
+        seat = seat_for(row, turn.view, turn.tools, taken)
+        if isinstance(seat, Row) and row.status in (Status.ACTIVE, Status.CREATING_USER):
+            taken[str(seat.id)] += 1
+            moved, then = _elsewhere(row, seat, turn.view)
+            changes.append(moved)
+            sends += then
+        else:
+            stays = True
+            changes += told(row, f"Stays on {cluster.name} until there is a seat elsewhere: {seat}")
+    sends += _next_page(message, page, turn, stays=stays)
+    return Advance(tuple(changes), tuple(sends)) if changes else Done(f"{len(page)} looked at", tuple(sends))
+
+
+def _next_page(message: Drain, page: list[str], turn: Turn, *, stays: bool) -> tuple[Send, ...]:
+    """The rest; after the last page those who stay, from the beginning."""
     if len(page) == PAGE:
-        sends.append(Send({**message.model_dump(), "after": page[-1]}))
-    return Done(f"{len(page)} users are asked to leave {cluster.name}", tuple(sends))
+        return (Send({**message.model_dump(), "after": page[-1], "somebody_stays": stays}),)
+    again = turn.later(turn.tools.settings.seat_recheck_s)
+    return (Send({"action": "drain", "cluster_id": message.cluster_id}, again),) if stays else ()
 
 
-def move_user(row: Row, message: MoveUser, view: View, tools: Tools) -> Outcome:
-    """Off a cluster that is drained, once there is a seat elsewhere; for a team member that is where the owner is."""
-    if str(row.hopsworks_cluster_id) != message.cluster_id:
-        return Done("not there any more")
-    cluster = cluster_of(row, view)
-    if cluster.status in (ROOMY, FULL):
-        return Done(f"{cluster.name} takes new users again")
-    seat = find_seat(row, view, tools, Counter())
-    if not isinstance(seat, Row):
-        until = view.now + timedelta(seconds=tools.settings.seat_recheck_s)
-        detail = f"Stays on {cluster.name} until there is a seat elsewhere: {seat}"
-        return Wait(detail, until, changes=told(row, detail))
+def _elsewhere(row: Row, seat: Row, view: View) -> tuple[Move, tuple[Send, ...]]:
+    """An account that is still being made is made elsewhere; who is active is assigned anew."""
     if row.status == Status.CREATING_USER:
         return change_cluster(row, seat)
     again = Send({"action": "assign", "user_id": row.user_id, "assigned_by": row.assigned_by or "system"})
-    return leave(row, "its cluster is drained", view, {}, (again,))
+    return _departure(row, "its cluster is drained", view, {}), (*close_account(row), again)
 
 
-def change_cluster(row: Row, seat: Row) -> Outcome:
-    """An account that is still being made is made elsewhere; the seats are exchanged in one statement."""
+def change_cluster(row: Row, seat: Row) -> tuple[Move, tuple[Send, ...]]:
+    """The seats are exchanged in one statement."""
     values = {**seat_on(seat), "ticket": row.ticket + 1, "left_cluster_id": row.hopsworks_cluster_id}
-    return Advance((Move(row, None, values=values),), (*close_account(row), next_ticket(row)))
+    return Move(row, None, values=values), (*close_account(row), next_ticket(row))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from schema.assignment import Held
 from schema.rows import Row
@@ -72,15 +73,19 @@ def next_ticket(row: Row, at: datetime | None = None) -> Send:
 
 def close_account(row: Row) -> tuple[Send, ...]:
     """For a row that leaves its cluster: what may be on the server is deactivated."""
-    if row.hopsworks_cluster_id is None:
+    return () if row.hopsworks_cluster_id is None else (_close(row, row.hopsworks_cluster_id, row.hopsworks_user_id),)
+
+
+def close_left_account(row: Row) -> tuple[Send, ...]:
+    """The same, once more, for the cluster that a row was on before."""
+    if row.left_cluster_id in (None, row.hopsworks_cluster_id):
         return ()
-    body = {
-        "action": "close_account",
-        "user_id": row.user_id,
-        "cluster_id": str(row.hopsworks_cluster_id),
-        "account_id": row.hopsworks_user_id,
-    }
-    return (Send(body),)
+    return (_close(row, row.left_cluster_id, None),)
+
+
+def _close(row: Row, cluster_id: UUID, account_id: int | None) -> Send:
+    body = {"action": "close_account", "user_id": row.user_id, "cluster_id": str(cluster_id), "account_id": account_id}
+    return Send(body)
 
 
 def cluster_of(row: Row, view: View) -> Row:

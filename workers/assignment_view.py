@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -37,7 +37,7 @@ from workers.assignment_billing_view import BillingView
 # How many rows one look at the line may seat, or one sweep may find; more are seen by the next look.
 LINE_LIMIT = 100
 REPAIR_LIMIT = 500
-PAGE = 500
+PAGE = 100
 
 
 T = TypeVar("T")
@@ -88,7 +88,9 @@ class View:
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
     """The view of some messages: their users with their owners, every cluster, and what sweeps among them need."""
     line = _line(conn, settings) if _some(messages, Admit) else []
-    users = sorted({row.user_id for row in line} | {m.user_id for m in messages if isinstance(m, Request)})
+    pages = {message: _page(conn, message) for message in messages if isinstance(message, Drain)}
+    asked_about = {message.user_id for message in messages if isinstance(message, Request)}
+    users = sorted(asked_about.union((row.user_id for row in line), *pages.values()))
     asked = [message for message in messages if isinstance(message, BILLING)]
     with conn.pipeline():
         now = conn.execute(queries.NOW)
@@ -102,7 +104,6 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else None
         # Only after the clusters: a seat taken in between makes the cluster's version old, and so the count.
         counted = conn.execute(queries.COUNTED) if _some(messages, SweepSeats) else None
-        pages = {m: conn.execute(queries.PAGE_OF, _page(m)) for m in messages if isinstance(m, Drain)}
     return View(
         now=now.fetchall()[0][0],
         rows={row.user_id: row for row in _rows_of(user_hopsworks_assignments, rows)},
@@ -116,7 +117,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         turns={asker: [(row[0], row[1]) for row in cursor] for asker, cursor in turns.items()},
         unprobed=[row[0] for row in unprobed or ()],
         counted=dict(counted.fetchall()) if counted else {},
-        pages={message: [row[0] for row in cursor] for message, cursor in pages.items()},
+        pages=pages,
         billing=billing.load(conn, asked, settings) if asked else None,
     )
 
@@ -143,8 +144,9 @@ def _ask_turns(conn: Connection, messages: Sequence[Message], settings: Settings
             yield message.cluster_id, conn.execute(queries.STUCK, asked)
 
 
-def _page(message: Drain) -> dict[str, Any]:
-    return {"cluster": message.cluster_id, "after": message.after, "most": PAGE}
+def _page(conn: Connection, message: Drain) -> list[str]:
+    asked = {"cluster": message.cluster_id, "after": message.after, "most": PAGE}
+    return [row[0] for row in conn.execute(queries.PAGE_OF, asked)]
 
 
 def _rows_of(table: sa.Table, cursor: Cursor, names: Sequence[str] = ()) -> Iterator[Row]:

@@ -30,7 +30,7 @@ from workers.clients.hopsworks_answers import (
     named,
     not_sensible,
 )
-from workers.runtime.outcomes import NeverError
+from workers.runtime.outcomes import NeverError, TryAgainError
 
 __all__ = [
     "Account",
@@ -96,7 +96,7 @@ class Hopsworks:
         hold()
         return self._create(at, person)
 
-    def set_enabled(self, at: Address, account_id: int, enabled: bool) -> bool:  # noqa: FBT001 - what to set
+    def set_enabled(self, at: Address, account_id: int, *, enabled: bool) -> bool:
         """Let a user log in, or not; False where there is no such account."""
         return self._set(at, account_id, "change of the status", {"status": ACTIVE if enabled else DEACTIVATED})
 
@@ -113,12 +113,13 @@ class Hopsworks:
         try:
             answer = self._ask(at, "create", "POST", USERS, but=CONFLICT, params=_wanted(at, person))
         except UnreachableError as lost:
-            return self._find_created(at, person, lost)
+            # If it is not there, the cluster answers, only this create it does not.
+            return self._find_created(at, person, TryAgainError(str(lost)))
         if answer.status == CONFLICT and answer.error_code == USER_EXISTS:
             other = NeverError(named(at, "the server says that this user exists, but under another e-mail"))
             return self._find_created(at, person, other)
         answer.accepted()
-        nowhere = UnreachableError(named(at, "the create was accepted, but the account can't be found"))
+        nowhere = TryAgainError(named(at, "the create was accepted, but the account can't be found"))
         return answer.opened(person.email, REMOTE, person.max_projects) or self._find_created(at, person, nowhere)
 
     def _find_created(self, at: Address, person: Person, otherwise: Exception) -> Account:

@@ -109,6 +109,16 @@ class TryAgainError(Exception):
 class NeverError(Exception):
     """The outside will never do this, however often it is asked."""
 
+    then: tuple[Send, ...] = ()
+
+
+class RefusedError(NeverError):
+    """The outside has answered, and it is no: given up at once, even where failures are not counted."""
+
+    def __init__(self, message: str, then: tuple[Send, ...] = ()) -> None:
+        super().__init__(message)
+        self.then = then
+
 
 class LeaseLostError(Exception):
     """Somebody else may have the message now: no more effects, and nothing is written."""

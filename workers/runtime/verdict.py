@@ -18,6 +18,7 @@ from workers.runtime.outcomes import (
     Move,
     NeverError,
     Outcome,
+    RefusedError,
     Reject,
     Send,
     TryAgainError,
@@ -84,7 +85,7 @@ def decide_error(case: Case, error: Exception) -> Unit | None:
     if isinstance(error, LeaseLostError):
         return None
     unit = _put_off_or_give_up(case, error)
-    then = _sends(case, error.then) if isinstance(error, TryAgainError) else ()
+    then = _sends(case, error.then) if isinstance(error, (TryAgainError, NeverError)) else ()
     return replace(unit, sends=(*unit.sends, *then)) if then else unit
 
 
@@ -97,7 +98,8 @@ def _put_off_or_give_up(case: Case, error: Exception) -> Unit:
         return release(case.delivery, backoff(1, case.settings), reason)
     failed = case.delivery.attempts + 1
     limit = case.limit
-    if limit is not None and (failed >= limit or isinstance(error, NeverError)):
+    final = limit is not None and (failed >= limit or isinstance(error, NeverError))
+    if final or isinstance(error, RefusedError):
         return give_up(case, reason, failed)
     back = PutBack(backoff(failed, case.settings), case.delivery.headers(attempts=failed))
     return Unit(case.delivery, "retry", reason, put_back=back)
