@@ -21,7 +21,9 @@ alter table hopsworks.user_hopsworks_assignments
   add column if not exists max_projects integer,
   add column if not exists checked_at timestamptz,
   -- Where it was last.
-  add column if not exists left_cluster_id uuid references hopsworks.hopsworks_clusters (id);
+  add column if not exists left_cluster_id uuid references hopsworks.hopsworks_clusters (id),
+  -- Where it goes with the same commit that releases it: a user who has a seat is never without one.
+  add column if not exists moves_to_cluster_id uuid references hopsworks.hopsworks_clusters (id);
 
 -- An account is one user's. Two users with one mailbox would otherwise share it.
 create unique index if not exists hopsworks_account_has_one_user
@@ -86,6 +88,27 @@ begin
   return null;
 end
 $$;
+
+-- Who is released to move takes the seat there at once; if there is none any more, nothing has happened (PF409). Named
+-- to come after log_moves, so that the history tells both moves in order.
+create or replace function hopsworks.move_on() returns trigger
+language plpgsql
+as $$
+begin
+  if exists (select from new_rows where status = 'released' and moves_to_cluster_id is not null) then
+    update hopsworks.user_hopsworks_assignments a
+    set status = 'pending', status_reason = 'moves to ' || c.name, hopsworks_cluster_id = c.id, holds_seat = true,
+      moves_to_cluster_id = null, released_at = null, hopsworks_username = null, detail = 'Moves to ' || c.name
+    from new_rows n join hopsworks.hopsworks_clusters c on c.id = n.moves_to_cluster_id
+    where a.id = n.id and a.status = 'released';
+  end if;
+  return null;
+end
+$$;
+
+drop trigger if exists move_on on hopsworks.user_hopsworks_assignments;
+create trigger move_on after update on hopsworks.user_hopsworks_assignments
+  referencing new table as new_rows for each statement execute function hopsworks.move_on();
 
 -- users.hopsworks_username is the one that was read back from the server.
 create or replace function hopsworks.sync_username() returns trigger

@@ -50,6 +50,7 @@ FUNCTIONS = (
     "hopsworks.keep_assignment",
     "hopsworks.leave_cluster",
     "hopsworks.make_breaker",
+    "hopsworks.move_on",
     "hopsworks.projects_allowed",
     "hopsworks.seat_candidates",
     "hopsworks.sync_username",

@@ -13,7 +13,7 @@ from schema.letters import replay
 
 ADA, BOB, CLEO = "auth0|ada", "auth0|bob", "auth0|cleo"
 LONG, LONGER = "auth0|a.very.long.name", "auth0|a.very.long.name.too"
-PASSWORD = "M_ACCOUNT_TYPE"
+OTHER_TYPE = "M_ACCOUNT_TYPE"
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +185,7 @@ def test_a_user_that_the_server_refuses_fails_at_once_even_after_a_hiccup(world:
     world.ask("assign", ADA)
 
     world.worker.run_until(lambda: world.status(ADA) == "failed", within_s=2)
+    world.run()
     assert (here.seats_taken, here.breaker["failures"]) == (0, 0)
 
 
@@ -228,7 +229,7 @@ def test_a_replay_after_a_refusal_goes_on(world: World) -> None:
 
 def test_an_account_of_another_type_is_left_alone_and_the_user_fails(world: World) -> None:
     here = world.place()
-    planted(here, ADA, accountType=PASSWORD, maxNumProjects=9, subject="")
+    planted(here, ADA, accountType=OTHER_TYPE, maxNumProjects=9, subject="")
     before = here.account(ADA)
     world.users(ADA)
 
@@ -395,12 +396,12 @@ def test_what_was_reported_is_right_again_after_a_reactivate(world: World) -> No
 def test_an_account_that_became_one_of_another_type_is_reported(world: World) -> None:
     here = world.place()
     world.active(ADA)
-    tamper(world, here, ADA, accountType=PASSWORD, subject="")
+    tamper(world, here, ADA, accountType=OTHER_TYPE, subject="")
 
     checked(world)
     world.tell("suspend", ADA)
 
-    assert world.row(ADA)["detail"] == f"ACCOUNT_TAKEN: the account is now of type {PASSWORD}"
+    assert world.row(ADA)["detail"] == f"ACCOUNT_TAKEN: the account is now of type {OTHER_TYPE}"
     assert here.account(ADA)["status"] == ENABLED
 
 

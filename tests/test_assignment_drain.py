@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from assignments import DEACTIVATED, ENABLED, Place, World, for_a_test, world_in
+from assignments import DEACTIVATED, ENABLED, QUEUE, Place, World, for_a_test, world_in
+from fleet import send
 
 ADA, BOB, CLEO = "auth0|ada", "auth0|bob", "auth0|cleo"
 OWNER, MEMBER = "auth0|owner", "auth0|member"
@@ -171,19 +172,38 @@ def test_an_account_that_is_still_being_made_is_made_elsewhere(world: World) -> 
     assert (enabled(old), enabled(new)) == (0, 1)
 
 
-def test_a_suspended_user_keeps_the_seat_and_leaves_as_soon_as_reactivated(world: World) -> None:
+def test_a_suspended_user_of_a_drained_cluster_never_loses_the_seat(world: World) -> None:
+    """Suspended people keep their seat (018): on the old cluster or on the new one."""
+    old = world.place()
+    world.active(ADA)
+    world.tell("suspend", ADA)
+    new = world.place(1)
+    drain(world, old)
+    rounds(world)
+    seats = old.seats_taken + new.seats_taken
+    world.users(BOB)
+    world.tell("assign", BOB)
+
+    world.tell("reactivate", ADA)
+    rounds(world)
+
+    assert seats == 1
+    assert world.status(ADA) == "active"
+
+
+def test_a_suspended_user_moves_with_the_drain_at_the_latest_when_reactivated(world: World) -> None:
     old = world.place()
     world.active(ADA)
     world.tell("suspend", ADA)
     new = world.place()
     drain(world, old)
     rounds(world)
-    held = old.seats_taken
+    during = enabled(old), enabled(new)
 
     world.tell("reactivate", ADA)
-    rounds(world, 1)
+    rounds(world)
 
-    assert held == 1
+    assert during == (0, 0)
     assert (world.status(ADA), world.place_of(ADA), old.seats_taken) == ("active", new.id, 0)
     assert (old.account(ADA)["status"], new.account(ADA)["status"]) == (DEACTIVATED, ENABLED)
 
@@ -245,17 +265,49 @@ def test_an_inactive_cluster_is_drained_without_a_call_to_it(world: World) -> No
     assert (old.seats_taken, new.server["created"], old.server["requests"]) == (0, 20, 0)
 
 
-def test_every_user_of_a_big_cluster_is_asked_once(world: World) -> None:
-    old = world.place(1000)
+def test_a_big_cluster_is_emptied_as_seats_come_free_elsewhere(world: World) -> None:
+    old, new = world.place(1000), world.place(0)
     settled(world, old, 600)
-    world.place(0)
+    drain(world, old)
+    held = old.seats_taken, world.one("select count(*) from pgmq.q_cluster_assignments") < 10
+
+    new.change(max_users=10)
+    rounds(world)
+
+    assert held == (600, True)
+    assert (old.seats_taken, new.seats_taken) == (590, 10)
+
+
+@pytest.mark.parametrize("seats", [3, 7])
+def test_page_by_page_no_more_leave_than_there_are_seats_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch, seats: int
+) -> None:
+    monkeypatch.setattr("workers.assignment_view.PAGE", 5)
+    monkeypatch.setattr("workers.assignment_requests.PAGE", 5)
+    old, new = world.place(), world.place(seats)
+    users = settled(world, old, 18)
 
     drain(world, old)
+    rounds(world)
 
-    asked = "select count(*), count(distinct message->>'user_id') from pgmq.q_cluster_assignments where "
-    found = world.conn.execute((asked + "message->>'action' = 'move_user'").encode()).fetchone()
-    assert found == (600, 600)
-    assert old.seats_taken == 600
+    assert Counter(world.place_of(user) for user in users) == {old.id: 18 - seats, new.id: seats}
+
+
+def test_two_clusters_that_are_drained_at_once_send_no_more_than_there_are_seats(world: World) -> None:
+    one, two = world.place(), world.place()
+    world.active(*[f"auth0|a{number}" for number in range(6)], cluster_id=one.id)
+    world.active(*[f"auth0|b{number}" for number in range(6)], cluster_id=two.id)
+    new = world.place(4)
+    one.change(status="maintenance")
+    two.change(status="maintenance")
+    for place in (one, two):
+        send(world.conn, QUEUE, {"action": "drain", "cluster_id": place.id})
+
+    world.run()
+    rounds(world)
+
+    assert new.seats_taken == 4
+    assert one.seats_taken + two.seats_taken == 8
 
 
 def test_a_page_that_is_just_full_is_no_endless_drain(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,11 @@ from assignments import (
 from fleet import move_clock, send
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from schema.assignment import Held
+from workers.runtime.hand import Delivery
+from workers.runtime.work import work
 
 ADA, BOB, CLEO, DAN = "auth0|ada", "auth0|bob", "auth0|cleo", "auth0|dan"
 
@@ -461,6 +463,8 @@ FAULTS: list[dict[str, Any]] = [
     {"method": "POST", "drop": True},
     {"method": "PUT", "status": 502, "after": True},
     {"method": "PUT", "drop": True},
+    {"method": "PUT", "status": 503, "times": 4},
+    {"method": "POST", "status": 500, "times": 4},
     {"status": 401, "times": 2},
     {"status": 429, "retry_after": 5, "times": 2},
     {"drop": True, "times": 3},
@@ -500,8 +504,18 @@ class Life(RuleBasedStateMachine):
         self.places = [world.place(2), world.place(3), world.place(0)]
         self.switched_off: set[str] = set()
         self.crashes = 0
+        self.other = world.with_settings()
+        self.hand: list[Delivery] = []
         world.users(ADA, BOB, CLEO, TEAM_OWNER)
         world.users(*TEAM, owner=TEAM_OWNER)
+
+    @initialize(users=st.permutations(PEOPLE), turns=st.integers(0, 8))
+    def begin(self, users: list[str], turns: int) -> None:
+        """All want a seat, in any order; some may have theirs already."""
+        for user in users:
+            self.world.ask("assign", user)
+        for _ in range(turns):
+            self.world.worker.run_once(6)
 
     @rule(user=st.sampled_from(PEOPLE), named=st.sampled_from([None, None, None, 0, 1]))
     def assign(self, user: str, named: int | None) -> None:
@@ -557,12 +571,23 @@ class Life(RuleBasedStateMachine):
         self.crashes += 1
         self.world.worker.claim(1)
 
+    @rule(limit=st.integers(1, 3))
+    def take_in_hand(self, limit: int) -> None:
+        self.hand += self.other.worker.claim(limit)
+
+    @precondition(lambda self: self.hand)
+    @rule()
+    def answer_what_is_in_hand(self) -> None:
+        """Much may have changed since; the lease may be over."""
+        hand, self.hand = self.hand, []
+        work(self.other.worker.bench, hand)
+
     @rule(limit=st.sampled_from([1, 3, 50]))
     def turn(self, limit: int) -> None:
         self.world.worker.run_once(limit)
 
     @rule()
-    def work(self) -> None:
+    def work_on_all(self) -> None:
         self.world.run()
 
     @invariant()
@@ -578,6 +603,8 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The faults are mended, and all that waits has its turns."""
         self.world.box.clear_faults()
+        if self.hand:
+            self.answer_what_is_in_hand()
         for _ in range(8):
             move_clock(self.world.conn, 95)
             for action in ("sweep", "sweep_accounts"):

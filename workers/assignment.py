@@ -128,19 +128,13 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:
-    """How many attempts. No user is given up while it is the cluster that does not answer, and no active one at all."""
-    if isinstance(message, Ticket):
-        row = view.rows.get(message.user_id)
-        if row is not None and row.status == Status.ACTIVE:
-            return None
-        cluster_id = str(row.hopsworks_cluster_id) if row else ""
-    elif isinstance(message, CloseAccount):
-        cluster_id = message.cluster_id
-    else:
-        return settings.attempts if isinstance(message, Request) else None
-    breaker = view.breakers.get(cluster_id)
-    in_doubt = breaker is not None and (breaker.failures > 0 or breaker.retry_at is not None)
-    return None if in_doubt else settings.attempts
+    """How many attempts. Nobody who is active is given up, and no account of somebody who has left stays open.
+
+    A cluster that does not answer counts as no attempt at all: its rows wait.
+    """
+    row = view.rows.get(message.user_id) if isinstance(message, Ticket) else None
+    patient = not isinstance(message, Request) or isinstance(message, CloseAccount)
+    return None if patient or (row is not None and row.status == Status.ACTIVE) else settings.attempts
 
 
 KIND = Kind(

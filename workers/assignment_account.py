@@ -133,19 +133,29 @@ def tend(row: Row, turn: Turn) -> Outcome:
         account = turn.tools.hopsworks.find(at, user.email)
         problem = _problem(row, account)
         if account is None or problem:
-            return _reported(row, cluster, problem or "", view)
+            return _reported(row, cluster, problem or "", view, _told_by_id(row, at, turn))
         try:
             values = _agreed(row, account, at, turn)
         except NeverError as error:
-            return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view)
+            return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view, {})
         return Advance((Move(row, None, values=values), *resolved(view, cluster, ACCOUNT, row.user_id)))
 
     return _with_cluster(row, cluster, turn, look)
 
 
-def _reported(row: Row, cluster: Row, problem: str, view: View) -> Advance:
+def _told_by_id(row: Row, at: Address, turn: Turn) -> dict[str, Any]:
+    """A suspension is told to the account that we know, whatever its e-mail is now."""
+    if row.account_enabled is not None or row.hopsworks_user_id is None:
+        return {}
+    enabled = row.suspended_at is None
+    _change(turn, lambda server: server.set_enabled(at, row.hopsworks_user_id, enabled=enabled))
+    return {"account_enabled": enabled}
+
+
+def _reported(row: Row, cluster: Row, problem: str, view: View, values: dict[str, Any]) -> Advance:
     changes = failing(view, cluster, ACCOUNT, problem, row.user_id)
-    return Advance((Move(row, None, values={"checked_at": view.now, "detail": problem}), *changes))
+    shown = {**values, "checked_at": view.now, "detail": problem}
+    return Advance((Move(row, None, values=shown), *changes))
 
 
 def _problem(row: Row, account: Account | None) -> str | None:
@@ -203,7 +213,9 @@ def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Add
         wait = _wait(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn)
         return replace(wait, until=turn.later(error.after_s or BUSY_S), then=(busy,))
     except UnreachableError as error:
-        raise TryAgainError(str(error), then=(call_failed(cluster, "unreachable", error),)) from None
+        unreachable = call_failed(cluster, "unreachable", error)
+        wait = _wait(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn)
+        return replace(wait, until=turn.later(turn.tools.settings.backoff_s), then=(unreachable,))
     except NeverError as error:
         raise RefusedError(str(error), then=_answered(cluster, turn.view)) from None
     except TryAgainError as error:

@@ -13,7 +13,7 @@ from schema.assignment import CallAnswered, CallFailed, Probe
 from schema.rows import Row
 from workers.assignment_account import address
 from workers.assignment_failures import failing, resolved
-from workers.assignment_tools import ADMIT, Tools, Turn, ticket
+from workers.assignment_tools import ADMIT, Tools, Turn, next_ticket, ticket
 from workers.assignment_view import View
 from workers.clients.hopsworks import BusyError, KeyRefusedError
 from workers.runtime.outcomes import Advance, Change, Done, Move, NeverError, Outcome, Send, TryAgainError
@@ -93,9 +93,9 @@ def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
         return _open(breaker, cluster, _trouble(error, turn.tools), turn, {})
     log.info("cluster.answers", cluster=cluster.name)
     mended = [change for check in CHECKS.values() for change in resolved(view, cluster, check)]
-    turns = view.turns.get(message.cluster_id, [])
-    tickets = (ticket(user_id, number) for user_id, number in turns)
-    return Advance((Move(breaker, None, values=CLOSED), *mended), (ADMIT, *tickets))
+    stuck = [view.rows[user_id] for user_id in view.stuck.get(message.cluster_id, [])]
+    turns = (Move(row, None, values={"ticket": row.ticket + 1}) for row in stuck)
+    return Advance((Move(breaker, None, values=CLOSED), *mended, *turns), (ADMIT, *map(next_ticket, stuck)))
 
 
 def _trouble(error: Exception, tools: Tools) -> Trouble:

@@ -64,11 +64,6 @@ def find_seat(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
     """The cluster that has a seat for a row, besides those `taken` already; or why it has to wait."""
     if row.suspended_at is not None:
         return Hold(Held.SUSPENDED, "no account is made for a suspended user")
-    return seat_for(row, view, tools, taken)
-
-
-def seat_for(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
-    """The same for a user who may be suspended."""
     user = view.users[row.user_id]
     if user.account_owner_id is not None:
         return _beside_owner(user, view, tools, taken)
@@ -134,9 +129,10 @@ def _free(cluster: Row, taken: Taken) -> int:
 def wait_in_line(row: Row, turn: Turn) -> Outcome:
     """The ticket of a waiting row: told why it waits, given up without an owner, else the line is looked at."""
     if row.hopsworks_cluster_id is not None:
-        # Another service has written the row and counted its seat.
+        # It moves here; or another service has written the row, and counted its seat.
+        why = "its seat is taken" if row.holds_seat else "its seat was taken by another service"
         values = {"holds_seat": True, "ticket": row.ticket + 1, "detail": "Looking for the account"}
-        return advance(row, Status.CREATING_USER, "its seat was taken by another service", values, (next_ticket(row),))
+        return advance(row, Status.CREATING_USER, why, values, (next_ticket(row),))
     settings = turn.tools.settings
     until = turn.later(settings.seat_recheck_s)
     seat = find_seat(row, turn.view, turn.tools, Counter())

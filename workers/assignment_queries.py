@@ -134,7 +134,8 @@ DUE = text_of(
     .limit(sa.bindparam("most"))
 )
 STUCK = text_of(
-    _turn.where(_a.c.status == _text("creating_user"), _a.c.hopsworks_cluster_id == _cluster)
+    sa.select(_a.c.user_id)
+    .where(_a.c.status == _text("creating_user"), _a.c.hopsworks_cluster_id == _cluster)
     .order_by(_a.c.status_since)
     .limit(sa.bindparam("most"))
 )

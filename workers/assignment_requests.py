@@ -19,7 +19,7 @@ from schema.assignment import (
 )
 from schema.rows import Row
 from schema.tables import user_hopsworks_assignments
-from workers.assignment_line import FULL, ROOMY, Taken, seat_for, seat_on
+from workers.assignment_line import FULL, ROOMY, Taken, find_seat, seat_on
 from workers.assignment_tools import ADMIT, Tools, Turn, close_account, cluster_of, next_ticket, ticket, told
 from workers.assignment_view import PAGE, View
 from workers.runtime.kind import Occasion
@@ -65,7 +65,8 @@ def _assigned_already(message: Assign, row: Row, view: View, occasion: Occasion)
         return Done(f"known already, {row.status}")
     # Somebody else may have inserted the row; or another cluster is named now.
     values = {"ticket": row.ticket + 1, **_asked(message, view, occasion)}
-    return Advance((Move(row, None, values=values),), then=_into_line(row.user_id, row.ticket + 1, view))
+    then = (next_ticket(row),) if seated else _into_line(row.user_id, row.ticket + 1, view)
+    return Advance((Move(row, None, values=values),), then)
 
 
 def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def drain(message: Drain, turn: Turn) -> Outcome:
     sends: list[Send] = []
     stays = message.somebody_stays
     for row in (turn.view.rows[user_id] for user_id in page):
-        seat = seat_for(row, turn.view, turn.tools, taken)
+        seat = find_seat(row, turn.view, turn.tools, taken)
         if isinstance(seat, Row) and row.status in (Status.ACTIVE, Status.CREATING_USER):
             taken[str(seat.id)] += 1
             moved, then = _elsewhere(row, seat, turn.view)
@@ -219,11 +220,11 @@ def _next_page(message: Drain, page: list[str], turn: Turn, *, stays: bool) -> t
 
 
 def _elsewhere(row: Row, seat: Row, view: View) -> tuple[Move, tuple[Send, ...]]:
-    """An account that is still being made is made elsewhere; who is active is assigned anew."""
+    """An account that is still being made is made elsewhere; who is active goes through the machine, in one commit."""
     if row.status == Status.CREATING_USER:
         return change_cluster(row, seat)
-    again = Send({"action": "assign", "user_id": row.user_id, "assigned_by": row.assigned_by or "system"})
-    return _departure(row, "its cluster is drained", view, {}), (*close_account(row), again)
+    moved = _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
+    return moved, (*close_account(row), next_ticket(row))
 
 
 def change_cluster(row: Row, seat: Row) -> tuple[Move, tuple[Send, ...]]:

@@ -62,7 +62,8 @@ class View:
         open_failures: what is wrong at present, by (cluster, check, user or '').
         members: for each owner asked about, the team members that have an assignment.
         neighbours: for each user asked about, those with the same mailbox that are on a cluster.
-        turns: (user, ticket) of rows that get a turn, by the action of the sweep or the cluster that may answer again.
+        turns: (user, ticket) of rows that get a turn, by the action of the sweep.
+        stuck: users whose account is to be made on a cluster that may answer again.
         unprobed: clusters whose breaker is open, and nobody looks whether they answer again.
         counted: how many assignments each cluster has, counted after the clusters were read.
         pages: the next users of a cluster that is drained, in order.
@@ -79,6 +80,7 @@ class View:
     members: dict[str, list[str]] = field(default_factory=dict)
     neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
     turns: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    stuck: dict[str, list[str]] = field(default_factory=dict)
     unprobed: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
     pages: dict[Drain, list[str]] = field(default_factory=dict)
@@ -89,8 +91,9 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     """The view of some messages: their users with their owners, every cluster, and what sweeps among them need."""
     line = _line(conn, settings) if _some(messages, Admit) else []
     pages = {message: _page(conn, message) for message in messages if isinstance(message, Drain)}
+    stuck = {m.cluster_id: _stuck(conn, m) for m in messages if isinstance(m, Probe)}
     asked_about = {message.user_id for message in messages if isinstance(message, Request)}
-    users = sorted(asked_about.union((row.user_id for row in line), *pages.values()))
+    users = sorted(asked_about.union((row.user_id for row in line), *pages.values(), *stuck.values()))
     asked = [message for message in messages if isinstance(message, BILLING)]
     with conn.pipeline():
         now = conn.execute(queries.NOW)
@@ -115,6 +118,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         members=_grouped(members or ()),
         neighbours=_grouped((user_id, Neighbour(*other)) for user_id, *other in neighbours),
         turns={asker: [(row[0], row[1]) for row in cursor] for asker, cursor in turns.items()},
+        stuck=stuck,
         unprobed=[row[0] for row in unprobed or ()],
         counted=dict(counted.fetchall()) if counted else {},
         pages=pages,
@@ -132,16 +136,17 @@ def _line(conn: Connection, settings: Settings) -> list[Row]:
 
 
 def _ask_turns(conn: Connection, messages: Sequence[Message], settings: Settings) -> Iterator[tuple[str, Cursor]]:
-    """By who asks: the action of a sweep, or the cluster that may answer again."""
+    """By the action of the sweep that asks."""
     if _some(messages, Sweep):
         yield "sweep", conn.execute(queries.FORGOTTEN, {"most": REPAIR_LIMIT})
     if _some(messages, SweepAccounts):
         every = timedelta(seconds=settings.account_check_s)
         yield "sweep_accounts", conn.execute(queries.DUE, {"check_every": every, "most": REPAIR_LIMIT})
-    for message in messages:
-        if isinstance(message, Probe):
-            asked = {"cluster": message.cluster_id, "most": REPAIR_LIMIT}
-            yield message.cluster_id, conn.execute(queries.STUCK, asked)
+
+
+def _stuck(conn: Connection, message: Probe) -> list[str]:
+    asked = {"cluster": message.cluster_id, "most": REPAIR_LIMIT}
+    return [row[0] for row in conn.execute(queries.STUCK, asked)]
 
 
 def _page(conn: Connection, message: Drain) -> list[str]:

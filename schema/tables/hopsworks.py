@@ -69,6 +69,7 @@ user_hopsworks_assignments = Table(
     Column("max_projects", Integer),
     moment("checked_at"),
     Column("left_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
+    Column("moves_to_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     schema="hopsworks",
 )
 
