@@ -11,6 +11,7 @@ from console.connection import database
 from producers.terminal import err, out, print_json
 from producers.wording import default_user
 from schema import letters
+from schema.printable import printable
 from schema.statements import Record
 
 app = typer.Typer(
@@ -52,10 +53,10 @@ def _table(found: list[Record]) -> Table:
         table.add_row(
             str(letter["dead_letter_id"]),
             f"{letter['died_at']:%m-%d %H:%M}",
-            letter["queue"],
-            Text(str(message.get("action", "?"))[:20]),
-            Text((letter["row_id"] or "")[:8]),
-            Text(letter["reason"] + answer),
+            printable(letter["queue"]),
+            Text(printable(message.get("action", "?"))[:20]),
+            Text(printable(letter["row_id"])[:8]),
+            Text(printable(letter["reason"] + answer)),
         )
     return table
 
@@ -81,8 +82,9 @@ def show(
         print_json(letter)
         return
     for name, value in letter.items():
-        shown = json.dumps(value, indent=2, default=str) if name in ("message", "headers") else value
-        out().print(f"{name:<15} {'' if shown is None else shown}", markup=False)
+        # JSON escapes what others have written into it.
+        shown = json.dumps(value, indent=2, default=str) if name in ("message", "headers") else printable(value)
+        out().print(f"{name:<15} {shown}", markup=False)
 
 
 @app.command(epilog="Example: pgfleet dead replay 17 18")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+# What JSON leaves as it is, and a terminal obeys: C1 controls, and marks that turn the direction of text.
+COMMANDS_OF_TERMINALS = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Nothing is cut or wrapped for whoever reads a pipe.
 PIPE_WIDTH = 2000
 
@@ -40,7 +43,8 @@ def err() -> "Console":
 
 def print_json(value: Any) -> None:
     """One line of JSON on stdout; times are ISO 8601."""
-    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    sys.stdout.write(COMMANDS_OF_TERMINALS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

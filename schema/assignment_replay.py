@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from schema import kernel
 from schema.assignment import QUEUE, Status
 from schema.kernel import Connection, Outgoing
-from schema.statements import FLEET_NOW, Record, fetch
+from schema.statements import FLEET_NOW, Record, fetch, sign
 from schema.tables import user_hopsworks_assignments
 
 # What the life before has left in the row.
@@ -26,7 +26,7 @@ def revive(conn: Connection, letter: Record, who: str) -> str | None:
         return None
     user_id, number = row["user_id"], row["ticket"] + 1
     reason = f"replayed from dead letter {letter['dead_letter_id']}"
-    _sign(conn, who, reason)
+    sign(conn, who, reason)
     fetch(conn, sa.update(user_hopsworks_assignments).where(_a.id == row["id"]).values(_values(number, reason)))
     turn = {"action": "advance", "user_id": user_id, "ticket": number}
     kernel.send(conn, QUEUE, [Outgoing({"action": "admit"}), Outgoing(turn)])
@@ -40,15 +40,6 @@ def _failed_row(conn: Connection, message: Any) -> Record | None:
     mine = _a.user_id == str(message.get("user_id"))
     rows = fetch(conn, sa.select(*columns).where(mine).with_for_update())
     return rows[0] if rows and rows[0]["status"] == Status.FAILED else None
-
-
-def _sign(conn: Connection, who: str, reason: str) -> None:
-    """For the history: who moves the row, and why."""
-    settings = (
-        sa.func.set_config("pgfleet.actor", f"console:{who}", True),
-        sa.func.set_config("pgfleet.reason", reason, True),
-    )
-    fetch(conn, sa.select(*settings))
 
 
 def _values(ticket: int, reason: str) -> dict[str, Any]:

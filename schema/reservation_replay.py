@@ -9,7 +9,7 @@ from schema import kernel
 from schema.kernel import Connection, Outgoing
 from schema.refusals import Refusal
 from schema.reservation import QUEUE, Status
-from schema.statements import FLEET_NOW, Record, fetch
+from schema.statements import FLEET_NOW, Record, fetch, sign
 from schema.tables import reservations
 
 # What the life before has left in the row.
@@ -38,7 +38,7 @@ def revive(conn: Connection, letter: Record, who: str) -> str | None:
         raise Refusal(f"Reservation {row_id} is still being torn down. Try again in a moment.")
     number = row["ticket"] + 1
     reason = f"replayed from dead letter {letter['dead_letter_id']}"
-    _sign(conn, who, reason)
+    sign(conn, who, reason)
     fetch(conn, sa.update(reservations).where(_c.reservation_id == row_id).values(_values(number, reason)))
     turn = {"action": "advance", "reservation_id": row_id, "ticket": number}
     line = {"action": "admit", "gpu_type": row["gpu_type"]}
@@ -53,15 +53,6 @@ def _failed_row(conn: Connection, message: Any) -> Record | None:
     mine = _c.reservation_id == str(message.get("reservation_id"))
     rows = fetch(conn, sa.select(*columns).where(mine).with_for_update())
     return rows[0] if rows and rows[0]["status"] == Status.FAILED else None
-
-
-def _sign(conn: Connection, who: str, reason: str) -> None:
-    """For the history: who moves the row, and why."""
-    settings = (
-        sa.func.set_config("pgfleet.actor", f"console:{who}", True),
-        sa.func.set_config("pgfleet.reason", reason, True),
-    )
-    fetch(conn, sa.select(*settings))
 
 
 def _values(ticket: int, reason: str) -> dict[str, Any]:

@@ -35,3 +35,12 @@ def queue_table(queue: str) -> sa.TableClause:
         sa.column("message", JSONB),
         schema="pgmq",
     )
+
+
+def sign(conn: Connection, who: str, reason: str) -> None:
+    """For the history, in the caller's transaction: who moves rows, and why."""
+    settings = (
+        sa.func.set_config("pgfleet.actor", f"console:{who}", True),
+        sa.func.set_config("pgfleet.reason", reason, True),
+    )
+    fetch(conn, sa.select(*settings))

@@ -102,7 +102,8 @@ having c.current_users <> count(a.id) or c.current_users <> count(a.id) filter (
 WRONG_ROWS = """
 select user_id, status, hopsworks_cluster_id, hopsworks_username
 from hopsworks.user_hopsworks_assignments
-where (status in ('creating_user', 'active')) <> holds_seat
+where status in ('creating_user', 'active') and not holds_seat
+  or status in ('released', 'failed') and holds_seat
   or holds_seat <> (hopsworks_cluster_id is not null)
   or status = 'active' and hopsworks_user_id is null
 """

@@ -201,7 +201,7 @@ FORKS = multiprocessing.get_context("forkserver")
 
 @contextmanager
 def forked_worker(dsn: str, module: str, *point: Any, **settings: Any) -> Iterator[ForkServerProcess]:
-    """A worker as dramatiq's command line starts it; it dies at `point`, where one is given as `kill_at.arm` takes it.
+    """A worker as dramatiq's command line starts it, killed in the end, or at `point`, given as `kill_at.arm` takes it.
 
     All forked workers of a session are of one module.
     """
@@ -211,10 +211,9 @@ def forked_worker(dsn: str, module: str, *point: Any, **settings: Any) -> Iterat
     try:
         yield process
     finally:
-        process.terminate()
-        process.join(20)
         if process.is_alive():
-            os.killpg(process.ident or 0, signal.SIGKILL)
+            os.killpg(os.getpgid(process.ident or 0), signal.SIGKILL)
+        process.join()
 
 
 def _be_worker(module: str, environment: dict[str, str], *point: Any) -> None:

@@ -271,6 +271,24 @@ def test_a_row_with_a_counted_seat_and_no_message_is_adopted_by_the_sweep(world:
     assert here.seats_taken == 1
 
 
+def test_a_row_with_a_counted_seat_that_is_released_at_once_gives_it_back(world: World) -> None:
+    here = adopted(world, message=False)
+
+    world.tell("release", ADA)
+
+    assert (world.status(ADA), here.seats_taken) == ("failed", 0)
+
+
+def test_the_count_of_a_seat_without_a_message_is_no_mismatch(world: World) -> None:
+    here = adopted(world, message=False)
+
+    world.sweep("sweep_seats")
+
+    assert (here.seats_taken, here.failures) == (1, [])
+    world.later(11)
+    world.sweep()
+
+
 def test_an_adopted_row_gives_its_seat_back_when_it_is_released(world: World) -> None:
     here = adopted(world, message=True)
     world.later(11)

@@ -416,6 +416,45 @@ def test_a_user_whose_email_changed_is_suspended_all_the_same(world: World) -> N
     assert here.account(ADA)["status"] == DEACTIVATED
 
 
+def test_a_suspension_that_finds_no_account_is_reported_and_ends(world: World) -> None:
+    here = world.place()
+    world.active(ADA)
+    world.box.hopsworks_forget(here.name, email_of(ADA))
+
+    world.tell("suspend", ADA)
+    world.later(61)
+
+    assert world.row(ADA)["detail"].startswith("ACCOUNT_GONE")
+    assert [failure[0] for failure in here.failures] == ["account"]
+    assert (world.queued("advance"), world.letters) == (0, [])
+
+
+def test_a_suspension_that_the_server_refuses_is_on_record(world: World) -> None:
+    here = world.place()
+    world.active(ADA)
+    here.fault(method="PUT", status=400)
+
+    world.tell("suspend", ADA)
+
+    told = [failure[2] for failure in here.failures] + world.letters
+    assert len(told) == 1
+    assert "the change of the status was answered 400" in told[0]
+    assert world.status(ADA) == "active"
+
+
+def test_a_deactivation_that_the_server_refuses_is_a_dead_letter_and_not_one_a_minute(world: World) -> None:
+    here = world.place()
+    world.active(ADA)
+    here.fault(method="PUT", status=400, times=100)
+
+    world.tell("release", ADA)
+    for _ in range(5):
+        world.later(61)
+
+    assert len(world.letters) in (1, 2)
+    assert (world.status(ADA), world.queued("close_account")) == ("released", 0)
+
+
 def test_a_user_whose_email_changed_is_released_all_the_same(world: World) -> None:
     here = world.place()
     world.active(ADA)

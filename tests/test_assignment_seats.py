@@ -1,6 +1,7 @@
 """Seats: never one too many, given back at once to whoever waits longest, and counted right."""
 
 import os
+import random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,6 @@ import psycopg
 import pytest
 from assignments import (
     BROKEN_HISTORIES,
-    CLEAN,
     ENABLED,
     NOBODY_LOOKS_AFTER,
     QUEUE,
@@ -21,12 +21,8 @@ from assignments import (
     world_in,
 )
 from fleet import move_clock, send
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from schema.assignment import Held
-from workers.runtime.hand import Delivery
 from workers.runtime.work import work
 
 ADA, BOB, CLEO, DAN = "auth0|ada", "auth0|bob", "auth0|cleo", "auth0|dan"
@@ -492,119 +488,137 @@ create or replace trigger note_overshot after update on hopsworks.hopsworks_clus
 """
 
 
-class Life(RuleBasedStateMachine):
-    """Requests, operators, faults and time in any order, and a worker that has a turn now and then."""
+class Life:
+    """Requests, operators, faults and time in any order, and two workers that have a turn now and then."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        world.conn.execute(CLEAN)
+    def __init__(self, world: World, seed: int) -> None:
+        self.world, self.other, self.dice = world, world.with_settings(), random.Random(seed)
         world.conn.execute(OVERSHOT)
-        world.box.clear_faults()
-        self.world = world
         self.places = [world.place(2), world.place(3), world.place(0)]
         self.switched_off: set[str] = set()
         self.crashes = 0
-        self.other = world.with_settings()
-        self.hand: list[Delivery] = []
+        self.hand: list[Any] = []
         world.users(ADA, BOB, CLEO, TEAM_OWNER)
         world.users(*TEAM, owner=TEAM_OWNER)
+        for user in self.dice.sample(PEOPLE, len(PEOPLE)):
+            world.ask("assign", user)
 
-    @initialize(users=st.permutations(PEOPLE), turns=st.integers(0, 8))
-    def begin(self, users: list[str], turns: int) -> None:
-        """All want a seat, in any order; some may have theirs already."""
-        for user in users:
-            self.world.ask("assign", user)
-        for _ in range(turns):
-            self.world.worker.run_once(6)
+    def live(self, steps: int) -> None:
+        often = [self.assign, self.ask, self.turn, self.turn, self.work_on_all, self.let_time_pass, self.break_down]
+        rules = [*often, self.pay, self.switch, self.resize, self.drain, self.sweep, self.lose_a_ticket]
+        rules += [self.crash_with_a_message_in_hand, self.take_in_hand, self.answer_what_is_in_hand, *often]
+        for _ in range(steps):
+            self.dice.choice(rules)()
+            self.seats_are_the_rows_that_hold_one()
+            self.rows_and_histories_are_sound()
 
-    @rule(user=st.sampled_from(PEOPLE), named=st.sampled_from([None, None, None, 0, 1]))
-    def assign(self, user: str, named: int | None) -> None:
-        fields = {} if named is None else {"cluster_id": self.places[named].id}
-        self.world.ask("assign", user, **fields)
+    def storm(self, steps: int) -> None:
+        """The same while three workers work, each as fast as it can."""
+        over = threading.Event()
 
-    @rule(user=st.sampled_from(PEOPLE), action=st.sampled_from(["release", "release", "suspend", "reactivate"]))
-    def ask(self, user: str, action: str) -> None:
-        self.world.ask(action, user)
+        def toil() -> None:
+            worker = self.world.with_settings().worker
+            while not over.is_set():
+                worker.run_once(4)
 
-    @rule(user=st.sampled_from(PEOPLE), stripe=st.sampled_from([None, "cus_1"]))
-    def pay(self, user: str, stripe: str | None) -> None:
-        self.world.conn.execute("update hopsworks.users set stripe_customer_id = %s where id = %s", (stripe, user))
+        rules = [self.assign, self.assign, self.ask, self.pay, self.switch, self.resize, self.drain, self.break_down]
+        threads = [threading.Thread(target=toil) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(steps):
+                self.dice.choice([*rules, self.sweep, self.lose_a_ticket, self.assign, self.ask, self.ask])()
+                self.seats_are_the_rows_that_hold_one()
+                self.rows_and_histories_are_sound()
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
 
-    @rule(number=st.integers(0, 2), status=st.sampled_from(["active", "active", "maintenance", "inactive"]))
-    def switch(self, number: int, status: str) -> None:
-        place = self.places[number]
+    def user(self) -> str:
+        return self.dice.choice(PEOPLE)
+
+    def place(self) -> Place:
+        return self.dice.choice(self.places)
+
+    # What may happen.
+
+    def assign(self) -> None:
+        named = self.dice.random() < 0.3
+        self.world.ask("assign", self.user(), **({"cluster_id": self.place().id} if named else {}))
+
+    def ask(self) -> None:
+        self.world.ask(self.dice.choice(["release", "release", "suspend", "reactivate"]), self.user())
+
+    def pay(self) -> None:
+        update = "update hopsworks.users set stripe_customer_id = %s where id = %s"
+        self.world.conn.execute(update, (self.dice.choice([None, "cus_1"]), self.user()))
+
+    def switch(self) -> None:
+        place, status = self.place(), self.dice.choice(["active", "active", "active", "maintenance", "inactive"])
         place.change(status=status)
         if status == "inactive":
             self.switched_off.add(place.id)
 
-    @rule(number=st.integers(0, 2), seats=st.integers(0, 4))
-    def resize(self, number: int, seats: int) -> None:
-        self.places[number].change(max_users=seats)
+    def resize(self) -> None:
+        self.place().change(max_users=self.dice.randint(0, 4))
 
-    @rule(number=st.integers(0, 2))
-    def drain(self, number: int) -> None:
-        send(self.world.conn, QUEUE, {"action": "drain", "cluster_id": self.places[number].id})
+    def drain(self) -> None:
+        place = self.place()
+        place.change(status="maintenance")
+        send(self.world.conn, QUEUE, {"action": "drain", "cluster_id": place.id})
 
-    @rule(number=st.integers(0, 2), fault=st.sampled_from(FAULTS))
-    def break_down(self, number: int, fault: dict[str, Any]) -> None:
-        self.places[number].fault(**fault)
+    def break_down(self) -> None:
+        self.place().fault(**self.dice.choice(FAULTS))
 
-    @rule(action=st.sampled_from(["sweep", "sweep_seats", "sweep_accounts"]))
-    def sweep(self, action: str) -> None:
-        send(self.world.conn, QUEUE, {"action": action})
+    def sweep(self) -> None:
+        send(self.world.conn, QUEUE, {"action": self.dice.choice(["sweep", "sweep_seats", "sweep_accounts"])})
 
-    @rule(seconds=st.sampled_from([1, 11, 31, 61, 95, 3700]))
-    def let_time_pass(self, seconds: int) -> None:
-        move_clock(self.world.conn, seconds)
+    def let_time_pass(self) -> None:
+        move_clock(self.world.conn, self.dice.choice([1, 11, 31, 61, 95, 3700]))
 
-    @rule(pick=st.integers(0, 5))
-    def lose_a_ticket(self, pick: int) -> None:
+    def lose_a_ticket(self) -> None:
         self.world.conn.execute(
             "delete from pgmq.q_cluster_assignments where msg_id in (select msg_id from pgmq.q_cluster_assignments"
             " where message->>'action' = 'advance' order by msg_id offset %s limit 1)",
-            (pick,),
+            (self.dice.randint(0, 5),),
         )
 
-    @precondition(lambda self: self.crashes < 2)
-    @rule()
     def crash_with_a_message_in_hand(self) -> None:
+        """Twice at most: who dies three times with one message buries it."""
         self.crashes += 1
-        self.world.worker.claim(1)
+        if self.crashes <= 2:
+            self.world.worker.claim(1)
 
-    @rule(limit=st.integers(1, 3))
-    def take_in_hand(self, limit: int) -> None:
-        self.hand += self.other.worker.claim(limit)
+    def take_in_hand(self) -> None:
+        self.hand += self.other.worker.claim(self.dice.randint(1, 3))
 
-    @precondition(lambda self: self.hand)
-    @rule()
     def answer_what_is_in_hand(self) -> None:
         """Much may have changed since; the lease may be over."""
         hand, self.hand = self.hand, []
-        work(self.other.worker.bench, hand)
+        if hand:
+            work(self.other.worker.bench, hand)
 
-    @rule(limit=st.sampled_from([1, 3, 50]))
-    def turn(self, limit: int) -> None:
-        self.world.worker.run_once(limit)
+    def turn(self) -> None:
+        self.world.worker.run_once(self.dice.choice([1, 3, 50]))
 
-    @rule()
     def work_on_all(self) -> None:
         self.world.run()
 
-    @invariant()
+    # What has to hold.
+
     def seats_are_the_rows_that_hold_one(self) -> None:
         assert self.world.conn.execute(COUNTED_WRONG).fetchall() == []
         assert self.world.conn.execute("select told from public.overshot").fetchall() == []
 
-    @invariant()
     def rows_and_histories_are_sound(self) -> None:
         assert self.world.conn.execute(WRONG_ROWS).fetchall() == []
         assert self.world.conn.execute(BROKEN_HISTORIES).fetchall() == []
 
-    def teardown(self) -> None:
+    def end(self) -> None:
         """The faults are mended, and all that waits has its turns."""
         self.world.box.clear_faults()
-        if self.hand:
-            self.answer_what_is_in_hand()
+        self.answer_what_is_in_hand()
         for _ in range(8):
             move_clock(self.world.conn, 95)
             for action in ("sweep", "sweep_accounts"):
@@ -621,7 +635,7 @@ class Life(RuleBasedStateMachine):
         """Waits for a reason that is true; whoever has a seat on a cluster that works is active."""
         row = self.world.row(user)
         if row["status"] == "creating_user":
-            assert str(row["detail"]).startswith("CLUSTER_MAINTENANCE"), row["detail"]
+            assert str(row["detail"]).startswith(("CLUSTER_MAINTENANCE", "Stays on")), row["detail"]
         if row["status"] == "failed":
             assert row["status_reason"]
         if row["status"] != "pending":
@@ -646,17 +660,23 @@ class Life(RuleBasedStateMachine):
                 assert account["maxNumProjects"] == row["max_projects"]
 
 
-def test_no_order_of_events_breaks_what_must_hold(world: World) -> None:
-    chosen = settings(
-        max_examples=int(os.environ.get("LIFE_EXAMPLES", "12")),
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+@pytest.mark.parametrize("seed", range(int(os.environ.get("LIFE_SEEDS", "8"))))
+def test_no_order_of_events_breaks_what_must_hold(world: World, seed: int) -> None:
+    life = Life(world, seed)
 
-    class OfThisWorld(Life):
-        def __init__(self) -> None:
-            super().__init__(world)
+    life.live(60)
 
-    run_state_machine_as_test(OfThisWorld, settings=chosen)
-    world.conn.execute(CLEAN)
+    life.end()
+    for place in life.places:
+        place.change(max_users=1000)
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("LIFE_SEEDS", "3"))))
+def test_no_order_of_events_breaks_it_when_three_workers_work_at_once(world: World, seed: int) -> None:
+    life = Life(world, seed)
+
+    life.storm(150)
+
+    life.end()
+    for place in life.places:
+        place.change(max_users=1000)

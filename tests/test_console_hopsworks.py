@@ -376,7 +376,7 @@ def test_drain_with_move_asks_its_users_to_leave_in_the_same_transaction(pgfleet
 
     assert (end.json["status"], end.json["users"], end.json["free_elsewhere"]) == ("maintenance", 2, 0)
     assert "2 stay until there is room" in end.json["result"]
-    assert bodies(conn) == [{"action": "drain", "cluster_id": eu, "after": ""}]
+    assert bodies(conn) == [{"action": "drain", "cluster_id": eu, "after": "", "somebody_stays": False}]
 
 
 def test_a_cluster_is_not_closed_where_its_users_can_not_be_asked(pgfleet: Pgfleet, conn: Connection) -> None:
