@@ -211,8 +211,11 @@ def forked_worker(dsn: str, module: str, *point: Any, **settings: Any) -> Iterat
     try:
         yield process
     finally:
-        if process.is_alive():
-            os.killpg(os.getpgid(process.ident or 0), signal.SIGKILL)
+        try:
+            assert process.pid
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # dead already, or not yet in a group of its own
+            process.kill()
         process.join()
 
 

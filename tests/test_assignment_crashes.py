@@ -158,7 +158,6 @@ PROBE = "workers.clients.hopsworks:Hopsworks.probe"
 POINTS: list[tuple[Callable[[World], None], str, str, int, str | None]] = [
     (asked, CLAIM, "after", 1, None),
     (asked, WORK, "before", 1, None),
-    (asked, SENT, "after", 1, None),
     (asked, JUDGED, "after", 1, None),
     (asked, COMMITTED, "after", 1, "pending"),
     (in_line, CHANGED, "after", 2, "pending"),
@@ -176,7 +175,6 @@ POINTS: list[tuple[Callable[[World], None], str, str, int, str | None]] = [
     (coming_back, PUT, "after", 1, "creating_user"),
     (coming_back, PUT_PROJECTS, "before", 1, "creating_user"),
     (coming_back, PUT_PROJECTS, "after", 1, "creating_user"),
-    (leaving, SENT, "after", 1, "active"),
     (leaving, JUDGED, "after", 1, "active"),
     (leaving, COMMITTED, "after", 1, "released"),
     (left, PUT, "before", 1, "released"),

@@ -133,7 +133,7 @@ def tend(row: Row, turn: Turn) -> Outcome:
         account = turn.tools.hopsworks.find(at, user.email)
         problem = _problem(row, account)
         if account is None or problem:
-            return _reported(row, cluster, problem or "", view, _told_by_id(row, at, turn))
+            return _reported(row, cluster, problem or "", view, _untold(row, account, at, turn))
         try:
             values = _agreed(row, account, at, turn)
         except NeverError as error:
@@ -143,10 +143,12 @@ def tend(row: Row, turn: Turn) -> Outcome:
     return _with_cluster(row, cluster, turn, look)
 
 
-def _told_by_id(row: Row, at: Address, turn: Turn) -> dict[str, Any]:
-    """A suspension is told to the account that we know, whatever its e-mail is now."""
+def _untold(row: Row, account: Account | None, at: Address, turn: Turn) -> dict[str, Any]:
+    """A suspension is told to the account that we know, whatever its e-mail is now; not to one of another type."""
     if row.account_enabled is not None or row.hopsworks_user_id is None:
         return {}
+    if account is not None:
+        return {"account_enabled": account.enabled}
     enabled = row.suspended_at is None
     _change(turn, lambda server: server.set_enabled(at, row.hopsworks_user_id, enabled=enabled))
     return {"account_enabled": enabled}

@@ -11,7 +11,6 @@ from typing import Any
 
 import dramatiq
 import structlog
-from dramatiq.broker import global_broker
 from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
@@ -50,7 +49,7 @@ def serve(kind: AnyKind) -> dramatiq.Actor[[list[Delivery]], None]:
 
 def dramatiq_broker() -> FleetBroker:
     """The process's broker, ours; dramatiq's command line finds it as the global one."""
-    if not isinstance(global_broker, FleetBroker):
+    if not isinstance(dramatiq.broker.global_broker, FleetBroker):
         dramatiq.set_broker(FleetBroker(middleware=[Lifecycle()]))
     broker = dramatiq.get_broker()
     assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker

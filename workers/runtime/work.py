@@ -255,7 +255,7 @@ def _tell(bench: Bench, unit: Unit) -> None:
     for change in unit.changes:
         to = change.to if isinstance(change, Move) else change.status
         if to is not None:
-            log.info(bench.event(to), row=str(row_key(change)), reason=unit.reason)
+            log.info(bench.event(to), row=str(row_key(change)), reason=change.reason)
     if unit.outcome == "reject":
         log.warning("message.rejected", kind=bench.kind.name, msg_id=unit.token.msg_id, reason=unit.reason)
 
