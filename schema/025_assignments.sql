@@ -10,6 +10,8 @@ alter table hopsworks.user_hopsworks_assignments
   add column if not exists wanted_cluster_id uuid references hopsworks.hopsworks_clusters (id),
   -- What it is doing or waiting for, for people.
   add column if not exists detail text,
+  -- Since when it has waited for the same thing.
+  add column if not exists waits_since timestamptz,
   -- When the last assign or release that changed it was sent: what was sent before is late.
   add column if not exists asked_at timestamptz,
   -- The same of suspend and reactivate.
@@ -31,59 +33,131 @@ create unique index if not exists hopsworks_account_has_one_user
   where hopsworks_user_id is not null and hopsworks_cluster_id is not null;
 -- The line.
 create index if not exists user_hopsworks_assignments_line_idx
-  on hopsworks.user_hopsworks_assignments (asked_at, id) where status = 'pending';
+  on hopsworks.user_hopsworks_assignments (asked_at nulls first, id) where status = 'pending';
+-- Looks at the line that nobody has taken up yet: one is enough.
+create index if not exists q_cluster_assignments_admit_idx on pgmq.q_cluster_assignments (vt)
+  where message ->> 'action' = 'admit';
 -- Accounts that are due to be looked at.
 create index if not exists user_hopsworks_assignments_checked_idx
   on hopsworks.user_hopsworks_assignments (checked_at nulls first) where status = 'active';
 
--- Who is on no cluster any more has no seat there, whoever moves the row.
+-- Accounts of users who have left a cluster, until they are deactivated there. Written when a row leaves, whoever moves
+-- it; the worker closes them, and its sweep sends what was lost.
+create table if not exists hopsworks.accounts_to_close (
+  id uuid primary key default gen_random_uuid(),
+  user_id text not null references hopsworks.users (id) on delete cascade,
+  hopsworks_cluster_id uuid not null references hopsworks.hopsworks_clusters (id) on delete cascade,
+  hopsworks_user_id bigint,
+  asked_at timestamptz not null default public.fleet_now(),
+  closed_at timestamptz,
+  unique (user_id, hopsworks_cluster_id)
+);
+
+create index if not exists accounts_to_close_open_idx on hopsworks.accounts_to_close (asked_at) where closed_at is null;
+create index if not exists accounts_to_close_closed_idx on hopsworks.accounts_to_close (closed_at)
+  where closed_at is not null;
+
+-- Whoever leaves a cluster, by whatever hand, has no seat there any more, and an account that is to be closed. Runs with
+-- its owner's rights, so that who may move a row need not be allowed to send messages.
 create or replace function hopsworks.leave_cluster() returns trigger
-language plpgsql
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if old.hopsworks_cluster_id is not null and not old.holds_seat then
-    -- Counted by the service that wrote the row.
-    perform hopsworks.decrement_cluster_users(old.hopsworks_cluster_id);
+  if new.status in ('released', 'failed') then
+    new.hopsworks_cluster_id := null;
+    new.holds_seat := false;
+  elsif old.status = 'active' and new.hopsworks_cluster_id is distinct from old.hopsworks_cluster_id then
+    raise exception 'user % is active on a cluster, and can''t be written onto another', old.user_id
+      using errcode = 'PF006', hint = 'pgfleet users release ..., then assign; or pgfleet hopsworks drain ... --move';
   end if;
-  new.left_cluster_id := coalesce(old.hopsworks_cluster_id, new.left_cluster_id);
-  new.hopsworks_cluster_id := null;
-  new.holds_seat := false;
+  if new.hopsworks_cluster_id is not distinct from old.hopsworks_cluster_id then
+    return new;
+  end if;
+  new.left_cluster_id := old.hopsworks_cluster_id;
   new.hopsworks_user_id := null;
   new.account_enabled := null;
   new.max_projects := null;
+  perform hopsworks.ask_to_close(old.user_id, old.hopsworks_cluster_id, old.hopsworks_user_id);
   return new;
 end
 $$;
 
+-- Asks for an account to be closed; at first, or once more.
+create or replace function hopsworks.ask_to_close(of_user text, on_cluster uuid, account bigint) returns void
+language plpgsql
+as $$
+begin
+  insert into hopsworks.accounts_to_close as known (user_id, hopsworks_cluster_id, hopsworks_user_id)
+  values (of_user, on_cluster, account)
+  on conflict (user_id, hopsworks_cluster_id) do update
+  set asked_at = public.fleet_now(), closed_at = null,
+    hopsworks_user_id = coalesce(excluded.hopsworks_user_id, known.hopsworks_user_id);
+  perform pgmq.send('cluster_assignments', jsonb_build_object(
+    'action', 'close_account', 'user_id', of_user, 'cluster_id', on_cluster, 'account_id', account));
+end
+$$;
+
+revoke execute on function hopsworks.leave_cluster() from public;
+revoke execute on function hopsworks.ask_to_close(text, uuid, bigint) from public;
+
 drop trigger if exists leave_cluster on hopsworks.user_hopsworks_assignments;
 create trigger leave_cluster before update on hopsworks.user_hopsworks_assignments
-  for each row when (old.status is distinct from new.status and new.status in ('released', 'failed'))
+  for each row when (
+    old.status is distinct from new.status and new.status in ('released', 'failed')
+    or old.hopsworks_cluster_id is not null and new.hopsworks_cluster_id is distinct from old.hopsworks_cluster_id)
   execute function hopsworks.leave_cluster();
 
--- As in 018, but for rows that another service has written on a cluster: it counts them itself (013), so such a row
--- takes no second seat when the worker adopts it.
+-- Rows that left before this file.
+update hopsworks.user_hopsworks_assignments
+set left_cluster_id = hopsworks_cluster_id, hopsworks_cluster_id = null, hopsworks_user_id = null
+where status in ('released', 'failed') and hopsworks_cluster_id is not null;
+
+-- As in 018, and for rows that another service has written on a cluster without holds_seat: what is counted beyond the
+-- rows that hold a seat is theirs. The worker adopts such a row without counting it again, as long as there are such
+-- seats; then it takes one like everybody, and one too many is refused for good (PF007). Leaving gives one of them back.
 create or replace function hopsworks.count_seats() returns trigger
 language plpgsql
 as $$
 declare
   changes text;
   change record;
+  counted integer;
+  most integer;
+  held integer;
 begin
   changes := case tg_op
-    when 'INSERT' then 'select hopsworks_cluster_id, 1 as seats from new_rows where holds_seat'
-    else 'select n.hopsworks_cluster_id, 1 as seats
+    when 'INSERT' then
+      'select hopsworks_cluster_id, 1 as seats, 0 as adopted, 0 as left_uncounted from new_rows where holds_seat'
+    else 'select n.hopsworks_cluster_id, (not a.adopts)::integer as seats, a.adopts::integer as adopted,
+            0 as left_uncounted
           from new_rows n join old_rows o using (id)
-          where n.holds_seat and not (o.status = ''pending'' and n.status = ''creating_user'' and not o.holds_seat
-            and o.hopsworks_cluster_id is not distinct from n.hopsworks_cluster_id)
-          union all select hopsworks_cluster_id, -1 from old_rows where holds_seat'
+          cross join lateral (select o.status = ''pending'' and n.status = ''creating_user'' and not o.holds_seat
+            and o.hopsworks_cluster_id is not distinct from n.hopsworks_cluster_id as adopts) a
+          where n.holds_seat
+          union all select hopsworks_cluster_id, -1, 0, 0 from old_rows where holds_seat
+          union all select o.hopsworks_cluster_id, 0, 0, 1 from old_rows o join new_rows n using (id)
+          where o.hopsworks_cluster_id is not null and not o.holds_seat and n.hopsworks_cluster_id is null'
   end;
   for change in execute
-    'select hopsworks_cluster_id, sum(seats) as seats from (' || changes || ') c
-     group by hopsworks_cluster_id having sum(seats) <> 0 order by hopsworks_cluster_id'
+    'select hopsworks_cluster_id, sum(seats) as seats, sum(adopted) as adopted, sum(left_uncounted) as left_uncounted
+     from (' || changes || ') c group by hopsworks_cluster_id
+     having sum(seats) <> 0 or sum(adopted) > 0 or sum(left_uncounted) > 0 order by hopsworks_cluster_id'
   loop
     update hopsworks.hopsworks_clusters
     set current_users = greatest(current_users + change.seats, 0)
-    where id = change.hopsworks_cluster_id;
+    where id = change.hopsworks_cluster_id
+    returning current_users, max_users into counted, most;
+    continue when change.adopted = 0 and change.left_uncounted = 0;
+    select count(*) into held from hopsworks.user_hopsworks_assignments
+    where hopsworks_cluster_id = change.hopsworks_cluster_id and holds_seat;
+    if held > counted and held > most then
+      raise exception 'all % seats of Hopsworks cluster % are taken', most, change.hopsworks_cluster_id
+        using errcode = 'PF007';
+    end if;
+    update hopsworks.hopsworks_clusters
+    set current_users = greatest(held, counted - change.left_uncounted)
+    where id = change.hopsworks_cluster_id and current_users <> greatest(held, counted - change.left_uncounted);
   end loop;
   return null;
 end
@@ -219,9 +293,9 @@ create trigger tell_line after update on hopsworks.hopsworks_clusters
 
 -- The rows that a look at the line may give a seat, oldest first: a free seat on the cluster that was named, on the
 -- owner's for a team member (with members_overflow: on any if that is full), on any for the rest. Clusters that do
--- not answer take nobody.
+-- not answer take nobody. A row that somebody holds is left for the next look.
 create or replace function hopsworks.seat_candidates(most integer, members_overflow boolean) returns setof uuid
-language sql stable
+language sql
 as $$
   with with_room as (
     select c.id
@@ -248,6 +322,7 @@ as $$
     end
   order by a.asked_at nulls first, a.id
   limit most
+  for no key update of a skip locked
 $$;
 
 -- How many projects a user may have, by who pays: the owner does for a team member (0); 5 who pays; 1 the others.
@@ -259,7 +334,7 @@ $$;
 
 -- What the users of a cluster used in one stretch of time, as its Kubernetes metrics had it; one row per cluster and
 -- slot, so that no slot counts twice. used: {"<user's id>": {"cpu_hours": 0.5, "gpu_hours": 1}}. Written by the
--- worker every slot, read once a day by billing.
+-- worker every slot; usage_hours has the sums.
 create table if not exists hopsworks.usage_samples (
   id uuid primary key,
   hopsworks_cluster_id uuid not null references hopsworks.hopsworks_clusters (id) on delete cascade,
@@ -270,6 +345,47 @@ create table if not exists hopsworks.usage_samples (
 );
 
 create index if not exists usage_samples_slot_idx on hopsworks.usage_samples (slot);
+
+-- What all samples of one day (UTC) say of one user. Written with each sample; read by billing.
+create table if not exists hopsworks.usage_hours (
+  user_id text references hopsworks.users (id) on delete cascade,
+  day date,
+  cpu_hours numeric not null default 0,
+  gpu_hours numeric not null default 0,
+  primary key (user_id, day)
+);
+
+create index if not exists usage_hours_day_idx on hopsworks.usage_hours (day);
+
+-- Adds new samples to their days; ids that are no user's are left out. In key order, so that two samples with the same
+-- users don't wait in a circle.
+create or replace function hopsworks.add_usage_hours() returns trigger
+language plpgsql
+as $$
+begin
+  insert into hopsworks.usage_hours as known (user_id, day, cpu_hours, gpu_hours)
+  select used.key, (s.slot at time zone 'UTC')::date,
+    coalesce(sum((used.value ->> 'cpu_hours')::numeric), 0), coalesce(sum((used.value ->> 'gpu_hours')::numeric), 0)
+  from new_rows s cross join jsonb_each(s.used) used
+  where exists (select from hopsworks.users u where u.id = used.key)
+  group by 1, 2 order by 1, 2
+  on conflict (user_id, day) do update
+  set cpu_hours = known.cpu_hours + excluded.cpu_hours, gpu_hours = known.gpu_hours + excluded.gpu_hours;
+  return null;
+end
+$$;
+
+drop trigger if exists add_usage_hours on hopsworks.usage_samples;
+create trigger add_usage_hours after insert on hopsworks.usage_samples
+  referencing new table as new_rows for each statement execute function hopsworks.add_usage_hours();
+
+-- The days whose bills have been sent, and to how many users: each day once, in the commit that sends them. Written by
+-- the worker. To have one of the last seven days listed again, delete its row: who was billed is not billed again.
+create table if not exists hopsworks.billed_days (
+  day date primary key,
+  listed_at timestamptz not null default public.fleet_now(),
+  users integer not null
+);
 
 alter table hopsworks.usage_daily
   -- The share of the day that the user had a seat.
@@ -288,18 +404,53 @@ as $$
      where p.username = owner_name order by u.id limit 1))
 $$;
 
--- It reads names that a worker may not (023 grants it to workers).
+-- The other way round: every name under which reservations may be one of these users'. Where a name could be several
+-- users', user_of_reservations says whose it is.
+create or replace function public.names_in_reservations(of_users text[]) returns text[]
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  with people as (select u.id, lower(u.email) as email from hopsworks.users u where u.id = any (of_users))
+  select array(
+    select id from people
+    union select email from people
+    union select r.user_id from people join public.reservations r
+      on lower(r.user_id) = email and r.user_id <> lower(r.user_id)
+    union select p.username from people join public.api_users p on lower(p.email) = people.email)
+$$;
+
+-- The few names that are not in small letters; the others are found as they are.
+create index if not exists reservations_mixed_case_idx
+  on public.reservations (lower(user_id)) where user_id <> lower(user_id);
+create index if not exists api_users_email_lower_idx on public.api_users (lower(email));
+
+-- They read names that a worker may not (023 grants them to workers).
 revoke execute on function public.user_of_reservations(text) from public;
+revoke execute on function public.names_in_reservations(text[]) from public;
 
 -- Who used what on one day (UTC), a row per user with anything: the share of the day with a seat, GPU hours and CPU
 -- hours of reservations, and what the clusters' metrics said. only_users null for everybody. A row was in use while it
--- was `active`: as its moves say, and for what still is, as it says itself.
+-- was `active`: as its moves say, and for what still is, as it says itself. Planned for each call, as everybody and a
+-- few have little in common.
 create or replace function hopsworks.use_of_day(day date, only_users text[])
 returns table (user_id text, seat_days numeric, gpu_hours numeric, cpu_hours numeric, hopsworks_cluster_id uuid)
-language sql stable
+language plpgsql stable
+set plan_cache_mode = 'force_custom_plan'
 as $$
-  with bounds as (
-    select day::timestamp at time zone 'UTC' as starts, (day + 1)::timestamp at time zone 'UTC' as ends
+#variable_conflict use_column
+declare
+  starts constant timestamptz := day::timestamp at time zone 'UTC';
+  ends constant timestamptz := (day + 1)::timestamp at time zone 'UTC';
+  names constant text[] := public.names_in_reservations(only_users);
+begin
+  return query
+  -- The rows of the users asked for that have moved since the day began.
+  with moved as (
+    select 'assignment' as machine, a.id::text as row_id from hopsworks.user_hopsworks_assignments a
+    where a.user_id = any (only_users) and a.status_since > starts
+    union all
+    select 'reservation', r.reservation_id from public.reservations r
+    where r.user_id = any (names) and r.created_at < ends and r.status_since > starts
   ),
   -- What ended since the day began. A history is gap-free, so the move before the end is the one that began it; one
   -- that is no longer kept (022) was long ago.
@@ -308,72 +459,73 @@ as $$
       (select p.at from public.status_history p
        where p.machine = h.machine and p.row_id = h.row_id and p.history_id < h.history_id
        order by p.history_id desc limit 1), '-infinity') as since
-    from public.status_history h cross join bounds b
-    where h.machine in ('assignment', 'reservation') and h.from_status = 'active' and h.at > b.starts
+    from (
+      select e.* from public.status_history e
+      where only_users is null and e.machine in ('assignment', 'reservation')
+      union all
+      select e.* from moved join public.status_history e using (machine, row_id)
+    ) h
+    where h.from_status = 'active' and h.at > starts
   ),
   stays as (
     select a.user_id, coalesce(a.hopsworks_cluster_id, a.left_cluster_id) as cluster_id, e.since, e.until
-    from ended e join hopsworks.user_hopsworks_assignments a on a.id::text = e.row_id
+    from ended e join hopsworks.user_hopsworks_assignments a on a.id = e.row_id::uuid
     where e.machine = 'assignment'
     union all
     select a.user_id, a.hopsworks_cluster_id, a.status_since, 'infinity'
     from hopsworks.user_hopsworks_assignments a
-    where a.status = 'active'
+    where a.status = 'active' and (only_users is null or a.user_id = any (only_users))
   ),
   seats as (
     select s.user_id, (array_agg(s.cluster_id order by s.until desc))[1] as cluster_id,
-      sum(extract(epoch from least(s.until, b.ends) - greatest(s.since, b.starts)) / 86400) as days
-    from stays s cross join bounds b
-    where s.since < b.ends and s.until > b.starts
+      sum(extract(epoch from least(s.until, ends) - greatest(s.since, starts)) / 86400) as days
+    from stays s
+    where s.since < ends and s.until > starts
     group by s.user_id
   ),
   runs as (
-    select r.user_id, r.gpu_type, r.gpu_count, e.since, e.until
+    select r.user_id as name, r.gpu_type, r.gpu_count, e.since, e.until
     from ended e join public.reservations r on r.reservation_id = e.row_id
     where e.machine = 'reservation'
     union all
     select r.user_id, r.gpu_type, r.gpu_count, r.status_since, 'infinity'
     from public.reservations r
-    where r.status = 'active'
+    where r.status = 'active' and (only_users is null or r.user_id = any (names))
   ),
   served as (
-    select r.user_id, coalesce(r.gpu_count, 0) as gpus, coalesce(g.cpus, 0) as cpus,
-      sum(extract(epoch from least(r.until, b.ends) - greatest(r.since, b.starts)) / 3600) as hours
+    select r.name, coalesce(r.gpu_count, 0) as gpus, coalesce(g.cpus, 0) as cpus,
+      sum(extract(epoch from least(r.until, ends) - greatest(r.since, starts)) / 3600) as hours
     from runs r
-    cross join bounds b
     left join public.gpu_types g using (gpu_type)
-    where r.since < b.ends and r.until > b.starts
+    where r.since < ends and r.until > starts
     group by 1, 2, 3
   ),
-  reserved as (
-    select public.user_of_reservations(s.user_id) as user_id,
-      sum(s.gpus * s.hours) as gpu_hours,
-      sum(case when s.gpus = 0 then s.cpus * s.hours else 0 end) as cpu_hours
-    from served s
-    group by 1
+  owners as materialized (
+    select s.name, public.user_of_reservations(s.name) as user_id from (select distinct name from served) s
   ),
-  measured as (
-    select u.key as user_id,
-      sum((u.value ->> 'gpu_hours')::numeric) as gpu_hours, sum((u.value ->> 'cpu_hours')::numeric) as cpu_hours
-    from hopsworks.usage_samples s
-    cross join bounds b
-    cross join jsonb_each(s.used) u
-    where s.slot >= b.starts and s.slot < b.ends and (only_users is null or u.key = any (only_users))
-    group by u.key
+  parts as (
+    select s.user_id, s.days, 0 as gpu_hours, 0 as cpu_hours, s.cluster_id from seats s
+    union all
+    select o.user_id, 0, s.gpus * s.hours, case when s.gpus = 0 then s.cpus * s.hours else 0 end, null
+    from served s join owners o using (name)
+    where only_users is null or o.user_id = any (only_users)
+    union all
+    select h.user_id, 0, h.gpu_hours, h.cpu_hours, null from hopsworks.usage_hours h
+    where h.day = use_of_day.day and (only_users is null or h.user_id = any (only_users))
   )
-  select u.id, coalesce(s.days, 0), coalesce(r.gpu_hours, 0) + coalesce(m.gpu_hours, 0),
-    coalesce(r.cpu_hours, 0) + coalesce(m.cpu_hours, 0), s.cluster_id
-  from hopsworks.users u
-  left join seats s on s.user_id = u.id
-  left join reserved r on r.user_id = u.id
-  left join measured m on m.user_id = u.id
-  where (only_users is null or u.id = any (only_users))
-    and (s.user_id is not null or r.user_id is not null or m.user_id is not null)
+  select p.user_id, sum(p.days), sum(p.gpu_hours), sum(p.cpu_hours),
+    (array_agg(p.cluster_id) filter (where p.cluster_id is not null))[1]
+  from parts p
+  where p.user_id is not null
+  group by p.user_id;
+end
 $$;
 
 insert into public.retention (table_name, time_column, keep, by_day, only_where) values
   ('hopsworks.health_check_failures', 'resolved_at', '90 days', false, 'resolved_at is not null'),
-  ('hopsworks.usage_samples', 'slot', '60 days', false, null)
+  ('hopsworks.accounts_to_close', 'closed_at', '30 days', false, 'closed_at is not null'),
+  ('hopsworks.usage_samples', 'slot', '3 days', false, null),
+  ('hopsworks.usage_hours', 'day', '60 days', false, null)
 on conflict (table_name) do update set
   time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;
 

@@ -94,6 +94,8 @@ class Ticket(Request):
 
     action: Literal["advance"] = "advance"
     ticket: int
+    # Where its account is to be made: whoever is not there any more when it is done may have left one behind.
+    cluster_id: Uuid | None = None
 
 
 class CloseAccount(Request):

@@ -21,7 +21,7 @@ def _depth(queue: str) -> sa.Select[tuple[int, int, int, float]]:
     """In hand: claimed by a worker, or put back by one until later."""
     q = queue_table(queue).c
     ready, read = q.vt <= FLEET_NOW, q.read_ct > 0
-    oldest = sa.extract("epoch", FLEET_NOW - sa.func.min(q.vt).filter(ready))
+    oldest = sa.extract("epoch", FLEET_NOW - sa.func.min(sa.func.greatest(q.vt, q.enqueued_at)).filter(ready))
     return sa.select(
         sa.func.count().filter(ready).label("ready"),
         sa.func.count().filter(~ready, ~read).label("delayed"),

@@ -1,9 +1,11 @@
 """A user's day costs what was used of it, once, whoever bills it and whenever"""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import Connection
 from fleet import Worker, send
@@ -26,10 +28,11 @@ from usage_world import (
 )
 
 from schema.assignment import QUEUE
-from workers.assignment_billing_view import BILLS_LIMIT
 
 DAY, AFTER = "2030-03-05", "2030-03-06 01:00"
 DAILY = "select seat_days, gpu_hours, cpu_hours, total_cost from hopsworks.usage_daily where user_id = %s and date = %s"
+LISTED = "select day::text, users from hopsworks.billed_days order by day"
+EVERY_BILL = "select user_id, date, seat_days, total_cost from hopsworks.usage_daily order by user_id, date"
 
 
 @pytest.fixture
@@ -185,12 +188,85 @@ def test_samples_of_the_day_count_with_the_rest(conn: Connection, worker: Worker
     assert bill(conn, worker) == numbers("0", "1", "0.2", "2.51")
 
 
+def test_samples_of_two_clusters_add_up(conn: Connection, worker: Worker, cluster: str) -> None:
+    for each in (cluster, add_cluster(conn)):
+        sample(conn, each, f"{DAY} 12:00", f'{{"{ADA}": {{"cpu_hours": 0.1, "gpu_hours": 0.25}}}}')
+
+    assert bill(conn, worker) == numbers("0", "0.5", "0.2", "1.26")
+
+
+def test_the_same_sample_twice_adds_once(conn: Connection, cluster: str) -> None:
+    used = f'{{"{ADA}": {{"cpu_hours": 0.1}}, "{BOB}": {{"cpu_hours": 9}}}}'
+    sample(conn, cluster, f"{DAY} 12:00", used)
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sample(conn, cluster, f"{DAY} 12:00", used)
+    conn.execute("insert into hopsworks.usage_samples select * from hopsworks.usage_samples on conflict do nothing")
+
+    assert rows(conn, "select user_id, day::text, cpu_hours, gpu_hours from hopsworks.usage_hours") == [
+        (ADA, DAY, Decimal("0.1"), 0)
+    ]
+
+
+def test_two_samples_at_once_add_up_in_whatever_order_they_name_their_users(
+    conn: Connection, dsn: str, cluster: str
+) -> None:
+    people = [add_user(conn, f"auth0|{n}") for n in range(20)]
+    samples = [
+        (add_cluster(conn), "{" + ", ".join(f'"{user}": {{"gpu_hours": 1}}' for user in order) + "}")
+        for order in (people, people[::-1])
+    ]
+
+    def insert(of_cluster: str, used: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as own:
+            for minute in range(0, 60, 5):
+                sample(own, of_cluster, f"{DAY} 12:{minute:02}", used)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda each: insert(*each), samples))
+
+    assert rows(conn, "select count(*), min(gpu_hours), max(gpu_hours) from hopsworks.usage_hours") == [(20, 24, 24)]
+
+
+def test_a_sample_counts_on_the_day_of_its_slot_in_utc(conn: Connection, cluster: str) -> None:
+    conn.execute("set timezone = 'Asia/Tokyo'")
+    sample(conn, cluster, f"{DAY} 23:55", f'{{"{ADA}": {{"cpu_hours": 1}}}}')
+
+    assert rows(conn, "select day::text from hopsworks.usage_hours") == [(DAY,)]
+
+
 def test_hours_are_rounded_to_six_places_and_money_to_four(conn: Connection, worker: Worker, cluster: str) -> None:
     set_clock(conn, f"{DAY} 23:59:59.999")
     reserve(conn, gpus=1)
     sample(conn, cluster, f"{DAY} 00:00", f'{{"{ADA}": {{"cpu_hours": 0.0333333333, "gpu_hours": 0}}}}')
 
     assert bill(conn, worker) == numbers("0", "0", "0.033333", "0.0017")
+
+
+@pytest.mark.parametrize("owner", [ADA, "ada@example.com", "ADA@example.com", "ada-on-github", "Ada-On-Github"])
+def test_one_user_alone_and_everybody_are_asked_for_the_same(conn: Connection, cluster: str, owner: str) -> None:
+    add_user(conn, BOB, "ada-ON-github")
+    conn.execute("insert into public.api_users (username, email) values ('ada-on-github', 'Ada@Example.com')")
+    assign(conn, cluster)
+    assign(conn, cluster, BOB, "bob10000")
+    set_clock(conn, f"{DAY} 06:00")
+    reserve(conn, owner)
+    ended, early = reserve(conn, owner, gpus=8), reserve(conn, owner, gpus=16)
+    turn(conn, early, "expired")
+    sample(conn, cluster, f"{DAY} 06:00", f'{{"{BOB}": {{"gpu_hours": 1}}}}')
+    set_clock(conn, f"{DAY} 18:00")
+    turn(conn, ended, "expired")
+    release(conn, BOB)
+    set_clock(conn, "2030-03-07 18:00")
+    release(conn)
+
+    use = "select * from hopsworks.use_of_day(%s, %s) order by user_id"
+    everybody = rows(conn, use, DAY, None)
+
+    assert [row[0] for row in everybody] == [ADA, BOB]
+    assert [rows(conn, use, DAY, [user])[0] for user in (ADA, BOB)] == everybody
+    assert rows(conn, use, DAY, [ADA, BOB]) == everybody
+    assert sum(row[2] for row in everybody) == 2 * 18 + 8 * 12 + 1
 
 
 # --- which days
@@ -228,44 +304,136 @@ def test_bills_are_sent_for_every_user_and_day_of_the_last_week_that_has_none(
     set_clock(conn, f"{DAY} 08:00")
     reserve(conn, "bob@example.com")
     bill(conn, worker)
-    send_bill(conn, "2030-03-04")
     send(conn, QUEUE, {"action": "bill"})
+
+    worker.run()
+
+    billed = rows(conn, "select user_id, date::text from hopsworks.usage_daily order by user_id, date")
+    days = ["2030-02-27", "2030-02-28", "2030-03-01", "2030-03-02", "2030-03-03", "2030-03-04", DAY]
+    assert billed == [(ADA, day) for day in days] + [(BOB, DAY)]
+    # Ada's last day had its bill before.
+    assert rows(conn, LISTED) == [(day, 1) for day in days]
+    assert dead(conn) == []
+
+
+def list_days(conn: Connection, worker: Worker) -> list[tuple[str, str]]:
+    """(user, day) of the bills that are sent, which are left in the queue."""
+    send(conn, QUEUE, {"action": "bill"})
+    while {"action": "bill"} in queued(conn):
+        asked = rows(conn, f"select msg_id from pgmq.q_{QUEUE} where message ->> 'action' = 'bill'")
+        conn.execute(f"update pgmq.q_{QUEUE} set vt = 'infinity' where message ->> 'action' = 'bill_user'")
+        assert worker.run_once() == len(asked)
+    return [(body["user_id"], body["day"]) for body in queued(conn)]
+
+
+def test_the_oldest_day_is_listed_first_and_each_by_a_message_of_its_own(
+    conn: Connection, worker: Worker, cluster: str
+) -> None:
+    assign(conn, cluster)
+    set_clock(conn, AFTER)
+    send(conn, QUEUE, {"action": "bill"})
+    for day in ("2030-02-27", "2030-02-28", "2030-03-01", "2030-03-02", "2030-03-03"):
+        worker.run_once()
+        assert queued(conn) == [{"action": "bill"}]
+        assert rows(conn, LISTED)[-1] == (day, 0)
 
     worker.run_once()
-    sent = [(body["user_id"], body["day"]) for body in queued(conn)]
+    assert queued(conn) == [{"action": "bill_user", "user_id": ADA, "day": "2030-03-04"}, {"action": "bill"}]
 
-    assert sent == [(ADA, f"2030-0{day}") for day in ("2-27", "2-28", "3-01", "3-02", "3-03")] + [(BOB, DAY)]
-    worker.run()
-    assert rows(conn, "select count(*), count(distinct (user_id, date)) from hopsworks.usage_daily") == [(8, 8)]
-    send(conn, QUEUE, {"action": "bill"})
-    assert worker.run() == 1
+    worker.run_once()
+    assert queued(conn) == [{"action": "bill_user", "user_id": ADA, "day": DAY}]
 
 
 def test_a_day_is_looked_at_from_an_hour_after_its_end_on(conn: Connection, worker: Worker, cluster: str) -> None:
     set_clock(conn, f"{DAY} 08:00")
     assign(conn, cluster)
-    for moment, bills in (("2030-03-06 00:59", []), (AFTER, [DAY])):
+    for moment, bills in (("2030-03-06 00:59", []), (AFTER, [(ADA, DAY)])):
         set_clock(conn, moment)
+
+        assert list_days(conn, worker) == bills
+
+
+def test_a_day_is_listed_once(conn: Connection, worker: Worker, cluster: str) -> None:
+    assign(conn, cluster)
+    set_clock(conn, AFTER)
+    bills = [(ADA, "2030-03-04"), (ADA, DAY)]
+    assert list_days(conn, worker) == bills
+
+    assert list_days(conn, worker) == bills
+
+
+@pytest.mark.parametrize("first_days", [1, 6])
+def test_two_workers_at_once_list_each_day_once(conn: Connection, dsn: str, cluster: str, first_days: int) -> None:
+    assign(conn, cluster)
+    set_clock(conn, AFTER)
+
+    def other_lists() -> None:
         send(conn, QUEUE, {"action": "bill"})
+        with billing_worker(dsn) as other:
+            for _ in range(first_days):
+                assert other.run_once() == 1
 
-        worker.run_once()
+    with billing_worker(dsn, [other_lists]) as worker:
+        send(conn, QUEUE, {"action": "bill"})
+        worker.run()
 
-        assert [body["day"] for body in queued(conn)] == bills
+    assert rows(conn, LISTED) == [
+        *((day, 0) for day in ("2030-02-27", "2030-02-28", "2030-03-01", "2030-03-02", "2030-03-03")),
+        *((day, 1) for day in ("2030-03-04", DAY)),
+    ]
+    assert rows(conn, "select count(*), sum(seat_days) from hopsworks.usage_daily") == [(2, Decimal("1.5"))]
+    assert queued(conn) == dead(conn) == []
 
 
-def test_more_bills_than_one_look_sends_are_sent_by_the_next(conn: Connection, worker: Worker, cluster: str) -> None:
-    conn.execute(
-        "insert into hopsworks.users (id, email) select 'u' || n, n || '@x' from generate_series(1, %s) n",
-        (BILLS_LIMIT,),
-    )
-    everybody = "(select jsonb_object_agg(id, jsonb_build_object('cpu_hours', 1)) from hopsworks.users)"
-    sample(conn, cluster, f"{DAY} 00:00", "{}")
-    conn.execute(f"update hopsworks.usage_samples set used = {everybody}")
+def test_two_messages_in_one_claim_list_each_day_once(conn: Connection, worker: Worker, cluster: str) -> None:
+    assign(conn, cluster)
     set_clock(conn, AFTER)
     send(conn, QUEUE, {"action": "bill"})
 
-    assert worker.run() == 1 + BILLS_LIMIT + 1 + 1
-    assert rows(conn, "select count(*), sum(cpu_hours) from hopsworks.usage_daily") == [(BILLS_LIMIT + 1,) * 2]
+    assert list_days(conn, worker) == [(ADA, "2030-03-04"), (ADA, DAY)]
+    assert rows(conn, "select count(*) from hopsworks.billed_days") == [(7,)]
+
+
+def test_a_day_whose_row_was_deleted_is_listed_again_and_nobody_is_billed_twice(
+    conn: Connection, worker: Worker, cluster: str
+) -> None:
+    add_user(conn, BOB)
+    assign(conn, cluster)
+    assign(conn, cluster, BOB, "bob10000")
+    set_clock(conn, AFTER)
+    send(conn, QUEUE, {"action": "bill"})
+    worker.run()
+    before = rows(conn, EVERY_BILL)
+    conn.execute("delete from hopsworks.usage_daily where user_id = %s and date = %s", (BOB, DAY))
+    conn.execute("delete from hopsworks.billed_days where day = %s", (DAY,))
+    # One is sent that is not needed, too.
+    send_bill(conn, DAY)
+
+    send(conn, QUEUE, {"action": "bill"})
+    worker.run()
+
+    assert rows(conn, EVERY_BILL) == before
+    assert rows(conn, LISTED)[-1] == (DAY, 1)
+    assert rows(conn, "select total_used from hopsworks.user_credits order by user_id") == [
+        (Decimal("0.75"),),
+        (Decimal("1.25"),),
+    ]
+
+
+def test_a_day_with_many_users_is_billed_whole(conn: Connection, worker: Worker, cluster: str) -> None:
+    many = 2000
+    conn.execute(
+        "insert into hopsworks.users (id, email) select 'u' || n, n || '@x' from generate_series(1, %s) n", (many,)
+    )
+    everybody = rows(conn, "select jsonb_object_agg(id, jsonb_build_object('cpu_hours', 1))::text from hopsworks.users")
+    sample(conn, cluster, f"{DAY} 00:00", everybody[0][0])
+    set_clock(conn, AFTER)
+    send(conn, QUEUE, {"action": "bill"})
+
+    # The seven days, and a bill for each of them and ada.
+    assert worker.run() == 7 + many + 1
+    assert rows(conn, "select count(*), sum(cpu_hours) from hopsworks.usage_daily") == [(many + 1,) * 2]
+    assert rows(conn, LISTED)[-1] == (DAY, many + 1)
 
 
 def test_a_missing_rate_is_named_and_waited_for(conn: Connection, worker: Worker, cluster: str) -> None:

@@ -231,14 +231,14 @@ def test_a_bill_that_was_withdrawn_by_hand_can_be_written_again(conn: Connection
     assert rows(conn, "select total_cost from hopsworks.usage_daily") == [(50,)]
 
 
-def test_a_bill_that_became_a_dead_letter_is_not_sent_again(conn: Connection, worker: Worker) -> None:
-    conn.execute(
-        "insert into public.dead_letters (queue, msg_id, message, reason, enqueued_at)"
-        " select %s, 1, jsonb_build_object('action', 'bill_user', 'user_id', %s::text, 'day', %s::text), '', now()",
-        (QUEUE, ADA, DAYS[0]),
-    )
-    send(conn, QUEUE, {"action": "bill"})
-    worker.run_once()
-    sent: list[Any] = [body["day"] for body in queued(conn)]
+def test_a_bill_that_became_a_dead_letter_is_not_sent_again(conn: Connection, dsn: str) -> None:
+    conn.execute("update hopsworks.usage_hours set gpu_hours = 1e9 where day = %s", (DAYS[0],))
+    conn.execute("alter table hopsworks.usage_daily add check (gpu_hours < 1e6)")
+    with billing_worker(dsn, attempts=1) as worker:
+        for _ in range(2):
+            send(conn, QUEUE, {"action": "bill"})
+            worker.run()
 
-    assert sent == list(DAYS[1:])
+    assert [row[0] for row in rows(conn, "select date::text from hopsworks.usage_daily order by 1")] == list(DAYS[1:])
+    assert len(dead(conn)) == 1
+    assert queued(conn) == []

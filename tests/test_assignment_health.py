@@ -226,7 +226,8 @@ def test_a_cluster_that_was_never_there_fails_nobody(world: World) -> None:
 
 def test_a_cluster_that_hangs_is_left_alone_like_one_that_is_down(world: World) -> None:
     here = world.place()
-    here.fault(delay_s=1.2, times=3)
+    # Each look-up, and the question whether anything is answered.
+    here.fault(delay_s=1.2, times=6)
     world.users(ADA)
 
     world.ask("assign", ADA)

@@ -4,18 +4,22 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from subprocess import Popen
 from typing import Any
 
-from assignments import QUEUE, add_cluster, assert_sound
-from fleet import Connection, kill, until, worker_process
+from assignments import QUEUE, add_cluster, assert_sound, breaker
+from fleet import Connection, kill, settings_for, until, worker_on, worker_process
 from psycopg.types.json import Jsonb
 
 from console.sandbox import server as sandbox
 from console.sandbox.box import Box
+from workers.assignment import KIND
 
 USERS, CLUSTERS, SEATS, LEAVING = 1000, 10, 90, 50
 SEATED = CLUSTERS * SEATS
+# Everybody is pending once; who gets a seat, creating_user and active.
+MOVES = USERS + 2 * SEATED
 KILLS = 7
 ENABLED, DISABLED = 2, 3
 SETTINGS: dict[str, Any] = {
@@ -69,8 +73,9 @@ def test_a_thousand_users_get_900_seats_and_as_many_accounts_whoever_is_killed(d
         add_clusters(conn, box, dice)
         users = add_everybody(conn)
         send_all(conn, [{"action": "assign", "user_id": user} for user in users])
-        for number in sorted(dice.sample(range(20, SEATED - 20), KILLS)):
-            reach(conn, lambda number=number: active(conn) >= number, f"{number} active users")
+        for number in range(KILLS):
+            enough = dice.randrange(number * MOVES // KILLS, (number + 1) * MOVES // KILLS)
+            reach(conn, partial(moved, conn, enough), f"{enough} moves")
             crew.kill(dice)
         reach(conn, lambda: settled(conn) == (SEATED, USERS - SEATED), "an end of all rows")
 
@@ -85,6 +90,22 @@ def test_a_thousand_users_get_900_seats_and_as_many_accounts_whoever_is_killed(d
         assert set(those(conn, "released")) == set(leaving)
         assert those(conn, "pending") == waiting[LEAVING:]
         assert_right(conn, box)
+
+
+def test_a_cluster_that_does_not_answer_is_left_alone_however_many_wait_for_it(dsn: str, conn: Connection) -> None:
+    conn.execute("update public.periodic set next_at = 'infinity'")
+    with sandbox.running() as box, worker_on(KIND, settings_for(dsn, effect_threads=4)) as worker:
+        silent = add_cluster(conn, box, "cluster-0", seats=USERS)
+        box.fault("/hopsworks/cluster-0/", status=503, times=10 * USERS)
+        send_all(conn, [{"action": "assign", "user_id": user} for user in add_everybody(conn)[:200]])
+
+        def is_left_alone() -> bool:
+            worker.run_once(4)
+            return breaker(conn, silent)["retry_at"] is not None
+
+        reach(conn, is_left_alone, "an open breaker")
+
+        assert box.state()["requests"] < 20
 
 
 class Crew:
@@ -132,9 +153,11 @@ def send_all(conn: Connection, bodies: list[dict[str, Any]]) -> None:
     conn.execute("select pgmq.send_batch(%s, %s::jsonb[])", (QUEUE, [Jsonb(body) for body in bodies]))
 
 
-def active(conn: Connection) -> int:
-    row = conn.execute("select count(*) from hopsworks.user_hopsworks_assignments where status = 'active'").fetchone()
-    return 0 if row is None else row[0]
+def moved(conn: Connection, times: int) -> bool:
+    row = conn.execute(
+        "select count(*) >= %s from public.status_history where machine = 'assignment'", (times,)
+    ).fetchone()
+    return row == (True,)
 
 
 SETTLED = """
@@ -166,7 +189,7 @@ def reach(conn: Connection, condition: Callable[[], bool], what: str) -> None:
 
 
 REPORT = """
-select 'rows', status, split_part(detail, ':', 1), count(*)::text
+select 'rows', status, case when status <> 'active' then split_part(detail, ':', 1) end, count(*)::text
 from hopsworks.user_hopsworks_assignments group by 2, 3
 union all
 select 'queue', message ->> 'action', 'claimed ' || read_ct || ' times', count(*)::text

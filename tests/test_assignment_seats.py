@@ -3,6 +3,7 @@
 import os
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -680,3 +681,53 @@ def test_no_order_of_events_breaks_it_when_three_workers_work_at_once(world: Wor
     life.end()
     for place in life.places:
         place.change(max_users=1000)
+
+
+def test_rows_that_another_service_did_not_count_are_counted_when_they_are_adopted(world: World) -> None:
+    """And one more than there are seats is refused, whatever wrote its row."""
+    here = world.place(2)
+    users = [f"auth0|u{number}" for number in range(3)]
+    world.users(*users)
+    for user in users:
+        world.conn.execute(
+            "insert into hopsworks.user_hopsworks_assignments (user_id, hopsworks_cluster_id) values (%s, %s)",
+            (user, here.id),
+        )
+
+    for user in users:
+        world.tell("assign", user)
+    for _ in range(3):
+        world.later(61)
+
+    assert Counter(world.status(user) for user in users) == {"active": 2, "failed": 1}
+    assert here.seats_taken == 2
+
+
+def test_an_uncounted_row_that_leaves_takes_nobodys_seat_with_it(world: World) -> None:
+    here = world.place(2)
+    world.active(ADA)
+    world.users(BOB)
+    world.conn.execute(
+        "insert into hopsworks.user_hopsworks_assignments (user_id, hopsworks_cluster_id) values (%s, %s)",
+        (BOB, here.id),
+    )
+
+    world.conn.execute("update hopsworks.user_hopsworks_assignments set status = 'failed' where user_id = %s", (BOB,))
+
+    assert here.seats_taken == 1
+
+
+def test_a_waiting_row_that_somebody_holds_keeps_nobody_else_out(world: World) -> None:
+    full = world.place(0)
+    users = [f"auth0|u{number}" for number in range(6)]
+    world.users(*users)
+    for user in users:
+        world.tell("assign", user)
+    query = "select from hopsworks.user_hopsworks_assignments where user_id = %s for update"
+    with psycopg.connect(world.dsn) as other:
+        other.execute(query, (users[0],))
+
+        full.change(max_users=10)
+        world.run()
+
+        assert [world.status(user) for user in users[1:]] == ["active"] * 5

@@ -42,7 +42,7 @@ from workers.assignment_account import close, create_account, tend
 from workers.assignment_health import call, sweep, sweep_accounts, sweep_seats
 from workers.assignment_line import admit, wait_in_line
 from workers.assignment_requests import assign, drain, request
-from workers.assignment_tools import Tools, Turn, close_account, close_left_account, connected
+from workers.assignment_tools import Tools, Turn, close_account, connected
 from workers.assignment_view import View, load
 from workers.runtime.kind import Kind, Occasion
 from workers.runtime.outcomes import Done, Outcome, Reject, advance
@@ -101,8 +101,9 @@ def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outc
     if row is None:
         return Done("no such assignment")
     if row.ticket != message.ticket:
-        # What it called for, on a cluster that the user has left meanwhile, may have come after the account was closed.
-        return Done("a stale ticket", close_left_account(row))
+        # What was made on a cluster that the user has left meanwhile may have come after its account was closed.
+        left = message.cluster_id if message.cluster_id != str(row.hopsworks_cluster_id) else None
+        return Done("a stale ticket", (close_account(row.user_id, left),) if left else ())
     return STEPS[Status(row.status)](row, Turn(view, tools, occasion))
 
 
@@ -124,7 +125,7 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
     if row is None or row.status not in LIVE or row.ticket != message.ticket:
         return None
     values = {"failed_at": view.now, "detail": reason, "ticket": row.ticket + 1}
-    return advance(row, Status.FAILED, reason, values, close_account(row))
+    return advance(row, Status.FAILED, reason, values)
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:

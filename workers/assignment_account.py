@@ -10,9 +10,10 @@ from schema.rows import Row
 from workers.assignment_failures import failing, resolved
 from workers.assignment_line import FULL, ROOMY, find_seat, unanswered
 from workers.assignment_requests import change_cluster
-from workers.assignment_tools import Hold, Tools, Turn, cluster_of, next_ticket, told
+from workers.assignment_tools import Hold, Tools, Turn, cluster_of, next_ticket, told, urgent
 from workers.assignment_view import Neighbour, View
 from workers.clients.hopsworks import (
+    REMOTE,
     Account,
     Address,
     BusyError,
@@ -34,10 +35,7 @@ from workers.runtime.outcomes import (
     advance,
 )
 
-REMOTE = "REMOTE_ACCOUNT_TYPE"
-OWNER_PAYS, PAYS, FREE = 0, 5, 1
 ACCOUNT = "account"
-BUSY_S = 10.0
 
 
 def create_account(row: Row, turn: Turn) -> Outcome:
@@ -46,12 +44,12 @@ def create_account(row: Row, turn: Turn) -> Outcome:
     if cluster.status == "inactive":
         return _elsewhere(row, cluster, turn)
     if cluster.status not in (ROOMY, FULL):
-        return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}"), turn)
+        return _put_off(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}"), turn)
     user = turn.view.users[row.user_id]
     for other in _neighbours(row.user_id, cluster, turn.view):
         # Of two that come at once, one is first.
         if other.status == Status.ACTIVE or other.user_id < row.user_id:
-            raise NeverError(f"the mailbox is {other.user_id}'s too, who is on {cluster.name} already")
+            raise NeverError(f"another user with the same mailbox is on {cluster.name} already")
 
     def create(at: Address) -> Advance:
         account = turn.tools.hopsworks.open_account(at, person(user), turn.occasion.hold)
@@ -70,33 +68,25 @@ def _elsewhere(row: Row, cluster: Row, turn: Turn) -> Outcome:
     """Its cluster was switched off for good before the account was there."""
     seat = find_seat(row, turn.view, turn.tools, Counter())
     if isinstance(seat, Row):
-        moved, then = change_cluster(row, seat)
-        return Advance((moved,), then)
-    return _wait(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is inactive, and elsewhere: {seat}"), turn)
+        return Advance((change_cluster(row, seat),), (next_ticket(row, seat.id),))
+    return _put_off(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is inactive, and elsewhere: {seat}"), turn)
 
 
 def person(user: Row) -> Person:
     """Who is to have an account, as the sign-up service knows them."""
     given, _, surname = (user.name or "").strip().partition(" ")
     local = user.email.partition("@")[0]
-    return Person(user.id, user.email, given or local, surname.strip() or given or local, projects_allowed(user))
-
-
-def projects_allowed(user: Row) -> int:
-    """As hopsworks.projects_allowed (025) has it."""
-    if user.account_owner_id is not None:
-        return OWNER_PAYS
-    return PAYS if user.stripe_customer_id else FREE
+    return Person(user.id, user.email, given or local, surname.strip() or given or local, user.projects_allowed)
 
 
 def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, Any]:
     """Bring the account to what it should be; what the row says of it then."""
-    enabled, most = row.suspended_at is None, projects_allowed(turn.view.users[row.user_id])
+    enabled, most = row.suspended_at is None, turn.view.users[row.user_id].projects_allowed
     there = True
     if account.enabled != enabled:
-        there = _change(turn, lambda server: server.set_enabled(at, account.account_id, enabled=enabled))
+        there = _change(turn, at, lambda server: server.set_enabled(at, account.account_id, enabled=enabled))
     if there and most not in (account.max_projects, row.max_projects):
-        there = _change(turn, lambda server: server.set_max_projects(at, account.account_id, most))
+        there = _change(turn, at, lambda server: server.set_max_projects(at, account.account_id, most))
     if not there:
         raise TryAgainError("the account was there and is gone again")
     return {
@@ -109,13 +99,17 @@ def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, An
     }
 
 
-def _change(turn: Turn, change: Callable[[Hopsworks], bool]) -> bool:
+def _change(turn: Turn, at: Address, change: Callable[[Hopsworks], bool]) -> bool:
     """Change an account of a cluster that has just answered: what fails now is not the cluster's trouble."""
     turn.occasion.hold()
     try:
         return change(turn.tools.hopsworks)
     except UnreachableError as error:
         raise TryAgainError(str(error)) from None
+    except KeyRefusedError as error:
+        if not _answers(at, turn):
+            raise
+        raise NeverError(str(error)) from None
 
 
 def tend(row: Row, turn: Turn) -> Outcome:
@@ -136,7 +130,9 @@ def tend(row: Row, turn: Turn) -> Outcome:
             return _reported(row, cluster, problem or "", view, _untold(row, account, at, turn))
         try:
             values = _agreed(row, account, at, turn)
-        except NeverError as error:
+        except (NeverError, TryAgainError) as error:
+            if isinstance(error, (KeyRefusedError, BusyError)):
+                raise
             return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view, {})
         return Advance((Move(row, None, values=values), *resolved(view, cluster, ACCOUNT, row.user_id)))
 
@@ -147,10 +143,10 @@ def _untold(row: Row, account: Account | None, at: Address, turn: Turn) -> dict[
     """A suspension is told to the account that we know, whatever its e-mail is now; not to one of another type."""
     if row.account_enabled is not None or row.hopsworks_user_id is None:
         return {}
-    if account is not None:
+    if account is not None and account.account_id == row.hopsworks_user_id:
         return {"account_enabled": account.enabled}
     enabled = row.suspended_at is None
-    _change(turn, lambda server: server.set_enabled(at, row.hopsworks_user_id, enabled=enabled))
+    _change(turn, at, lambda server: server.set_enabled(at, row.hopsworks_user_id, enabled=enabled))
     return {"account_enabled": enabled}
 
 
@@ -163,6 +159,8 @@ def _reported(row: Row, cluster: Row, problem: str, view: View, values: dict[str
 def _problem(row: Row, account: Account | None) -> str | None:
     if account is None:
         return "ACCOUNT_GONE: the server does not know the account any more; release the user, then assign again"
+    if row.hopsworks_user_id not in (None, account.account_id):
+        return f"ACCOUNT_CHANGED: the user's e-mail is that of another account now, number {account.account_id}"
     if account.account_type != REMOTE:
         return f"ACCOUNT_TAKEN: the account is now of type {account.account_type}"
     if row.account_enabled is not None and account.enabled != row.account_enabled:
@@ -174,55 +172,85 @@ def close(message: CloseAccount, turn: Turn) -> Outcome:
     """Deactivate what somebody who has left still has on a cluster; only what this program may have made."""
     view = turn.view
     row, cluster = view.rows.get(message.user_id), view.clusters.get(message.cluster_id)
-    if row is None or cluster is None or cluster.status == "inactive":
+    if row is None or cluster is None:
         return Done("the cluster is gone")
+    if cluster.status == "inactive":
+        return Done(f"{cluster.name} is inactive; should it come back, the sweep asks again")
+    closed = _closed(message, view)
     if str(row.hopsworks_cluster_id) == message.cluster_id:
-        return _open_again(row)
-    if _neighbours(row.user_id, cluster, view):
-        return Done("the account is that of another user with the same mailbox")
+        return _open_again(row, closed)
+    theirs = {other.account_id for other in _neighbours(row.user_id, cluster, view)}
+    if theirs & {message.account_id, None} or (theirs and message.account_id is None):
+        return Advance(closed) if closed else Done("the account is that of another user with the same mailbox")
     user = view.users[row.user_id]
 
     def deactivate(at: Address) -> Advance:
         account = turn.tools.hopsworks.find(at, user.email)
         ours = account.account_id if account and account.account_type == REMOTE else None
         account_id = message.account_id or ours
-        if account_id is not None:
-            _change(turn, lambda server: server.set_enabled(at, account_id, enabled=False))
+        is_closed = account is not None and account.account_id == account_id and not account.enabled
+        if account_id is not None and not is_closed:
+            _change(turn, at, lambda server: server.set_enabled(at, account_id, enabled=False))
         # Written so that an assignment to this cluster that came meanwhile is noticed.
-        return Advance((Move(row, None, values={"checked_at": view.now}),))
+        return Advance((Move(row, None, values={"checked_at": view.now}), *closed))
 
     return _with_cluster(None, cluster, turn, deactivate)
 
 
-def _open_again(row: Row) -> Outcome:
+def _closed(message: CloseAccount, view: View) -> tuple[Move, ...]:
+    asked = view.closings.get((message.user_id, message.cluster_id))
+    return () if asked is None else (Move(asked, None, values={"closed_at": view.now}),)
+
+
+def _open_again(row: Row, closed: tuple[Move, ...]) -> Outcome:
     """Assigned to this cluster again: whatever was deactivated meanwhile is looked at once more."""
     values = {"account_enabled": None, "ticket": row.ticket + 1}
-    return Advance((Move(row, None, values=values),), (next_ticket(row),))
+    return Advance((Move(row, None, values=values), *closed), (next_ticket(row),))
 
 
 def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Address], Advance]) -> Outcome:
     """Call a cluster, unless it is known not to answer; and let all workers know what became of it."""
     hold = unanswered(cluster, turn.view)
     if hold is not None:
-        return _wait(row, hold, turn)
+        return _put_off(row, hold, turn)
+    at = address(cluster, turn.tools)
     try:
-        outcome = work(address(cluster, turn.tools))
+        outcome = work(at)
     except KeyRefusedError as error:
-        refused = call_failed(cluster, "api_key", error)
-        return replace(_wait(row, Hold(Held.CLUSTER_KEY_REFUSED, str(error)), turn), then=(refused,))
+        refused = call_failed(cluster, "api_key", error, turn)
+        return _put_off(row, Hold(Held.CLUSTER_KEY_REFUSED, str(error)), turn, refused)
     except BusyError as error:
-        busy = call_failed(cluster, "busy", error, error.after_s)
-        wait = _wait(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn)
-        return replace(wait, until=turn.later(error.after_s or BUSY_S), then=(busy,))
+        busy = call_failed(cluster, "busy", error, turn)
+        return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, busy)
     except UnreachableError as error:
-        unreachable = call_failed(cluster, "unreachable", error)
-        wait = _wait(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn)
-        return replace(wait, until=turn.later(turn.tools.settings.backoff_s), then=(unreachable,))
+        if _answers(at, turn):
+            # Others, only not this one: then it is not the cluster's trouble.
+            raise TryAgainError(str(error), then=_answered(cluster, turn)) from None
+        failed = call_failed(cluster, "unreachable", error, turn)
+        return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, failed)
     except NeverError as error:
-        raise RefusedError(str(error), then=_answered(cluster, turn.view)) from None
+        raise RefusedError(str(error), then=_answered(cluster, turn)) from None
     except TryAgainError as error:
-        raise TryAgainError(str(error), then=_answered(cluster, turn.view)) from None
-    return replace(outcome, then=(*outcome.then, *_answered(cluster, turn.view)))
+        raise TryAgainError(str(error), then=_answered(cluster, turn)) from None
+    return replace(outcome, then=(*outcome.then, *_answered(cluster, turn)))
+
+
+def _answers(at: Address, turn: Turn) -> bool:
+    """Whether a cluster answers a call that is about nobody."""
+    try:
+        turn.tools.hopsworks.probe(at)
+    except (TryAgainError, NeverError):
+        return False
+    return True
+
+
+def _put_off(row: Row | None, hold: Hold, turn: Turn, *then: Send) -> Outcome:
+    """What has to be done waits for its cluster; looking after an active row is left to the next sweep."""
+    if row is not None and row.status == Status.ACTIVE:
+        return Done(str(hold), then)
+    settings = turn.tools.settings
+    until = turn.later(settings.backoff_s if then else settings.seat_recheck_s)
+    return Wait(str(hold), until, changes=told(row, str(hold)) if row is not None else (), then=then)
 
 
 def address(cluster: Row, tools: Tools) -> Address:
@@ -236,18 +264,14 @@ def address(cluster: Row, tools: Tools) -> Address:
     )
 
 
-def call_failed(cluster: Row, kind: str, error: Exception, after_s: float | None = None) -> Send:
+def call_failed(cluster: Row, kind: str, error: TryAgainError, turn: Turn) -> Send:
     body = {"action": "call_failed", "cluster_id": str(cluster.id), "kind": kind, "reason": str(error)[:1000]}
-    return Send(body if after_s is None else {**body, "after_s": after_s})
+    return urgent(turn, body if error.after_s is None else {**body, "after_s": error.after_s})
 
 
-def _answered(cluster: Row, view: View) -> tuple[Send, ...]:
+def _answered(cluster: Row, turn: Turn) -> tuple[Send, ...]:
     """A cluster that had failed before has answered: then its failures were not in a row."""
-    if view.breakers[str(cluster.id)].failures == 0:
+    breaker = turn.view.breakers.get(str(cluster.id))
+    if breaker is None or breaker.failures == 0:
         return ()
-    return (Send({"action": "call_answered", "cluster_id": str(cluster.id)}),)
-
-
-def _wait(row: Row | None, hold: Hold, turn: Turn) -> Wait:
-    until = turn.later(turn.tools.settings.seat_recheck_s)
-    return Wait(str(hold), until, changes=told(row, str(hold)) if row is not None else ())
+    return (urgent(turn, {"action": "call_answered", "cluster_id": str(cluster.id)}),)

@@ -1,7 +1,8 @@
 """What users owe for what they use, billed day by day; and the steps of measuring it.
 
-    bill --> bill_user, for each user and day: seats + reservations + samples of the day
-         --> usage_daily, user_credits, and a charge where enough is owed
+    bill --> billed_days, and bill_user for each user of the oldest day that is not listed yet
+    bill_user: seats + reservations + samples of the day
+           --> usage_daily, user_credits, and a charge where enough is owed
 
 A day can be billed late, and in any order; its rows have the ids that come from user and day, so it counts once.
 """
@@ -15,9 +16,8 @@ from typing import Any
 from schema.assignment import Bill, BillUser, Measure, MeasureCluster
 from schema.messages import Message
 from schema.rows import Row
-from schema.tables import billing_history, usage_daily, user_credits
+from schema.tables import billed_days, billing_history, usage_daily, user_credits
 from workers.assignment_billing_view import (
-    BILLS_LIMIT,
     DAY_CLOSES,
     Account,
     BillingView,
@@ -63,13 +63,14 @@ def step(message: Message, view: BillingView, tools: Tools, occasion: Occasion) 
 
 
 def bill(view: BillingView) -> Outcome:
-    """The bills that are due, as many as one look sends; if there are more, another look."""
-    sends = tuple(
-        Send({"action": "bill_user", "user_id": user, "day": day.isoformat()})
-        for user, day in view.unbilled[:BILLS_LIMIT]
-    )
-    again = (Send({"action": "bill"}),) if len(view.unbilled) > BILLS_LIMIT else ()
-    return Done(f"{len(sends)} bills to write", (*sends, *again))
+    """Each day is listed once: its row is written in the commit that sends the bills of its users."""
+    found = view.open_day
+    if found is None:
+        return Done("every day is listed")
+    bills = tuple(Send({"action": "bill_user", "user_id": user, "day": found.day.isoformat()}) for user in found.users)
+    again = () if found.is_last else (Send({"action": "bill"}),)
+    listed = {"day": found.day, "users": len(bills)}
+    return Advance((New(billed_days, None, f"{found.day} listed", listed),), (*bills, *again))
 
 
 def bill_user(message: BillUser, view: BillingView, tools: Tools) -> Outcome:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.assignment import Bill, BillUser
 from schema.kernel import Connection, Cursor
@@ -16,18 +15,10 @@ from schema.messages import Message
 from schema.row_kernel import ROW_VERSION, text_of
 from schema.rows import Row, ask_rows, rows_of
 from schema.settings import Settings
-from schema.tables import (
-    billing_history,
-    billing_rates,
-    dead_letters,
-    hopsworks_users,
-    usage_daily,
-    user_credits,
-)
+from schema.tables import billed_days, billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
 from workers.assignment_measuring_view import Meters, ask_meters, read_meters
 
-# How many bills one look sends; more are sent by the next.
-BILLS_LIMIT = 500
+# A day that nobody has listed for so long is not billed any more.
 DAYS_BACK = 7
 # After the end of a day: until its last slots are measured, or too late.
 DAY_CLOSES = timedelta(hours=1)
@@ -54,11 +45,20 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenDay:
+    """A day that is closed and not listed yet: who used anything and has no bill, and whether there are later ones."""
+
+    day: date
+    is_last: bool
+    users: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class BillingView:
     """As things are at `now`.
 
     Attributes:
-        unbilled: (user, day) of bills that nobody has written or sent yet, the oldest first.
+        open_day: the oldest, where that was asked and there is one.
         rates: what is billed, by name.
         accounts: by (user, day), of users that exist.
         used: by (user, day), of users that used anything.
@@ -67,7 +67,7 @@ class BillingView:
 
     now: datetime
     meters: Meters
-    unbilled: list[tuple[str, date]] = field(default_factory=list)
+    open_day: OpenDay | None = None
     rates: dict[str, Row] = field(default_factory=dict)
     accounts: dict[tuple[str, date], Account] = field(default_factory=dict)
     used: dict[tuple[str, date], Used] = field(default_factory=dict)
@@ -94,14 +94,7 @@ def _text(value: str) -> sa.ColumnClause[Any]:
     return sa.literal_column(f"'{value}'")
 
 
-_u, _d, _letters = (
-    table.alias(name)
-    for table, name in (
-        (hopsworks_users, "u"),
-        (usage_daily, "d"),
-        (dead_letters, "l"),
-    )
-)
+_u, _d = hopsworks_users.alias("u"), usage_daily.alias("d")
 NOW = text_of(sa.select(sa.func.public.fleet_now()))
 RATES = text_of(sa.select(sa.literal_column("hopsworks.billing_rates.xmin::text").label(ROW_VERSION), *billing_rates.c))
 
@@ -139,7 +132,6 @@ def _use(day: Any, users: Any, name: str) -> Any:
 _used = _use(sa.bindparam("day", type_=sa.Date), _given("users", sa.Text), "used")
 USED = text_of(sa.select(*_used.c))
 
-_queue = sa.table("q_cluster_assignments", sa.column("message", JSONB), schema="pgmq").alias("q")
 _days = (
     sa.func.generate_series(sa.literal_column("1"), sa.literal_column(str(DAYS_BACK)))
     .table_valued("back")
@@ -147,36 +139,18 @@ _days = (
 )
 _closing = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True)) - sa.bindparam("closes", type_=sa.Interval)
 _today = sa.func.timezone(_text("UTC"), _closing)
-_ended = sa.select((sa.cast(_today, sa.Date) - _days.c.back).label("day")).select_from(_days).subquery("ended")
-_someone = _use(_ended.c.day, sa.null(), "someone")
-
-
-def _is_about(message: Any) -> sa.ColumnElement[bool]:
-    """Whether it is a bill of the user and day."""
-
-    def part(name: str) -> Any:
-        return message.op("->>")(_text(name))
-
-    day = sa.func.to_char(_ended.c.day, _text("YYYY-MM-DD"))
-    return sa.and_(part("action") == _text("bill_user"), part("user_id") == _someone.c.user_id, part("day") == day)
-
-
-UNBILLED = text_of(
-    sa.select(_someone.c.user_id, _ended.c.day)
-    .select_from(_ended.join(_someone, sa.true()))
-    .where(
-        ~sa.exists().where(_d.c.user_id == _someone.c.user_id, _d.c.date == _ended.c.day),
-        ~sa.exists().where(_is_about(_queue.c.message)),
-        # What waits for a person's answer is not sent again and again.
-        ~sa.exists().where(
-            _letters.c.queue == _text("cluster_assignments"),
-            _letters.c.answered_at.is_(None),
-            _is_about(_letters.c.message),
-        ),
-    )
-    .order_by(_ended.c.day, _someone.c.user_id)
-    .limit(sa.bindparam("most", type_=sa.Integer))
+_closed = sa.select((sa.cast(_today, sa.Date) - _days.c.back).label("day")).select_from(_days).subquery("closed")
+_oldest = (
+    sa.select(_closed.c.day, (sa.func.count().over() == sa.literal_column("1")).label("is_last"))
+    .where(~sa.exists().where(billed_days.c.day == _closed.c.day))
+    .order_by(_closed.c.day)
+    .limit(sa.literal_column("1"))
+    .subquery("oldest")
 )
+_someone = _use(_oldest.c.day, sa.null(), "someone")
+_bill = sa.exists().where(_d.c.user_id == _someone.c.user_id, _d.c.date == _oldest.c.day).correlate_except(_d)
+_users = sa.select(_someone.c.user_id).where(~_bill).order_by(_someone.c.user_id).correlate(_oldest).scalar_subquery()
+OPEN_DAY = text_of(sa.select(_oldest.c.day, _oldest.c.is_last, sa.func.array(_users)))
 
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> BillingView:  # noqa: ARG001  # a load
@@ -186,13 +160,13 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> B
         now = conn.execute(NOW)
         meters = ask_meters(conn, messages)
         looked = any(isinstance(message, Bill) for message in messages)
-        unbilled = conn.execute(UNBILLED, {"most": BILLS_LIMIT + 1, "closes": DAY_CLOSES}) if looked else ()
+        open_days = conn.execute(OPEN_DAY, {"closes": DAY_CLOSES}) if looked else ()
         billed = _ask_billed(conn, bills) if bills else {}
         used = _ask_used(conn, bills)
     return BillingView(
         now=now.fetchall()[0][0],
         meters=read_meters(meters),
-        unbilled=[(row[0], row[1]) for row in unbilled],
+        open_day=next((OpenDay(*row) for row in open_days), None),
         used={(row[0], day): Used(*row[1:]) for day, cursor in used.items() for row in cursor},
         **_read_billed(billed),
     )

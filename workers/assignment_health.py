@@ -6,17 +6,19 @@ other; so many in a row, or one refusal of our key, open it. Then nobody calls t
 
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from schema.assignment import CallAnswered, CallFailed, Probe
 from schema.rows import Row
+from schema.tables import cluster_breakers
 from workers.assignment_account import address
 from workers.assignment_failures import failing, resolved
-from workers.assignment_tools import ADMIT, Tools, Turn, next_ticket, ticket
+from workers.assignment_tools import ADMIT, Tools, Turn, close_account, next_ticket, ticket
 from workers.assignment_view import View
 from workers.clients.hopsworks import BusyError, KeyRefusedError
-from workers.runtime.outcomes import Advance, Change, Done, Move, NeverError, Outcome, Send, TryAgainError
+from workers.runtime.outcomes import Advance, Change, Done, Move, NeverError, New, Outcome, Send, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -28,8 +30,8 @@ CLOSED = {"failures": 0, "kind": None, "reason": None, "opened_at": None, "retry
 def call(message: CallFailed | CallAnswered | Probe, turn: Turn) -> Outcome:
     """What became of a call, or the look whether the cluster answers again."""
     cluster = turn.view.clusters.get(message.cluster_id)
-    if cluster is None:
-        return Done("the cluster is gone")
+    if cluster is None or message.cluster_id not in turn.view.breakers:
+        return Done("the cluster, or its breaker, is gone")
     match message:
         case CallFailed():
             return failed(message, cluster, turn)
@@ -108,16 +110,20 @@ def _trouble(error: Exception, tools: Tools) -> Trouble:
 
 
 def sweep(view: View) -> Outcome:
-    """A live row has a live ticket, and an open breaker a probe: the exceptions get theirs back."""
-    tickets = tuple(ticket(user_id, number) for user_id, number in view.turns["sweep"])
-    probes = tuple(Send({"action": "probe", "cluster_id": cluster_id}) for cluster_id in view.unprobed)
-    return Done("rows looked after", (*tickets, *probes))
+    """A live row has a ticket, an open breaker a probe, an account to be closed its message: or it gets it back."""
+    tickets = (ticket(user_id, number, cluster_id=on) for user_id, number, on in view.turns["sweep"])
+    probes = (Send({"action": "probe", "cluster_id": cluster_id}) for cluster_id in view.unprobed)
+    closings = (close_account(*asked) for asked in view.unclosed)
+    missing = view.clusters.keys() - view.breakers.keys()
+    breakers = tuple(New(cluster_breakers, None, "was gone", {"cluster_id": UUID(gone)}) for gone in missing)
+    then = (*tickets, *probes, *closings)
+    return Advance(breakers, then) if breakers else Done("rows looked after", then)
 
 
 def sweep_accounts(view: View) -> Outcome:
     """The accounts whose turn it is to be looked at."""
     turns = view.turns["sweep_accounts"]
-    return Done("accounts looked after", tuple(ticket(user_id, number) for user_id, number in turns))
+    return Done("accounts looked after", tuple(ticket(user_id, number, cluster_id=on) for user_id, number, on in turns))
 
 
 def sweep_seats(view: View) -> Outcome:

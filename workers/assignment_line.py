@@ -37,9 +37,8 @@ def admit(view: View, tools: Tools) -> Outcome:
         return Done("nobody finds a seat")
     # The others of the line; and those who have waited for their owner.
     more = (ADMIT,) if len(view.line) > LINE_LIMIT or any(row.user_id in view.members for row, _ in seated) else ()
-    return Advance(
-        tuple(_admission(row, seat) for row, seat in seated), (*(next_ticket(row) for row, _ in seated), *more)
-    )
+    tickets = (next_ticket(row, seat.id) for row, seat in seated)
+    return Advance(tuple(_admission(row, seat) for row, seat in seated), (*tickets, *more))
 
 
 def _admission(row: Row, cluster: Row) -> Move:
@@ -112,8 +111,8 @@ def _least_loaded(view: View, taken: Taken) -> Row | Hold:
 
 def unanswered(cluster: Row, view: View) -> Hold | None:
     """Why a cluster should not be called now; None if it may be."""
-    breaker = view.breakers[str(cluster.id)]
-    if breaker.retry_at is None:
+    breaker = view.breakers.get(str(cluster.id))
+    if breaker is None or breaker.retry_at is None:
         return None
     return Hold(CODES[breaker.kind], f"{cluster.name}: {breaker.reason}")
 
@@ -138,9 +137,13 @@ def wait_in_line(row: Row, turn: Turn) -> Outcome:
     seat = find_seat(row, turn.view, turn.tools, Counter())
     if isinstance(seat, Row):
         return Wait("in line", until, then=(ADMIT,))
-    waited = turn.view.now - row.status_since
+    # Its wait for an owner, say, does not begin before its wait for a seat has ended.
+    same = row.waits_since is None or (row.detail or "").startswith(seat.code)
+    waits_since = (row.waits_since or row.status_since) if same else turn.view.now
+    waited = turn.view.now - waits_since
     if seat.code == Held.OWNER_NOT_ASSIGNED and waited > timedelta(seconds=settings.owner_wait_s):
         reason = f"{seat}; waited {settings.owner_wait_s / 3600:g} hours for it"
         values = {"failed_at": turn.view.now, "detail": reason, "ticket": row.ticket + 1}
         return advance(row, Status.FAILED, reason, values)
-    return Wait(str(seat), until, changes=told(row, str(seat)))
+    values = {} if waits_since == row.waits_since else {"waits_since": waits_since}
+    return Wait(str(seat), until, changes=told(row, str(seat), values))

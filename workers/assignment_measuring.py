@@ -1,4 +1,4 @@
-"""What the users of clusters use: each cluster is measured slot by slot, once, into usage_samples.
+"""What the users of clusters use: each cluster is measured slot by slot, once, into usage_samples; usage_hours sums up.
 
     measure --> measure_cluster, for each cluster and slot
 

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.row_kernel import ROW_VERSION, text_of
 from schema.tables import (
+    accounts_to_close,
     cluster_breakers,
     health_check_failures,
     hopsworks_clusters,
@@ -14,7 +15,7 @@ from schema.tables import (
     user_hopsworks_assignments,
 )
 
-_a, _u, _c, _b, _f = (
+_a, _u, _c, _b, _f, _k = (
     table.alias(name)
     for table, name in (
         (user_hopsworks_assignments, "a"),
@@ -22,9 +23,12 @@ _a, _u, _c, _b, _f = (
         (hopsworks_clusters, "c"),
         (cluster_breakers, "b"),
         (health_check_failures, "f"),
+        (accounts_to_close, "k"),
     )
 )
-_queue = sa.table("q_cluster_assignments", sa.column("message", JSONB), schema="pgmq").alias("q")
+_queue = sa.table(
+    "q_cluster_assignments", sa.column("msg_id"), sa.column("vt"), sa.column("message", JSONB), schema="pgmq"
+).alias("q")
 _now = sa.func.public.fleet_now()
 
 
@@ -48,7 +52,9 @@ ROWS = text_of(
         _a.c.user_id.in_(sa.union(_asked, sa.select(_u.c.account_owner_id).where(_u.c.id == _any("users"))))
     )
 )
-USERS = text_of(_rows(_u).where(_u.c.id == _any("users")))
+_projects_allowed = sa.func.hopsworks.projects_allowed(_u.c.account_owner_id, _u.c.stripe_customer_id)
+USER_COLUMNS = [*(column.name for column in _u.c), "projects_allowed"]
+USERS = text_of(_rows(_u, *_u.c, _projects_allowed).where(_u.c.id == _any("users")))
 # Without the kubeconfig, which can be large and which only a measurement needs.
 CLUSTER_COLUMNS = [column.name for column in _c.c if column.name != "kubeconfig"]
 CLUSTERS = text_of(_rows(_c, *(_c.c[name] for name in CLUSTER_COLUMNS)))
@@ -79,7 +85,7 @@ MEMBERS = text_of(
 _other = hopsworks_users.alias("other")
 # An e-mail in other letter case is the same mailbox, and the same account.
 NEIGHBOURS = text_of(
-    sa.select(_u.c.id, _other.c.id, sa.cast(_a.c.hopsworks_cluster_id, sa.Text), _a.c.status)
+    sa.select(_u.c.id, _other.c.id, sa.cast(_a.c.hopsworks_cluster_id, sa.Text), _a.c.status, _a.c.hopsworks_user_id)
     .join(_other, sa.and_(sa.func.lower(_other.c.email) == sa.func.lower(_u.c.email), _other.c.id != _u.c.id))
     .join(_a, _a.c.user_id == _other.c.id)
     .where(_u.c.id == _any("users"), _a.c.hopsworks_cluster_id.is_not(None))
@@ -104,25 +110,35 @@ _live = sa.and_(
     _a.c.status.in_([_text("pending"), _text("creating_user")]),
     _a.c.status_since < _now - sa.literal_column("interval '10 seconds'"),
 )
-# Of a cluster that is switched off nobody asks anything.
-_is_reachable = _c.c.status != _text("inactive")
-# What the server should be told, and has not been.
+# A cluster that is switched off, or does not answer, is not asked about its accounts.
+_is_reachable = sa.and_(_c.c.status != _text("inactive"), _b.c.retry_at.is_(None))
+_is_in_order = ~(
+    sa.select(sa.literal_column("1"))
+    .where(_f.c.user_id == _a.c.user_id, _f.c.check_name == _text("account"), _f.c.resolved_at.is_(None))
+    .exists()
+)
+# What the server should be told, and has not been. Where it could not be, it is the turn of the account's next check.
 _untold = sa.and_(
     _a.c.status == _text("active"),
     _is_reachable,
+    _is_in_order,
     sa.or_(
         _a.c.account_enabled.is_(None),
-        _a.c.max_projects.is_distinct_from(
-            sa.func.hopsworks.projects_allowed(_u.c.account_owner_id, _u.c.stripe_customer_id)
-        ),
+        _a.c.max_projects.is_distinct_from(_projects_allowed),
     ),
 )
 _turn = (
-    sa.select(_a.c.user_id, _a.c.ticket)
+    sa.select(_a.c.user_id, _a.c.ticket, _a.c.hopsworks_cluster_id)
     .join(_u, _u.c.id == _a.c.user_id)
     .outerjoin(_c, _c.c.id == _a.c.hopsworks_cluster_id)
+    .outerjoin(_b, _b.c.cluster_id == _a.c.hopsworks_cluster_id)
 )
-FORGOTTEN = text_of(_turn.where(sa.or_(_live, _untold), ~_has_turn).limit(sa.bindparam("most")))
+FORGOTTEN = text_of(
+    _turn.where(sa.or_(_live, _untold), ~_has_turn)
+    # Those who wait for an account first.
+    .order_by(_a.c.status == _text("active"), _a.c.status_since)
+    .limit(sa.bindparam("most"))
+)
 DUE = text_of(
     _turn.where(
         _a.c.status == _text("active"),
@@ -160,4 +176,31 @@ PAGE_OF = text_of(
     )
     .order_by(_a.c.user_id)
     .limit(sa.bindparam("most"))
+)
+CLOSINGS = text_of(_rows(_k).where(_k.c.closed_at.is_(None), _k.c.user_id == _any("users")))
+UNCLOSED = text_of(
+    sa.select(_k.c.user_id, sa.cast(_k.c.hopsworks_cluster_id, sa.Text), _k.c.hopsworks_user_id)
+    .join(_c, _c.c.id == _k.c.hopsworks_cluster_id)
+    .where(
+        _k.c.closed_at.is_(None),
+        _k.c.asked_at < _now - sa.literal_column("interval '10 seconds'"),
+        _c.c.status != _text("inactive"),
+        ~sa.select(sa.literal_column("1"))
+        .where(
+            _field("action") == _text("close_account"),
+            _field("user_id") == _k.c.user_id,
+            _field("cluster_id") == sa.cast(_k.c.hopsworks_cluster_id, sa.Text),
+        )
+        .exists(),
+    )
+    .order_by(_k.c.asked_at)
+    .limit(sa.bindparam("most"))
+)
+DRAINS = text_of(
+    sa.select(_field("cluster_id"), _queue.c.msg_id).where(
+        _field("action") == _text("drain"), _field("cluster_id") == _any("clusters")
+    )
+)
+ADMIT_IS_DUE = text_of(
+    sa.select(sa.select(sa.literal_column("1")).where(_field("action") == _text("admit"), _queue.c.vt <= _now).exists())
 )

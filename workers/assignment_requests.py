@@ -20,7 +20,7 @@ from schema.assignment import (
 from schema.rows import Row
 from schema.tables import user_hopsworks_assignments
 from workers.assignment_line import FULL, ROOMY, Taken, find_seat, seat_on
-from workers.assignment_tools import ADMIT, Tools, Turn, close_account, cluster_of, next_ticket, ticket, told
+from workers.assignment_tools import ADMIT, Tools, Turn, cluster_of, next_ticket, ticket, told
 from workers.assignment_view import PAGE, View
 from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
@@ -78,11 +78,14 @@ def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
         "assigned_by": message.assigned_by or by_default,
         "wanted_cluster_id": None if is_member else message.cluster_id,
         "detail": WAITING,
+        "waits_since": None,
     }
 
 
 def _into_line(user_id: str, number: int, view: View) -> tuple[Send, ...]:
-    return (ADMIT, ticket(user_id, number, view.now + timedelta(seconds=TELL_S)))
+    told_at = view.now + timedelta(seconds=TELL_S)
+    # One look that nobody has taken up yet sees this row too.
+    return (*(() if view.admit_is_due else (ADMIT,)), ticket(user_id, number, told_at))
 
 
 def _misfit(message: Assign, view: View) -> str | None:
@@ -134,11 +137,11 @@ def release(row: Row, why: str, view: View, occasion: Occasion) -> Outcome:
     if row.status in FINAL:
         # So that an assign which was sent before, and comes after, is late.
         return Advance((Move(row, None, values=asked),))
-    return Advance((_departure(row, why, view, asked),), close_account(row))
+    return Advance((_departure(row, why, view, asked),))
 
 
 def _departure(row: Row, why: str, view: View, values: dict[str, Any]) -> Move:
-    """The end of a live assignment; the database gives its seat back."""
+    """The end of a live assignment; the database gives its seat back, and asks for its account to be closed."""
     if row.status == Status.ACTIVE:
         to, ended = Status.RELEASED, {"released_at": view.now}
         reason = f"released from {cluster_of(row, view).name} ({row.hopsworks_username}): {why}"
@@ -193,6 +196,8 @@ def drain(message: Drain, turn: Turn) -> Outcome:
         return Reject(f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`")
     if cluster.status in (ROOMY, FULL):
         return Done(f"{cluster.name} takes new users again")
+    if any(number > turn.occasion.msg_id for number in turn.view.drains.get(message.cluster_id, [])):
+        return Done("another drain of this cluster is on its way")
     page, taken = turn.view.pages[message], Taken()
     changes: list[Move] = []
     sends: list[Send] = []
@@ -201,9 +206,8 @@ def drain(message: Drain, turn: Turn) -> Outcome:
         seat = find_seat(row, turn.view, turn.tools, taken)
         if isinstance(seat, Row) and row.status in (Status.ACTIVE, Status.CREATING_USER):
             taken[str(seat.id)] += 1
-            moved, then = _elsewhere(row, seat, turn.view)
-            changes.append(moved)
-            sends += then
+            changes.append(_elsewhere(row, seat, turn.view))
+            sends.append(next_ticket(row, seat.id))
         else:
             stays = True
             changes += told(row, f"Stays on {cluster.name} until there is a seat elsewhere: {seat}")
@@ -219,15 +223,13 @@ def _next_page(message: Drain, page: list[str], turn: Turn, *, stays: bool) -> t
     return (Send({"action": "drain", "cluster_id": message.cluster_id}, again),) if stays else ()
 
 
-def _elsewhere(row: Row, seat: Row, view: View) -> tuple[Move, tuple[Send, ...]]:
+def _elsewhere(row: Row, seat: Row, view: View) -> Move:
     """An account that is still being made is made elsewhere; who is active goes through the machine, in one commit."""
     if row.status == Status.CREATING_USER:
         return change_cluster(row, seat)
-    moved = _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
-    return moved, (*close_account(row), next_ticket(row))
+    return _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
 
 
-def change_cluster(row: Row, seat: Row) -> tuple[Move, tuple[Send, ...]]:
+def change_cluster(row: Row, seat: Row) -> Move:
     """The seats are exchanged in one statement."""
-    values = {**seat_on(seat), "ticket": row.ticket + 1, "left_cluster_id": row.hopsworks_cluster_id}
-    return Move(row, None, values=values), (*close_account(row), next_ticket(row))
+    return Move(row, None, values={**seat_on(seat), "ticket": row.ticket + 1})

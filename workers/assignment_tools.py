@@ -16,6 +16,7 @@ from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Move, Send
 
 ADMIT = Send({"action": "admit"})
+AHEAD_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +63,26 @@ def told(row: Row, detail: str, values: Mapping[str, Any] | None = None) -> tupl
     return (Move(row, None, values={**(values or {}), "detail": detail}),)
 
 
-def ticket(user_id: str, number: int, at: datetime | None = None) -> Send:
-    return Send({"action": "advance", "user_id": user_id, "ticket": number}, at)
+def ticket(user_id: str, number: int, at: datetime | None = None, cluster_id: UUID | None = None) -> Send:
+    """A row's turn; with the cluster on which its account is to be made, if it is."""
+    body = {"action": "advance", "user_id": user_id, "ticket": number}
+    return Send(body if cluster_id is None else {**body, "cluster_id": str(cluster_id)}, at)
 
 
-def next_ticket(row: Row, at: datetime | None = None) -> Send:
+def next_ticket(row: Row, cluster_id: UUID | None = None) -> Send:
     """The ticket that follows the row's present one; the move that sends it writes `ticket + 1`."""
-    return ticket(row.user_id, row.ticket + 1, at)
+    return ticket(row.user_id, row.ticket + 1, cluster_id=cluster_id or row.hopsworks_cluster_id)
 
 
-def close_account(row: Row) -> tuple[Send, ...]:
-    """For a row that leaves its cluster: what may be on the server is deactivated."""
-    return () if row.hopsworks_cluster_id is None else (_close(row, row.hopsworks_cluster_id, row.hopsworks_user_id),)
-
-
-def close_left_account(row: Row) -> tuple[Send, ...]:
-    """The same, once more, for the cluster that a row was on before."""
-    if row.left_cluster_id in (None, row.hopsworks_cluster_id):
-        return ()
-    return (_close(row, row.left_cluster_id, None),)
-
-
-def _close(row: Row, cluster_id: UUID, account_id: int | None) -> Send:
-    body = {"action": "close_account", "user_id": row.user_id, "cluster_id": str(cluster_id), "account_id": account_id}
+def close_account(user_id: str, cluster_id: str, account_id: int | None = None) -> Send:
+    """As the database sends it when a row leaves a cluster (025)."""
+    body = {"action": "close_account", "user_id": user_id, "cluster_id": cluster_id, "account_id": account_id}
     return Send(body)
+
+
+def urgent(turn: Turn, body: dict[str, Any]) -> Send:
+    """To be looked at before all that waits: messages are taken in the order of the time that they are due."""
+    return Send(body, turn.later(-AHEAD_S))
 
 
 def cluster_of(row: Row, view: View) -> Row:

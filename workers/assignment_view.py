@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from schema.assignment import (
     BILLING,
     Admit,
+    CloseAccount,
     Drain,
     Probe,
     Reactivate,
@@ -24,6 +26,7 @@ from schema.messages import Message
 from schema.rows import Row
 from schema.settings import Settings
 from schema.tables import (
+    accounts_to_close,
     cluster_breakers,
     health_check_failures,
     hopsworks_clusters,
@@ -50,6 +53,7 @@ class Neighbour:
     user_id: str
     cluster_id: str
     status: str
+    account_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,12 @@ class View:
         open_failures: what is wrong at present, by (cluster, check, user or '').
         members: for each owner asked about, the team members that have an assignment.
         neighbours: for each user asked about, those with the same mailbox that are on a cluster.
-        turns: (user, ticket) of rows that get a turn, by the action of the sweep.
+        turns: (user, ticket, cluster) of rows that get a turn, by the action of the sweep.
         stuck: users whose account is to be made on a cluster that may answer again.
+        closings: accounts that are to be closed, by (user, cluster).
+        unclosed: (user, cluster, account) of those that nobody is about to close.
+        admit_is_due: whether somebody is about to look at the line, who has not begun.
+        drains: the numbers of the messages that drain a cluster.
         unprobed: clusters whose breaker is open, and nobody looks whether they answer again.
         counted: how many assignments each cluster has, counted after the clusters were read.
         pages: the next users of a cluster that is drained, in order.
@@ -79,8 +87,12 @@ class View:
     open_failures: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     members: dict[str, list[str]] = field(default_factory=dict)
     neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
-    turns: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    turns: dict[str, list[tuple[str, int, UUID | None]]] = field(default_factory=dict)
     stuck: dict[str, list[str]] = field(default_factory=dict)
+    closings: dict[tuple[str, str], Row] = field(default_factory=dict)
+    unclosed: list[tuple[str, str, int | None]] = field(default_factory=list)
+    admit_is_due: bool = False
+    drains: dict[str, list[int]] = field(default_factory=dict)
     unprobed: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
     pages: dict[Drain, list[str]] = field(default_factory=dict)
@@ -100,26 +112,32 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         rows, people = (conn.execute(text, {"users": users}) for text in (queries.ROWS, queries.USERS))
         clusters, breakers = conn.execute(queries.CLUSTERS), conn.execute(queries.BREAKERS)
         failures, neighbours = (conn.execute(text, {"users": users}) for text in (queries.FAILURES, queries.NEIGHBOURS))
-        members = (
-            conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else None
-        )
+        members = conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else ()
+        closings = conn.execute(queries.CLOSINGS, {"users": users}) if _some(messages, CloseAccount) else ()
+        drains = conn.execute(queries.DRAINS, {"clusters": [message.cluster_id for message in pages]}) if pages else ()
+        admit_is_due = conn.execute(queries.ADMIT_IS_DUE)
         turns = dict(_ask_turns(conn, messages, settings))
-        unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else None
+        unclosed = conn.execute(queries.UNCLOSED, {"most": REPAIR_LIMIT}) if _some(messages, Sweep) else ()
+        unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else ()
         # Only after the clusters: a seat taken in between makes the cluster's version old, and so the count.
         counted = conn.execute(queries.COUNTED) if _some(messages, SweepSeats) else None
     return View(
         now=now.fetchall()[0][0],
         rows={row.user_id: row for row in _rows_of(user_hopsworks_assignments, rows)},
-        users={row.id: row for row in _rows_of(hopsworks_users, people)},
+        users={row.id: row for row in _rows_of(hopsworks_users, people, queries.USER_COLUMNS)},
         clusters={str(row.id): row for row in _rows_of(hopsworks_clusters, clusters, queries.CLUSTER_COLUMNS)},
         breakers={str(row.cluster_id): row for row in _rows_of(cluster_breakers, breakers)},
         line=line,
         open_failures={_place(row): row for row in _rows_of(health_check_failures, failures)},
-        members=_grouped(members or ()),
+        members=_grouped((row[0], row[1]) for row in members),
         neighbours=_grouped((user_id, Neighbour(*other)) for user_id, *other in neighbours),
-        turns={asker: [(row[0], row[1]) for row in cursor] for asker, cursor in turns.items()},
+        turns={asker: [(row[0], row[1], row[2]) for row in cursor] for asker, cursor in turns.items()},
         stuck=stuck,
-        unprobed=[row[0] for row in unprobed or ()],
+        closings={(row.user_id, str(row.hopsworks_cluster_id)): row for row in _rows_of(accounts_to_close, closings)},
+        unclosed=[(row[0], row[1], row[2]) for row in unclosed],
+        admit_is_due=admit_is_due.fetchall()[0][0],
+        drains=_grouped((row[0], row[1]) for row in drains),
+        unprobed=[row[0] for row in unprobed],
         counted=dict(counted.fetchall()) if counted else {},
         pages=pages,
         billing=billing.load(conn, asked, settings) if asked else None,
@@ -154,7 +172,7 @@ def _page(conn: Connection, message: Drain) -> list[str]:
     return [row[0] for row in conn.execute(queries.PAGE_OF, asked)]
 
 
-def _rows_of(table: sa.Table, cursor: Cursor, names: Sequence[str] = ()) -> Iterator[Row]:
+def _rows_of(table: sa.Table, cursor: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Row]:
     columns = names or [column.name for column in table.columns]
     for version, *values in cursor:
         yield Row(table, dict(zip(columns, values, strict=True)), version)

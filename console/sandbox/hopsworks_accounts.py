@@ -29,7 +29,7 @@ FIELDS = {
 
 @dataclass(slots=True)
 class Account:
-    """Before it is added it has no id, nor a username unless it is planted: the server makes one."""
+    """Before it is added it has no id, nor a username, unless it is planted: the server makes them."""
 
     email: str  # as it was given; it is compared in lower case
     firstname: str = ""
@@ -76,7 +76,7 @@ class Accounts:
 
     def add(self, account: Account) -> Account:
         """The caller has seen that its e-mail address, subject and username are free."""
-        account.id = next(self._ids)
+        account.id = account.id or next(number for number in self._ids if number not in self._by_id)
         account.username = account.username or self._free_username(account.email)
         self._by_id[account.id] = account
         self._by_email[account.email.lower()] = account

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FIRST_KEY = "sandbox"  # of a cluster that is made without one
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-PLANTED = {name: attribute for name, attribute in FIELDS.items() if name != "id"} | {"subject": "subject"}
+PLANTED = FIELDS | {"subject": "subject"}
 
 Body = dict[str, Any]
 
@@ -66,6 +66,8 @@ def _plant(cluster: HopsworksCluster, wanted: Body) -> Account:
         raise RefusedError(409, f"{account.email} or its subject has an account")
     if accounts.has_username(account.username):
         raise RefusedError(409, f"the username {account.username} is taken")
+    if accounts.get(account.id):
+        raise RefusedError(409, f"the id {account.id} is taken")
     return accounts.add(account)
 
 

@@ -9,11 +9,20 @@ from schema.tables.autoscaler import (
     pools,
     schedules,
 )
-from schema.tables.billing import billing_history, billing_rates, usage_daily, usage_samples, user_credits
+from schema.tables.billing import (
+    billed_days,
+    billing_history,
+    billing_rates,
+    usage_daily,
+    usage_hours,
+    usage_samples,
+    user_credits,
+)
 from schema.tables.clusters import cluster_config_templates, cluster_events, cluster_metrics, cluster_nodes, clusters
 from schema.tables.disks import disk_snapshots, disks
 from schema.tables.gpu_types import gpu_types
 from schema.tables.hopsworks import (
+    accounts_to_close,
     cluster_breakers,
     health_check_failures,
     hopsworks_clusters,
@@ -37,11 +46,13 @@ from schema.tables.runtime import (
 from schema.tables.users import api_keys, api_users
 
 __all__ = [
+    "accounts_to_close",
     "alb_target_groups",
     "api_keys",
     "api_users",
     "audit_logs",
     "autoscaler_users",
+    "billed_days",
     "billing_history",
     "billing_rates",
     "cluster_breakers",
@@ -77,6 +88,7 @@ __all__ = [
     "status_history",
     "system_analytics",
     "usage_daily",
+    "usage_hours",
     "usage_samples",
     "user_credits",
     "user_hopsworks_assignments",

@@ -46,6 +46,25 @@ usage_samples = Table(
     schema="hopsworks",
 )
 
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("user_id", Text, ForeignKey(hopsworks_users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("cpu_hours", Numeric, nullable=False, server_default=DEFAULT),
+    Column("gpu_hours", Numeric, nullable=False, server_default=DEFAULT),
+    schema="hopsworks",
+)
+
+billed_days = Table(
+    "billed_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    moment("listed_at", nullable=False, server_default=DEFAULT),
+    Column("users", Integer, nullable=False),
+    schema="hopsworks",
+)
+
 user_credits = Table(
     "user_credits",
     metadata,

@@ -1,6 +1,6 @@
 """People, Hopsworks clusters, who is on which, and what is wrong with either (013, 018, 025)."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from schema.tables.metadata import DEFAULT, metadata, moment
@@ -62,6 +62,7 @@ user_hopsworks_assignments = Table(
     # 025: what was asked, and what the server said
     Column("wanted_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     Column("detail", Text),
+    moment("waits_since"),
     moment("asked_at"),
     moment("suspension_asked_at"),
     Column("suspended_for", Text),
@@ -82,6 +83,19 @@ cluster_breakers = Table(
     Column("reason", Text),
     moment("opened_at"),
     moment("retry_at"),
+    schema="hopsworks",
+)
+
+accounts_to_close = Table(
+    "accounts_to_close",
+    metadata,
+    Column("id", UUID, primary_key=True, server_default=DEFAULT),
+    Column("user_id", Text, ForeignKey(hopsworks_users.c.id, ondelete="CASCADE"), nullable=False),
+    Column("hopsworks_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id, ondelete="CASCADE"), nullable=False),
+    Column("hopsworks_user_id", BigInteger),
+    moment("asked_at", nullable=False, server_default=DEFAULT),
+    moment("closed_at"),
+    UniqueConstraint("user_id", "hopsworks_cluster_id"),
     schema="hopsworks",
 )
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, assert_never
 
+import psycopg
+
 from schema.dsn import redact
 from schema.kernel import DeadLetter, Outgoing
 from schema.settings import Settings
@@ -153,7 +155,8 @@ def _told(outcome: Advance) -> str:
 
 
 def _text(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    told = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    text = told or str(error) or type(error).__name__
     known = isinstance(error, (TryAgainError, NeverError))
     return _writable(redact(text if known else f"{type(error).__name__}: {text}"))[:REASON_LIMIT]
 
