@@ -293,9 +293,9 @@ create trigger tell_line after update on hopsworks.hopsworks_clusters
 
 -- The rows that a look at the line may give a seat, oldest first: a free seat on the cluster that was named, on the
 -- owner's for a team member (with members_overflow: on any if that is full), on any for the rest. Clusters that do
--- not answer take nobody. A row that somebody holds is left for the next look.
+-- not answer take nobody.
 create or replace function hopsworks.seat_candidates(most integer, members_overflow boolean) returns setof uuid
-language sql
+language sql stable
 as $$
   with with_room as (
     select c.id
@@ -322,7 +322,6 @@ as $$
     end
   order by a.asked_at nulls first, a.id
   limit most
-  for no key update of a skip locked
 $$;
 
 -- How many projects a user may have, by who pays: the owner does for a team member (0); 5 who pays; 1 the others.

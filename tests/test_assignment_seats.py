@@ -715,19 +715,3 @@ def test_an_uncounted_row_that_leaves_takes_nobodys_seat_with_it(world: World) -
     world.conn.execute("update hopsworks.user_hopsworks_assignments set status = 'failed' where user_id = %s", (BOB,))
 
     assert here.seats_taken == 1
-
-
-def test_a_waiting_row_that_somebody_holds_keeps_nobody_else_out(world: World) -> None:
-    full = world.place(0)
-    users = [f"auth0|u{number}" for number in range(6)]
-    world.users(*users)
-    for user in users:
-        world.tell("assign", user)
-    query = "select from hopsworks.user_hopsworks_assignments where user_id = %s for update"
-    with psycopg.connect(world.dsn) as other:
-        other.execute(query, (users[0],))
-
-        full.change(max_users=10)
-        world.run()
-
-        assert [world.status(user) for user in users[1:]] == ["active"] * 5
