@@ -99,7 +99,7 @@ FUNCTIONS = (
     "public.too_many",
     "public.touch_last_updated",
     "public.touch_updated_at",
-    "public.user_of_reservations",
+    "public.users_of_reservations",
     "public.why_hold_back",
 )
 
