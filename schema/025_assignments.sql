@@ -401,11 +401,15 @@ returns table (owner_name text, user_id text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select n.name, coalesce(
-    (select u.id from hopsworks.users u where u.id = n.name),
-    (select u.id from hopsworks.users u where lower(u.email) = lower(n.name) order by u.id limit 1),
-    (select u.id from public.api_users p join hopsworks.users u on lower(u.email) = lower(p.email)
-     where p.username = n.name order by u.id limit 1))
+  select n.name, case
+    -- A name of the API is that user's, whatever else it looks like.
+    when exists (select from public.api_users p where p.username = n.name) then
+      (select u.id from public.api_users p join hopsworks.users u on lower(u.email) = lower(p.email)
+       where p.username = n.name order by u.id limit 1)
+    else coalesce(
+      (select u.id from hopsworks.users u where u.id = n.name),
+      (select u.id from hopsworks.users u where lower(u.email) = lower(n.name) order by u.id limit 1))
+    end
   from unnest(owner_names) n (name)
 $$;
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from conftest import Connection
 from fleet import Worker, send
+from house import only, tidy
 from usage_world import (
     ADA,
     BOB,
@@ -56,6 +57,15 @@ def bill(conn: Connection, worker: Worker, user: str = ADA, day: str = DAY, at: 
     worker.run()
     found = rows(conn, DAILY, user, day)
     return found[0] if found else None
+
+
+def list_days(conn: Connection, worker: Worker) -> list[tuple[str, str]]:
+    """(user, day) of the bills that are sent; they are left in the queue."""
+    send(conn, QUEUE, {"action": "bill"})
+    while {"action": "bill"} in queued(conn):
+        conn.execute(f"update pgmq.q_{QUEUE} set vt = 'infinity' where message ->> 'action' = 'bill_user'")
+        worker.run_once()
+    return [(body["user_id"], body["day"]) for body in queued(conn)]
 
 
 def numbers(*texts: str) -> tuple[Decimal, ...]:
@@ -235,6 +245,17 @@ def test_a_sample_counts_on_the_day_of_its_slot_in_utc(conn: Connection, cluster
     assert rows(conn, "select day::text from hopsworks.usage_hours") == [(DAY,)]
 
 
+def test_hours_of_a_day_are_kept_for_sixty_days(conn: Connection, cluster: str) -> None:
+    for day in (DAY, "2030-03-06"):
+        sample(conn, cluster, f"{day} 12:00", f'{{"{ADA}": {{"cpu_hours": 1}}}}')
+    set_clock(conn, "2030-05-04 12:00")
+    only(conn, "hopsworks.usage_hours")
+
+    tidy(conn)
+
+    assert rows(conn, "select day::text from hopsworks.usage_hours") == [("2030-03-06",)]
+
+
 def test_hours_are_rounded_to_six_places_and_money_to_four(conn: Connection, worker: Worker, cluster: str) -> None:
     set_clock(conn, f"{DAY} 23:59:59.999")
     reserve(conn, gpus=1)
@@ -314,16 +335,6 @@ def test_bills_are_sent_for_every_user_and_day_of_the_last_week_that_has_none(
     # Ada's last day had its bill before.
     assert rows(conn, LISTED) == [(day, 1) for day in days]
     assert dead(conn) == []
-
-
-def list_days(conn: Connection, worker: Worker) -> list[tuple[str, str]]:
-    """(user, day) of the bills that are sent, which are left in the queue."""
-    send(conn, QUEUE, {"action": "bill"})
-    while {"action": "bill"} in queued(conn):
-        asked = rows(conn, f"select msg_id from pgmq.q_{QUEUE} where message ->> 'action' = 'bill'")
-        conn.execute(f"update pgmq.q_{QUEUE} set vt = 'infinity' where message ->> 'action' = 'bill_user'")
-        assert worker.run_once() == len(asked)
-    return [(body["user_id"], body["day"]) for body in queued(conn)]
 
 
 def test_the_oldest_day_is_listed_first_and_each_by_a_message_of_its_own(
@@ -449,3 +460,14 @@ def test_a_missing_rate_is_named_and_waited_for(conn: Connection, worker: Worker
 
     assert rows(conn, DAILY, ADA, DAY) == [numbers("1", "0", "0", "3")]
     assert dead(conn) == []
+
+
+def test_days_that_no_worker_saw_are_listed_when_one_is_back(conn: Connection, worker: Worker, cluster: str) -> None:
+    assign(conn, cluster)
+    set_clock(conn, AFTER)
+    list_days(conn, worker)
+    conn.execute(f"delete from pgmq.q_{QUEUE}")
+
+    set_clock(conn, "2030-03-20 12:00")
+
+    assert [day for _, day in list_days(conn, worker)] == [f"2030-03-{day:02}" for day in range(6, 20)]

@@ -242,3 +242,11 @@ def test_a_bill_that_became_a_dead_letter_is_not_sent_again(conn: Connection, ds
     assert [row[0] for row in rows(conn, "select date::text from hopsworks.usage_daily order by 1")] == list(DAYS[1:])
     assert len(dead(conn)) == 1
     assert queued(conn) == []
+
+
+def test_a_refund_that_is_pending_is_charged_to_nobody(conn: Connection, worker: Worker) -> None:
+    conn.execute("insert into hopsworks.billing_history (user_id, amount) values (%s, -100)", (ADA,))
+
+    bill(conn, worker, DAYS[0])
+
+    assert sorted(charged(conn)) == [(-100, "pending"), (50, "pending")]

@@ -18,8 +18,9 @@ from schema.settings import Settings
 from schema.tables import billed_days, billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
 from workers.assignment_measuring_view import Meters, ask_meters, read_meters
 
-# A day that nobody has listed for so long is not billed any more.
+# How far back days are listed: so long, or to the last day that was; not further than hours are kept (025).
 DAYS_BACK = 7
+DAYS_KEPT = 60
 # After the end of a day: until its last slots are measured, or too late.
 DAY_CLOSES = timedelta(hours=1)
 
@@ -105,7 +106,12 @@ _asked = (
 )
 _pending = (
     sa.select(sa.func.coalesce(sa.func.sum(billing_history.c.amount), sa.literal_column("0")))
-    .where(billing_history.c.user_id == _asked.c.user_id, billing_history.c.status == _text("pending"))
+    .where(
+        billing_history.c.user_id == _asked.c.user_id,
+        billing_history.c.status == _text("pending"),
+        # A refund is no payment that is on its way.
+        billing_history.c.amount > sa.literal_column("0"),
+    )
     .scalar_subquery()
 )
 ACCOUNTS = text_of(
@@ -132,14 +138,12 @@ def _use(day: Any, users: Any, name: str) -> Any:
 _used = _use(sa.bindparam("day", type_=sa.Date), _given("users", sa.Text), "used")
 USED = text_of(sa.select(*_used.c))
 
-_days = (
-    sa.func.generate_series(sa.literal_column("1"), sa.literal_column(str(DAYS_BACK)))
-    .table_valued("back")
-    .render_derived(name="n")
-)
 _closing = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True)) - sa.bindparam("closes", type_=sa.Interval)
-_today = sa.func.timezone(_text("UTC"), _closing)
-_closed = sa.select((sa.cast(_today, sa.Date) - _days.c.back).label("day")).select_from(_days).subquery("closed")
+_today = sa.cast(sa.func.timezone(_text("UTC"), _closing), sa.Date)
+_unlisted = sa.select(_today - sa.func.max(billed_days.c.day)).scalar_subquery()
+_back = sa.func.least(sa.func.greatest(sa.literal_column(str(DAYS_BACK)), _unlisted), sa.literal_column(str(DAYS_KEPT)))
+_days = sa.func.generate_series(sa.literal_column("1"), _back).table_valued("back").render_derived(name="n")
+_closed = sa.select((_today - _days.c.back).label("day")).select_from(_days).subquery("closed")
 _oldest = (
     sa.select(_closed.c.day, (sa.func.count().over() == sa.literal_column("1")).label("is_last"))
     .where(~sa.exists().where(billed_days.c.day == _closed.c.day))
