@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test pgbouncer-test \
-  postgres15-test demo-test clean
+  postgres15-test load-test demo-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a 
 
 postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
 	$(BIN)/python tests/postgres15/run.py
+
+load-test: $(READY) ## Thousands of reservations and users through workers that are killed
+	$(BIN)/python -m pytest tests/load
 
 demo-test: $(READY) ## The demo as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo

@@ -86,7 +86,7 @@ def release(
     """Take seat and account back. The account is deactivated, not deleted."""
 
     def send(conn: Connection, user: Record) -> str:
-        if user["status"] in FINAL and not reads.messages(conn, user["user_id"]):
+        if user["status"] in FINAL and not reads.requests(conn, user["user_id"]):
             return f"is {user['status']} already"
         producer.release(user["user_id"], reason, conn)
         return "release sent"
@@ -110,7 +110,7 @@ def reactivate(given: Given, *, as_json: AsJson = False) -> None:
     """Let a user in again, and the team that was suspended with an owner."""
 
     def send(conn: Connection, user: Record) -> str:
-        if user["suspended_at"] is None and not reads.messages(conn, user["user_id"]):
+        if user["suspended_at"] is None and not reads.requests(conn, user["user_id"]):
             return "is not suspended"
         producer.reactivate(user["user_id"], conn)
         return f"reactivate sent{_and_team(conn, user)}"
@@ -131,7 +131,7 @@ def _ask(given: str, send: Callable[[Connection, Record], str], *, as_json: bool
     """
     with database() as conn:
         user = reads.resolve_user(conn, given)
-        if user["status"] is None and not reads.messages(conn, user["user_id"]):
+        if user["status"] is None and not reads.requests(conn, user["user_id"]):
             raise Refusal(f"{cell(user['email'])} has no assignment. `pgfleet submit assignment` makes one.")
         done = send(conn, user)
     if as_json:

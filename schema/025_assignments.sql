@@ -39,7 +39,7 @@ create unique index if not exists hopsworks_account_has_one_user
 create index if not exists user_hopsworks_assignments_line_idx
   on hopsworks.user_hopsworks_assignments (asked_at nulls first, id) where status = 'pending';
 -- Looks at the line that nobody has taken up yet: one is enough.
-create index if not exists q_cluster_assignments_admit_idx on pgmq.q_cluster_assignments (vt)
+create index if not exists q_cluster_assignments_admit_idx on pgmq.q_cluster_assignments (msg_id)
   where message ->> 'action' = 'admit';
 -- Accounts that are due to be looked at.
 create index if not exists user_hopsworks_assignments_checked_idx

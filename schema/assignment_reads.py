@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from schema.assignment import LIVE, MACHINE, QUEUE, Status
+from schema.assignment import LIVE, MACHINE, QUEUE, REQUESTS, Status
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.printable import printable
@@ -195,6 +195,11 @@ def messages(conn: Connection, user_id: str) -> list[Record]:
     q = queue_table(QUEUE).c
     columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
     return fetch(conn, sa.select(*columns).where(q.message["user_id"].astext == user_id).order_by(q.vt, q.msg_id))
+
+
+def requests(conn: Connection, user_id: str) -> list[Record]:
+    """Those among them that somebody has sent, and that may still change what there is to ask."""
+    return [message for message in messages(conn, user_id) if action_of(message) in REQUESTS]
 
 
 def action_of(record: Record) -> str | None:

@@ -292,7 +292,7 @@ def test_who_is_released_already_is_not_released_again(pgfleet: Pgfleet, conn: C
     end = pgfleet("users", "release", ADA, "--reason", "again")
     assert end.code == 0
     assert "is released already" in end.out
-    assert bodies(conn) == []
+    assert "release" not in [body["action"] for body in bodies(conn)]
 
     send(conn, QUEUE, {"action": "assign", "user_id": ADA})
     assert "release sent" in pgfleet("users", "release", ADA, "--reason", "before it is assigned").out

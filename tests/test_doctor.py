@@ -511,7 +511,7 @@ def test_open_dead_letters_are_a_warning_until_they_are_answered(conn: Connectio
 def test_messages_that_nobody_takes_are_a_warning_that_names_the_worker(conn: Connection, queue: str) -> None:
     send(conn, queue, {"action": "x"})
     assert found(conn, "queues") == []
-    conn.execute(f"update pgmq.q_{queue} set vt = now() - interval '301 seconds'")
+    conn.execute(f"update pgmq.q_{queue} set vt = now() - interval '301 s', enqueued_at = now() - interval '301 s'")
 
     finding = the_one(conn, "queues")
 
