@@ -1,7 +1,6 @@
 """Workers and servers that are killed: every row ends, every pod exists once, and nothing is left behind (I7, I12)."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from fleet import REPOSITORY, Connection, assert_sound, kill, until, worker_environment, worker_process
-from reservations import ask, create, status_of
+from reservations import create, status_of
 
 from console import embedded
 from console.sandbox import server as sandbox
@@ -93,24 +92,6 @@ def test_a_worker_killed_at_any_point_loses_nothing(
 
     assert {status_of(conn, row_id) for row_id in rows} == {"expired"}
     assert conn.execute("select count(*) from public.dead_letters").fetchone() == (0,)
-    assert_nothing_left(conn, other_process_box)
-
-
-def test_workers_killed_at_random_and_restarted_lose_nothing(
-    dsn: str, conn: Connection, other_process_box: Box
-) -> None:
-    dice = random.Random(7)
-    rows = [create(conn, duration_hours=SHORT, gpu_count=dice.choice((1, 2, 4, 8))) for _ in range(60)]
-    for row_id in rows[::7]:
-        ask(conn, "cancel", row_id)
-    for _ in range(4):
-        with worker_process(dsn, other_process_box, **QUICK) as one, worker_process(dsn, other_process_box, **QUICK):
-            time.sleep(1 + dice.random() * 1.5)  # any moment will do: that is the point
-            kill(one)
-
-    with worker_process(dsn, other_process_box, **QUICK):
-        until(lambda: all_ended(conn, len(rows)), within_s=90, what="the end of all rows")
-
     assert_nothing_left(conn, other_process_box)
 
 
