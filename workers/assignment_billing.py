@@ -41,7 +41,6 @@ from workers.runtime.outcomes import (
     Wait,
 )
 
-BILLING = (Measure, MeasureCluster, Bill, BillUser)
 HOUR_PLACES = Decimal("0.000001")
 COST_PLACES = Decimal("0.0001")
 NO_RATE_S = 60.0
