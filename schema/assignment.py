@@ -29,6 +29,8 @@ class Status(StrEnum):
 
 LIVE = frozenset({Status.PENDING, Status.CREATING_USER})
 FINAL = frozenset({Status.RELEASED, Status.FAILED})
+# What a row says that has just come into the line.
+WAITING = "Waiting for a seat"
 
 
 class Held(StrEnum):

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from schema import kernel
-from schema.assignment import QUEUE, Status
+from schema.assignment import QUEUE, WAITING, Status
 from schema.kernel import Connection, Outgoing
 from schema.statements import FLEET_NOW, Record, fetch, sign
 from schema.tables import user_hopsworks_assignments
@@ -47,7 +47,7 @@ def _values(ticket: int, reason: str) -> dict[str, Any]:
         **dict.fromkeys(_FORGOTTEN, sa.null()),
         "status": Status.PENDING.value,
         "status_reason": reason,
-        "detail": "Waiting for a seat",
+        "detail": WAITING,
         "ticket": ticket,
         # Its wait begins anew, at the end of the line; what was sent before is late.
         "asked_at": FLEET_NOW,

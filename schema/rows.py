@@ -1,6 +1,6 @@
 """Rows as a step sees them: loaded whole, read-only, and with the version that guards their next move."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,11 @@ def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
 
 def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:
     """The rows asked for, by key; those that do not exist are not in it."""
-    names = [column.name for column in table.columns]
-    rows = (Row(table, dict(zip(names, values[1:], strict=True)), values[0]) for values in cursor)
-    return {row.key: row for row in rows}
+    return {row.key: row for row in rows_in(table, cursor)}
+
+
+def rows_in(table: sa.Table, answer: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Row]:
+    """Rows in the order of the answer: version, then the columns of these names, unless of the whole table."""
+    columns = names or [column.name for column in table.columns]
+    for version, *values in answer:
+        yield Row(table, dict(zip(columns, values, strict=True)), version)

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from conftest import fresh_database
-from fleet import Connection, Worker, history_of, move_clock, new_id, send, settings_for, worker_on
+from fleet import Connection, Worker, broken_histories, history_of, move_clock, new_id, send, settings_for, worker_on
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -107,18 +107,7 @@ where status in ('creating_user', 'active') and not holds_seat
   or holds_seat <> (hopsworks_cluster_id is not null)
   or status = 'active' and hopsworks_user_id is null
 """
-BROKEN_HISTORIES = """
-with steps as (
-  select row_id, from_status, to_status,
-    lag(to_status, 1, '(new)') over (partition by row_id order by history_id) as before,
-    last_value(to_status) over (
-      partition by row_id order by history_id rows between unbounded preceding and unbounded following) as last
-  from public.status_history where machine = 'assignment'
-)
-select a.user_id from hopsworks.user_hopsworks_assignments a
-left join steps s on s.row_id = a.id::text
-where s.row_id is null or s.from_status <> s.before or s.last <> a.status
-"""
+BROKEN_HISTORIES = broken_histories("assignment", "hopsworks.user_hopsworks_assignments", "id").encode()
 
 
 def assert_sound(conn: Connection) -> None:

@@ -133,18 +133,23 @@ def history_of(conn: Connection, row_id: str) -> list[tuple[str, str]]:
     ).fetchall()
 
 
-BROKEN_HISTORIES = """
+def broken_histories(machine: str, table: str, key: str) -> str:
+    """The query for rows whose history has a gap, or ends elsewhere than the row."""
+    return f"""
 with steps as (
   select row_id, from_status, to_status,
     lag(to_status, 1, '(new)') over (partition by row_id order by history_id) as before,
     last_value(to_status) over (
       partition by row_id order by history_id rows between unbounded preceding and unbounded following) as last
-  from public.status_history where machine = 'reservation'
+  from public.status_history where machine = '{machine}'
 )
-select r.reservation_id from public.reservations r
-left join steps s on s.row_id = r.reservation_id
+select r.{key} from {table} r
+left join steps s on s.row_id = r.{key}::text
 where s.row_id is null or s.from_status <> s.before or s.last <> r.status
 """
+
+
+BROKEN_HISTORIES = broken_histories("reservation", "public.reservations", "reservation_id").encode()
 WRONG_COUNTS = """
 select g.gpu_type, g.held_gpus, coalesce(sum(r.gpus_held), 0)
 from public.gpu_types g left join public.reservations r using (gpu_type)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from fleet import Connection, Worker, settings_for, worker_on
+from fleet import Connection, Worker, broken_histories, settings_for, worker_on
 from psycopg.types.json import Jsonb
 from small_kind import NEXT, QUEUE, Tools, jobs, small_kind
 
@@ -29,18 +29,7 @@ as 'select statement_timestamp()';
 """
 
 
-BROKEN_HISTORIES = """
-with steps as (
-  select row_id, from_status, to_status,
-    lag(to_status, 1, '(new)') over (partition by row_id order by history_id) as before,
-    last_value(to_status) over (
-      partition by row_id order by history_id rows between unbounded preceding and unbounded following) as last
-  from public.status_history where machine = 'small_job'
-)
-select j.job_id from public.small_jobs j
-left join steps s on s.row_id = j.job_id::text
-where s.row_id is null or s.from_status <> s.before or s.last <> j.status
-"""
+BROKEN_HISTORIES = broken_histories("small_job", "public.small_jobs", "job_id")
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def tend(row: Row, turn: Turn) -> Outcome:
             if isinstance(error, (KeyRefusedError, BusyError)):
                 raise
             return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view, {})
-        return Advance((Move(row, None, values=values), *resolved(view, cluster, ACCOUNT, row.user_id)))
+        return Advance((Move(row, None, values=values), *resolved(view, cluster.id, ACCOUNT, row.user_id)))
 
     return _with_cluster(row, cluster, turn, look)
 
@@ -151,7 +151,7 @@ def _untold(row: Row, account: Account | None, at: Address, turn: Turn) -> dict[
 
 
 def _reported(row: Row, cluster: Row, problem: str, view: View, values: dict[str, Any]) -> Advance:
-    changes = failing(view, cluster, ACCOUNT, problem, row.user_id)
+    changes = failing(view, cluster.id, ACCOUNT, problem, row.user_id)
     shown = {**values, "checked_at": view.now, "detail": problem}
     return Advance((Move(row, None, values=shown), *changes))
 

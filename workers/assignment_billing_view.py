@@ -74,6 +74,10 @@ class BillingView:
     used: dict[tuple[str, date], Used] = field(default_factory=dict)
     credits: dict[str, Row] = field(default_factory=dict)
 
+    @property
+    def open_failures(self) -> dict[tuple[str, str, str], Row]:
+        return self.meters.failures
+
 
 def charge_id(user_id: str, day: date) -> UUID:
     return _id("charge", user_id, day.isoformat())

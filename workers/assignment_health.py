@@ -68,7 +68,7 @@ def _open(breaker: Row, cluster: Row, why: Trouble, turn: Turn, values: dict[str
     shown = {**values, "kind": why.kind, "reason": why.reason, "retry_at": retry_at}
     changes: tuple[Change, ...] = (Move(breaker, None, values=shown),)
     if why.kind in CHECKS:
-        changes += failing(turn.view, cluster, CHECKS[why.kind], why.reason)
+        changes += failing(turn.view, cluster.id, CHECKS[why.kind], why.reason)
     return Advance(changes, (Send({"action": "probe", "cluster_id": str(cluster.id)}, retry_at),))
 
 
@@ -94,7 +94,7 @@ def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
             return Done(f"tried out of turn: {error}")
         return _open(breaker, cluster, _trouble(error, turn.tools), turn, {})
     log.info("cluster.answers", cluster=cluster.name)
-    mended = [change for check in CHECKS.values() for change in resolved(view, cluster, check)]
+    mended = [change for check in CHECKS.values() for change in resolved(view, cluster.id, check)]
     stuck = [view.rows[user_id] for user_id in view.stuck.get(message.cluster_id, [])]
     turns = (Move(row, None, values={"ticket": row.ticket + 1}) for row in stuck)
     return Advance((Move(breaker, None, values=CLOSED), *mended, *turns), (ADMIT, *map(next_ticket, stuck)))
@@ -144,14 +144,14 @@ def _recounted(cluster: Row, held: int, counted: int | None, view: View) -> tupl
     right = held if held <= known else max(known, min(held, cluster.max_users or 0))
     repaired = () if right == counted else (Move(cluster, None, values={"current_users": right}),)
     if right != held:
-        return (*repaired, *failing(view, cluster, SEATS, f"{details}, of {cluster.max_users}"))
+        return (*repaired, *failing(view, cluster.id, SEATS, f"{details}, of {cluster.max_users}"))
     return (*repaired, *_noted(view, cluster, details))
 
 
 def _noted(view: View, cluster: Row, details: str) -> tuple[Change, ...]:
     """On record, and repaired with the record."""
-    open_already = resolved(view, cluster, SEATS)
+    open_already = resolved(view, cluster.id, SEATS)
     if open_already:
         return open_already
-    (new,) = failing(view, cluster, SEATS, details)
+    (new,) = failing(view, cluster.id, SEATS, details)
     return (replace(new, values={**new.values, "resolved_at": view.now}),)

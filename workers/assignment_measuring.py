@@ -7,18 +7,19 @@ A slot that could not be measured is lost, which is on record (health_check_fail
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
 
 from schema.assignment import MeasureCluster
-from schema.tables import health_check_failures, usage_samples
+from schema.tables import usage_samples
 from workers.assignment_billing_view import BillingView
+from workers.assignment_failures import failing, resolved
 from workers.assignment_measuring_view import METRICS
 from workers.assignment_tools import Tools
 from workers.clients.usage import Use
 from workers.runtime.kind import Occasion
-from workers.runtime.outcomes import Advance, Change, Done, Move, NeverError, New, Outcome, Reject, Send, TryAgainError
+from workers.runtime.outcomes import Advance, Done, NeverError, New, Outcome, Reject, Send, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -62,8 +63,9 @@ def measure_cluster(message: MeasureCluster, view: BillingView, tools: Tools, oc
     try:
         found = tools.usage.measure(view.meters.kubeconfigs[cluster])
     except (TryAgainError, NeverError) as error:
-        return Advance((_lost(cluster, str(error), view),))
-    return Advance((_sample(cluster, slot, found, view), *_resolved(cluster, view)))
+        log.warning("usage.unmeasured", cluster=cluster, reason=str(error))
+        return Advance(failing(view, UUID(cluster), METRICS, str(error)))
+    return Advance((_sample(cluster, slot, found, view), *resolved(view, UUID(cluster), METRICS)))
 
 
 def _sample(cluster: str, slot: datetime, found: Mapping[str, Use], view: BillingView) -> New:
@@ -85,19 +87,3 @@ def _hours(use: Use) -> dict[str, float]:
     """As JSON has it: to a billionth of an hour."""
     share = SLOT / timedelta(hours=1)
     return {"cpu_hours": round(use.cpu_cores * share, 9), "gpu_hours": round(use.gpus * share, 9)}
-
-
-def _lost(cluster: str, details: str, view: BillingView) -> Change:
-    """The slot is lost, which is on record: the first one makes the row, the next ones count into it."""
-    log.warning("usage.unmeasured", cluster=cluster, reason=details)
-    known = view.meters.failures.get(cluster)
-    seen = {"last_failed_at": view.now, "details": details}
-    if known is not None:
-        return Move(known, None, values={**seen, "failures": known.failures + 1})
-    place = {"id": uuid4(), "hopsworks_cluster_id": UUID(cluster), "check_name": METRICS}
-    return New(health_check_failures, None, details, {**place, **seen, "first_failed_at": view.now})
-
-
-def _resolved(cluster: str, view: BillingView) -> tuple[Change, ...]:
-    known = view.meters.failures.get(cluster)
-    return () if known is None else (Move(known, None, values={"resolved_at": view.now}),)

@@ -26,14 +26,14 @@ class Meters:
         kubeconfigs: of the clusters asked about that can be measured.
         usernames: of the clusters asked about, the user's id by Hopsworks username.
         sampled: the (cluster, slot) pairs asked about that were measured already.
-        failures: the open rows of clusters that could not be measured.
+        failures: the open rows of clusters that could not be measured, by (cluster, check, no user).
     """
 
     measurable: list[str] = field(default_factory=list)
     kubeconfigs: dict[str, str] = field(default_factory=dict, repr=False)
     usernames: dict[str, dict[str, str]] = field(default_factory=dict)
     sampled: set[tuple[str, datetime]] = field(default_factory=set)
-    failures: dict[str, Row] = field(default_factory=dict)
+    failures: dict[tuple[str, str, str], Row] = field(default_factory=dict)
 
 
 _c, _a, _s, _f = (
@@ -103,5 +103,5 @@ def read_meters(asked: Mapping[str, Cursor]) -> Meters:
         kubeconfigs={row[0]: row[1] for row in asked.get("kubeconfigs", ())},
         usernames=usernames,
         sampled={(row[0], row[1]) for row in asked.get("sampled", ())},
-        failures={str(row.hopsworks_cluster_id): row for row in failures},
+        failures={(str(row.hopsworks_cluster_id), METRICS, ""): row for row in failures},
     )

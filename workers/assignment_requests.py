@@ -8,6 +8,7 @@ from typing import Any
 
 from schema.assignment import (
     FINAL,
+    WAITING,
     Assign,
     Drain,
     Reactivate,
@@ -27,7 +28,6 @@ from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, 
 
 # The reason is told a moment after the line has been looked at, unless it has found a seat by then.
 TELL_S = 1.0
-WAITING = "Waiting for a seat"
 
 
 def assign(message: Assign, view: View, tools: Tools, occasion: Occasion) -> Outcome:

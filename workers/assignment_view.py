@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
-
-import sqlalchemy as sa
 
 from schema.assignment import (
     BILLING,
     Admit,
+    Assign,
     CloseAccount,
     Drain,
     Probe,
@@ -23,7 +22,7 @@ from schema.assignment import (
 )
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
-from schema.rows import Row
+from schema.rows import Row, rows_in
 from schema.settings import Settings
 from schema.tables import (
     accounts_to_close,
@@ -115,7 +114,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         members = conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else ()
         closings = conn.execute(queries.CLOSINGS, {"users": users}) if _some(messages, CloseAccount) else ()
         drains = conn.execute(queries.DRAINS, {"clusters": [message.cluster_id for message in pages]}) if pages else ()
-        admit_is_due = conn.execute(queries.ADMIT_IS_DUE)
+        admit_is_due = conn.execute(queries.ADMIT_IS_DUE) if _some(messages, Assign) else ()
         turns = dict(_ask_turns(conn, messages, settings))
         unclosed = conn.execute(queries.UNCLOSED, {"most": REPAIR_LIMIT}) if _some(messages, Sweep) else ()
         unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else ()
@@ -123,19 +122,19 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         counted = conn.execute(queries.COUNTED) if _some(messages, SweepSeats) else None
     return View(
         now=now.fetchall()[0][0],
-        rows={row.user_id: row for row in _rows_of(user_hopsworks_assignments, rows)},
-        users={row.id: row for row in _rows_of(hopsworks_users, people, queries.USER_COLUMNS)},
-        clusters={str(row.id): row for row in _rows_of(hopsworks_clusters, clusters, queries.CLUSTER_COLUMNS)},
-        breakers={str(row.cluster_id): row for row in _rows_of(cluster_breakers, breakers)},
+        rows={row.user_id: row for row in rows_in(user_hopsworks_assignments, rows)},
+        users={row.id: row for row in rows_in(hopsworks_users, people, queries.USER_COLUMNS)},
+        clusters={str(row.id): row for row in rows_in(hopsworks_clusters, clusters, queries.CLUSTER_COLUMNS)},
+        breakers={str(row.cluster_id): row for row in rows_in(cluster_breakers, breakers)},
         line=line,
-        open_failures={_place(row): row for row in _rows_of(health_check_failures, failures)},
+        open_failures={_place(row): row for row in rows_in(health_check_failures, failures)},
         members=_grouped((row[0], row[1]) for row in members),
         neighbours=_grouped((user_id, Neighbour(*other)) for user_id, *other in neighbours),
         turns={asker: [(row[0], row[1], row[2]) for row in cursor] for asker, cursor in turns.items()},
         stuck=stuck,
-        closings={(row.user_id, str(row.hopsworks_cluster_id)): row for row in _rows_of(accounts_to_close, closings)},
+        closings={(row.user_id, str(row.hopsworks_cluster_id)): row for row in rows_in(accounts_to_close, closings)},
         unclosed=[(row[0], row[1], row[2]) for row in unclosed],
-        admit_is_due=admit_is_due.fetchall()[0][0],
+        admit_is_due=any(row[0] for row in admit_is_due),
         drains=_grouped((row[0], row[1]) for row in drains),
         unprobed=[row[0] for row in unprobed],
         counted=dict(counted.fetchall()) if counted else {},
@@ -150,7 +149,7 @@ def _some(messages: Sequence[Message], *types: type[Message]) -> bool:
 
 def _line(conn: Connection, settings: Settings) -> list[Row]:
     asked = {"most": LINE_LIMIT + 1, "overflow": settings.members_overflow}
-    return list(_rows_of(user_hopsworks_assignments, conn.execute(queries.LINE, asked)))
+    return list(rows_in(user_hopsworks_assignments, conn.execute(queries.LINE, asked)))
 
 
 def _ask_turns(conn: Connection, messages: Sequence[Message], settings: Settings) -> Iterator[tuple[str, Cursor]]:
@@ -170,12 +169,6 @@ def _stuck(conn: Connection, message: Probe) -> list[str]:
 def _page(conn: Connection, message: Drain) -> list[str]:
     asked = {"cluster": message.cluster_id, "after": message.after, "most": PAGE}
     return [row[0] for row in conn.execute(queries.PAGE_OF, asked)]
-
-
-def _rows_of(table: sa.Table, cursor: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Row]:
-    columns = names or [column.name for column in table.columns]
-    for version, *values in cursor:
-        yield Row(table, dict(zip(columns, values, strict=True)), version)
 
 
 def _place(failure: Row) -> tuple[str, str, str]:
