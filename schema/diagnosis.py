@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import psycopg
 
+from schema import diagnosis_disks as disks
 from schema import diagnosis_hopsworks as accounts
 from schema import diagnosis_rows as rows
 from schema import diagnosis_schema as program
@@ -22,6 +23,7 @@ CHECKS = (
     Check(rows.GPU_COUNTERS, "as many GPUs are counted as are held", rows.gpu_counters),
     Check(rows.SEATS, "as many seats are counted as are taken", rows.seats),
     Check(accounts.HOPSWORKS, "its clusters answer, and every live assignment has its message", accounts.hopsworks),
+    Check(disks.DISKS, "snapshots are counted as they are, and every live disk has its message", disks.disks),
     Check(rows.TICKETS, "every live reservation has its message", rows.tickets),
     Check(rows.QUEUES, "no open dead letters, and what is due is consumed", rows.queues),
     Check(server.INDEXES, "all are valid", server.indexes),

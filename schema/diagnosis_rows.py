@@ -11,6 +11,7 @@ GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queu
 # Which worker consumes each queue.
 WORKERS = {
     "gpu_reservations": "reservation",
+    "disk_operations": "disk",
     "cluster_assignments": "assignment",
     "node_heartbeats": "heartbeat",
 }

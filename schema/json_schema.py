@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from schema import assignment, heartbeat, reservation
+from schema import assignment, disk, heartbeat, reservation
 from schema.messages import Message
 
 FOLDER = Path(__file__).parent / "messages"
@@ -18,6 +18,7 @@ QUEUES: dict[str, Mapping[str, type[Message]]] = {
     reservation.QUEUE: reservation.REQUESTS,
     heartbeat.QUEUE: heartbeat.REQUESTS,
     assignment.QUEUE: assignment.REQUESTS,
+    disk.QUEUE: disk.REQUESTS,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from schema import assignment, assignment_replay, kernel, reservation, reservation_replay
+from schema import assignment, assignment_replay, disk, disk_replay, kernel, reservation, reservation_replay
 from schema.kernel import Connection, Outgoing
 from schema.refusals import Refusal
 from schema.statements import FLEET_NOW, Record, fetch
@@ -17,6 +17,7 @@ _d = dead_letters.c
 REVIVE: dict[str, Callable[[Connection, Record, str], str | None]] = {
     reservation.QUEUE: reservation_replay.revive,
     assignment.QUEUE: assignment_replay.revive,
+    disk.QUEUE: disk_replay.revive,
 }
 
 
@@ -39,7 +40,7 @@ def replay(conn: Connection, letter_id: int, who: str) -> str:
     """Give a message another life, and its row if it failed with it; in one transaction. What was done.
 
     Raises:
-        Refusal: there is no such letter, it is answered already, or its row is still being torn down.
+        Refusal: there is no such letter, it is answered already, or its row can't be brought back, at present or ever.
     """
     with conn.transaction():
         letter = _answer(conn, letter_id, "replayed", who)

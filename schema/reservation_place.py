@@ -6,21 +6,15 @@ from datetime import datetime, timedelta
 from schema.reservation import WAITING, CreateReservation, misfit
 from schema.statements import Record
 
-REASON_CODES = frozenset(
-    {
-        "NO_CAPACITY",
-        "BEHIND_OTHERS",
-        "GANG_INCOMPLETE",
-        "TYPE_DISABLED",
-        "DISK_IN_USE",
-        "SNAPSHOT_PENDING",
-    }
-)
+DISK_IN_USE, SNAPSHOT_PENDING = "DISK_IN_USE", "SNAPSHOT_PENDING"
+# Of one that its disk keeps: others of its type pass it.
+DISK_CODES = frozenset({DISK_IN_USE, SNAPSHOT_PENDING})
+REASON_CODES = frozenset({"NO_CAPACITY", "BEHIND_OTHERS", "GANG_INCOMPLETE", "TYPE_DISABLED", *DISK_CODES})
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Somebody in line who is not paused."""
+    """Somebody in line who is neither paused nor kept by a disk."""
 
     reservation_id: str
     gpus: int
@@ -58,7 +52,7 @@ class Place:
     """A place in a line.
 
     Attributes:
-        ahead: how many of the same type go first; paused ones do not.
+        ahead: how many of the same type go first; paused ones, and those that their disk keeps, do not.
         eta: when enough GPUs will be free for all ahead and this one; None is unknown.
     """
 
@@ -83,14 +77,18 @@ class DryRun:
 
 
 def place(row: Record, line: Line | None, grace: timedelta) -> Place | None:
-    """The place of a waiting reservation; None for one that does not wait. `grace` follows every expiry."""
+    """The place of a waiting reservation; None for one that does not wait. `grace` follows every expiry.
+
+    When a disk will be free is unknown.
+    """
     if row["status"] not in WAITING or line is None:
         return None
     mine = (row["waiting_since"], row["line_number"], row["reservation_id"])
     ahead = [waiter for waiter in line.waiting if (waiter.since, waiter.number, waiter.reservation_id) < mine]
     paused = row["retry_at"] is not None and row["retry_at"] > line.now
-    eta = None if paused else _eta(line, _gpus(ahead) + (row["gpu_count"] or 0), grace)
-    return Place(reason_code(row["current_detailed_status"]), len(ahead), eta)
+    code = row.get("disk_reason_code") or reason_code(row["current_detailed_status"])
+    unknown = paused or code in DISK_CODES
+    return Place(code, len(ahead), None if unknown else _eta(line, _gpus(ahead) + (row["gpu_count"] or 0), grace))
 
 
 def reason_code(shown: str | None) -> str | None:

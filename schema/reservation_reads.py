@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from schema.disk_place import BLOCKED, REASON_CODE, RESERVATIONS_WITH_DISK, wanted_disk
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.refusals import Refusal
@@ -43,6 +44,10 @@ _COLUMNS = (
     _c.warning,
     _c.pod_name,
     _c.ssh_command,
+    _c.disk_name,
+    wanted_disk.c.size_gb.label("disk_size_gb"),
+    wanted_disk.c.status.label("disk_status"),
+    sa.case((_c.status.in_([status.value for status in sorted(WAITING)]), REASON_CODE)).label("disk_reason_code"),
 )
 
 
@@ -76,8 +81,13 @@ def read_status(text: str) -> Status:
 
 
 def by_id(conn: Connection, reservation_id: str) -> Record | None:
-    rows = fetch(conn, sa.select(*_COLUMNS).where(_c.reservation_id == reservation_id))
+    rows = fetch(conn, _rows().where(_c.reservation_id == reservation_id))
     return rows[0] if rows else None
+
+
+def _rows() -> sa.Select[Any]:
+    """Each with the disk that it wants."""
+    return sa.select(*_COLUMNS).select_from(RESERVATIONS_WITH_DISK)
 
 
 def resolve(conn: Connection, given: str, user_id: str) -> Record:
@@ -102,7 +112,7 @@ def resolve(conn: Connection, given: str, user_id: str) -> Record:
 
 def _with_prefix(prefix: str) -> sa.Select[Any]:
     begins = _c.reservation_id.startswith(prefix, autoescape=True)
-    return sa.select(*_COLUMNS).where(begins).order_by(_c.created_at.desc()).limit(CANDIDATES + 1)
+    return _rows().where(begins).order_by(_c.created_at.desc()).limit(CANDIDATES + 1)
 
 
 def _candidate(row: Record) -> str:
@@ -118,7 +128,7 @@ def _not_found(given: str, user_id: str, others: list[Record]) -> str:
 
 def listing(conn: Connection, filters: Filters) -> list[Record]:
     """Reservations, newest first; those that are over only if asked for."""
-    statement = sa.select(*_COLUMNS).order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
+    statement = _rows().order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
     if filters.user_id is not None:
         statement = statement.where(_c.user_id == filters.user_id)
     if filters.gpu_type is not None:
@@ -180,7 +190,10 @@ def _now(conn: Connection) -> datetime:
 
 
 def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
-    """The lines of some GPU types as they are now: who waits, oldest first, and who will give GPUs back when."""
+    """The lines of some GPU types as they are now: who waits, oldest first, and who will give GPUs back when.
+
+    Whoever is paused, or kept by a disk, lets others pass.
+    """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
     now = _now(conn)
@@ -207,10 +220,12 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
 def _waiting(names: list[str]) -> sa.Select[Any]:
     return (
         sa.select(_c.gpu_type, _c.reservation_id, _c.gpu_count, _c.waiting_since, _c.line_number)
+        .select_from(RESERVATIONS_WITH_DISK)
         .where(
             _c.gpu_type.in_(names),
             _c.status.in_([status.value for status in sorted(WAITING)]),
             sa.or_(_c.retry_at.is_(None), _c.retry_at <= FLEET_NOW),
+            sa.not_(BLOCKED),
         )
         .order_by(_c.waiting_since, _c.line_number, _c.reservation_id)
     )

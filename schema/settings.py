@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     ssh_keys_url: str = "https://github.com/{user}.keys"
     ssh_keys_timeout_s: Seconds = 10
 
+    # Endpoint, region and credentials of AWS come from AWS's own variables, such as AWS_REGION.
+    aws_timeout_s: Seconds = 20
+    # The S3 bucket for the listings of disks' contents; without one, they are not kept.
+    contents_bucket: str | None = None
+
     default_hours: Annotated[float, Field(gt=0)] = 8
     max_hours: Annotated[float, Field(gt=0)] = 72
     max_total_hours: Annotated[float, Field(gt=0)] = 168
@@ -69,6 +74,14 @@ class Settings(BaseSettings):
     pod_missing_grace_s: Seconds = 600
     expiry_grace_s: Annotated[float, Field(ge=0)] = 120
     teardown_poll_s: Seconds = 2
+
+    volume_poll_s: Seconds = 5
+    snapshot_poll_s: Seconds = 30
+    # A deleted disk can be brought back for so long.
+    disk_kept_s: Seconds = 30 * 24 * 3600
+    # Of each disk the newest snapshots are kept, and all that are younger than this.
+    snapshots_kept: Annotated[int, Field(ge=1)] = 3
+    snapshot_kept_s: Seconds = 7 * 24 * 3600
 
     node_offline_s: Seconds = 300
     cluster_offline_intervals: Annotated[float, Field(gt=0)] = 3

@@ -33,6 +33,7 @@ from schema.reservation import (
 from schema.rows import Row
 from schema.settings import Settings
 from schema.tables import reservations
+from workers.reservation_disk import disk_misfit, first_disk
 from workers.reservation_line import admit, admit_message, wait_in_line
 from workers.reservation_pod import prepare, teardown, watch
 from workers.reservation_tools import Tools, connected, end_of_line, next_ticket, ticket
@@ -88,8 +89,8 @@ def create(message: CreateReservation, view: View, tools: Tools, occasion: Occas
     """(new) -> pending."""
     row = view.rows.get(message.reservation_id)
     if row is not None:
-        return _start(row)
-    problem = _unsupported(message) or _misfit(message, view, tools)
+        return _start(row, message, view)
+    problem = _unsupported(message) or _misfit(message, view, tools) or disk_misfit(message, view)
     if problem:
         return Reject(problem)
     values = {
@@ -108,12 +109,15 @@ def create(message: CreateReservation, view: View, tools: Tools, occasion: Occas
         "ticket": 1,
     }
     new = New(reservations, Status.PENDING, "reserved", values)
-    return Advance((new,), then=_into_line(message.reservation_id, 1, message.gpu_type, view, tools))
+    disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, view)
+    line = _into_line(message.reservation_id, 1, message.gpu_type, view, tools)
+    return Advance((new, *disk.changes), (*disk.then, *line))
 
 
 _COPIED = {
     "reservation_id",
     "user_id",
+    "disk_name",
     "gpu_count",
     "duration_hours",
     "name",
@@ -126,12 +130,14 @@ _COPIED = {
 }
 
 
-def _start(row: Row) -> Outcome:
+def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
     """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
     if row.status != Status.PENDING or row.ticket != 0:
         return Done(f"known already, {row.status}")
     # Its first turn looks at it as a message would have been looked at.
-    return Advance((Move(row, None, values={"ticket": 1}),), then=(ticket(row.reservation_id, 1),))
+    disk = first_disk(row.reservation_id, row.user_id, row.disk_name, message.disk_size_gb, view)
+    taken_up = Move(row, None, values={"ticket": 1})
+    return Advance((taken_up, *disk.changes), (*disk.then, ticket(row.reservation_id, 1)))
 
 
 def _into_line(row_id: str, number: int, gpu_type: str, view: View, tools: Tools) -> tuple[Send, ...]:
@@ -142,8 +148,6 @@ def _into_line(row_id: str, number: int, gpu_type: str, view: View, tools: Tools
 def _unsupported(message: CreateReservation) -> str | None:
     if message.total_nodes > 1:
         return "total_nodes: reservations of several nodes are not available yet; ask for one"
-    if message.disk_name is not None:
-        return "disk_name: persistent disks are not available yet; leave it out to work without one"
     return None
 
 
@@ -218,11 +222,11 @@ def sweep(view: View) -> Outcome:
 
 
 def sweep_pods(view: View, tools: Tools) -> Outcome:
-    """A pod has a live row: an ended one gets a ticket, and so tears down what came after its end.
+    """A pod, and a home, has a live row: an ended one gets a ticket, and so tears down what came after its end.
 
     A pod of a reservation that is not in this database is none of our business.
     """
-    owners = {pod.reservation_id for pod in tools.pods.managed() if pod.reservation_id}
+    owners = {pod.reservation_id for pod in tools.pods.managed() if pod.reservation_id} | set(tools.homes.managed())
     return Done("pods looked after", then=tuple(ticket(row_id, -1) for row_id in sorted(owners - view.unended)))
 
 

@@ -1,13 +1,15 @@
 """The line of a GPU type: who may have GPUs, oldest first, and what the others are told."""
 
 from datetime import timedelta
+from typing import Any
 
 from schema.reservation import Admit, Status, misfit, pod_name
 from schema.rows import Row
+from workers.reservation_disk import asks_for_disk, attachment, disk_hold, no_disk
 from workers.reservation_tools import Tools, end_of_line, next_ticket
 from workers.reservation_view import LINE_LIMIT, View
 from workers.runtime.kind import Occasion
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, Wait, advance
+from workers.runtime.outcomes import Advance, Change, Done, Move, Outcome, Send, Wait, advance
 
 
 def admit_message(gpu_type: str) -> Send:
@@ -21,30 +23,38 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     line is looked at again.
     """
     gpu_type, line = view.gpu_types.get(message.gpu_type), view.lines[message.gpu_type]
-    if gpu_type is None or not line:
+    blocked = [_told(row, reason) for row in view.blocked[message.gpu_type] if (reason := disk_hold(row, view))]
+    if gpu_type is None or not (line or blocked):
         return Done("nobody waits")
     free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
-    admitted: list[Move] = []
+    admitted: list[Change] = []
     told: list[Move | None] = []
     refused: list[Move] = []
     sends: list[Send] = []
+    taken: set[Any] = set()
     for row in line[:LINE_LIMIT]:
         problem = unfit(row, view, tools)
         if problem:
             refused.append(_give_up(row, view, problem))
+            sends.append(next_ticket(row))
+        elif asks_for_disk(row) and (row.user_id, row.disk_name) in taken:
+            blocked.append(_told(row, f"DISK_IN_USE: disk {row.disk_name} is being attached to another reservation"))
         elif gpu_type.is_active and not told and row.gpu_count <= free:
             free -= row.gpu_count
-            admitted.append(_admission(row, tools))
-            sends.append(next_ticket(row))
+            changes, then = _admission(row, view, tools)
+            admitted += changes
+            sends += then
+            taken.add((row.user_id, row.disk_name))
         else:
             told.append(_refusal(row, gpu_type, free, ahead=bool(told)))
     if len(line) > LINE_LIMIT and not told:
         sends.append(admit_message(message.gpu_type))
-    changes = (*admitted, *refused, *(move for move in told if move is not None))
-    return Advance(changes, tuple(sends)) if changes else Done("nobody can move up")
+    changed = (*admitted, *refused, *(move for move in (*told, *blocked) if move is not None))
+    return Advance(changed, tuple(sends)) if changed else Done("nobody can move up")
 
 
-def _admission(row: Row, tools: Tools) -> Move:
+def _admission(row: Row, view: View, tools: Tools) -> tuple[list[Change], list[Send]]:
+    """With its GPUs it takes its disk: both, or neither."""
     values = {
         "gpus_held": row.gpu_count,
         "ticket": row.ticket + 1,
@@ -53,7 +63,9 @@ def _admission(row: Row, tools: Tools) -> Move:
         "namespace": tools.settings.namespace,
         "current_detailed_status": "Preparing its pod",
     }
-    return Move(row, Status.PREPARING, "admitted", values)
+    move = Move(row, Status.PREPARING, "admitted", values)
+    disk = attachment(row, view)
+    return ([move, disk[0]], [next_ticket(row), disk[1]]) if disk else ([move], [next_ticket(row)])
 
 
 def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
@@ -64,6 +76,10 @@ def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
         reason = "BEHIND_OTHERS: older reservations of this type go first"
     else:
         reason = f"NO_CAPACITY: {row.gpu_count} GPUs wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
+    return _told(row, reason)
+
+
+def _told(row: Row, reason: str) -> Move | None:
     shown = {"current_detailed_status": reason}
     if row.status == Status.PENDING:
         return Move(row, Status.QUEUED, reason, shown)
@@ -75,7 +91,7 @@ def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outc
     settings = tools.settings
     problem = unfit(row, view, tools)
     if problem:
-        return Advance((_give_up(row, view, problem),))
+        return Advance((_give_up(row, view, problem),), (next_ticket(row),))
     if view.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
         values = {"cancelled_at": view.now, **end_of_line(row, view)}
@@ -84,7 +100,7 @@ def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outc
             Status.CANCELLED,
             f"no GPUs within {hours:g} hours",
             values,
-            (admit_message(row.gpu_type),),
+            (admit_message(row.gpu_type), next_ticket(row)),
         )
     recheck = timedelta(seconds=settings.line_recheck_s)
     until = view.now + recheck
@@ -103,6 +119,11 @@ def unfit(row: Row, view: View, tools: Tools) -> str | None:
     """Why a row that somebody else inserted can never start: nobody has checked it as a message is checked."""
     if row.gpu_type is None or row.gpu_count is None:
         return "gpu_type and gpu_count: a reservation needs both"
+    if asks_for_disk(row):
+        disk = view.disks.get((row.user_id, row.disk_name))
+        problem = f"disk_name: there is no disk {row.disk_name}" if disk is None else no_disk(disk)
+        if problem:
+            return problem
     gpu_type = view.gpu_types.get(row.gpu_type)
     return misfit(row, gpu_type.columns if gpu_type else None, tools.settings.max_total_hours)
 

@@ -7,6 +7,18 @@ from schema.reservation import Status, pod_name
 from schema.rows import Row
 from workers.clients.pod import PodState
 from workers.clients.pod_body import pod_body, ssh_service_body
+from workers.disk_turns import release
+from workers.reservation_disk import (
+    NoRoomError,
+    asks_for_disk,
+    disk_of,
+    home_name,
+    is_to_be_listed,
+    let_go,
+    list_contents,
+    make_home,
+    wait_for_release,
+)
 from workers.reservation_tools import Tools, end_of_line, next_ticket
 from workers.reservation_view import View
 from workers.runtime.kind import Occasion
@@ -25,7 +37,7 @@ def prepare(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     if row.retry_at is not None:
         return _back_to_line(row, view, tools, occasion, pod)
     if pod is None:
-        return _start(row, view, tools, occasion)
+        return _start_with_home(row, view, tools, occasion)
     if pod.deleting or pod.reservation_id != row.reservation_id:
         return _look_again(row, view, tools, "Waiting for an older pod of this name to go")
     if pod.cannot_start:
@@ -39,13 +51,23 @@ def prepare(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     return _look_again(row, view, tools, "Starting: waiting for SSH to answer")
 
 
+def _start_with_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """A reservation with a disk gets its pod when its home is there."""
+    try:
+        waits = make_home(row, view, tools, occasion) if asks_for_disk(row) else None
+    except NoRoomError:
+        return _leave(row, view, tools, "No node: none has room for a pod with a disk now")
+    return waits or _start(row, view, tools, occasion)
+
+
 def _start(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
     users = dict.fromkeys([row.github_user, *row.secondary_users])
     keys = [key for user in users for key in tools.ssh_keys.of(user)]
     if not keys:
         return _failed(row, view, f"none of {', '.join(users)} has an SSH key on GitHub: nobody could log in")
     settings = tools.settings
-    body = pod_body(row, view.gpu_types[row.gpu_type], keys, settings.pod_image, settings.namespace)
+    gpu_type = view.gpu_types[row.gpu_type]
+    body = pod_body(row, gpu_type, keys, settings.pod_image, settings.namespace, home=asks_for_disk(row))
     occasion.hold()
     pod = tools.pods.create(body)
     occasion.hold()
@@ -78,6 +100,9 @@ def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState
         "schedule_failures": 0,
         "ticket": row.ticket + 1,
     }
+    if asks_for_disk(row):
+        disk = disk_of(row, view)
+        values |= {"ebs_volume_id": disk.ebs_volume_id, "ebs_availability_zone": disk.ebs_availability_zone}
     soon = view.now + timedelta(seconds=min(tools.settings.watch_s, row.duration_hours * 3600))
     return advance(row, Status.ACTIVE, "the pod is ready", values, (next_ticket(row, soon),))
 
@@ -91,11 +116,16 @@ def _unscheduled(row: Row, view: View, tools: Tools, pod: PodState) -> Outcome:
     long = view.now - pod.created_at > UNSCHEDULABLE_EVENTS * patience
     if not long and tools.pods.scheduling_failures(pod.name, pod.uid) < UNSCHEDULABLE_EVENTS:
         return _look_again(row, view, tools, f"No node yet: {pod.unschedulable}")
+    return _leave(row, view, tools, f"No node: {pod.unschedulable}")
+
+
+def _leave(row: Row, view: View, tools: Tools, shown: str) -> Outcome:
+    """Each time for longer, up to a limit."""
     pause_s = min(tools.settings.unschedulable_s * 2**row.schedule_failures, LONGEST_PAUSE_S)
     values = {
         "retry_at": view.now + timedelta(seconds=pause_s),
         "schedule_failures": min(row.schedule_failures + 1, 10),
-        "current_detailed_status": f"No node: {pod.unschedulable}",
+        "current_detailed_status": shown,
     }
     return Wait("leaving its pod", view.now, changes=(Move(row, None, values=values),))
 
@@ -106,9 +136,15 @@ def _back_to_line(row: Row, view: View, tools: Tools, occasion: Occasion, pod: P
         occasion.hold()
         tools.pods.delete(pod.name, pod.uid)
         return Wait("its pod is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
+    if asks_for_disk(row) and not tools.homes.remove(home_name(row), row.reservation_id):
+        return Wait("its home is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
     values = {"gpus_held": 0, "pod_name": None, "node_port": None, "ticket": row.ticket + 1}
     at = max(row.retry_at, view.now)
-    return advance(row, Status.QUEUED, "its pod found no node", values, (next_ticket(row, at),))
+    back = Move(row, Status.QUEUED, "its pod found no node", values)
+    disk = view.held.get(row.reservation_id)
+    # Another zone may have room next time: its volume does not go there, its snapshot does.
+    left = release(disk, "migration", view.now) if disk and disk.release_asked_at is None else Advance(())
+    return Advance((back, *left.changes), (next_ticket(row, at), *left.then))
 
 
 def _look_again(row: Row, view: View, tools: Tools, shown: str) -> Wait:
@@ -182,20 +218,35 @@ def _oom(row: Row, pod: PodState) -> dict[str, Any]:
 
 
 def teardown(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    """After the end: services and pod are deleted until they are seen gone; then the GPUs are free."""
+    """After the end: services, pod and home are deleted until they are seen gone; then the GPUs are free.
+
+    With a disk, it is over when the disk is released: its snapshot completed, its volume gone.
+    """
+    name, disk = pod_name(row.reservation_id), view.held.get(row.reservation_id)
+    pod = tools.pods.find(name)
+    if disk is not None and is_to_be_listed(row, pod, disk):
+        return list_contents(row, disk, view, tools)
+    if _deleted(row, pod, tools, occasion):
+        return Wait("tearing down", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
+    if disk is None:
+        return Done("all gone") if row.reservation_ended else _ended(row, view)
+    return wait_for_release(row, view) if disk.release_asked_at is not None else let_go(row, disk, view)
+
+
+def _deleted(row: Row, pod: PodState | None, tools: Tools, occasion: Occasion) -> bool:
+    """Ask for the end of all that is there; whether there was anything."""
     name = pod_name(row.reservation_id)
     services = tools.pods.services(name, row.reservation_id)
     for service in services:
         occasion.hold()
         tools.pods.delete_service(service)
-    pod = tools.pods.find(name)
     ours = pod is not None and pod.reservation_id == row.reservation_id
     if pod is not None and ours and not pod.deleting:
         occasion.hold()
         tools.pods.delete(pod.name, pod.uid)
     if services or ours:
-        return Wait("tearing down", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
-    return Done("all gone") if row.reservation_ended else _ended(row, view)
+        return True
+    return asks_for_disk(row) and not tools.homes.remove(home_name(row), row.reservation_id)
 
 
 def _ended(row: Row, view: View) -> Outcome:

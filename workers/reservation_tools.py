@@ -9,7 +9,7 @@ from typing import Any
 from schema.reservation import WAITING
 from schema.rows import Row
 from schema.settings import Settings
-from workers.clients import kubernetes, ssh_keys
+from workers.clients import home, kubernetes, ssh_keys
 from workers.reservation_view import View
 from workers.runtime.outcomes import Send
 
@@ -18,6 +18,7 @@ from workers.runtime.outcomes import Send
 class Tools:
     settings: Settings
     pods: kubernetes.Pods
+    homes: home.Homes
     ssh_keys: ssh_keys.SshKeys
 
 
@@ -25,7 +26,7 @@ class Tools:
 def connected(settings: Settings) -> Iterator[Tools]:
     """The clients of one process, for as long as it works."""
     with kubernetes.connected(settings) as pods, ssh_keys.connected(settings) as keys:
-        yield Tools(settings, pods, keys)
+        yield Tools(settings, pods, home.Homes(pods.api, pods.namespace, pods.timeout_s), keys)
 
 
 def ticket(row_id: str, number: int, at: datetime | None = None) -> Send:

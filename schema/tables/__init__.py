@@ -19,7 +19,7 @@ from schema.tables.billing import (
     user_credits,
 )
 from schema.tables.clusters import cluster_config_templates, cluster_events, cluster_metrics, cluster_nodes, clusters
-from schema.tables.disks import disk_snapshots, disks
+from schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
 from schema.tables.gpu_types import gpu_types
 from schema.tables.hopsworks import (
     accounts_to_close,
@@ -62,6 +62,8 @@ __all__ = [
     "cluster_nodes",
     "clusters",
     "dead_letters",
+    "disk_operations",
+    "disk_quarantine",
     "disk_snapshots",
     "disks",
     "domain_mappings",

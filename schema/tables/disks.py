@@ -1,10 +1,16 @@
-"""Persistent disks and their snapshots (003, 008, 017)."""
+"""Persistent disks, their snapshots, what is asked of them, and what nobody accounts for (003, 008, 017, 026)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKey, Integer, String, Table, Text, UniqueConstraint
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from schema.tables.metadata import DEFAULT, metadata, moment
 from schema.tables.reservations import reservations
+
+
+def _snapshot(name: str) -> ForeignKey:
+    """To a snapshot, whose own key leads to its disk: the order of tables does not follow it."""
+    return ForeignKey("public.disk_snapshots.snapshot_id", name=name, use_alter=True)
+
 
 disks = Table(
     "disks",
@@ -39,6 +45,19 @@ disks = Table(
     Column("in_use", Boolean, server_default=DEFAULT),
     Column("is_backing_up", Boolean, server_default=DEFAULT),
     Column("is_deleted", Boolean, server_default=DEFAULT),
+    # 026: its volume, its release, and what the next attachment is made from
+    Column("attachment", Integer, nullable=False, server_default=DEFAULT),
+    Column("source_snapshot_id", UUID, _snapshot("disks_source_snapshot_id_fkey")),
+    Column("next_snapshot_id", UUID, _snapshot("disks_next_snapshot_id_fkey")),
+    Column("volume_is_new", Boolean, nullable=False, server_default=DEFAULT),
+    moment("volume_missing_since"),
+    moment("volume_lost_at"),
+    moment("release_asked_at"),
+    Column("release_snapshot_id", UUID, _snapshot("disks_release_snapshot_id_fkey")),
+    Column("contents", Text),
+    moment("contents_at"),
+    Column("attach_error", Text),
+    Column("detail", Text),
     UniqueConstraint("user_id", "disk_name"),
 )
 
@@ -64,4 +83,40 @@ disk_snapshots = Table(
     Column("status_msg_id", BigInteger),
     moment("status_since", nullable=False, server_default=DEFAULT),
     Column("ticket", Integer, nullable=False, server_default=DEFAULT),
+    # 026
+    Column("copied_from", Text),
+    Column("contents", Text),
+    moment("missing_since"),
+    moment("lost_at"),
+)
+
+disk_operations = Table(
+    "disk_operations",
+    metadata,
+    Column("operation_id", UUID, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("disk_name", Text, nullable=False),
+    Column("body", JSONB, nullable=False, server_default=DEFAULT),
+    Column("disk_id", UUID, ForeignKey(disks.c.disk_id, ondelete="CASCADE")),
+    Column("snapshot_id", UUID, ForeignKey(disk_snapshots.c.snapshot_id, ondelete="SET NULL")),
+    Column("status", Text, nullable=False, server_default=DEFAULT),
+    Column("error", Text),
+    Column("detail", Text),
+    moment("created_at", nullable=False, server_default=DEFAULT),
+    moment("finished_at"),
+    Column("status_reason", Text),
+    Column("status_msg_id", BigInteger),
+    moment("status_since", nullable=False, server_default=DEFAULT),
+)
+
+disk_quarantine = Table(
+    "disk_quarantine",
+    metadata,
+    Column("resource_id", Text, primary_key=True),
+    Column("disk_id", UUID),
+    Column("snapshot_id", UUID),
+    Column("reason", Text, nullable=False),
+    moment("found_at", nullable=False, server_default=DEFAULT),
+    moment("gone_at"),
 )

@@ -37,7 +37,7 @@ class Pods:
 
     def find(self, name: str) -> PodState | None:
         """The pod as it is; None where there is none."""
-        pod = _or_none(lambda: self.api.read_namespaced_pod(name, self.namespace, _request_timeout=self.timeout_s))
+        pod = or_none(lambda: self.api.read_namespaced_pod(name, self.namespace, _request_timeout=self.timeout_s))
         return None if pod is None else pod_state(pod)
 
     def create(self, body: dict[str, Any]) -> PodState:
@@ -47,7 +47,7 @@ class Pods:
             NeverError: the name is taken by another reservation's pod.
         """
         name, owner = body["metadata"]["name"], body["metadata"]["annotations"][RESERVATION_ID]
-        pod = _or_exists(
+        pod = or_exists(
             lambda: self.api.create_namespaced_pod(
                 self.namespace, client.V1Pod.model_validate(body), _request_timeout=self.timeout_s
             )
@@ -62,7 +62,7 @@ class Pods:
     def delete(self, name: str, uid: str) -> None:
         """Ask for the end of exactly this pod; one that is gone already is fine."""
         options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid))
-        _or_none(
+        or_none(
             lambda: self.api.delete_namespaced_pod(name, self.namespace, body=options, _request_timeout=self.timeout_s)
         )
 
@@ -71,7 +71,7 @@ class Pods:
         pods: list[PodState] = []
         more: str | None = None
         while True:
-            page = _asked(
+            page = asked(
                 lambda: self.api.list_namespaced_pod(
                     self.namespace,
                     label_selector=MANAGED,
@@ -88,7 +88,7 @@ class Pods:
     def scheduling_failures(self, name: str, uid: str) -> int:
         """How often the scheduler has said that it finds no node for the pod."""
         selector = f"involvedObject.name={name},involvedObject.uid={uid},reason=FailedScheduling"
-        events = _asked(
+        events = asked(
             lambda: self.api.list_namespaced_event(
                 self.namespace, field_selector=selector, _request_timeout=self.timeout_s
             )
@@ -102,13 +102,13 @@ class Pods:
             TryAgainError: the one that is there belongs to an older pod; it has been told to go.
         """
         name, owner_uid = body["metadata"]["name"], body["metadata"]["ownerReferences"][0]["uid"]
-        service = _or_exists(
+        service = or_exists(
             lambda: self.api.create_namespaced_service(
                 self.namespace, client.V1Service.model_validate(body), _request_timeout=self.timeout_s
             )
         )
         if service is None:
-            service = _or_none(
+            service = or_none(
                 lambda: self.api.read_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s)
             )
         if service is None:
@@ -121,7 +121,7 @@ class Pods:
 
     def services(self, pod: str, reservation_id: str) -> list[str]:
         """The names of all services of a reservation's pod; another's of the same pod name are not among them."""
-        listed = _asked(
+        listed = asked(
             lambda: self.api.list_namespaced_service(
                 self.namespace, label_selector=f"reservation={pod}", _request_timeout=self.timeout_s
             )
@@ -130,11 +130,11 @@ class Pods:
         return [service.name for service in found if service.reservation_id == reservation_id]
 
     def delete_service(self, name: str) -> None:
-        _or_none(lambda: self.api.delete_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s))
+        or_none(lambda: self.api.delete_namespaced_service(name, self.namespace, _request_timeout=self.timeout_s))
 
     def node_addresses(self, node: str) -> dict[str, str]:
         """A node's addresses by type: `ExternalIP`, `InternalIP`."""
-        found = _asked(lambda: self.api.read_node(node, _request_timeout=self.timeout_s))
+        found = asked(lambda: self.api.read_node(node, _request_timeout=self.timeout_s))
         return {address.type: address.address for address in (found.status.addresses if found.status else None) or []}
 
 
@@ -167,16 +167,18 @@ def _times(event: Any) -> int:
     return max(event.count or 0, event.series.count or 0 if event.series else 0, 1)
 
 
-def _or_none(call: Callable[[], R]) -> R | None:
+def or_none(call: Callable[[], R]) -> R | None:
+    """The answer; None where the thing isn't there."""
     try:
-        return _asked(call)
+        return asked(call)
     except NeverError as error:
         if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
             return None
         raise
 
 
-def _or_exists(call: Callable[[], R]) -> R | None:
+def or_exists(call: Callable[[], R]) -> R | None:
+    """What was created; None where the name is taken."""
     try:
         return call()
     except ApiException as error:
@@ -187,7 +189,13 @@ def _or_exists(call: Callable[[], R]) -> R | None:
         raise _unanswered(error) from error
 
 
-def _asked(call: Callable[[], R]) -> R:
+def asked(call: Callable[[], R]) -> R:
+    """The answer.
+
+    Raises:
+        NeverError: refused, and will be again.
+        TryAgainError: refused for now, or no answer.
+    """
     try:
         return call()
     except ApiException as error:

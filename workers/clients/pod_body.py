@@ -9,12 +9,19 @@ from workers.clients.pod import RESERVATION_ID
 CPU_TYPE_SHARE = 0.25
 REQUESTED_PART = 0.9
 SSH_PORT = 22
+HOME = "/home/dev"
+CONTAINER = "gpu-dev"
 GRACE_S = 10
 
 
-def pod_body(row: Row, gpu_type: Row, keys: list[str], default_image: str, namespace: str) -> dict[str, Any]:
-    """The pod: its readiness is SSH answering, so the worker needs no route to the node."""
-    return {
+def pod_body(  # noqa: PLR0913  # all that the row doesn't say
+    row: Row, gpu_type: Row, keys: list[str], default_image: str, namespace: str, *, home: bool = False
+) -> dict[str, Any]:
+    """The pod: its readiness is SSH answering, so the worker needs no route to the node.
+
+    With a `home`, the claim of its name is mounted at /home/dev; the pod waits until there is one.
+    """
+    body: dict[str, Any] = {
         "metadata": {
             "name": row.pod_name,
             "namespace": namespace,
@@ -33,6 +40,9 @@ def pod_body(row: Row, gpu_type: Row, keys: list[str], default_image: str, names
             ],
         },
     }
+    if home:
+        _mount_home(body["spec"], home_name(row.pod_name))
+    return body
 
 
 def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
@@ -53,14 +63,25 @@ def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
     }
 
 
+def home_name(pod: str) -> str:
+    """The name of a pod's persistent volume and of its claim."""
+    return f"{pod}-home"
+
+
 def labels(row: Row) -> dict[str, str]:
     return {"reservation": row.pod_name, "app.kubernetes.io/managed-by": "pgfleet"}
+
+
+def _mount_home(spec: dict[str, Any], claim: str) -> None:
+    spec["volumes"].append({"name": "home", "persistentVolumeClaim": {"claimName": claim}})
+    for container in spec["containers"]:
+        container["volumeMounts"].append({"name": "home", "mountPath": HOME})
 
 
 def _container(row: Row, gpu_type: Row, keys: list[str], default_image: str) -> dict[str, Any]:
     environment = {**row.env_vars, "RESERVATION_ID": row.reservation_id, "SSH_PUBLIC_KEYS": "\n".join(keys)}
     container: dict[str, Any] = {
-        "name": "gpu-dev",
+        "name": CONTAINER,
         "image": row.dockerimage or default_image,
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"containerPort": SSH_PORT}],

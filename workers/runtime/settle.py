@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -186,14 +187,24 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
             else:
                 row = _born(change, unit)
                 news[change.table, tuple(sorted(row))].append(row)
-    by_name = sorted(moves, key=lambda table: table.fullname)
-    cursors = [(table, _move(conn, table, moves[table])) for table in by_name]
-    for (table, columns), rows in news.items():
+    cursors = [(table, _move(conn, table, moves[table])) for table in sorted(moves, key=_rank)]
+    for table, columns in sorted(news, key=lambda place: _rank(place[0])):
+        rows = news[table, columns]
         # In key order, as rows are locked: two batches that make the same rows don't wait in a circle.
         rows.sort(key=lambda row: row[row_kernel.key_column(table).name])
         values = [[row[name] for name in columns] for row in rows]
         cursors.append((table, row_kernel.insert_rows(conn, table, columns, values)))
     return cursors
+
+
+def _rank(table: sa.Table) -> tuple[int, str]:
+    """Tables that others refer to come first: a trigger of theirs may count into a row that has moved by then."""
+    return _ranks(table.metadata).get(table, 0), table.fullname
+
+
+@lru_cache
+def _ranks(metadata: sa.MetaData) -> dict[sa.Table, int]:
+    return {table: rank for rank, table in enumerate(metadata.sorted_tables)}
 
 
 def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> Cursor:

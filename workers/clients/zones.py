@@ -1,0 +1,63 @@
+"""Where a pod could go, zone by zone: a volume is in one zone, and pods on machines of another can't have it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+ZONE = "topology.kubernetes.io/zone"
+GPU_TYPE = "GpuType"
+GPU = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A node at one look; `zone` is None where its label is missing."""
+
+    name: str
+    zone: str | None
+    gpus: int
+    open: bool  # ready, and not cordoned
+
+
+def machine(node: Any) -> Machine:
+    """The parts of a `V1Node` that matter here."""
+    status, spec = node.status, node.spec
+    conditions = {each.type: each.status for each in (status.conditions if status else None) or []}
+    return Machine(
+        name=node.metadata.name,
+        zone=(node.metadata.labels or {}).get(ZONE) or None,
+        gpus=int(((status.allocatable if status else None) or {}).get(GPU, 0)),
+        open=conditions.get("Ready") == "True" and not (spec and spec.unschedulable),
+    )
+
+
+def gpus_in_use(pods: Iterable[Any]) -> Counter[str]:
+    """GPUs by node, of `V1Pod`s that have a node and still run."""
+    used: Counter[str] = Counter()
+    for pod in pods:
+        if pod.spec.node_name and not (pod.status and pod.status.phase in ("Succeeded", "Failed")):
+            used[pod.spec.node_name] += sum(_gpus(container) for container in pod.spec.containers)
+    return used
+
+
+def zones_with_room(machines: Iterable[Machine], used: Counter[str], gpus: int) -> list[str]:
+    """Zones in which one machine has this many GPUs free, the one with the most free GPUs first.
+
+    Without GPUs to look for, the one with the most machines first.
+    """
+    room: Counter[str] = Counter()
+    fit = set()
+    for each in machines:
+        if each.zone is None or not each.open:
+            continue
+        free = max(0, each.gpus - used[each.name])
+        room[each.zone] += free if gpus else 1
+        if free >= gpus:
+            fit.add(each.zone)
+    return sorted(fit, key=lambda zone: (-room[zone], zone))
+
+
+def _gpus(container: Any) -> int:
+    resources = container.resources
+    return int(((resources.requests if resources else None) or {}).get(GPU, 0))

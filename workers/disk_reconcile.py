@@ -1,0 +1,144 @@
+"""Rows compared with all that AWS has under our tags.
+
+AWS is right about what exists, and a listing that failed proves nothing. The comparison itself decides nothing: it only
+sends whatever does not agree to be looked at closely, by id. What no row accounts for goes into quarantine; only a
+volume that never was in a row, so that no pod has had it, is deleted.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from schema.disk import SnapshotStatus, Status, Suspect
+from schema.rows import Row
+from schema.tables import disk_quarantine
+from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, SnapshotState, VolumeState
+from workers.disk_snapshot import suspect
+from workers.disk_tools import Turn
+from workers.disk_turns import disk_ticket, snapshot_ticket
+from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Send
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# What is younger may be in the hands of a worker that has not committed yet.
+GRACE = timedelta(minutes=10)
+# What one comparison sends to be looked at; the rest is found by the next one.
+SUSPECTS_LIMIT = 1000
+
+
+def reconcile(turn: Turn) -> Outcome:
+    """Listings are read to their end before anything is said of what is missing; an error in one ends it all."""
+    known, now = turn.view.known, turn.view.now
+    sends: list[Send] = []
+    volumes, snapshots = set(), set()
+    for volume in turn.tools.ec2.volumes():
+        volumes.add(volume.volume_id)
+        if volume.volume_id not in known.volumes and _old(volume.created_at, now):
+            sends.append(_suspect_volume(volume))
+    for snapshot in turn.tools.ec2.snapshots():
+        snapshots.add(snapshot.ebs_snapshot_id)
+        if snapshot.ebs_snapshot_id not in known.snapshots and _old(snapshot.started_at, now):
+            sends.append(suspect(snapshot))
+    seen = volumes | snapshots
+    unexplained = [send for send in sends if send.body["resource_id"] not in known.quarantined]
+    gone = [Send({"action": "suspect", "resource_id": resource}) for resource in sorted(known.quarantined - seen)]
+    missing = (
+        *(disk_ticket(row_id) for row_id in _missing(known.volumes, volumes, now)),
+        *(snapshot_ticket(row_id) for row_id in _missing(known.snapshots, snapshots, now)),
+    )
+    found = {"unexplained": len(unexplained), "missing": len(missing)}
+    log.info("disks.reconciled", volumes=len(volumes), snapshots=len(snapshots), **found)
+    return Done("compared with AWS", (*missing, *gone, *unexplained)[:SUSPECTS_LIMIT])
+
+
+def _old(at: datetime, now: datetime) -> bool:
+    return now - at > GRACE
+
+
+def _missing(known: Mapping[str, tuple[UUID, datetime]], seen: set[str], now: datetime) -> Iterable[UUID]:
+    return (row_id for resource, (row_id, since) in known.items() if resource not in seen and _old(since, now))
+
+
+def _suspect_volume(volume: VolumeState) -> Send:
+    body = {"action": "suspect", "resource_id": volume.volume_id, "disk_id": volume.tags.get(DISK)}
+    return Send(body)
+
+
+def look(message: Suspect, turn: Turn) -> Outcome:
+    """One thing that AWS has, or had, and that no row seemed to account for."""
+    if message.resource_id.startswith("vol-"):
+        volume = turn.tools.ec2.volume(message.resource_id)
+        return _gone(message, turn) if volume is None else _volume(volume, turn)
+    snapshot = turn.tools.ec2.snapshot(message.resource_id)
+    return _gone(message, turn) if snapshot is None else _snapshot(snapshot, turn)
+
+
+def _gone(message: Suspect, turn: Turn) -> Outcome:
+    row = turn.view.by_resource.get(("quarantine", message.resource_id))
+    if row is None or row.gone_at is not None:
+        return Done("AWS does not have it")
+    return Advance((Move(row, None, values={"gone_at": turn.view.now}),))
+
+
+def _volume(volume: VolumeState, turn: Turn) -> Outcome:
+    disk = turn.view.disks.get(volume.tags.get(DISK, ""))
+    if ("disk", volume.volume_id) in turn.view.by_resource:
+        return Done("a disk has it")
+    if disk is None:
+        return _set_aside(volume.volume_id, volume.tags, "no disk is known that it could belong to", turn)
+    if volume.volume_id in turn.view.recorded:
+        return _set_aside(volume.volume_id, volume.tags, "it was released, and is still there", turn)
+    if volume.attached_to:
+        return _set_aside(volume.volume_id, volume.tags, f"attached to {', '.join(volume.attached_to)}", turn)
+    if _being_attached(disk) and volume.tags.get(ATTACHMENT) == str(disk.attachment):
+        return Done("its disk is about to have it", (disk_ticket(disk.disk_id),))
+    log.warning("disk.volume_of_nobody", volume=volume.volume_id, disk=str(disk.disk_id))
+    turn.occasion.hold()
+    turn.tools.ec2.delete_volume(volume.volume_id)
+    return Done("no pod has had it: deleted")
+
+
+def _being_attached(disk: Row) -> bool:
+    return disk.status == Status.ATTACHED and disk.ebs_volume_id is None and disk.release_asked_at is None
+
+
+def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
+    row = turn.view.by_resource.get(("snapshot", found.ebs_snapshot_id))
+    if row is not None:
+        if row.status in (SnapshotStatus.DELETED, SnapshotStatus.FAILED) and found.state != "error":
+            return _set_aside(found.ebs_snapshot_id, found.tags, f"its row says {row.status}", turn)
+        return Done("a snapshot's row has it")
+    mine = turn.view.snapshots.get(found.tags.get(SNAPSHOT, ""))
+    if mine is None:
+        return _set_aside(found.ebs_snapshot_id, found.tags, "no snapshot is known that it could be", turn)
+    if mine.status == SnapshotStatus.PENDING:
+        return Done("its row is about to have it", (snapshot_ticket(mine.snapshot_id),))
+    reason = f"a duplicate: {mine.ebs_snapshot_id or 'another'} is the one that counts"
+    return _set_aside(found.ebs_snapshot_id, found.tags, reason, turn)
+
+
+def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Turn) -> Outcome:
+    """Into quarantine: tagged there, written down here, and never deleted by us."""
+    if ("quarantine", resource_id) in turn.view.by_resource:
+        return Done("in quarantine already")
+    log.warning("disk.quarantined", resource=resource_id, reason=reason)
+    turn.occasion.hold()
+    turn.tools.ec2.tag(resource_id, {QUARANTINED: reason[:250]})
+    values: dict[str, Any] = {
+        "resource_id": resource_id,
+        "disk_id": _uuid(tags.get(DISK)),
+        "snapshot_id": _uuid(tags.get(SNAPSHOT)),
+        "reason": reason,
+        "found_at": turn.view.now,
+    }
+    return Advance((New(disk_quarantine, None, reason, values),))
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

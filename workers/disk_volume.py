@@ -1,0 +1,206 @@
+"""A disk's volume: made for a reservation, and deleted when all that it held is in a completed snapshot.
+
+    attached -> zone (the reservation worker) -> volume made -> ready -> a pod has it -> release asked -> snapshot
+    completed -> volume deleted -> seen gone -> available
+
+What happens to a volume is decided by the row alone. A volume that a pod may have written to is never deleted before
+the snapshot of its release is completed; one that no row knows is none of these steps' business.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from schema.disk import UNFINISHED, SnapshotStatus, Status
+from schema.rows import Row
+from workers.clients.ec2 import ATTACHMENT, DISK, VolumeState
+from workers.disk_tools import Turn, wait
+from workers.disk_turns import next_turn, release, reservation_nudge, told
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, advance
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# AWS may not know for a moment what it has just made.
+APPEARS_WITHIN = timedelta(minutes=5)
+# A snapshot that failed is tried again, but not at once.
+SNAPSHOT_PAUSE_S = 60.0
+
+
+def attached(row: Row, turn: Turn) -> Outcome:
+    """Attached -> available, by way of a volume."""
+    if row.release_asked_at is not None:
+        return _release(row, turn)
+    if row.ebs_volume_id is None:
+        return _make(row, turn)
+    if row.volume_is_new or row.ebs_availability_zone is None:
+        return _ready(row, turn)
+    return _look_after(row, turn)
+
+
+def _make(row: Row, turn: Turn) -> Outcome:
+    """The token is that of the attachment: however often it is asked for, it is one volume."""
+    if row.attach_error:
+        return wait(row, row.attach_error, turn.later(60))
+    if row.ebs_availability_zone is None:
+        return wait(row, "Waits to be told a zone", turn.later(60))
+    source = turn.view.snapshots.get(str(row.source_snapshot_id)) if row.source_snapshot_id else None
+    if row.source_snapshot_id and (source is None or source.status != SnapshotStatus.COMPLETED):
+        reason = f"its snapshot {row.source_snapshot_id} is no longer there; see `pgfleet disk show {row.disk_name}`"
+        return Advance((Move(row, None, values={"attach_error": reason, "detail": reason}),))
+    size_gb = max(row.size_gb or 0, (source.size_gb or 0) if source else 0)
+    tags = {DISK: str(row.disk_id), ATTACHMENT: str(row.attachment), "Name": f"pgfleet {row.user_id} {row.disk_name}"}
+    turn.occasion.hold()
+    volume = turn.tools.ec2.create_volume(
+        f"{row.disk_id}-{row.attachment}",
+        row.ebs_availability_zone,
+        size_gb,
+        source.ebs_snapshot_id if source else None,
+        tags,
+    )
+    values = {
+        "ebs_volume_id": volume.volume_id,
+        "volume_is_new": True,
+        "size_gb": size_gb,
+        "detail": "Its volume is being made",
+        "ticket": row.ticket + 1,
+    }
+    at = None if volume.state == "available" else turn.volume_poll
+    return Advance((Move(row, None, values=values),), (next_turn(row, at),))
+
+
+def _ready(row: Row, turn: Turn) -> Outcome:
+    """From here on a pod may have it. One that AWS could not make is left, and another one asked for."""
+    volume = turn.tools.ec2.volume(row.ebs_volume_id)
+    if volume is not None and volume.state in ("available", "in-use"):
+        values = {"volume_is_new": False, "ebs_availability_zone": volume.zone, "detail": None}
+        return Advance((Move(row, None, values={**values, "volume_missing_since": None}),))
+    if volume is not None and volume.state == "creating":
+        return wait(row, "Its volume is being made", turn.volume_poll)
+    if not row.volume_is_new:
+        return _look_after(row, turn)
+    if volume is None and not _missing_for_long(row, turn):
+        return _missing(row, turn)
+    if volume is not None:
+        turn.occasion.hold()
+        turn.tools.ec2.delete_volume(volume.volume_id)
+    log.warning("disk.volume_failed", disk=str(row.disk_id), volume=row.ebs_volume_id)
+    again = {
+        "ebs_volume_id": None,
+        "volume_is_new": False,
+        "volume_missing_since": None,
+        "attachment": row.attachment + 1,
+        "ticket": row.ticket + 1,
+        "detail": "AWS could not make its volume: once more",
+    }
+    return Advance((Move(row, None, values=again),), (next_turn(row, turn.volume_poll),))
+
+
+def _look_after(row: Row, turn: Turn) -> Outcome:
+    """In use. Looked at only where it seemed to be gone."""
+    volume = turn.tools.ec2.volume(row.ebs_volume_id)
+    if volume is None:
+        return _gone(row, turn)
+    if row.volume_missing_since is not None:
+        return Advance((Move(row, None, values={"volume_missing_since": None, "detail": None}),))
+    return Done("in use")
+
+
+def _missing(row: Row, turn: Turn) -> Outcome:
+    missing = {} if row.volume_missing_since else {"volume_missing_since": turn.view.now}
+    return wait(row, f"AWS does not know volume {row.ebs_volume_id}", turn.volume_poll, **missing)
+
+
+def _missing_for_long(row: Row, turn: Turn) -> bool:
+    return row.volume_missing_since is not None and turn.view.now - row.volume_missing_since > APPEARS_WITHIN
+
+
+def _gone(row: Row, turn: Turn) -> Outcome:
+    """A volume that was used, and of which AWS says that there is none: for good when it has said so for long."""
+    if not _missing_for_long(row, turn):
+        return _missing(row, turn)
+    if row.volume_lost_at is None:
+        log.error("disk.volume_lost", disk=str(row.disk_id), volume=row.ebs_volume_id)
+        detail = f"VOLUME_LOST: AWS has no volume {row.ebs_volume_id}; its last completed snapshot is what there is"
+        values = {"volume_lost_at": turn.view.now, "detail": detail, "ticket": row.ticket + 1}
+        return Advance((Move(row, None, values=values),), (next_turn(row),) if row.release_asked_at else ())
+    return Done("its volume is lost")
+
+
+def _release(row: Row, turn: Turn) -> Outcome:
+    """The end of an attachment: what there is to keep is kept first."""
+    if row.ebs_volume_id is None:
+        # What may have been made at AWS all the same was never in a row, so no pod has had it: reconciling removes it.
+        return _available(row, turn, "it never had a volume")
+    if row.volume_lost_at is not None:
+        return _available(row, turn, f"VOLUME_LOST: {row.ebs_volume_id} is gone from AWS")
+    if row.volume_is_new:
+        return _delete(row, turn, "no pod has had its volume")
+    snapshot = turn.view.snapshots.get(str(row.release_snapshot_id))
+    unfinished = [other for other in turn.view.snapshots_of(row) if other.status in UNFINISHED]
+    if unfinished:
+        return wait(row, _progress(unfinished), turn.snapshot_poll)
+    if snapshot is None or snapshot.status != SnapshotStatus.COMPLETED:
+        return _snapshot_again(row, snapshot, turn)
+    return _delete(row, turn, "its snapshot is completed")
+
+
+def _progress(unfinished: list[Row]) -> str:
+    least = min(snapshot.progress_percent or 0 for snapshot in unfinished)
+    return f"Its snapshot is {least} % done"
+
+
+def _snapshot_again(row: Row, failed: Row | None, turn: Turn) -> Outcome:
+    """Until there is one, the volume stays."""
+    if turn.tools.ec2.volume(row.ebs_volume_id) is None:
+        return _gone(row, turn)
+    pause_ends = failed.status_since + timedelta(seconds=SNAPSHOT_PAUSE_S) if failed else turn.view.now
+    if turn.view.now < pause_ends:
+        return wait(row, f"Its snapshot failed, and is tried again: {failed and failed.failure_reason}", pause_ends)
+    return release(row, failed.kind if failed else "shutdown", turn.view.now)
+
+
+def _delete(row: Row, turn: Turn, why: str) -> Outcome:
+    volume = turn.tools.ec2.volume(row.ebs_volume_id)
+    if volume is None:
+        return _available(row, turn, why)
+    if volume.attached_to:
+        return wait(row, still_attached(volume), turn.volume_poll)
+    if volume.state != "deleting":
+        turn.occasion.hold()
+        turn.tools.ec2.delete_volume(volume.volume_id)
+    return wait(row, "Its volume is being deleted", turn.volume_poll)
+
+
+def still_attached(volume: VolumeState) -> str:
+    return f"Its volume is still attached to {', '.join(volume.attached_to)}"
+
+
+def _available(row: Row, turn: Turn, why: str) -> Outcome:
+    kept = row.release_snapshot_id is not None and row.volume_lost_at is None
+    values = {
+        **FREE,
+        "last_used": turn.view.now,
+        "ticket": row.ticket + 1,
+        # What was restored has been used: from now on the newest snapshot is what the disk holds.
+        "next_snapshot_id": None if kept else row.next_snapshot_id,
+    }
+    nudges = (reservation_nudge(row.reservation_id),) if row.reservation_id else ()
+    return advance(row, Status.AVAILABLE, why, values, (*nudges, *told(row.disk_id, turn.view)))
+
+
+# What an attachment has left in the row.
+FREE = {
+    "reservation_id": None,
+    "ebs_volume_id": None,
+    "ebs_availability_zone": None,
+    "volume_is_new": False,
+    "volume_missing_since": None,
+    "volume_lost_at": None,
+    "release_asked_at": None,
+    "release_snapshot_id": None,
+    "source_snapshot_id": None,
+    "attach_error": None,
+    "contents": None,
+    "contents_at": None,
+    "detail": None,
+}
