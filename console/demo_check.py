@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from console.demo_disks import wrong_disk
 from console.demo_story import EXTENSION_S, HOUR_S, Planned, Story
 from console.demo_users import wrong_seats, wrong_users
 from console.demo_view import Scene
@@ -14,7 +15,7 @@ from schema.kernel import Connection
 from schema.reservation import FINAL, Status
 from schema.statements import Record
 
-OBJECTS = ("pods", "services")
+OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> Summary:
         _claim("no pod was made twice", _doubles(story, scene, state)),
         _claim("eight seats are eight users' with an account, one left, one waits for a seat", wrong_users(conn)),
         _claim("seats, users and accounts agree on each cluster", wrong_seats(conn, box)),
+        _claim("a disk was used twice, and has a completed snapshot of each use, and no volume", wrong_disk(conn, box)),
         _claim("what can't be understood is a dead letter, with the reason", _wrong_letters(dead)),
     )
     numbers = {

@@ -15,6 +15,7 @@ HOUR_S = 3600
 EXTENSION_S = 4
 SEND = "select pgmq.send(%s, %s)"
 USERS = ("ada", "grace", "linus")
+DISK = "data"
 
 MALFORMED = {"action": "create_reservation", "reservation_id": "not a uuid", "user_id": "ada", "gpu_count": 3}
 
@@ -33,6 +34,7 @@ class Planned:
     what: str = ""
     fate: tuple[str, str] = (Status.ACTIVE, Status.EXPIRED)
     image: str | None = None
+    disk: str | None = None
     user: str = "ada"
     reservation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -58,6 +60,7 @@ class Planned:
             "duration_hours": self.seconds / HOUR_S,
             "name": self.what or None,
             "dockerimage": self.image,
+            "disk_name": self.disk,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -83,7 +86,7 @@ class Story:
 
 
 def story() -> Story:
-    """24 reservations that want more than the fleet has. No size can end up spread over two nodes."""
+    """26 reservations that want more than the fleet has. No size can end up spread over two nodes."""
     plain = tuple(
         Planned(gpu_type, gpus, seconds, user=USERS[number % len(USERS)])
         for number, (gpu_type, gpus, seconds) in enumerate(_PLAIN)
@@ -96,10 +99,12 @@ def story() -> Story:
     by_sql = Planned("h100", 4, 6, "sent by plain SQL")
     impatient = Planned("a100", 8, 30, "cancelled in the line", (Status.QUEUED, Status.CANCELLED))
     overtaken = Planned("a100", 2, 30, "cancelled before created", ("(new)", Status.CANCELLED))
+    at_home = Planned("cpu-x86", 0, 6, "with a disk", disk=DISK)
+    home_again = Planned("cpu-x86", 0, 6, "with the same disk", disk=DISK)
     at_once = [one for one in plain if one not in small]
-    first = (overtaken.cancel, *(one.send for one in (broken, cancelled, extended, *at_once)))
+    first = (overtaken.cancel, *(one.send for one in (broken, cancelled, extended, at_home, *at_once)))
     return Story(
-        planned=(broken, cancelled, extended, *plain, by_sql, impatient, overtaken),
+        planned=(broken, cancelled, extended, at_home, home_again, *plain, by_sql, impatient, overtaken),
         first=(*first, _send_malformed),
         reactions=(
             Reaction(extended, Status.ACTIVE, impatient.send),
@@ -107,6 +112,8 @@ def story() -> Story:
             Reaction(cancelled, Status.ACTIVE, cancelled.cancel),
             Reaction(extended, Status.ACTIVE, extended.extend),
             Reaction(overtaken, Status.CANCELLED, overtaken.send),
+            # It waits for the disk, and then for the snapshot of what the one before has left on it.
+            Reaction(at_home, Status.ACTIVE, home_again.send),
             # Once the whole nodes are taken, so that nothing has to fit between.
             *(Reaction(whole[0], Status.ACTIVE, one.send) for one in small),
             Reaction(whole[0], Status.ACTIVE, by_sql.send_by_sql),

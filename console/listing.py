@@ -11,6 +11,7 @@ from console.examples import example
 from producers.terminal import err, out, print_json
 from producers.wording import gpus, span, story
 from schema import reservation_reads as reads
+from schema.printable import printable
 from schema.reservation_place import Line, place
 from schema.settings import read_settings
 from schema.statements import Record
@@ -46,14 +47,16 @@ def _as_json(row: Record, lines: dict[str, Line], grace: timedelta) -> Record:
 
 def reservation_table(rows: list[Record], lines: dict[str, Line], grace: timedelta) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("ID", "USER", "NAME", "GPUS", "STATUS"):
+    with_disks = any(row["disk_name"] for row in rows)
+    for heading in ("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS"):
         table.add_column(heading, no_wrap=True)
     table.add_column("")
     for row in rows:
         line = lines.get(row["gpu_type"])
         told = story(row, place(row, line, grace), line.now if line else row["status_since"])
         style = STYLES.get(row["status"], "")
-        cells = (row["reservation_id"][:8], row["user_id"], row["name"] or "", gpus(row))
+        disk = (printable(row["disk_name"]),) if with_disks else ()
+        cells = (row["reservation_id"][:8], row["user_id"], row["name"] or "", gpus(row), *disk)
         table.add_row(*map(_plain, cells), f"[{style}]{row['status']}[/]", _plain(told))
     return table
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "watch": Entry("console.watch:watch", "Show the timeline of one reservation, and follow it."),
     "cancel": Entry("console.requests:cancel", "End a reservation, whatever its state."),
     "extend": Entry("console.requests:extend", "Give a reservation more hours."),
+    "disk": Entry("console.disks:app", "Persistent disks: what is on them stays when a reservation ends."),
     "types": Entry("console.listing:types", "List GPU types: how many, how many are free, who waits."),
     "nodes": Entry("console.nodes:nodes", "List the autoscaler's nodes, their pools and their configuration."),
     "clusters": Entry("console.clusters:clusters", "List clusters: health, nodes, leaders."),

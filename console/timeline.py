@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from producers.wording import gpus, span, waiting
+from producers.wording import disk, gpus, span, waiting
+from schema import disk_reads
 from schema import reservation_reads as reads
 from schema.kernel import Connection
+from schema.printable import printable
 from schema.reservation_place import Place, place
 from schema.statements import Record
 
@@ -22,11 +24,12 @@ class Timeline:
     history: list[Record]
     letters: list[Record]
     messages: list[Record]
+    disk_moves: tuple[Record, ...] = ()
 
     def as_json(self) -> Record:
         where = self.place.as_json() if self.place else {}
         told = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
-        return {**self.row, **where, **told}
+        return {**self.row, **where, **told, "disk_history": list(self.disk_moves)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +51,26 @@ def read_timeline(conn: Connection, row: Record, grace: timedelta) -> Timeline:
         history=reads.history(conn, row_id),
         letters=reads.letters(conn, row_id),
         messages=reads.messages(conn, row_id),
+        disk_moves=tuple(disk_reads.of_reservation(conn, row)),
     )
 
 
 def past(timeline: Timeline) -> list[Event]:
     """What has happened, in order."""
-    return sorted([*_moves(timeline), *_deaths(timeline)], key=lambda event: event.at)
+    return sorted([*_moves(timeline), *_disk_moves(timeline), *_deaths(timeline)], key=lambda event: event.at)
 
 
 def _moves(timeline: Timeline) -> Iterator[Event]:
     for move in timeline.history:
         yield Event(move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})")
+
+
+def _disk_moves(timeline: Timeline) -> Iterator[Event]:
+    """Of its disk and of the snapshots taken for it, which others move."""
+    for move in timeline.disk_moves:
+        of_disk = move["machine"] == disk_reads.DISK
+        who = f"disk {printable(timeline.row['disk_name'])}" if of_disk else f"snapshot {move['row_id'][:8]}"
+        yield Event(move["at"], f"{who} {move['to_status']}", f"{move['reason']}  ({move['actor']})")
 
 
 def _deaths(timeline: Timeline) -> Iterator[Event]:
@@ -92,6 +104,8 @@ def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "reservation", f"{row['reservation_id']}  {row['name'] or ''}".rstrip()
     yield "user", row["user_id"]
     yield "asked for", f"{gpus(row)} for {span(row['duration_hours'] * 3600)}"
+    if row["disk_name"] is not None:
+        yield "disk", disk(row)
     yield "status", f"{row['status']}, {row['current_detailed_status'] or row['status_reason'] or ''}"
     if timeline.place is not None:
         yield "in line", waiting(timeline.place, timeline.now)

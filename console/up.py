@@ -35,6 +35,7 @@ from schema.settings import Settings, read_settings
 
 NODES = "h100:2x8,a100:1x8,t4:2x4,cpu-x86:1x0"
 LOOK_S = 0.5
+AWS_IS_SET = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"}
 LATEST = 12
 # A sandbox forgets its pods when it ends: what an earlier one ran is given up soon, not after minutes.
 SANDBOX_PACE = {"PGFLEET_POD_MISSING_GRACE_S": "10", "PGFLEET_WATCH_S": "5"}
@@ -48,7 +49,7 @@ def up(
 ) -> None:
     """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, and a view of them.
 
-    With PGFLEET_KUBECONFIG the workers work on that cluster, and nothing is simulated.
+    With PGFLEET_KUBECONFIG the workers work on that cluster, and nothing is simulated; disks then need AWS_REGION.
     """
     embedded, dsn = read_settings().database_url is None, database_url()
     settings = read_settings()
@@ -86,6 +87,8 @@ def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[tup
             started.worker("reservation", more, number)
         started.worker("heartbeat", {}, 1)
         started.worker("assignment", {}, 1)
+        if box is not None or AWS_IS_SET & os.environ.keys():
+            started.worker("disk", more, 1)
         yield started, box
 
 
@@ -107,6 +110,7 @@ def _say_what_to_type(*, embedded: bool) -> None:
         f"[bold]In a second terminal{where}:[/]\n"
         "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --wait\n"
         "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead list\n"
+        "  pgfleet submit reservation --gpu-type h100 --gpus 1 --disk data --wait      pgfleet disk ls\n"
         "  pgfleet submit assignment --user ada@example.com --wait      pgfleet users      pgfleet hopsworks\n"
         "  pgfleet simulate fleet --nodes 100 --interval 5\n"
         "Ctrl-C ends it.\n"

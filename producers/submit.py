@@ -1,7 +1,8 @@
 """The submit script: `python -m producers.submit reservation ...`, which `pgfleet submit` runs as well."""
 
 import uuid
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +12,14 @@ from producers.database import chosen_dsn, connected
 from producers.follow import Target, follow
 from producers.reservation import create_reservation
 from producers.submit_assignment import ASSIGNMENT_EXAMPLE, submit_assignment
+from producers.submit_disk import DISK_EXAMPLE, submit_disk
 from producers.submit_heartbeat import EXAMPLE, submit_heartbeat
 from producers.terminal import EXIT_FAILED, err, out, print_json, run, telling
 from producers.wording import default_user, span
+from schema import disk_reads as disks
 from schema import reservation_reads as reads
+from schema.disk import DEFAULT_SIZE_GB
+from schema.disk_place import Asked, with_disk
 from schema.errors import FleetError
 from schema.kernel import Connection
 from schema.messages import BadMessage, explain
@@ -37,7 +42,8 @@ def submit() -> None:
 
 
 @app.command(
-    epilog="Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --wait", no_args_is_help=True
+    epilog="Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --disk data --wait",
+    no_args_is_help=True,
 )
 def reservation(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
@@ -51,6 +57,12 @@ def reservation(  # noqa: PLR0913  # one parameter an option
     image: Annotated[str | None, typer.Option(help="A container image of yours.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as often as needed.")] = None,
     command: Annotated[str | None, typer.Option(help="What to run instead of the image's own.")] = None,
+    disk: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A disk of yours for the home; made if there is none.")
+    ] = None,
+    disk_size: Annotated[
+        int | None, typer.Option(metavar="GB", help="How large to make it.", show_default=str(DEFAULT_SIZE_GB))
+    ] = None,
     reservation_id: Annotated[
         str | None, typer.Option("--id", help="A UUID; sent twice it is one reservation.")
     ] = None,
@@ -63,6 +75,8 @@ def reservation(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Reserve GPUs for some hours."""
     settings = read_settings()
+    if disk_size is not None and disk is None:
+        raise FleetError("--disk-size is for --disk NAME.")
     fields = {
         "reservation_id": reservation_id or str(uuid.uuid4()),
         "user_id": user or default_user(),
@@ -74,6 +88,8 @@ def reservation(  # noqa: PLR0913  # one parameter an option
         "dockerimage": image,
         "env_vars": _environment(env or []),
         "command": command,
+        "disk_name": disk,
+        "disk_size_gb": disk_size,
     }
     given = {name: value for name, value in fields.items() if value is not None}
     message = _checked(given)
@@ -156,6 +172,8 @@ def _ask(conn: Connection, message: CreateReservation, settings: Settings, *, as
     gpu_type = reads.types(conn).get(message.gpu_type)
     grace = timedelta(seconds=settings.expiry_grace_s)
     answer = dry_run(message, gpu_type, line, settings.max_hours, grace)
+    if message.disk_name is not None and line is not None:
+        answer = _with_disk(conn, message, answer, line.now)
     eta_s = (answer.eta - line.now).total_seconds() if answer.eta and line else None
     if as_json:
         print_json(
@@ -173,6 +191,17 @@ def _ask(conn: Connection, message: CreateReservation, settings: Settings, *, as
         raise typer.Exit(EXIT_FAILED)
 
 
+def _with_disk(conn: Connection, message: CreateReservation, answer: DryRun, now: datetime) -> DryRun:
+    """A disk that does not exist yet is no hindrance: it will be made."""
+    found = disks.by_name(conn, message.user_id, message.disk_name or "")
+    if found is not None:
+        kept = timedelta(seconds=read_settings().disk_kept_s)
+        return with_disk(answer, Asked(found, message.disk_size_gb, kept, now))
+    size_gb = message.disk_size_gb or DEFAULT_SIZE_GB
+    made = f"disk {message.disk_name} of {size_gb} GB will be made"
+    return replace(answer, reason=f"{answer.reason}; {made}") if answer.starts_now else answer
+
+
 def _answer(answer: DryRun, eta_s: float | None) -> str:
     if answer.starts_now:
         return f"would start now: {answer.reason}"
@@ -182,6 +211,7 @@ def _answer(answer: DryRun, eta_s: float | None) -> str:
     return f"would wait: {answer.code}: {answer.reason}; ETA {eta}"
 
 
+app.command("disk", epilog=DISK_EXAMPLE, no_args_is_help=True)(submit_disk)
 app.command("heartbeat", epilog=EXAMPLE, no_args_is_help=True)(submit_heartbeat)
 app.command("assignment", epilog=ASSIGNMENT_EXAMPLE, no_args_is_help=True)(submit_assignment)
 

@@ -5,8 +5,9 @@ import os
 from datetime import datetime
 
 from schema.errors import FleetError
+from schema.printable import printable
 from schema.reservation import Status
-from schema.reservation_place import Place
+from schema.reservation_place import DISK_CODES, Place
 from schema.statements import Record
 
 WHO = "PGFLEET_USER"
@@ -44,6 +45,12 @@ def gpus(row: Record) -> str:
     return f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_count"] else str(row["gpu_type"])
 
 
+def disk(row: Record) -> str:
+    """`data, 200 GB, attached`; a disk that is not there yet has only its name."""
+    size = "" if row["disk_size_gb"] is None else f", {row['disk_size_gb']} GB"
+    return f"{printable(row['disk_name'])}{size}, {row['disk_status'] or 'not there yet'}"
+
+
 def waiting(place: Place, now: datetime) -> str:
     """`position 3, ETA 12 min`."""
     eta = "unknown" if place.eta is None else span((place.eta - now).total_seconds())
@@ -55,6 +62,9 @@ def story(row: Record, place: Place | None, now: datetime) -> str:
     shown = row["current_detailed_status"] or row["status_reason"] or ""
     match row["status"]:
         case Status.PENDING | Status.QUEUED if place is not None:
+            if place.code in DISK_CODES and not shown.startswith(place.code):
+                # Its disk is not as it was when the worker last looked.
+                shown = f"{place.code}: disk {disk(row)}"
             return f"{shown} ({waiting(place, now)})"
         case Status.ACTIVE:
             left = (row["expires_at"] - now).total_seconds()

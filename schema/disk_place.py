@@ -19,9 +19,7 @@ _theirs = sa.and_(
     _d.reservation_id.is_not_distinct_from(_r.reservation_id),
     _d.release_asked_at.is_(None),
 )
-_unusable = sa.and_(_d.disk_id.is_not(None), sa.not_(sa.or_(_free, _theirs)))
 _unfinished = sa.or_(_d.status == Status.CREATING.value, sa.func.coalesce(_d.pending_snapshot_count, 0) > 0)
-
 _LOST = [Status.DELETED.value, Status.PURGED.value, Status.FAILED.value]
 
 # Reservations, each with the disk that it wants, if there is such a disk.
@@ -30,11 +28,11 @@ RESERVATIONS_WITH_DISK = reservations.outerjoin(
     sa.and_(_d.user_id == _r.user_id, _d.disk_name == _r.disk_name, sa.func.coalesce(_r.node_index, 0) == 0),
 )
 # Whether a waiting reservation is kept by its disk, and lets others of its type pass.
-BLOCKED: sa.ColumnElement[bool] = _unusable
+BLOCKED: sa.ColumnElement[bool] = sa.and_(_d.disk_id.is_not(None), sa.not_(sa.or_(_free, _theirs)))
 # Why it is kept; null where it is not, and where the disk will never be free.
 REASON_CODE: sa.ColumnElement[str | None] = sa.case(
-    (sa.and_(_unusable, _unfinished, _d.status.not_in(_LOST)), SNAPSHOT_PENDING),
-    (sa.and_(_unusable, _d.status == Status.ATTACHED.value), DISK_IN_USE),
+    (sa.and_(BLOCKED, _unfinished, _d.status.not_in(_LOST)), SNAPSHOT_PENDING),
+    (sa.and_(BLOCKED, _d.status == Status.ATTACHED.value), DISK_IN_USE),
     else_=sa.null(),
 )
 

@@ -57,7 +57,7 @@ class DiskFilters:
     """Which disks to list; None is everybody's."""
 
     user_id: str | None = None
-    purged_too: bool = False
+    lost_too: bool = False
     most: int = 200
 
 
@@ -94,12 +94,12 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Record:
 
 
 def listing(conn: Connection, filters: DiskFilters) -> list[Record]:
-    """Disks by their user and name; purged ones only if asked for."""
+    """Disks by their user and name; those that are purged, or could not be made, only if asked for."""
     statement = _rows().order_by(_d.user_id, _d.disk_name).limit(filters.most)
     if filters.user_id is not None:
         statement = statement.where(_d.user_id == filters.user_id)
-    if not filters.purged_too:
-        statement = statement.where(_d.status != Status.PURGED.value)
+    if not filters.lost_too:
+        statement = statement.where(_d.status.not_in([Status.PURGED.value, Status.FAILED.value]))
     return fetch(conn, statement)
 
 

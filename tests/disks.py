@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from console import sandbox
 from console.sandbox import Aws, Box
-from console.sandbox.aws import BUCKET
+from console.sandbox.aws import BUCKET, ZONE
 from workers import disk, reservation
 
 QUEUE = "disk_operations"
@@ -37,6 +37,33 @@ having d.snapshot_count <> count(*) filter (where s.status = 'completed')
 WRONG_DISKS = """
 select disk_name, status, reservation_id, ebs_volume_id from public.disks
 where status <> 'attached' and (reservation_id is not null or ebs_volume_id is not null)
+"""
+
+
+# As the reservation worker attaches a disk: who has it, what its volume is made from, and where.
+ATTACH = """
+update public.disks d set status = 'attached', reservation_id = %s, attachment = attachment + 1,
+  ebs_availability_zone = %s, ticket = ticket + 1, source_snapshot_id = coalesce(next_snapshot_id, (
+    select s.snapshot_id from public.disk_snapshots s where s.disk_id = d.disk_id and s.status = 'completed'
+    order by s.completed_at desc, s.snapshot_id desc limit 1))
+where user_id = %s and disk_name = %s
+returning *
+"""
+CLEAN = """
+set session_replication_role = replica;
+create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe
+as 'select statement_timestamp()';
+delete from public.disk_operations;
+delete from public.disk_snapshots;
+delete from public.disks;
+delete from public.disk_quarantine;
+delete from public.reservations;
+delete from public.dead_letters;
+delete from public.status_history;
+delete from pgmq.q_disk_operations;
+delete from pgmq.q_gpu_reservations;
+update public.gpu_types set held_gpus = 0, is_active = true;
+set session_replication_role = origin;
 """
 
 
@@ -161,6 +188,46 @@ class World:
     def letters(self) -> list[str]:
         return reservations.letters(self.conn)
 
+    def held(self, disk_name: str = "data", user: str = "ada") -> str:
+        """The disk in the hands of a reservation that is active without a pod; the reservation's id."""
+        row_id = new_id()
+        self.conn.execute(
+            "insert into public.reservations"
+            " (reservation_id, user_id, status, duration_hours, gpu_type, gpu_count, disk_name, ticket, created_at)"
+            " values (%s, %s, 'pending', 4, %s, 0, %s, 7, now())",
+            (row_id, user, TYPE, disk_name),
+        )
+        for status in ("preparing", "active"):
+            self.conn.execute("update public.reservations set status = %s where reservation_id = %s", (status, row_id))
+        disk = self.one(ATTACH, row_id, ZONE, user, disk_name)
+        send(self.conn, QUEUE, {"action": "advance_disk", "disk_id": str(disk["disk_id"]), "ticket": disk["ticket"]})
+        self.until(lambda: self.disk(disk_name, user)["volume_is_new"] is False and self.volume_of(disk_name, user))
+        return row_id
+
+    def given_back(self, row_id: str) -> None:
+        """The reservation ends, and asks for the release of its disk."""
+        self.conn.execute(
+            "update public.reservations set status = 'cancelled', ticket = ticket + 1 where reservation_id = %s",
+            (row_id,),
+        )
+        send(self.conn, "gpu_reservations", {"action": "advance", "reservation_id": row_id, "ticket": 8})
+        self.until(lambda: self.disks_asked_back(row_id), what="the end of the pod")
+
+    def disks_asked_back(self, row_id: str) -> bool:
+        """Whether the release of the reservation's disk was asked for, or is over."""
+        found = self.all("select release_asked_at from public.disks where reservation_id = %s", row_id)
+        return all(disk["release_asked_at"] is not None for disk in found)
+
+    def filled(self, disk_name: str = "data", user: str = "ada", times: int = 1) -> dict[str, Any]:
+        """As `used`, without pods: quicker."""
+        for _ in range(times):
+            self.given_back(self.held(disk_name, user))
+            self.until(lambda: self.disk(disk_name, user)["status"] == "available", what="the release of the disk")
+        return self.disk(disk_name, user)
+
+    def volume_of(self, disk_name: str = "data", user: str = "ada") -> str:
+        return str(self.disk(disk_name, user)["ebs_volume_id"] or "")
+
     def sweep(self, action: str = "sweep") -> None:
         send(self.conn, QUEUE, {"action": action})
         self.run()
@@ -175,10 +242,9 @@ class World:
             return cursor.execute(query.encode(), values).fetchall()
 
 
-def history(conn: Connection, row_id: Any) -> list[str]:
-    rows: Sequence[Any] = conn.execute(
-        "select to_status from public.status_history where row_id = %s order by history_id", (str(row_id),)
-    ).fetchall()
+def history(conn: Connection, machine: str, row_id: Any) -> list[str]:
+    query = "select to_status from public.status_history where machine = %s and row_id = %s order by history_id"
+    rows: Sequence[Any] = conn.execute(query, (machine, str(row_id))).fetchall()
     return [row[0] for row in rows]
 
 
@@ -205,3 +271,24 @@ def world_on(server_dsn: str, template: str, box: Box, **settings: Any) -> Itera
             worker_on(reservation.KIND, configured) as rows,
         ):
             yield World(conn, box, aws, disks, rows)
+
+
+def for_a_test(world: World) -> Iterator[World]:
+    """A module's world, emptied; what has to hold at every moment is looked at in the end."""
+    world.conn.execute(CLEAN.encode())
+    world.aws.reset()
+    world.box.clear_faults()
+    world.box.detach_slowly(0)
+    api, namespace = world.reservations.bench.tools.pods.api, world.reservations.bench.settings.namespace
+    left = world.box.state()["objects"]
+    if left["pods"]:
+        for pod in api.list_namespaced_pod(namespace).items:
+            api.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)
+    if left["persistentvolumeclaims"]:
+        for claim in api.list_namespaced_persistent_volume_claim(namespace).items:
+            api.delete_namespaced_persistent_volume_claim(claim.metadata.name, namespace)
+    if left["persistentvolumes"]:
+        for volume in api.list_persistent_volume().items:
+            api.delete_persistent_volume(volume.metadata.name)
+    yield world
+    assert_sound(world.conn)

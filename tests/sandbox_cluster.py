@@ -72,6 +72,31 @@ def service(name: str, kind: str = "NodePort", **port: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"type": kind, "ports": [{"port": 22} | port]}}
 
 
+def volume(name: str, handle: str = "vol-1", zone: str = "us-east-2a", **metadata: Any) -> dict[str, Any]:
+    """A volume for the claim of the same name."""
+    here = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}
+    spec = {
+        "capacity": {"storage": "10Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": "ebs.csi.aws.com", "volumeHandle": handle},
+        "claimRef": {"namespace": NS, "name": name},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+    }
+    return {"metadata": {"name": name} | metadata, "spec": spec}
+
+
+def claim(name: str, **metadata: Any) -> dict[str, Any]:
+    storage = {"requests": {"storage": "10Gi"}}
+    spec = {"volumeName": name, "accessModes": ["ReadWriteOnce"], "resources": storage, "storageClassName": ""}
+    return {"metadata": {"name": name} | metadata, "spec": spec}
+
+
+def with_claim(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """The pod, with a claim."""
+    body["spec"]["volumes"] = [{"name": "home", "persistentVolumeClaim": {"claimName": name}}]
+    return body
+
+
 def owned_by(owner: Any, kind: str = "Pod") -> list[dict[str, str]]:
     name, uid = owner.metadata.name, owner.metadata.uid
     return [{"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}]

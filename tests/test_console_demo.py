@@ -72,6 +72,6 @@ def test_no_message_of_the_story_is_out_of_range(conn: Connection, worker: Worke
     for act in acts:
         act(conn)
 
-    assert len(told.planned) == 24
+    assert len(told.planned) == 26
     row = conn.execute("select count(*) from pgmq.q_gpu_reservations").fetchone()
     assert row == (len(acts),)

@@ -3,22 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
-from disks import World, assert_sound, history, servers, world_on
-
-from console.sandbox import Box
+from disks import World, for_a_test, history, servers, world_on
 
 
 @pytest.fixture(scope="module")
-def module_box() -> Iterator[Box]:
-    with servers() as (box, _):
-        yield box
+def module_world(server_dsn: str, template: str) -> Iterator[World]:
+    with servers() as (box, _), world_on(server_dsn, template, box) as running:
+        yield running
 
 
 @pytest.fixture
-def world(module_box: Box, server_dsn: str, template: str) -> Iterator[World]:
-    with world_on(server_dsn, template, module_box) as running:
-        yield running
-        assert_sound(running.conn)
+def world(module_world: World) -> Iterator[World]:
+    yield from for_a_test(module_world)
 
 
 def test_a_disk_is_made_without_a_volume(world: World) -> None:
@@ -50,3 +46,18 @@ def test_a_disk_follows_its_user_from_reservation_to_reservation(world: World) -
         "available",
         "attached",
     ]
+
+
+def test_t_filled(world: World) -> None:
+    world.create()
+    world.filled()
+
+
+def test_t_filled2(world: World) -> None:
+    world.create()
+    world.filled(times=3)
+
+
+def test_t_hist(world: World) -> None:
+    world.create()
+    world.used()

@@ -187,7 +187,7 @@ def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet)
     severities = {finding["check"]: finding["severity"] for finding in ended.json}
     assert ended.code == 1
     assert severities["schema"] == "error"
-    needy = {"migrations", "gpu_counters", "seats", "hopsworks", "tickets", "queues"}
+    needy = {"migrations", "gpu_counters", "seats", "hopsworks", "disks", "tickets", "queues"}
     assert {check for check, severity in severities.items() if severity == "skipped"} == needy
 
 

@@ -302,7 +302,9 @@ WRONG: list[tuple[Any, str]] = [
     ({"secondary_users": "bob"}, "secondary_users: Input should be a valid list"),
     ({"total_nodes": 2}, "total_nodes: reservations of several nodes are not available yet"),
     ({"total_nodes": 5}, "total_nodes: Input should be less than or equal to 4"),
-    ({"disk_name": "home"}, "disk_name: persistent disks are not available yet"),
+    ({"disk_name": "my home"}, "disk_name: String should match pattern"),
+    ({"disk_size_gb": 100}, "disk_size_gb: only with disk_name"),
+    ({"disk_name": "home", "disk_size_gb": 9}, "disk_size_gb: Input should be greater than or equal to 10"),
 ]
 
 

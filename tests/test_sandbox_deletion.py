@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sandbox_cluster
 from kubernetes import client
-from sandbox_cluster import NS, Api, connected, is_gone, owned_by, pod, ready, service, until
+from sandbox_cluster import NS, Api, claim, connected, is_gone, owned_by, pod, ready, service, until, volume
 
 from console import sandbox
 
@@ -75,10 +75,9 @@ def test_a_finalizer_holds_the_object_until_it_is_removed(v1: Api) -> None:
 
 def test_what_a_pod_owns_is_collected_when_it_is_gone(v1: Api) -> None:
     owner = v1.create_namespaced_pod(NS, pod("a"))
-    claim = {"metadata": {"name": "a-disk", "ownerReferences": owned_by(owner)}, "spec": {}}
     ssh = service("a-ssh")
     ssh["metadata"]["ownerReferences"] = owned_by(owner)
-    v1.create_namespaced_persistent_volume_claim(NS, claim)
+    v1.create_namespaced_persistent_volume_claim(NS, claim("a-disk", ownerReferences=owned_by(owner)))
     v1.create_namespaced_service(NS, ssh)
 
     v1.delete_namespaced_pod("a", NS)
@@ -101,10 +100,9 @@ def test_what_comes_after_its_owner_is_gone_is_collected_too(v1: Api) -> None:
 
 def test_a_cluster_wide_volume_is_not_collected_for_its_pod(v1: Api) -> None:
     owner = v1.create_namespaced_pod(NS, pod("a"))
-    volume = {"metadata": {"name": "disk", "ownerReferences": owned_by(owner)}, "spec": {}}
     ssh = service("a-ssh")
     ssh["metadata"]["ownerReferences"] = owned_by(owner)
-    v1.create_persistent_volume(volume)
+    v1.create_persistent_volume(volume("disk", ownerReferences=owned_by(owner)))
     v1.create_namespaced_service(NS, ssh)
 
     v1.delete_namespaced_pod("a", NS)

@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 import tempfile
-from dataclasses import fields
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.sandbox.aws import running_aws
 from console.sandbox.cluster import Options
 from console.sandbox.server import serve
 
@@ -36,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             loop.add_signal_handler(number, stop.set)
         if given.exit_with_parent:
             _check_parent(parent, stop)
-        _tell(box)
+        _tell(box if aws is None else replace(box, aws_url=aws.url))
 
     try:
-        asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started))
+        with running_aws(snapshot_s=given.aws_snapshot) if given.aws else nullcontext() as aws:
+            asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started))
     except (ValueError, OSError) as error:
         sys.exit(f"sandbox: {error}")
 
@@ -50,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--nodes", default="", help="such as h100:2x8,a100:1x8,cpu-x86:1x0")
     parser.add_argument("--kubeconfig", type=Path, default=default_kubeconfig, help="the file to write")
+    parser.add_argument("--aws", action="store_true", help="have an AWS too, with volumes, snapshots and S3")
+    parser.add_argument("--aws-snapshot", type=float, default=0.0, help="seconds that a snapshot takes", metavar="N")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when the parent process does")
     for field in fields(Options):
         names = {f"--{name.replace('_', '-')}" for name in (field.name, field.name.removesuffix("_s"))}
@@ -67,7 +72,7 @@ def _check_parent(parent: int, stop: asyncio.Event) -> None:
 
 
 def _tell(box: Box) -> None:
-    told = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url}
+    told = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url, "aws_url": box.aws_url}
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
 

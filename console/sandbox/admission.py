@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.sandbox.demands import GPU
 from console.sandbox.quantities import parse_quantity
 from console.sandbox.refusals import RefusedError, invalid
 from console.sandbox.resources import RESOURCES, Object
+from console.sandbox.volume_checks import (
+    check_claim,
+    check_claim_change,
+    check_volume,
+    check_volume_change,
+    with_volume_defaults,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
@@ -49,10 +59,8 @@ def check(plural: str, name: str, body: Object) -> None:
     body["apiVersion"] = "v1"
     _check_strings(resource.kind, name, body["metadata"])
     _check_owners(resource.kind, name, body["metadata"])
-    if plural == "pods":
-        _check_pod(name, body)
-    if plural == "services":
-        _check_service(name, body)
+    if plural in CHECKS:
+        CHECKS[plural](name, body)
 
 
 def with_defaults(plural: str, body: Object) -> None:
@@ -69,15 +77,17 @@ def with_defaults(plural: str, body: Object) -> None:
         case "namespaces":
             body.setdefault("spec", {"finalizers": ["kubernetes"]})
             body["status"] = {"phase": "Active"}
-        case "persistentvolumes":
-            bound = body.get("spec", {}).get("claimRef")
-            body["status"] = {"phase": "Bound" if bound else "Available"}
-        case "persistentvolumeclaims":
-            bound = body.get("spec", {}).get("volumeName")
-            body["status"] = {"phase": "Bound" if bound else "Pending"}
+        case "persistentvolumes" | "persistentvolumeclaims":
+            with_volume_defaults(plural, body)
 
 
-def check_pod_change(name: str, before: Object, after: Object) -> None:
+def check_change(plural: str, name: str, before: Object, after: Object) -> None:
+    """Raises `RefusedError` (422) for a change of what is fixed."""
+    if plural in CHANGE_CHECKS:
+        CHANGE_CHECKS[plural](name, before, after)
+
+
+def _check_pod_change(name: str, before: Object, after: Object) -> None:
     """A pod's specification is fixed but for its images and a few limits."""
     old = {field: value for field, value in before["spec"].items() if field not in MUTABLE_POD_SPEC}
     new = {field: value for field, value in after["spec"].items() if field not in MUTABLE_POD_SPEC}
@@ -174,3 +184,16 @@ def _default_pod(body: Object) -> None:
         if resources.get("limits"):
             resources["requests"] = resources["limits"] | (resources.get("requests") or {})
     body["status"] = {"phase": "Pending", "qosClass": "Burstable"}
+
+
+CHECKS: dict[str, Callable[[str, Object], None]] = {
+    "pods": _check_pod,
+    "services": _check_service,
+    "persistentvolumes": check_volume,
+    "persistentvolumeclaims": check_claim,
+}
+CHANGE_CHECKS: dict[str, Callable[[str, Object, Object], None]] = {
+    "pods": _check_pod_change,
+    "persistentvolumes": check_volume_change,
+    "persistentvolumeclaims": check_claim_change,
+}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from console.sandbox.admission import check, check_pod_change, name_of_new, with_defaults
+from console.sandbox.admission import check, check_change, name_of_new, with_defaults
 from console.sandbox.answers import answer, encoded
 from console.sandbox.listing import cut_page, encoded_list
 from console.sandbox.patches import patched
@@ -39,7 +39,7 @@ class Api:
             raise RefusedError(501, "the sandbox has no dry run")
         body = await read_body(request) if request.body_exists else None
         if target.subresource not in ("", "status", "finalize"):
-            return self._answer_subresource(target)
+            return await self._answer_subresource(request, target)
         if target.name:
             return self._answer_object(request, target, body)
         return await self._answer_collection(request, target, body)
@@ -71,10 +71,12 @@ class Api:
                 return self._delete_all(request, target, body or {})
         raise RefusedError(405, "the server does not allow this method on the requested resource")
 
-    def _answer_subresource(self, target: Target) -> web.Response:
+    async def _answer_subresource(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         record = self._existing(target)
         if target.resource.plural == "pods" and target.subresource == "log":
             return web.Response(text=log_of(record.body()))
+        if target.resource.plural == "pods" and target.subresource == "exec":
+            return await self._cluster.executions.answer(request, record)
         raise RefusedError(501, f"the sandbox has no {target.subresource} of {target.resource.plural}")
 
     def _existing(self, target: Target) -> Record:
@@ -146,8 +148,7 @@ class Api:
             check(plural, name, body)
             if target.resource.has_status:
                 body["status"] = before.get("status", {})
-            if plural == "pods":
-                check_pod_change(name, before, body)
+            check_change(plural, name, before, body)
             if plural == "services":
                 _keep_addresses(before["spec"], body["spec"])
                 self._cluster.addresses.assign(record.key, body)

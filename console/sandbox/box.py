@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from console.sandbox.aws import Aws
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,18 +18,29 @@ class Box:
 
     url: str
     kubeconfig: str  # path of a file
+    aws_url: str | None = None  # where there is an AWS too
+
+    @property
+    def aws(self) -> Aws:
+        """Raises `ValueError` if the sandbox was started without."""
+        if self.aws_url is None:
+            raise ValueError("this sandbox has no AWS: start it with one")
+        return Aws(self.aws_url)
+
+    @property
+    def aws_environment(self) -> dict[str, str]:
+        """The variables that make AWS's libraries use it; none without."""
+        return {} if self.aws_url is None else self.aws.environment
 
     @property
     def ssh_keys_url(self) -> str:
         """`<this>/<user>.keys` are a user's keys."""
         return f"{self.url}/ssh-keys"
 
-    def add_nodes(
-        self, gpu_type: str, count: int = 1, gpus: int = 8, *, cpu: int = 192, memory_gb: int = 2048
-    ) -> list[str]:
-        """The new nodes' names."""
-        group = {"gpu_type": gpu_type, "count": count, "gpus": gpus, "cpu": cpu, "memory_gb": memory_gb}
-        names: list[str] = self._ask("POST", "nodes", group)["nodes"]
+    def add_nodes(self, gpu_type: str, count: int = 1, gpus: int = 8, **machine: Any) -> list[str]:
+        """The new nodes' names; `machine` are a node's `cpu`, `memory_gb` and `zone`."""
+        group = {"gpu_type": gpu_type, "count": count, "gpus": gpus}
+        names: list[str] = self._ask("POST", "nodes", group | machine)["nodes"]
         return names
 
     def fault(self, path: str, **wanted: Any) -> None:
@@ -39,7 +53,20 @@ class Box:
     def behave(self, namespace: str, name: str, behaviour: str) -> None:
         self._ask("POST", f"pods/{namespace}/{name}", {"behave": behaviour})
 
+    def contents(
+        self, namespace: str, name: str, content: str | bytes, delay_s: float = 0.0, failure: str = ""
+    ) -> None:
+        """What a command in the pod writes, with a pause in its middle; with a `failure` it ends in one."""
+        raw = content.encode() if isinstance(content, str) else content
+        wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
+        self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
+
+    def detach_slowly(self, delay_s: float) -> None:
+        """From now on, volumes stay attached to their node for so long after their last pod is gone."""
+        self._ask("POST", "volumes/detaching", {"delay_s": delay_s})
+
     def state(self) -> dict[str, Any]:
+        """What there is and what was done; `attachments` are nodes by volume, `attachment_log` how it came to that."""
         return self._ask("GET", "state")
 
     def hopsworks(self, name: str, api_key: str | None = None, latency_s: float = 0.0) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.sandbox.attachments import Attachments
 from console.sandbox.deletions import Deletions
+from console.sandbox.executions import Executions
 from console.sandbox.kubelet import Kubelet
 from console.sandbox.recorder import Recorder
 from console.sandbox.scheduler import Scheduler
 from console.sandbox.services import FIRST_NODE_PORT, LAST_NODE_PORT, ServiceAddresses
 from console.sandbox.store import Store
 from console.sandbox.tally import Tally
+from console.sandbox.volumes import Volumes
 from console.sandbox.watching import Watchers
 
 NAMESPACES = ("default", "kube-system", "gpu-dev")
@@ -38,13 +41,17 @@ class Cluster:
         self.store = Store(options.history_size)
         self.recorder = Recorder(self.store, options.most_events)
         self.scheduler = Scheduler(self.store, self.recorder, options.scheduling_retry_s)
-        self.kubelet = Kubelet(self.store, self.recorder, options.ready_delay_s)
+        self.attachments = Attachments(self.store)
+        self.kubelet = Kubelet(self.store, self.recorder, self.attachments, options.ready_delay_s)
         self.deletions = Deletions(self.store, options.termination_delay_s)
+        self.volumes = Volumes(self.store, self.deletions)
         self.addresses = ServiceAddresses(options.first_node_port, options.last_node_port)
         self.watchers = Watchers(self.store)
         self.tally = Tally()
+        self.executions = Executions(self.tally)
         parts = (self.scheduler, self.kubelet, self.deletions, self.addresses, self.recorder, self.tally)
         self.store.listeners += [part.watch for part in parts]
+        self.store.listeners += [self.volumes.watch, self.attachments.watch]
         self.store.listeners.append(self.watchers.watch)
         for name in NAMESPACES:
             self._add_namespace(name)

@@ -10,6 +10,7 @@ from console.sandbox.hopsworks_control import HopsworksControl
 from console.sandbox.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
 from console.sandbox.refusals import RefusedError
 from console.sandbox.resources import RESOURCES
+from console.sandbox.volume_control import VolumeControl
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,6 +27,7 @@ class Control:
         self._cluster = cluster
         self._faults = faults
         self._hopsworks = HopsworksControl(hopsworks)
+        self._volumes = VolumeControl(cluster)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         body = await read_body(request) or {}
@@ -40,6 +42,8 @@ class Control:
                 return answer(self._add_nodes(body))
             case "POST", ["pods", namespace, name]:
                 self._cluster.kubelet.act(("pods", namespace, name), str(body.get("behave", "")))
+            case "POST", ["volumes", *path]:
+                return answer(self._volumes.answer(path, body))
             case _, ["hopsworks", *path]:
                 return answer(self._hopsworks.answer(request, path, body))
             case _:
@@ -62,4 +66,5 @@ class Control:
             "double_creations": tally.double_creations,
             "faults_left": self._faults.left(),
             "gpus": self._cluster.scheduler.capacity(GPU_TYPE_LABEL),
+            **self._volumes.state(),
         }

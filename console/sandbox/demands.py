@@ -6,10 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.sandbox.claims import claims_of
 from console.sandbox.quantities import parse_quantity
 
 if TYPE_CHECKING:
+    from console.sandbox.claims import Reach
     from console.sandbox.resources import Object
+    from console.sandbox.store import Key
 
 GPU = "nvidia.com/gpu"
 OPTIONAL = ("cpu", "memory", "ephemeral-storage")  # counted only on nodes that declare them
@@ -21,6 +24,7 @@ class Demand:
 
     selector: tuple[tuple[str, str], ...]
     amounts: tuple[tuple[str, int], ...]
+    claims: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def demand_of(pod: Object) -> Demand:
         for name, amount in (container.get("resources", {}).get("requests") or {}).items():
             amounts[name] += parse_quantity(name, amount)
     selector = pod["spec"].get("nodeSelector") or {}
-    return Demand(tuple(sorted(selector.items())), tuple(sorted((+amounts).items())))
+    return Demand(tuple(sorted(selector.items())), tuple(sorted((+amounts).items())), claims_of(pod))
 
 
 def node_of(body: Object) -> Node:
@@ -65,14 +69,18 @@ def node_of(body: Object) -> Node:
     )
 
 
-def why_nowhere(demand: Demand, nodes: list[Node], used: dict[str, Counter[str]]) -> str:
+def why_nowhere(demand: Demand, nodes: list[Node], used: dict[str, Counter[str]], reach: Reach) -> str:
     """The sentence kube-scheduler puts into its event."""
+    if reach.missing:
+        return f"0/{len(nodes)} nodes are available: {reach.missing}."
     reasons: Counter[str] = Counter()
     for node in nodes:
         if node.unschedulable:
             reasons["node(s) were unschedulable"] += 1
         elif not node.selected_by(demand):
             reasons["node(s) didn't match Pod's node affinity/selector"] += 1
+        elif not reach.includes(node.labels):
+            reasons["node(s) had volume node affinity conflict"] += 1
         else:
             reasons.update(f"Insufficient {name}" for name in node.lacks(demand, used[node.name]))
     told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

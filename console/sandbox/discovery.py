@@ -8,6 +8,14 @@ from console.sandbox.metrics import GROUP, GROUP_VERSION
 from console.sandbox.resources import RESOURCES
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+POD_EXEC = {
+    "name": "pods/exec",
+    "singularName": "",
+    "namespaced": True,
+    "kind": "PodExecOptions",
+    "verbs": ["create", "get"],
+    "shortNames": [],
+}
 SERVER_VERSION = {
     "major": "1",
     "minor": "34",
@@ -41,6 +49,7 @@ def _resource_list() -> dict[str, Any]:
         if resource.has_status:
             verbs = ["get", "patch", "update"]
             resources.append(entry | {"name": f"{resource.plural}/status", "verbs": verbs, "shortNames": []})
+    resources.append(POD_EXEC)
     return {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}
 
 

@@ -8,21 +8,31 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from console.sandbox.behaviours import Step, behaviour_of, script, starting
+from console.sandbox.recorder import Notice
 from console.sandbox.refusals import RefusedError
 from console.sandbox.store import Change, Key, Record, Store, timestamp
 
 if TYPE_CHECKING:
+    from console.sandbox.attachments import Attachments
     from console.sandbox.recorder import Recorder
 
 FIRST_POD_IP = IPv4Address("10.128.0.2")
 POD_IPS = 2**22
 FINISHED = ("Succeeded", "Failed")
+ATTACH_RETRY_S = 0.05
+ATTACHED_ELSEWHERE = Notice(
+    "Warning",
+    "FailedAttachVolume",
+    "Multi-Attach error: a volume is already exclusively attached to one node and can't be attached to another",
+    "attachdetach-controller",
+)
 
 
 class Kubelet:
-    def __init__(self, store: Store, recorder: Recorder, ready_delay_s: float) -> None:
+    def __init__(self, store: Store, recorder: Recorder, attachments: Attachments, ready_delay_s: float) -> None:
         self._store = store
         self._recorder = recorder
+        self._attachments = attachments
         self._ready_delay_s = ready_delay_s
         self._seen: set[str] = set()
         self._next_steps: dict[str, asyncio.TimerHandle] = {}
@@ -55,7 +65,20 @@ class Kubelet:
         body = record.body()
         starting(body, timestamp(), host_ip=self._host_ip(body), pod_ip=str(next(self._pod_ips)))
         self._store.put(record, body)
-        self._play(key, uid, self._script_of(body))
+        self._mount(key, uid)
+
+    def _mount(self, key: Key, uid: str) -> None:
+        """The script begins when all volumes are attached: until then the containers are being created."""
+        self._next_steps.pop(uid, None)
+        record = self._live(key, uid)
+        if record is None:
+            return
+        if self._attachments.attach(record):
+            self._play(key, uid, self._script_of(record.body()))
+            return
+        self._recorder.record(record, ATTACHED_ELSEWHERE)
+        loop = asyncio.get_running_loop()
+        self._next_steps[uid] = loop.call_later(ATTACH_RETRY_S, self._mount, key, uid)
 
     def _script_of(self, body: dict[str, object]) -> list[Step]:
         try:

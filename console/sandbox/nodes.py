@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 GROUP = re.compile(r"^([a-z0-9][a-z0-9.-]*):(\d+)x(\d+)(?:x(\d+)(?:x(\d+))?)?$")
 GPU_TYPE_LABEL = "GpuType"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class NodeGroup:
     gpus: int
     cpu: int = 192
     memory_gb: int = 2048
+    zone: str = field(default="us-east-2a", kw_only=True)
 
 
 def parse_group(text: str) -> NodeGroup:
@@ -59,7 +61,7 @@ def _node(name: str, group: NodeGroup, index: int) -> Object:
         "apiVersion": "v1",
         "metadata": {
             "name": name,
-            "labels": {GPU_TYPE_LABEL: group.gpu_type, "kubernetes.io/hostname": name},
+            "labels": {GPU_TYPE_LABEL: group.gpu_type, "kubernetes.io/hostname": name, ZONE_LABEL: group.zone},
         },
         "spec": {"providerID": f"sandbox:///{name}"},
         "status": {

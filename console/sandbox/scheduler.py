@@ -6,7 +6,8 @@
                      told why
 
 Pods of one demand wait in one line: where the first doesn't fit, none of them does. A pass is made only when
-something could fit that did not before: a pod came, or a node came, changed or got something back.
+something could fit that did not before: a pod came, a volume or its claim changed, or a node came, changed or got
+something back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 
+from console.sandbox.claims import ANYWHERE, Reach, reach_of
 from console.sandbox.conditions import set_condition
 from console.sandbox.demands import GPU, Demand, Node, demand_of, node_of, why_nowhere
 from console.sandbox.recorder import Notice, Recorder
@@ -64,6 +66,8 @@ class Scheduler:
             self._see_node(change)
         elif change.record.key[0] == "pods":
             self._see_pod(change)
+        elif change.record.key[0] in ("persistentvolumes", "persistentvolumeclaims"):
+            self._see_room()
 
     def capacity(self, label: str, resource_name: str = GPU) -> dict[str, dict[str, int]]:
         """Total and requested amounts by the value of a node label."""
@@ -186,7 +190,13 @@ class Scheduler:
             usable = [node for node in self._nodes.values() if not node.unschedulable]
             nodes = [node for node in usable if node.selected_by(demand)]
             self._candidates[demand.selector] = nodes
-        return nodes
+        if not demand.claims:
+            return nodes
+        reach = self._reach(demand)
+        return [] if reach.missing else [node for node in nodes if reach.includes(node.labels)]
+
+    def _reach(self, demand: Demand) -> Reach:
+        return reach_of(self._store, demand.claims) if demand.claims else ANYWHERE
 
     def _tell_the_new(self) -> None:
         self._tell(self._untold)
@@ -215,7 +225,8 @@ class Scheduler:
 
     def _reason(self, demand: Demand) -> str:
         if demand not in self._reasons:
-            self._reasons[demand] = why_nowhere(demand, list(self._nodes.values()), self._used)
+            nodes = list(self._nodes.values())
+            self._reasons[demand] = why_nowhere(demand, nodes, self._used, self._reach(demand))
         return self._reasons[demand]
 
     def _say(self, waiting: Waiting, why: str) -> None:

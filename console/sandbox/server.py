@@ -9,11 +9,13 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.sandbox.application import Application
+from console.sandbox.aws import running_aws
 from console.sandbox.box import Box
 from console.sandbox.cluster import Options
 from console.sandbox.kubeconfig import write_kubeconfig
@@ -47,8 +49,11 @@ async def serve(
 
 
 @contextmanager
-def running(nodes: Sequence[str] = (), *, port: int = 0, **options: Any) -> Iterator[Box]:
-    """A sandbox in a thread; `nodes` as on the command line (`h100:2x8`), `options` those of `Options`."""
+def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **options: Any) -> Iterator[Box]:
+    """A sandbox in a thread; `nodes` as on the command line (`h100:2x8`), `options` those of `Options`.
+
+    With `aws` there is one of those too, which takes seconds to start.
+    """
     ready: Future[tuple[Box, Callable[[], None]]] = Future()
 
     def started(box: Box, stop: asyncio.Event) -> None:
@@ -63,24 +68,28 @@ def running(nodes: Sequence[str] = (), *, port: int = 0, **options: Any) -> Iter
                 raise
             ready.set_exception(error)
 
-    with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder,
+        running_aws() if aws else nullcontext() as server,
+    ):
         thread = threading.Thread(target=work, name="sandbox", daemon=True)
         thread.start()
         box, stop = ready.result()
         try:
-            yield box
+            yield box if server is None else replace(box, aws_url=server.url)
         finally:
             stop()
             thread.join(STOP_S)
 
 
 @contextmanager
-def spawned(nodes: Sequence[str] = (), *, port: int = 0, **options: Any) -> Iterator[Box]:
+def spawned(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **options: Any) -> Iterator[Box]:
     """The same in a process of its own, which doesn't share the interpreter's lock with the caller."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
         command = [sys.executable, "-m", "console.sandbox", "--exit-with-parent", f"--port={port}"]
         command += [f"--nodes={','.join(nodes)}", f"--kubeconfig={Path(folder) / 'kubeconfig'}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        command += ["--aws"] if aws else []
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
             try:
                 yield _box_of(process)
@@ -94,7 +103,7 @@ def _box_of(process: subprocess.Popen[str]) -> Box:
     if not line:
         raise RuntimeError(f"the sandbox ended before it listened, with code {process.wait(STOP_S)}")
     told = json.loads(line)
-    return Box(told["url"], told["kubeconfig"])
+    return Box(told["url"], told["kubeconfig"], told["aws_url"])
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

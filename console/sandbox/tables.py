@@ -20,6 +20,8 @@ COLUMNS = {
     "nodes": ("Name", "Status", "GPU Type", "GPUs", "Age", "Internal-IP*"),
     "services": ("Name", "Type", "Cluster-IP", "Port(s)", "Age"),
     "events": ("Last Seen", "Type", "Reason", "Object", "Count", "Message"),
+    "persistentvolumes": ("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "Age", "Handle*"),
+    "persistentvolumeclaims": ("Name", "Status", "Volume", "Capacity", "Access Modes", "Age"),
 }  # a star marks what only `-o wide` shows
 OTHERS = ("Name", "Status", "Age")
 
@@ -106,6 +108,30 @@ def _event_cells(body: Object) -> list[Any]:
     return [seen, body.get("type"), body.get("reason"), subject, body.get("count", 1), body.get("message")]
 
 
+def _volume_cells(body: Object) -> list[Any]:
+    spec, reference = body["spec"], body["spec"].get("claimRef")
+    capacity, modes = spec["capacity"]["storage"], ",".join(map(_short_mode, spec["accessModes"]))
+    policy, phase = spec["persistentVolumeReclaimPolicy"], _phase(body)
+    claim = f"{reference['namespace']}/{reference['name']}" if reference else ""
+    return [body["metadata"]["name"], capacity, modes, policy, phase, claim, _age(body), spec["csi"]["volumeHandle"]]
+
+
+def _claim_cells(body: Object) -> list[Any]:
+    status = body["status"]
+    capacity, modes = (status.get("capacity") or {}).get("storage", ""), status.get("accessModes") or ()
+    volume = body["spec"].get("volumeName", "")
+    return [body["metadata"]["name"], _phase(body), volume, capacity, ",".join(map(_short_mode, modes)), _age(body)]
+
+
+def _short_mode(mode: str) -> str:
+    """RWO for ReadWriteOnce."""
+    return "".join(letter for letter in mode if letter.isupper())
+
+
+def _phase(body: Object) -> str:
+    return "Terminating" if "deletionTimestamp" in body["metadata"] else str(body["status"]["phase"])
+
+
 def _other_cells(body: Object) -> list[Any]:
     return [body["metadata"]["name"], (body.get("status") or {}).get("phase", ""), _age(body)]
 
@@ -115,6 +141,8 @@ CELLS: dict[str, Callable[[Object], list[Any]]] = {
     "nodes": _node_cells,
     "services": _service_cells,
     "events": _event_cells,
+    "persistentvolumes": _volume_cells,
+    "persistentvolumeclaims": _claim_cells,
 }
 
 

@@ -16,6 +16,7 @@ class Tally:
         self.requests = 0
         self.created_pods = 0
         self.double_creations = 0
+        self.executions = 0
         self._names: OrderedDict[Key, None] = OrderedDict()
 
     def watch(self, change: Change) -> None:

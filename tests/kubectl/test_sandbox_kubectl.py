@@ -64,3 +64,29 @@ def test_kubectl_applies_changes(box: Box) -> None:
 
     assert told == "pod/a configured\n"
     assert kubectl(box, "get", "pods", "-l", "app=z", "-o", "name") == "pod/a\n"
+
+
+def test_kubectl_shows_volumes_and_runs_commands(box: Box) -> None:
+    modes, storage = ["ReadWriteOnce"], {"storage": "10Gi"}
+    csi = {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"}
+    kinds = {
+        "PersistentVolume": {"accessModes": modes, "capacity": storage, "csi": csi},
+        "PersistentVolumeClaim": {"accessModes": modes, "resources": {"requests": storage}, "volumeName": "d"},
+    }
+    for kind, spec in kinds.items():
+        document = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "d"}, "spec": spec}
+        kubectl(box, "create", "--validate=false", "-f", "-", document=document)
+    kubectl(box, "create", "--validate=false", "-f", "-", document=POD)
+    kubectl(box, "wait", "--for=condition=Ready", "pod/a", "--timeout=30s")
+
+    volumes = kubectl(box, "get", "pv,pvc", "--no-headers")
+    listing = kubectl(box, "exec", "a", "--", "ls")
+    kubectl(box, "delete", "pvc", "d")
+    kubectl(box, "delete", "pv", "d")
+
+    assert [line.split()[0] for line in volumes.splitlines() if "Bound" in line] == [
+        "persistentvolume/d",
+        "persistentvolumeclaim/d",
+    ]
+    assert listing.startswith("1.2G\t/home/dev\n")
+    assert kubectl(box, "get", "pv,pvc", "-o", "name") == ""

@@ -79,7 +79,7 @@ class Ec2:
         )
 
     def volume(self, volume_id: str) -> VolumeState | None:
-        """The volume as it is; None where AWS says that there is none."""
+        """The volume as it is; None where AWS says that there is none, as it may of one made a moment ago."""
         try:
             found = self.aws.ask("describe_volumes", _volumes, VolumeIds=[volume_id])
         except VolumeGoneError:
@@ -129,7 +129,7 @@ class Ec2:
         )
 
     def snapshot(self, ebs_snapshot_id: str) -> SnapshotState | None:
-        """The snapshot as it is; None where AWS says that there is none."""
+        """The snapshot as it is; None where AWS says that there is none, as it may of one made a moment ago."""
         try:
             found = self.aws.ask("describe_snapshots", _snapshots, SnapshotIds=[ebs_snapshot_id])
         except SnapshotGoneError:

@@ -16,7 +16,7 @@ from kubernetes import client
 from workers.clients.home_bodies import Home, Part, claim_body, claim_part, owner_of, volume_body, volume_part
 from workers.clients.kubernetes import MANAGED, asked, or_exists, or_none
 from workers.clients.pod_body import CONTAINER, HOME
-from workers.clients.pod_exec import Bounds, Upgraded, output
+from workers.clients.pod_exec import Bounds, output, upgraded
 from workers.clients.zones import GPU_TYPE, ZONE, gpus_in_use, machine, zones_with_room
 from workers.runtime.outcomes import NeverError, TryAgainError
 
@@ -41,9 +41,7 @@ class Homes:
     exec_api: client.CoreV1Api = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """A client of its own for commands in pods: one that speaks HTTP can't."""
-        upgraded = client.CoreV1Api(Upgraded(self.api.api_client.configuration))
-        object.__setattr__(self, "exec_api", upgraded)
+        object.__setattr__(self, "exec_api", upgraded(self.api))
 
     def make(self, home: Home) -> None:
         """Create volume and claim, or adopt those that an earlier attempt has made.
@@ -107,14 +105,14 @@ class Homes:
             lambda timeout_s: self.exec_api.connect_get_namespaced_pod_exec(  # type: ignore[arg-type, return-value]
                 pod,
                 self.namespace,
-                command=["/bin/sh", "-c", _listing(self.contents_timeout_s)],
+                command=["/bin/sh", "-c", listing(self.contents_timeout_s)],
                 container=CONTAINER,
                 stdin=False,
                 stdout=True,
                 stderr=False,
                 tty=False,
                 _preload_content=False,
-                _request_timeout=timeout_s,
+                _request_timeout=min(timeout_s, self.timeout_s),  # for each step of the connection
             ),
             Bounds(self.contents_timeout_s, LONGEST_CONTENTS_BYTES),
         )
@@ -183,8 +181,8 @@ def size_of(contents: str) -> str | None:
     return found[1] if found else None
 
 
-def _listing(within_s: float) -> str:
-    """A home with many files may keep `du` busy for long: its tree is worth having without a size."""
+def listing(within_s: float) -> str:
+    """The command: `du` may be busy for long with many files, and the tree is worth having without a size."""
     du_s, tree_s = max(1, int(within_s * 0.6)), max(1, int(within_s * 0.3))
     return f"""
 limited() {{ if command -v timeout >/dev/null; then timeout "$@"; else shift; "$@"; fi; }}

@@ -36,7 +36,12 @@ class Bounds:
     size_bytes: int
 
 
-class Upgraded(client.ApiClient):
+def upgraded(api: client.CoreV1Api) -> client.CoreV1Api:
+    """A client of the same server for commands in pods; nothing of it is shared with the other one's requests."""
+    return client.CoreV1Api(_Upgraded(api.api_client.configuration))
+
+
+class _Upgraded(client.ApiClient):
     """Opens a websocket where another client would send a request; whoever asked closes it."""
 
     def call_api(

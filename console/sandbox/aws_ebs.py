@@ -1,0 +1,222 @@
+"""moto's EC2 with what AWS's volumes and snapshots have besides, and with switches for what happens to them.
+
+Importing it imports moto, which takes seconds: do so in a function.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.elastic_block_store import Snapshot, Volume, VolumeAttachment
+from moto.ec2.utils import random_snapshot_id, random_volume_id
+
+# What AWS writes as the volume of a snapshot that was copied.
+NO_VOLUME = "vol-ffffffff"
+
+
+class TimedSnapshot(Snapshot):
+    """One whose state and progress are told, or go by the clock until `due_at`."""
+
+    percent = 100
+    state_message = ""
+    completion_time: datetime | None = None
+    begun_at = 0.0
+    due_at: float | None = None
+
+    @property
+    def progress(self) -> str:
+        return f"{self.percent}%"
+
+    def look(self, now: float) -> None:
+        """Let it be as far as it would be by now."""
+        if self.status != "pending" or self.due_at is None:
+            return
+        if now >= self.due_at:
+            self.complete()
+        else:
+            self.percent = int(100 * (now - self.begun_at) / (self.due_at - self.begun_at))
+
+    def complete(self) -> None:
+        self.status, self.percent, self.completion_time = "completed", 100, _utc_now()
+
+    def fail(self, message: str) -> None:
+        self.status, self.state_message = "error", message
+
+
+@dataclass(slots=True)
+class Habits:
+    """What happens to what is made from now on, and to some of what is there."""
+
+    snapshot_s: float = 0.0
+    held_percent: int | None = None
+    hold_volumes: bool = False
+    being_made: set[str] = field(default_factory=set)
+    undeletable: set[str] = field(default_factory=set)
+    blind_requests: int = 0
+    blind_until: float = 0.0
+    blind_to_ids: bool = False
+    unseen: set[str] = field(default_factory=set)
+
+    @property
+    def blind(self) -> bool:
+        return self.blind_requests > 0 or time.monotonic() < self.blind_until
+
+    def note_made(self, resource_id: str) -> None:
+        if self.blind:
+            self.unseen.add(resource_id)
+
+    def look(self) -> set[str]:
+        """What a search that happens now does not see yet."""
+        if not self.blind:
+            self.unseen.clear()
+        hidden = set(self.unseen)
+        self.blind_requests = max(self.blind_requests - 1, 0)
+        return hidden
+
+
+class Ebs(EC2Backend):
+    def __init__(self, region_name: str, snapshot_s: float) -> None:
+        self._snapshot_s = snapshot_s
+        self.habits = Habits(snapshot_s)
+        self.by_tag: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        super().__init__(region_name, DEFAULT_ACCOUNT_ID)
+
+    def empty(self) -> None:
+        for kept in (self.volumes, self.snapshots, self.tags, self.by_tag):
+            kept.clear()
+        self.habits = Habits(self._snapshot_s)
+
+    def create_tags(self, resource_ids: list[str], tags: dict[str, str]) -> bool:
+        done = super().create_tags(resource_ids, tags)
+        for tag in tags.items():
+            self.by_tag[tag].update(dict.fromkeys(resource_ids))
+        return done
+
+    def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
+        """A resource's own tags are looked up, where moto goes through all there are."""
+        match filters:
+            case {"resource-id": [str(resource_id)], **others} if not others:
+                return [{"key": key, "value": value} for key, value in self.tags.get(resource_id, {}).items()]
+        return super().describe_tags(filters)
+
+    def create_volume(
+        self, size: int, zone_name: str, snapshot_id: str | None = None, *more: Any, **named: Any
+    ) -> Volume:
+        if self.get_zone_by_name(zone_name) is None:
+            raise EC2ClientError("InvalidZone.NotFound", f"The zone '{zone_name}' does not exist.")
+        if snapshot_id:
+            source = self.completed(snapshot_id)
+            if size and int(size) < source.volume_size:
+                raise EC2ClientError("InvalidParameterValue", f"Snapshot is larger than the volume: {size} GiB")
+        volume = super().create_volume(size, zone_name, snapshot_id, *more, **named)
+        volume.size = int(volume.size)
+        self.habits.note_made(volume.id)
+        if self.habits.hold_volumes:
+            self.habits.being_made.add(volume.id)
+        return volume
+
+    def delete_volume(self, volume_id: str) -> Volume:
+        self._made(volume_id)
+        return super().delete_volume(volume_id)
+
+    def create_snapshot(
+        self, volume_id: str, description: str, owner_id: str | None = None, from_ami: str | None = None
+    ) -> Snapshot:
+        self._made(volume_id)
+        snapshot = TimedSnapshot(
+            self, random_snapshot_id(), self.get_volume(volume_id), description, owner_id=owner_id, from_ami=from_ami
+        )
+        return self._begin(snapshot)
+
+    def copy_snapshot(
+        self, source_snapshot_id: str, source_region: str, description: str, kms_key_id: str | None
+    ) -> Snapshot:
+        if source_region != self.region_name:
+            raise EC2ClientError("InvalidParameterValue", f"nothing is simulated in {source_region}")
+        source = self.completed(source_snapshot_id)
+        volume = SimpleNamespace(id=NO_VOLUME, size=source.volume_size)
+        return self._begin(TimedSnapshot(self, random_snapshot_id(), volume, description, kms_key_id=kms_key_id))
+
+    def delete_snapshot(self, snapshot_id: str) -> Snapshot:
+        if snapshot_id in self.habits.undeletable:
+            said = f"The snapshot {snapshot_id} is currently in use by ami-0123456789abcdef0"
+            raise EC2ClientError("InvalidSnapshot.InUse", said)
+        return super().delete_snapshot(snapshot_id)
+
+    def completed(self, snapshot_id: str) -> Snapshot:
+        """A snapshot that can be read; raises AWS's errors otherwise."""
+        snapshot = self.get_snapshot(snapshot_id)
+        self.seen(snapshot)
+        if snapshot.status != "completed":
+            raise EC2ClientError("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
+        return snapshot
+
+    def seen(self, snapshot: Snapshot) -> None:
+        if isinstance(snapshot, TimedSnapshot):
+            snapshot.look(time.monotonic())
+
+    def state_of(self, volume: Volume) -> str:
+        return "creating" if volume.id in self.habits.being_made else volume.status
+
+    def attach(self, volume_id: str, instance: str) -> None:
+        volume = self.get_volume(volume_id)
+        holder = SimpleNamespace(id=instance)
+        volume.attachment = VolumeAttachment(volume, holder, "/dev/sdf", "attached")  # type: ignore[abstract]
+
+    def put_volume(self, size_gb: int, zone: str, tags: dict[str, str], snapshot_id: str | None = None) -> Volume:
+        """A volume that somebody else made."""
+        place = self.get_zone_by_name(zone)
+        volume = Volume(self, random_volume_id(), size_gb, place, snapshot_id, volume_type="gp3")  # type: ignore[abstract]
+        self.volumes[volume.id] = volume
+        self.create_tags([volume.id], tags)
+        self.habits.note_made(volume.id)
+        return volume
+
+    def put_snapshot(self, volume_id: str, size_gb: int, tags: dict[str, str], **changes: Any) -> TimedSnapshot:
+        """A snapshot that somebody else made; `changes` are of its attributes."""
+        volume = self.volumes.get(volume_id) or SimpleNamespace(id=volume_id, size=size_gb)
+        snapshot = TimedSnapshot(self, random_snapshot_id(), volume, "")
+        snapshot.completion_time = snapshot.start_time
+        for name, value in changes.items():
+            setattr(snapshot, name, value)
+        self.snapshots[snapshot.id] = snapshot
+        self.create_tags([snapshot.id], tags)
+        self.habits.note_made(snapshot.id)
+        return snapshot
+
+    def forget(self, resource_id: str) -> None:
+        """It is deleted behind everybody's back. Raises KeyError if it is not there."""
+        kept: dict[str, Any] = self.snapshots if resource_id in self.snapshots else self.volumes
+        del kept[resource_id]
+        self.tags.pop(resource_id, None)
+
+    def _begin(self, snapshot: TimedSnapshot) -> Snapshot:
+        self.snapshots[snapshot.id] = snapshot
+        self.habits.note_made(snapshot.id)
+        held, takes_s = self.habits.held_percent, self.habits.snapshot_s
+        if held is not None:
+            snapshot.status, snapshot.percent = "pending", held
+        elif takes_s > 0:
+            snapshot.status, snapshot.percent = "pending", 0
+            snapshot.begun_at = time.monotonic()
+            snapshot.due_at = snapshot.begun_at + takes_s
+        else:
+            snapshot.complete()
+        return snapshot
+
+    def _made(self, volume_id: str) -> None:
+        if volume_id in self.habits.being_made:
+            raise EC2ClientError("IncorrectState", f"The volume '{volume_id}' is 'creating'")
+
+
+def _utc_now() -> datetime:
+    """As moto has its times: UTC without saying so."""
+    return datetime.now(UTC).replace(tzinfo=None)
