@@ -65,8 +65,7 @@ def delete(
 
     def send(conn: Connection, owner: str, row: Record | None) -> str:
         _refuse_deleted(row)
-        if row is not None and row["status"] == Status.ATTACHED and row["release_asked_at"] is None:
-            raise Refusal(f"Disk {printable(name)} is in use{_by(row)}.")
+        _refuse_held(row)
         return producer.delete_disk(owner, name, conn)
 
     _ask(name, user, send, Telling(wait, timeout, as_json), f"delete of disk {printable(name)} sent")
@@ -119,10 +118,12 @@ def restore(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Let the next reservation find what an older snapshot holds. The newer ones stay."""
 
-    def send(conn: Connection, owner: str, _: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: Record | None) -> str:
+        _refuse_deleted(row)
+        _refuse_held(row)
         chosen = reads.resolve_snapshot(conn, reads.resolve(conn, name, owner), given)
         if not reads.restorable(chosen):
-            raise Refusal(f"Snapshot {chosen['snapshot_id']} is {chosen['status']}: it holds nothing to restore.")
+            raise Refusal(f"Snapshot {chosen['snapshot_id']} is {chosen['status']}; only a completed one is restored.")
         return producer.restore_disk(owner, name, chosen["snapshot_id"], conn)
 
     _ask(name, user, send, Telling(wait, timeout, as_json), f"restore of disk {printable(name)} sent")
@@ -170,6 +171,12 @@ def _refuse_deleted(row: Record | None) -> None:
         raise Refusal(_deleted(row))
     if row is not None and row["status"] in (Status.PURGED, Status.FAILED):
         raise Refusal(f"Too late: disk {printable(row['disk_name'])} is {row['status']}.")
+
+
+def _refuse_held(row: Record | None) -> None:
+    """One that is being released is in use for minutes; what then becomes of the request, the worker says."""
+    if row is not None and row["status"] == Status.ATTACHED and row["release_asked_at"] is None:
+        raise Refusal(f"Disk {printable(row['disk_name'])} is in use{_by(row)}.")
 
 
 def _deleted(row: Record) -> str:

@@ -59,9 +59,14 @@ def resolve(conn: Connection, given: str, user_id: str) -> str:
 
 
 def of_disk(conn: Connection, disk: Record, most: int = RECENT) -> list[Record]:
-    """What was asked of a disk last, newest first; also what another one was to be cloned from it."""
-    named = sa.or_(_o.disk_name == disk["disk_name"], _o.body["source_disk"].astext == disk["disk_name"])
-    mine = _rows().where(_o.user_id == disk["user_id"], named)
+    """What was asked of a disk last, newest first; also what was to be cloned from it.
+
+    Not of an earlier one of its name, which is purged.
+    """
+    waiting = sa.and_(_o.disk_id.is_(None), _o.disk_name == disk["disk_name"])
+    named = sa.or_(waiting, _o.body["source_disk"].astext == disk["disk_name"])
+    by_name = sa.and_(named, _o.created_at >= disk["created_at"])
+    mine = _rows().where(_o.user_id == disk["user_id"], sa.or_(_o.disk_id == disk["disk_id"], by_name))
     return fetch(conn, mine.order_by(_o.created_at.desc(), _o.operation_id).limit(most))
 
 

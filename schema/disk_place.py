@@ -44,8 +44,8 @@ def purge_date(disk: Record, kept: timedelta) -> date | None:
     if disk["delete_date"] is not None:
         known: date = disk["delete_date"]
         return known
-    since: datetime | None = disk["marked_deleted_at"]
-    return None if since is None else (since + kept).date()
+    since: datetime = disk["marked_deleted_at"] or disk["status_since"]
+    return (since + kept).date()
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,5 +181,5 @@ def whole(given: str) -> str | None:
 
 
 def restorable(snapshot: Record) -> bool:
-    """Whether a disk can be given what this snapshot holds, now or when it is completed."""
-    return snapshot["status"] in {SnapshotStatus.COMPLETED, *UNFINISHED}
+    """Whether a disk can be given what this snapshot holds."""
+    return snapshot["status"] == SnapshotStatus.COMPLETED

@@ -141,6 +141,14 @@ def test_a_disk_is_shown_with_its_snapshots_operations_and_history(pgfleet: Pgfl
     assert "why attached" in end.out
 
 
+def test_what_was_asked_of_an_earlier_disk_of_its_name_is_not_its_own(pgfleet: Pgfleet, conn: Connection) -> None:
+    operation(conn, "completed", disk_id=disk(conn, "data#1", "purged"))
+    operation(conn, "failed", error="there was none")
+    disk(conn, created_at="2999-01-01T00:00:00Z")
+
+    assert pgfleet("disk", "show", "data", "--json").json["operations"] == []
+
+
 def test_what_is_on_a_disk_is_shown_nowhere(pgfleet: Pgfleet, conn: Connection) -> None:
     fleet(conn)
 
@@ -273,7 +281,9 @@ def test_with_wait_it_ends_as_the_operation_does(pgfleet: Pgfleet, conn: Connect
         ("available", ("clone", "data", "data"), "There is a disk data already"),
         ("attached", ("delete", "data"), "in use, and its reservation is gone: pgfleet disk unlock data"),
         ("available", ("restore", "data", "ff"), "no snapshot whose id begins with ff"),
-        ("available", ("restore", "data", "9b1d"), f"Snapshot {SECOND} is failed"),
+        ("available", ("restore", "data", "9b1d"), f"Snapshot {SECOND} is failed; only a completed one is"),
+        ("attached", ("restore", "data", "9b1d"), "in use, and its reservation is gone: pgfleet disk unlock data"),
+        ("deleted", ("restore", "data", "9b1d"), "until 2999-12-24 `pgfleet disk undelete data` brings it back"),
     ],
 )
 def test_what_can_not_be_as_things_are_is_refused_with_the_next_step(

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         with running_aws(snapshot_s=given.aws_snapshot) if given.aws else nullcontext() as aws:
-            asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started))
+            asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started, aws))
     except (ValueError, OSError) as error:
         sys.exit(f"sandbox: {error}")
 

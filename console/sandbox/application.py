@@ -25,13 +25,13 @@ class Application:
     """Made inside the event loop it serves in."""
 
     def __init__(self, options: Options, groups: Sequence[NodeGroup]) -> None:
-        self._cluster = Cluster(options)
+        self.cluster = Cluster(options)
         self._faults = Faults()
-        self._api = api.Api(self._cluster)
+        self._api = api.Api(self.cluster)
         self._hopsworks = hopsworks.Hopsworks()
-        self._control = control.Control(self._cluster, self._faults, self._hopsworks)
+        self._control = control.Control(self.cluster, self._faults, self._hopsworks)
         for group in groups:
-            add_nodes(self._cluster.store, group)
+            add_nodes(self.cluster.store, group)
 
     async def listen(self, host: str, port: int) -> tuple[web.ServerRunner, int]:
         """The runner to clean up, and the port, which is a free one for port 0."""
@@ -42,14 +42,14 @@ class Application:
         return runner, int(runner.addresses[0][1])
 
     async def close(self, runner: web.ServerRunner) -> None:
-        self._cluster.watchers.close()
+        self.cluster.watchers.close()
         await runner.cleanup()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             if request.path.startswith(control.PREFIX):
                 return await self._control.answer(request)
-            self._cluster.tally.requests += 1
+            self.cluster.tally.requests += 1
             return await self._faults.through(request, self._route)
         except RefusedError as refused:
             return answer(refused.status, refused.code)
@@ -60,11 +60,11 @@ class Application:
             if request.path.startswith(paths.PREFIX):
                 return await self._api.answer(request)
             if request.path.startswith(metrics.PREFIX):
-                return metrics.metrics(request, self._cluster.store)
+                return metrics.metrics(request, self.cluster.store)
             if request.path.startswith(hopsworks.PREFIX):
                 return await self._hopsworks.answer(request)
             if request.path.startswith(ssh_keys.PREFIX):
-                return await ssh_keys.ssh_keys(request.path, self._cluster.options.slow_keys_s)
+                return await ssh_keys.ssh_keys(request.path, self.cluster.options.slow_keys_s)
         except RefusedError as refused:
             return answer(refused.status, refused.code)
         document = discovery(request.path)

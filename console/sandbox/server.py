@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +24,25 @@ from console.sandbox.nodes import parse_group
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from console.sandbox.attachments import Attachments
+    from console.sandbox.aws import Aws
+
 HOST = "127.0.0.1"
 STOP_S = 10.0
 
 
-async def serve(
+async def serve(  # noqa: PLR0913  # all that two ways of running it have in common
     options: Options,
     nodes: Sequence[str],
     port: int,
     kubeconfig: Path,
     started: Callable[[Box, asyncio.Event], None],
+    aws: Aws | None = None,
 ) -> None:
-    """Listens until the event given to `started` is set."""
+    """Listens until the event given to `started` is set. A pod's volume is attached at this AWS, too."""
     application = Application(options, [parse_group(text) for text in nodes])
+    if aws is not None:
+        attach_at(aws, application.cluster.attachments)
     runner, bound_port = await application.listen(HOST, port)
     url = f"http://{HOST}:{bound_port}"
     write_kubeconfig(kubeconfig, url)
@@ -46,6 +52,20 @@ async def serve(
         await stop.wait()
     finally:
         await application.close(runner)
+
+
+def attach_at(aws: Aws, attachments: Attachments) -> None:
+    """As the CSI driver does. A volume that somebody has taken away there is nobody's."""
+
+    def attach(volume_id: str, node: str) -> None:
+        with suppress(ValueError, OSError):
+            aws.attach(volume_id, f"i-{node}")
+
+    def detach(volume_id: str) -> None:
+        with suppress(ValueError, OSError):
+            aws.detach(volume_id)
+
+    attachments.on_attach, attachments.on_detach = attach, detach
 
 
 @contextmanager
@@ -62,7 +82,7 @@ def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **op
 
     def work() -> None:
         try:
-            asyncio.run(serve(Options(**options), nodes, port, Path(folder) / "kubeconfig", started))
+            asyncio.run(serve(Options(**options), nodes, port, Path(folder) / "kubeconfig", started, server))
         except BaseException as error:
             if ready.done():
                 raise

@@ -59,6 +59,7 @@ disks = Table(
     Column("attach_error", Text),
     Column("detail", Text),
     UniqueConstraint("user_id", "disk_name"),
+    info={"machine": "disk"},
 )
 
 disk_snapshots = Table(
@@ -88,6 +89,7 @@ disk_snapshots = Table(
     Column("contents", Text),
     moment("missing_since"),
     moment("lost_at"),
+    info={"machine": "disk_snapshot"},
 )
 
 disk_operations = Table(
@@ -108,6 +110,7 @@ disk_operations = Table(
     Column("status_reason", Text),
     Column("status_msg_id", BigInteger),
     moment("status_since", nullable=False, server_default=DEFAULT),
+    info={"machine": "disk_operation"},
 )
 
 disk_quarantine = Table(

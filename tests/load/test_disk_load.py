@@ -52,6 +52,9 @@ FILL = [
 ]
 
 
+LISTENS = "select 1 from pg_stat_activity where datname = current_database() and query ilike 'listen%'"
+
+
 @dataclass(frozen=True)
 class Full:
     """Rows and AWS agree, and nothing is younger than the grace."""
@@ -82,7 +85,7 @@ class Full:
         until(lambda: self.conn.execute(due).fetchone() == (0,), within_s=30, what="an empty queue")
 
     def _waits(self, msg_id: int) -> bool:
-        query = "select from pgmq.q_disk_operations where msg_id = %s"
+        query = "select 1 from pgmq.q_disk_operations where msg_id = %s"
         return self.conn.execute(query, (msg_id,)).fetchone() is not None
 
     def rows(self) -> list[Any]:
@@ -122,14 +125,11 @@ def full(server_dsn: str, template: str) -> Iterator[Full]:
                 for name, value in box.aws_environment.items():
                     patch.setenv(name, value)
                 with worker_process(dsn, box, "workers.disk", **options) as started:
-                    worker = until(lambda: _busiest(started.pid), within_s=30, what="the worker's process")
+                    until(lambda: conn.execute(LISTENS).fetchone(), within_s=30, what="a worker that listens")
+                    worker = max(
+                        psutil.Process(started.pid).children(recursive=True), key=lambda child: child.memory_info().rss
+                    )
                     yield Full(conn, box.aws, settings_for(dsn, box, **QUICK), worker, disks)
-
-
-def _busiest(pid: int) -> psutil.Process | None:
-    """Of dramatiq's processes the one that works, once it listens."""
-    children = psutil.Process(pid).children(recursive=True)
-    return max((c for c in children if c.connections()), key=lambda c: c.memory_info().rss, default=None)
 
 
 def fill(conn: Connection, aws: Aws) -> list[str]:
@@ -152,6 +152,7 @@ def fill(conn: Connection, aws: Aws) -> list[str]:
             for disk, volume in zip(disks, volumes, strict=False):
                 copy.write_row((disk, volume))
     for statement in FILL:
+        import sys; print(time.monotonic(), statement[:60], file=sys.stderr)
         conn.execute(statement.encode(), {"disks": disks} if "%(" in statement else None)
     return disks
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -37,9 +38,9 @@ class Bench:
     bell: Event
     threads: ThreadPoolExecutor | None = None
 
-    def event(self, status: str) -> str:
-        """The name of a move in the log: `reservation.active`."""
-        return f"{self.kind.name}.{status}"
+    def event(self, table: sa.Table, status: str) -> str:
+        """The name of a move in the log: `reservation.active`; of a table with a machine of its own, by that one's name."""
+        return f"{table.info.get('machine', self.kind.name)}.{status}"
 
 
 def stepped_kind(bench: Bench) -> Kind[Any, Any, Any]:

@@ -253,9 +253,9 @@ def _count(bench: Bench, settled: Settled) -> None:
 def _tell(bench: Bench, unit: Unit) -> None:
     """A line for every move, and for every message that was refused."""
     for change in unit.changes:
-        to = change.to if isinstance(change, Move) else change.status
+        to, table = (change.to, change.row.table) if isinstance(change, Move) else (change.status, change.table)
         if to is not None:
-            log.info(bench.event(to), row=str(row_key(change)), reason=change.reason)
+            log.info(bench.event(table, to), row=str(row_key(change)), reason=change.reason)
     if unit.outcome == "reject":
         log.warning("message.rejected", kind=bench.kind.name, msg_id=unit.token.msg_id, reason=unit.reason)
 
