@@ -38,6 +38,8 @@ alter table public.disks
   add column if not exists contents_at timestamptz,
   -- Why it can't be attached; its reservation fails with it.
   add column if not exists attach_error text,
+  -- What of its data AWS has lost: until somebody chooses a snapshot (restore_disk), nobody gets it as if nothing were.
+  add column if not exists data_lost text,
   -- What it is doing or waiting for, for people.
   add column if not exists detail text;
 

@@ -19,7 +19,12 @@ _theirs = sa.and_(
     _d.reservation_id.is_not_distinct_from(_r.reservation_id),
     _d.release_asked_at.is_(None),
 )
-_unfinished = sa.or_(_d.status == Status.CREATING.value, sa.func.coalesce(_d.pending_snapshot_count, 0) > 0)
+_in_use = sa.and_(_d.status == Status.ATTACHED.value, _d.release_asked_at.is_(None))
+# A snapshot of a disk in use brings it no nearer.
+_unfinished = sa.or_(
+    _d.status == Status.CREATING.value,
+    sa.and_(sa.func.coalesce(_d.pending_snapshot_count, 0) > 0, sa.not_(_in_use)),
+)
 _LOST = [Status.DELETED.value, Status.PURGED.value, Status.FAILED.value]
 
 # Reservations, each with the disk that it wants, if there is such a disk.
@@ -98,7 +103,8 @@ def _refusal(asked: Asked) -> str | None:
 
 def _code(disk: Record) -> str | None:
     """As REASON_CODE, for a reservation that does not exist yet."""
-    if disk["status"] == Status.CREATING or disk["pending_snapshot_count"]:
+    in_use = disk["status"] == Status.ATTACHED and disk["release_asked_at"] is None
+    if disk["status"] == Status.CREATING or (disk["pending_snapshot_count"] and not in_use):
         return SNAPSHOT_PENDING
     return DISK_IN_USE if disk["status"] == Status.ATTACHED else None
 

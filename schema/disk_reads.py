@@ -182,4 +182,4 @@ def whole(given: str) -> str | None:
 
 def restorable(snapshot: Record) -> bool:
     """Whether a disk can be given what this snapshot holds."""
-    return snapshot["status"] == SnapshotStatus.COMPLETED
+    return bool(snapshot["status"] == SnapshotStatus.COMPLETED)

@@ -148,6 +148,8 @@ def move(conn: Connection, machine: Machine, row_id: str, to: str) -> None:
 def put(conn: Connection, machine: Machine, status: str) -> str:
     """A row that is in a state, however it came there."""
     row_id = insert(conn, machine)
+    # What is checked at the commit otherwise would stand in the way of the next statement.
+    conn.execute("set constraints all immediate")
     conn.execute(f"alter table {machine.table} disable trigger user".encode())
     move(conn, machine, row_id, status)
     conn.execute(f"alter table {machine.table} enable trigger user".encode())

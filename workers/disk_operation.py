@@ -55,9 +55,22 @@ def finish(row: Row, turn: Turn) -> Outcome:
 
 
 def _as_snapshot(row: Row, snapshot: Row | None, turn: Turn) -> Outcome:
+    disk = turn.view.disks.get(str(row.disk_id))
+    if snapshot is not None and snapshot.status == SnapshotStatus.FAILED and snapshot.operation_id is None:
+        return _as_next(row, disk, turn) if disk is not None else failed(row, "its disk is gone", turn.view)
     if snapshot is None or snapshot.status == SnapshotStatus.FAILED:
         return failed(row, (snapshot and snapshot.failure_reason) or "its snapshot is gone", turn.view)
     return Done("it is being made") if snapshot.status in UNFINISHED else completed(row, turn, None, row.disk_id)
+
+
+def _as_next(row: Row, disk: Row, turn: Turn) -> Outcome:
+    """The snapshot of a release has failed, which is made again until there is one."""
+    if disk.status != Status.ATTACHED or disk.release_asked_at is None:
+        newest = turn.view.newest(disk)
+        return completed(row, turn, None, disk.disk_id, newest and newest.snapshot_id)
+    if disk.release_snapshot_id == row.snapshot_id:
+        return Done("it is tried again")
+    return Advance((Move(row, None, values={"snapshot_id": disk.release_snapshot_id}),), (proceed(row.operation_id),))
 
 
 def find(row: Row, turn: Turn, name: str | None = None) -> Row | Wait:

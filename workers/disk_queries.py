@@ -182,12 +182,12 @@ PRUNABLE_OF = text_of(_prunable.where(_s.c.snapshot_id == _any("snapshots")))
 
 # What rows say of AWS: for the comparison with all that it has.
 KNOWN_SNAPSHOTS = text_of(
-    sa.select(_s.c.ebs_snapshot_id, _s.c.snapshot_id, _s.c.status_since).where(
+    sa.select(_s.c.ebs_snapshot_id, _s.c.snapshot_id, _s.c.status_since, _s.c.missing_since.is_not(None)).where(
         _s.c.ebs_snapshot_id.is_not(None), _is(_s.c.status, *_kept)
     )
 )
 KNOWN_VOLUMES = text_of(
-    sa.select(_d.c.ebs_volume_id, _d.c.disk_id, _d.c.status_since).where(
+    sa.select(_d.c.ebs_volume_id, _d.c.disk_id, _d.c.status_since, _d.c.volume_missing_since.is_not(None)).where(
         _d.c.ebs_volume_id.is_not(None), ~_is(_d.c.status, Status.PURGED)
     )
 )

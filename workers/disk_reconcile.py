@@ -15,10 +15,11 @@ import structlog
 from schema.disk import SnapshotStatus, Status, Suspect
 from schema.rows import Row
 from schema.tables import disk_quarantine
-from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, SnapshotState, VolumeState
+from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED, SnapshotState, VolumeState
 from workers.disk_snapshot import suspect
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket
+from workers.disk_view import Claim
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Send
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -58,8 +59,11 @@ def _old(at: datetime, now: datetime) -> bool:
     return now - at > GRACE
 
 
-def _missing(known: Mapping[str, tuple[UUID, datetime]], seen: set[str], now: datetime) -> Iterable[UUID]:
-    return (row_id for resource, (row_id, since) in known.items() if resource not in seen and _old(since, now))
+def _missing(known: Mapping[str, Claim], seen: set[str], now: datetime) -> Iterable[UUID]:
+    """Of those that were missing before, also the ones that are there: two looks count only if none between saw it."""
+    for resource, claim in known.items():
+        if claim.doubted or (resource not in seen and _old(claim.since, now)):
+            yield claim.row_id
 
 
 def _suspect_volume(volume: VolumeState) -> Send:
@@ -87,18 +91,28 @@ def _volume(volume: VolumeState, turn: Turn) -> Outcome:
     disk = turn.view.disks.get(volume.tags.get(DISK, ""))
     if ("disk", volume.volume_id) in turn.view.by_resource:
         return Done("a disk has it")
+    if ("quarantine", volume.volume_id) in turn.view.by_resource:
+        return Done("in quarantine already")
     if disk is None:
         return _set_aside(volume.volume_id, volume.tags, "no disk is known that it could belong to", turn)
-    if volume.volume_id in turn.view.recorded:
-        return _set_aside(volume.volume_id, volume.tags, "it was released, and is still there", turn)
+    if USED in volume.tags or volume.volume_id in turn.view.recorded:
+        return _set_aside(volume.volume_id, volume.tags, "a pod has had it, and no disk has it", turn)
     if volume.attached_to:
         return _set_aside(volume.volume_id, volume.tags, f"attached to {', '.join(volume.attached_to)}", turn)
     if _being_attached(disk) and volume.tags.get(ATTACHMENT) == str(disk.attachment):
         return Done("its disk is about to have it", (disk_ticket(disk.disk_id),))
+    if not _ours(volume, disk):
+        return _set_aside(volume.volume_id, volume.tags, "no attachment of its disk has made it", turn)
     log.warning("disk.volume_of_nobody", volume=volume.volume_id, disk=str(disk.disk_id))
     turn.occasion.hold()
     turn.tools.ec2.delete_volume(volume.volume_id)
     return Done("no pod has had it: deleted")
+
+
+def _ours(volume: VolumeState, disk: Row) -> bool:
+    """Made for an attachment that the row knows of: a row of an older backup does not."""
+    number = volume.tags.get(ATTACHMENT, "")
+    return number.isascii() and number.isdigit() and int(number) <= disk.attachment
 
 
 def _being_attached(disk: Row) -> bool:

@@ -11,6 +11,7 @@ from schema.tables import disk_snapshots, disks
 from workers.disk_operation import begun, changes_completed, completed, failed, find, finish, gone_at, in_use, put_off
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, next_turn, proceed, release, snapshot_ticket
+from workers.disk_volume import source_problem
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
 
 NOBODY_USES_IT = "nobody uses the disk: its newest snapshot holds all"
@@ -30,9 +31,16 @@ def go_on(row: Row, turn: Turn) -> Outcome:
 def _create(row: Row, turn: Turn) -> Outcome:
     there = turn.view.names.get((row.user_id, row.disk_name))
     if there is not None:
-        return failed(row, _taken(there), turn.view)
+        return _again(row, there, turn)
     size_gb = row.body.get("size_gb")
     return Advance((_new_disk(row, size_gb), begun(row, UUID(str(row.operation_id)))), (_first_turn(row),))
+
+
+def _again(row: Row, there: Row, turn: Turn) -> Outcome:
+    """Its own disk, where it was replayed; else the name is taken."""
+    if str(there.disk_id) == str(row.operation_id):
+        return Advance((begun(row, there.disk_id, row.snapshot_id),), (_look_soon(row),))
+    return failed(row, _taken(there), turn.view)
 
 
 def _taken(disk: Row) -> str:
@@ -156,16 +164,21 @@ def _clone(row: Row, turn: Turn) -> Outcome:
     name = row.body.get("source_disk", "")
     there = turn.view.names.get((row.user_id, row.disk_name))
     if there is not None:
-        return failed(row, _taken(there), turn.view)
+        return _again(row, there, turn)
     source = find(row, turn, name)
     if isinstance(source, Wait):
         return source
     if source.status in (Status.DELETED, Status.PURGED, Status.FAILED):
         return failed(row, f"disk {name} is {source.status}", turn.view)
+    if source.data_lost:
+        return failed(row, f"disk {name}: {source.data_lost}", turn.view)
     if source.status == Status.CREATING or source.release_asked_at is not None:
         return put_off(row, f"waits for disk {name}: {source.detail or 'being made'}", turn)
     target = _new_disk(row, source.size_gb)
     copied = _origin(source, turn)
+    problem = source_problem(source, None) if copied is None else None
+    if problem:
+        return failed(row, f"disk {name}: {problem}", turn.view)
     if copied is None:
         return Advance((target, begun(row, target.values["disk_id"])), (_first_turn(row),))
     disk = Row(disks, {"disk_id": target.values["disk_id"], "size_gb": source.size_gb}, "")
@@ -195,7 +208,7 @@ def _restore(row: Row, turn: Turn) -> Outcome:
         return failed(
             row, f"disk {disk.disk_name} has no completed snapshot {row.body.get('snapshot_id')}{told}", turn.view
         )
-    move = Move(disk, None, values={"next_snapshot_id": snapshot.snapshot_id})
+    move = Move(disk, None, values={"next_snapshot_id": snapshot.snapshot_id, "data_lost": None})
     detail = f"the next reservation finds it as of {snapshot.completed_at:%Y-%m-%d %H:%M}"
     return Advance((move, *changes_completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from schema.disk import SnapshotStatus
+from schema.disk import SnapshotStatus, Status
 from schema.rows import Row
 from workers.clients.aws import VolumeGoneError
 from workers.clients.ec2 import DISK, SNAPSHOT, SnapshotState
@@ -155,6 +155,8 @@ def _write_listing(row: Row, turn: Turn) -> Outcome:
 
 def remove(row: Row, turn: Turn) -> Outcome:
     """Deleting -> deleted, when AWS no longer has it."""
+    if row.lost_at is not None:
+        return _lost(row, turn)
     if row.content_s3 and turn.tools.contents is not None:
         turn.occasion.hold()
         turn.tools.contents.delete(row.content_s3)
@@ -172,6 +174,24 @@ def remove(row: Row, turn: Turn) -> Outcome:
         )
         return Wait(str(refused), turn.later(refused.after_s), shown)
     return Wait("AWS deletes it", turn.volume_poll)
+
+
+def _lost(row: Row, turn: Turn) -> Outcome:
+    """What AWS had lost is not deleted, even if it is there again: then it is set aside by the next comparison."""
+    there = turn.tools.ec2.snapshot(row.ebs_snapshot_id) is not None
+    reason = "AWS has it again: for a person to look at" if there else "AWS no longer has it"
+    changes = [Move(row, SnapshotStatus.DELETED, reason, {"deleted_at": turn.view.now})]
+    disk = turn.view.disks.get(str(row.disk_id))
+    newest = turn.view.newest(disk) if disk else None
+    if disk is not None and disk.status != Status.ATTACHED and _newer(row, newest):
+        told_so = f"its newest snapshot, of {row.completed_at:%Y-%m-%d %H:%M}, is gone from AWS"
+        choose = f"choose what to go on with: pgfleet disk restore {disk.disk_name} SNAPSHOT"
+        changes.append(Move(disk, None, values={"data_lost": f"{told_so}; {choose}"}))
+    return Advance(tuple(changes), _tell(row, turn.view))
+
+
+def _newer(row: Row, newest: Row | None) -> bool:
+    return newest is None or (newest.completed_at is not None and row.completed_at > newest.completed_at)
 
 
 def prune(row: Row, turn: Turn) -> Outcome:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from schema.disk import (
@@ -34,16 +34,24 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Claim(NamedTuple):
+    """A row that says it has something, since when it is as it is, and whether AWS has said that it does not."""
+
+    row_id: UUID
+    since: datetime
+    doubted: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What rows say of AWS: by its id, the row's id and since when the row is as it is.
+    """What rows say of AWS, by its ids.
 
     Attributes:
         quarantined: what is in quarantine, and was still there.
     """
 
-    snapshots: dict[str, tuple[UUID, datetime]] = field(default_factory=dict)
-    volumes: dict[str, tuple[UUID, datetime]] = field(default_factory=dict)
+    snapshots: dict[str, Claim] = field(default_factory=dict)
+    volumes: dict[str, Claim] = field(default_factory=dict)
     quarantined: frozenset[str] = frozenset()
 
 
@@ -207,8 +215,8 @@ def _swept(found: dict[str, list[Any]]) -> dict[str, Any]:
         ),
         "prunable": tuple(str(row[0]) for name in ("prunable", "prunable_of") for row in found.get(name, ())),
         "known": Known(
-            snapshots={row[0]: (row[1], row[2]) for row in found.get("known_snapshots", ())},
-            volumes={row[0]: (row[1], row[2]) for row in found.get("known_volumes", ())},
+            snapshots={row[0]: Claim(*row[1:]) for row in found.get("known_snapshots", ())},
+            volumes={row[0]: Claim(*row[1:]) for row in found.get("known_volumes", ())},
             quarantined=frozenset(row[0] for row in found.get("quarantined", ())),
         ),
         "by_resource": by_resource,

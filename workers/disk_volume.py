@@ -13,7 +13,7 @@ import structlog
 
 from schema.disk import UNFINISHED, SnapshotStatus, Status
 from schema.rows import Row
-from workers.clients.ec2 import ATTACHMENT, DISK, VolumeState
+from workers.clients.ec2 import ATTACHMENT, DISK, USED, VolumeState
 from workers.disk_tools import Turn, wait
 from workers.disk_turns import next_turn, release, reservation_nudge, told
 from workers.runtime.outcomes import Advance, Done, Move, Outcome, advance
@@ -22,8 +22,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # AWS may not know for a moment what it has just made.
 APPEARS_WITHIN = timedelta(minutes=5)
-# A snapshot that failed is tried again, but not at once.
+# A snapshot that failed is tried again, each time after half as long as the release has lasted, within these.
 SNAPSHOT_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 3600.0
 
 
 def attached(row: Row, turn: Turn) -> Outcome:
@@ -44,9 +45,9 @@ def _make(row: Row, turn: Turn) -> Outcome:
     if row.ebs_availability_zone is None:
         return wait(row, "Waits to be told a zone", turn.later(60))
     source = turn.view.snapshots.get(str(row.source_snapshot_id)) if row.source_snapshot_id else None
-    if row.source_snapshot_id and (source is None or source.status != SnapshotStatus.COMPLETED):
-        reason = f"its snapshot {row.source_snapshot_id} is no longer there; see `pgfleet disk show {row.disk_name}`"
-        return Advance((Move(row, None, values={"attach_error": reason, "detail": reason}),))
+    problem = row.data_lost or source_problem(row, source)
+    if problem:
+        return Advance((Move(row, None, values={"attach_error": problem, "detail": problem}),))
     size_gb = max(row.size_gb or 0, (source.size_gb or 0) if source else 0)
     tags = {DISK: str(row.disk_id), ATTACHMENT: str(row.attachment), "Name": f"pgfleet {row.user_id} {row.disk_name}"}
     turn.occasion.hold()
@@ -68,10 +69,23 @@ def _make(row: Row, turn: Turn) -> Outcome:
     return Advance((Move(row, None, values=values),), (next_turn(row, at),))
 
 
+def source_problem(row: Row, source: Row | None) -> str | None:
+    """Why a volume made from this would not hold what the disk has held: nobody gets an empty home instead."""
+    look = f"see `pgfleet disk show {row.disk_name}`"
+    if source is None:
+        known = row.source_snapshot_id is not None or row.last_snapshot_at is not None or row.snapshot_count
+        return f"it has been used, and no snapshot of it is there; {look}" if known else None
+    if source.status != SnapshotStatus.COMPLETED or source.ebs_snapshot_id is None:
+        return f"its snapshot {source.snapshot_id} is not at AWS; {look}"
+    return None
+
+
 def _ready(row: Row, turn: Turn) -> Outcome:
-    """From here on a pod may have it. One that AWS could not make is left, and another one asked for."""
+    """From here on a pod may have it, and AWS is told so. One that it could not make is left, and another asked for."""
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
     if volume is not None and volume.state in ("available", "in-use"):
+        turn.occasion.hold()
+        turn.tools.ec2.tag(volume.volume_id, {USED: "true"})
         values = {"volume_is_new": False, "ebs_availability_zone": volume.zone, "detail": None}
         return Advance((Move(row, None, values={**values, "volume_missing_since": None}),))
     if volume is not None and volume.state == "creating":
@@ -101,8 +115,12 @@ def _look_after(row: Row, turn: Turn) -> Outcome:
     if volume is None:
         return _gone(row, turn)
     if row.volume_missing_since is not None:
-        return Advance((Move(row, None, values={"volume_missing_since": None, "detail": None}),))
+        return Advance((Move(row, None, values={**FOUND, "detail": None}),))
     return Done("in use")
+
+
+# AWS has it after all.
+FOUND = {"volume_missing_since": None, "volume_lost_at": None}
 
 
 def _missing(row: Row, turn: Turn) -> Outcome:
@@ -132,7 +150,7 @@ def _release(row: Row, turn: Turn) -> Outcome:
         # What may have been made at AWS all the same was never in a row, so no pod has had it: reconciling removes it.
         return _available(row, turn, "it never had a volume")
     if row.volume_lost_at is not None:
-        return _available(row, turn, f"VOLUME_LOST: {row.ebs_volume_id} is gone from AWS")
+        return _lost(row, turn)
     if row.volume_is_new:
         return _delete(row, turn, "no pod has had its volume")
     snapshot = turn.view.snapshots.get(str(row.release_snapshot_id))
@@ -144,6 +162,13 @@ def _release(row: Row, turn: Turn) -> Outcome:
     return _delete(row, turn, "its snapshot is completed")
 
 
+def _lost(row: Row, turn: Turn) -> Outcome:
+    """Believed only after one more look; and said to whoever asks for the disk next."""
+    if turn.tools.ec2.volume(row.ebs_volume_id) is not None:
+        return Advance((Move(row, None, values={**FOUND, "ticket": row.ticket + 1}),), (next_turn(row),))
+    return _available(row, turn, f"VOLUME_LOST: AWS has lost volume {row.ebs_volume_id}")
+
+
 def _progress(unfinished: list[Row]) -> str:
     least = min(snapshot.progress_percent or 0 for snapshot in unfinished)
     return f"Its snapshot is {least} % done"
@@ -153,10 +178,16 @@ def _snapshot_again(row: Row, failed: Row | None, turn: Turn) -> Outcome:
     """Until there is one, the volume stays."""
     if turn.tools.ec2.volume(row.ebs_volume_id) is None:
         return _gone(row, turn)
-    pause_ends = failed.status_since + timedelta(seconds=SNAPSHOT_PAUSE_S) if failed else turn.view.now
+    if row.volume_missing_since is not None:
+        return Advance((Move(row, None, values={**FOUND, "ticket": row.ticket + 1}),), (next_turn(row),))
+    pause_ends = failed.status_since + _pause(failed.status_since - row.release_asked_at) if failed else turn.view.now
     if turn.view.now < pause_ends:
         return wait(row, f"Its snapshot failed, and is tried again: {failed and failed.failure_reason}", pause_ends)
     return release(row, failed.kind if failed else "shutdown", turn.view.now)
+
+
+def _pause(lasted: timedelta) -> timedelta:
+    return timedelta(seconds=min(max(SNAPSHOT_PAUSE_S, lasted.total_seconds() / 2), LONGEST_PAUSE_S))
 
 
 def _delete(row: Row, turn: Turn, why: str) -> Outcome:
@@ -177,8 +208,10 @@ def still_attached(volume: VolumeState) -> str:
 
 def _available(row: Row, turn: Turn, why: str) -> Outcome:
     kept = row.release_snapshot_id is not None and row.volume_lost_at is None
+    lost = f"{why}; choose what to go on with: pgfleet disk restore {row.disk_name} SNAPSHOT"
     values = {
         **FREE,
+        "data_lost": lost if row.volume_lost_at is not None else None if kept else row.data_lost,
         "last_used": turn.view.now,
         "ticket": row.ticket + 1,
         # What was restored has been used: from now on the newest snapshot is what the disk holds.

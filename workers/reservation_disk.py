@@ -3,6 +3,7 @@
 What concerns AWS is the disk worker's (workers/disk.py): here its row is asked for a volume, and for its release.
 """
 
+from collections.abc import Container
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -84,19 +85,22 @@ def attachment(row: Row, view: View) -> tuple[Change, Send] | None:
     return Move(disk, Status.ATTACHED, f"for reservation {row.reservation_id}", values), next_turn(disk)
 
 
-def disk_hold(row: Row, view: View) -> str | None:
-    """Why its disk keeps it waiting: who has it, or how far its snapshot is."""
+def disk_hold(row: Row, view: View, taken: Container[tuple[str, str]] = ()) -> str | None:
+    """Why its disk keeps it waiting: who has it, or how far its snapshot is; `taken` are those that this look gives."""
     disk = view.disks.get((row.user_id, row.disk_name)) if asks_for_disk(row) else None
     if disk is None:
         return None
-    if disk.pending_snapshot_count or disk.status == Status.CREATING:
-        done = f"its snapshot is {disk.progress or 0} % done" if disk.pending_snapshot_count else "it is being made"
-        return f"SNAPSHOT_PENDING: disk {disk.disk_name}: {done}"
-    if disk.status != Status.ATTACHED:
-        return None
-    if disk.release_asked_at is not None:
+    if (row.user_id, row.disk_name) in taken:
+        return f"DISK_IN_USE: disk {disk.disk_name} is being attached to another reservation"
+    if disk.status == Status.ATTACHED and disk.release_asked_at is None:
+        return f"DISK_IN_USE: disk {disk.disk_name} is attached to reservation {disk.reservation_id or 'that is gone'}"
+    if disk.pending_snapshot_count:
+        return f"SNAPSHOT_PENDING: disk {disk.disk_name}: its snapshot is {disk.progress or 0} % done"
+    if disk.status == Status.CREATING:
+        return f"SNAPSHOT_PENDING: disk {disk.disk_name} is being made"
+    if disk.status == Status.ATTACHED:
         return f"DISK_IN_USE: disk {disk.disk_name} is being released: {disk.detail or 'its volume is going'}"
-    return f"DISK_IN_USE: disk {disk.disk_name} is attached to reservation {disk.reservation_id or 'that is gone'}"
+    return None
 
 
 def home_of(row: Row, disk: Row) -> Home:

@@ -23,7 +23,8 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     line is looked at again.
     """
     gpu_type, line = view.gpu_types.get(message.gpu_type), view.lines[message.gpu_type]
-    blocked = [_told(row, reason) for row in view.blocked[message.gpu_type] if (reason := disk_hold(row, view))]
+    taken: set[Any] = set()
+    blocked = [_told(row, reason) for row in view.blocked[message.gpu_type] if (reason := disk_hold(row, view, taken))]
     if gpu_type is None or not (line or blocked):
         return Done("nobody waits")
     free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
@@ -31,14 +32,15 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     told: list[Move | None] = []
     refused: list[Move] = []
     sends: list[Send] = []
-    taken: set[Any] = set()
     for row in line[:LINE_LIMIT]:
+        if asks_for_disk(row) and (row.user_id, row.disk_name) not in view.disks:
+            continue  # Not loaded with the line, or not there: its own turn knows.
         problem = unfit(row, view, tools)
         if problem:
             refused.append(_give_up(row, view, problem))
             sends.append(next_ticket(row))
-        elif asks_for_disk(row) and (row.user_id, row.disk_name) in taken:
-            blocked.append(_told(row, f"DISK_IN_USE: disk {row.disk_name} is being attached to another reservation"))
+        elif held := disk_hold(row, view, taken):
+            blocked.append(_told(row, held))
         elif gpu_type.is_active and not told and row.gpu_count <= free:
             free -= row.gpu_count
             changes, then = _admission(row, view, tools)

@@ -57,6 +57,7 @@ disks = Table(
     Column("contents", Text),
     moment("contents_at"),
     Column("attach_error", Text),
+    Column("data_lost", Text),
     Column("detail", Text),
     UniqueConstraint("user_id", "disk_name"),
     info={"machine": "disk"},

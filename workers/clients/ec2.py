@@ -19,6 +19,8 @@ DISK = "pgfleet:disk_id"
 SNAPSHOT = "pgfleet:snapshot_id"
 ATTACHMENT = "pgfleet:attachment"
 QUARANTINED = "pgfleet:quarantined"
+# A pod may have written to the volume: it is never taken for one that nobody has had, whatever a database says.
+USED = "pgfleet:used"
 
 VOLUME_PAGE = 500
 SNAPSHOT_PAGE = 1000

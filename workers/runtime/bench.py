@@ -39,7 +39,7 @@ class Bench:
     threads: ThreadPoolExecutor | None = None
 
     def event(self, table: sa.Table, status: str) -> str:
-        """The name of a move in the log: `reservation.active`; of a table with a machine of its own, by that one's name."""
+        """The name of a move in the log: `reservation.active`; by its machine, where a table has one of its own."""
         return f"{table.info.get('machine', self.kind.name)}.{status}"
 
 
