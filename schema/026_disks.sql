@@ -52,6 +52,27 @@ alter table public.disk_snapshots
   -- AWS has lost it: then it may go, even if it is a disk's last one.
   add column if not exists lost_at timestamptz;
 
+-- Disks that were there before this file, and say that they have snapshots of which there are no rows: from now on the
+-- counters are those of the rows, and what the disk had is not forgotten.
+update public.disks d set
+  snapshot_count = s.completed,
+  pending_snapshot_count = s.unfinished,
+  data_lost = case
+    when d.data_lost is null and coalesce(d.snapshot_count, 0) > s.completed and d.status in ('available', 'deleted')
+    then format('it had %s snapshots of which there are %s rows: insert the others into disk_snapshots, then choose one: '
+      'pgfleet disk restore %s SNAPSHOT', d.snapshot_count, s.completed, d.disk_name)
+    else d.data_lost
+  end
+from (
+  select k.disk_id,
+    count(*) filter (where n.status = 'completed') as completed,
+    count(*) filter (where n.status in ('pending', 'creating')) as unfinished
+  from public.disks k left join public.disk_snapshots n using (disk_id)
+  group by k.disk_id
+) s
+where s.disk_id = d.disk_id
+  and (d.snapshot_count, d.pending_snapshot_count) is distinct from (s.completed::integer, s.unfinished::integer);
+
 -- What people ask for, by the id that they have chosen and follow it by. Written by the disk worker; `body` is the
 -- message.
 create table if not exists public.disk_operations (
@@ -138,6 +159,9 @@ create table if not exists public.disk_quarantine (
 create index if not exists disks_volume_idx on public.disks (ebs_volume_id) where ebs_volume_id is not null;
 create index if not exists disk_snapshots_volume_idx
   on public.disk_snapshots (ebs_volume_id) where ebs_volume_id is not null;
+-- Listings that are still to be written.
+create index if not exists disk_snapshots_listing_idx
+  on public.disk_snapshots (snapshot_id) where contents is not null;
 -- Disks that something is still to be done about.
 create index if not exists disks_unsettled_idx on public.disks (disk_id) where status in ('creating', 'deleted')
   or status = 'attached' and (ebs_volume_id is null or volume_is_new or release_asked_at is not null);
@@ -146,11 +170,15 @@ create index if not exists reservations_wait_with_disk_idx on public.reservation
   where disk_name is not null and status in ('pending', 'queued');
 
 -- Refuses to forget a volume that a pod may have written to, unless a completed snapshot of it is on record, taken for
--- the release, or AWS has lost the volume; and lets nobody have a disk that still has the volume of the one before.
+-- the release, or AWS has lost the volume; and to end an attachment that still has its volume: the next one would share it.
 create or replace function public.guard_disk_volume() returns trigger
 language plpgsql
 as $$
 begin
+  if old.status = 'attached' and new.status <> 'attached' and new.ebs_volume_id is not null then
+    raise exception 'disk % of % still has its volume %', old.disk_name, old.user_id, old.ebs_volume_id
+      using errcode = 'PF006', hint = format('Its release makes a snapshot first: pgfleet disk unlock %s', old.disk_name);
+  end if;
   if old.ebs_volume_id is not null and new.ebs_volume_id is distinct from old.ebs_volume_id
     and not old.volume_is_new and old.volume_lost_at is null
     and not exists (
@@ -167,10 +195,11 @@ end
 $$;
 
 drop trigger if exists guard_volume on public.disks;
-create trigger guard_volume before update of ebs_volume_id on public.disks
+create trigger guard_volume before update of status, ebs_volume_id on public.disks
   for each row execute function public.guard_disk_volume();
 
 -- As in 017; but a snapshot that AWS has lost may go, even the last one: to hold on to its row would not bring it back.
+-- And one that a disk's volume is made from, now or next, stays: whoever chose it and whoever prunes may come at once.
 create or replace function public.count_snapshots() returns trigger
 language plpgsql
 as $$
@@ -206,6 +235,14 @@ begin
     then
       raise exception 'the last completed snapshot of disk % of % has to stay', disk.disk_name, disk.user_id
         using errcode = 'PF006', hint = 'It may go with its disk, 30 days after delete_disk.';
+    end if;
+    if change.completed < 0 and change.given_up and disk.status in ('available', 'attached') and exists (
+      select from public.disk_snapshots s
+      where s.snapshot_id in (disk.next_snapshot_id, disk.source_snapshot_id, disk.release_snapshot_id)
+        and s.status in ('deleting', 'deleted') and s.lost_at is null)
+    then
+      raise exception 'a snapshot that disk % of % is made from has to stay', disk.disk_name, disk.user_id
+        using errcode = 'PF006', hint = 'It may go when the disk has a newer one.';
     end if;
   end loop;
   return null;

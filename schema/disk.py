@@ -14,6 +14,8 @@ from schema.messages import Message, Name, Uuid, read_message
 QUEUE = "disk_operations"
 # A disk that a reservation asks for without saying how large.
 DEFAULT_SIZE_GB = 100
+# The code that a disk's attach_error begins with where another zone may do.
+ZONE_FULL = "ZONE_FULL"
 
 
 class Status(StrEnum):

@@ -31,15 +31,16 @@ def test_disks_of_before_their_machine_keep_what_they_said(empty_dsn: str) -> No
         migrate(empty_dsn)
 
         disks = (
-            "select disk_name, status, in_use, is_deleted, reservation_id, snapshot_count, marked_deleted_at is null"
+            "select disk_name, status, in_use, is_deleted, reservation_id, snapshot_count, marked_deleted_at is null,"
+            " substr(data_lost, 1, 18)"
         )
         assert conn.execute(f"{disks} from public.disks order by 1".encode()).fetchall() == [
-            ("both", "deleted", False, True, None, 0, False),
-            ("deleted", "deleted", False, True, None, 1, False),
-            ("plain", "available", False, False, None, 3, True),
-            ("stale", "available", False, False, None, 0, True),
-            ("unsaid", "available", False, False, None, 0, True),
-            ("used", "attached", True, False, "r1", 0, True),
+            ("both", "deleted", False, True, None, 0, False, None),
+            ("deleted", "deleted", False, True, None, 0, False, "it had 1 snapshots"),
+            ("plain", "available", False, False, None, 0, True, "it had 3 snapshots"),
+            ("stale", "available", False, False, None, 0, True, None),
+            ("unsaid", "available", False, False, None, 0, True, None),
+            ("used", "attached", True, False, "r1", 0, True, None),
         ]
         history = "select count(*) from public.status_history where machine = 'disk' and actor = 'migration 017'"
         assert conn.execute(history).fetchone() == (6,)

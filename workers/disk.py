@@ -11,6 +11,8 @@ A disk is attached in the commit that admits its reservation, and its release is
 
 from collections.abc import Callable
 
+import structlog
+
 from schema.disk import (
     LIVE_OPERATION,
     NUDGE,
@@ -32,6 +34,7 @@ from schema.disk import (
 from schema.messages import Message
 from schema.rows import Row
 from schema.settings import Settings
+from schema.tables import disks
 from workers.disk_life import begin as begin_disk
 from workers.disk_life import deleted, purged_name
 from workers.disk_operation import failed as failed_operation
@@ -44,8 +47,13 @@ from workers.disk_turns import disk_ticket, proceed, snapshot_ticket, told
 from workers.disk_view import View, load
 from workers.disk_volume import attached
 from workers.runtime.kind import Kind, Occasion
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, Reject, Send, Wait
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, RefusedError, Reject, Send, Wait, without_waiting
 from workers.runtime.serve import serve
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# What AWS refuses is asked for again, but not often: a person has to do something about it.
+REFUSED_AGAIN_S = 600.0
 
 Step = Callable[[Row, Turn], Outcome]
 
@@ -107,11 +115,27 @@ def _turn(row: Row | None, ticket: int, steps: dict[Status, Step] | dict[Snapsho
         return Done("no such row")
     if ticket not in (NUDGE, row.ticket):
         return Done("a stale ticket")
-    outcome = steps[row.status](row, turn)
-    if ticket == NUDGE and isinstance(outcome, Wait):
-        # The row's own ticket waits already.
-        return Advance(outcome.changes, outcome.then) if outcome.changes else Done(outcome.reason, outcome.then)
-    return outcome
+    try:
+        outcome = steps[row.status](row, turn)
+    except RefusedError as refused:
+        if not _holds_data(row):
+            raise
+        log.warning("disk.refused", row=str(row.key), reason=str(refused))
+        outcome = _look_later(row, str(refused), turn)
+    return without_waiting(outcome) if ticket == NUDGE else outcome
+
+
+def _holds_data(row: Row) -> bool:
+    """It can't fail, whatever AWS refuses: it is shown, and tried again."""
+    if row.table is disks:
+        return row.status == Status.ATTACHED and row.ebs_volume_id is not None
+    return row.status in (SnapshotStatus.COMPLETED, SnapshotStatus.DELETING)
+
+
+def _look_later(row: Row, reason: str, turn: Turn) -> Wait:
+    column = "detail" if row.table is disks else "failure_reason"
+    shown = () if row.columns[column] == reason else (Move(row, None, values={column: reason}),)
+    return Wait(reason, turn.later(REFUSED_AGAIN_S), shown)
 
 
 def sweep(view: View) -> Outcome:

@@ -68,24 +68,20 @@ DISKS = text_of(_rows(_d).where(_asked))
 _kept = (*LIVE_SNAPSHOT, SnapshotStatus.COMPLETED)
 # Their snapshots; of volumes that are still there also those that other disks are made from, and the failed one that a
 # release has waited for, or a copy.
-SNAPSHOTS = text_of(
-    _rows(_s).where(
-        sa.or_(
-            _s.c.snapshot_id == _any("snapshots"),
-            sa.and_(_s.c.disk_id.in_(_ids), _is(_s.c.status, *_kept)),
-            _s.c.snapshot_id.in_(sa.select(_d.c.release_snapshot_id).where(_asked)),
-            _s.c.snapshot_id.in_(sa.select(_o.c.snapshot_id).where(_o.c.operation_id == _any("operations"))),
-            sa.and_(
-                _is(_s.c.status, SnapshotStatus.FAILED),
-                _s.c.disk_id.in_(sa.select(_d.c.disk_id).where(_asked, _is(_d.c.status, Status.CREATING))),
-            ),
-            sa.and_(
-                _is(_s.c.status, *UNFINISHED),
-                _s.c.ebs_volume_id.in_(sa.select(_d.c.ebs_volume_id).where(_asked)),
-            ),
-        )
-    )
+_theirs = sa.select(_d.c.disk_id).where(_asked)
+_of_interest = (
+    _s.c.snapshot_id == _any("snapshots"),
+    sa.and_(_s.c.disk_id.in_(_theirs), _is(_s.c.status, *_kept)),
+    _s.c.snapshot_id.in_(sa.select(_d.c.release_snapshot_id).where(_asked)),
+    _s.c.snapshot_id.in_(sa.select(_o.c.snapshot_id).where(_o.c.operation_id == _any("operations"))),
+    sa.and_(
+        _is(_s.c.status, SnapshotStatus.FAILED),
+        _s.c.disk_id.in_(sa.select(_d.c.disk_id).where(_asked, _is(_d.c.status, Status.CREATING))),
+    ),
+    sa.and_(_is(_s.c.status, *UNFINISHED), _s.c.ebs_volume_id.in_(sa.select(_d.c.ebs_volume_id).where(_asked))),
 )
+_snapshot_ids = sa.union_all(*(sa.select(_s.c.snapshot_id).where(condition) for condition in _of_interest))
+SNAPSHOTS = text_of(_rows(_s).where(_s.c.snapshot_id.in_(_snapshot_ids)))
 HOLDERS = text_of(
     sa.select(_r.c.reservation_id, _r.c.status).where(
         _r.c.reservation_id.in_(sa.select(_d.c.reservation_id).where(_asked))
@@ -147,16 +143,20 @@ FORGOTTEN_OPERATIONS = text_of(
 )
 
 # Completed snapshots that retention lets go of: old, not among the newest, and nothing is about to be made from them.
+# Those of volumes that no pod has started with (a reservation that went back to the line) go as soon as there is a
+# newer one, and take nobody's place among the newest.
 _newer, _k, _c = disk_snapshots.alias("newer"), disks.alias("k"), disk_snapshots.alias("c")
-_newer_ones = (
-    sa.select(sa.func.count(_newer.c.snapshot_id))
-    .where(
-        _newer.c.disk_id == _s.c.disk_id,
-        _is(_newer.c.status, SnapshotStatus.COMPLETED),
-        sa.tuple_(_newer.c.completed_at, _newer.c.snapshot_id) > sa.tuple_(_s.c.completed_at, _s.c.snapshot_id),
-    )
-    .scalar_subquery()
+_newer_ones = sa.select(sa.func.count(_newer.c.snapshot_id)).where(
+    _newer.c.disk_id == _s.c.disk_id,
+    _is(_newer.c.status, SnapshotStatus.COMPLETED),
+    sa.tuple_(_newer.c.completed_at, _newer.c.snapshot_id) > sa.tuple_(_s.c.completed_at, _s.c.snapshot_id),
 )
+
+
+def _unused(snapshot: Any) -> sa.ColumnElement[bool]:
+    return sa.and_(_is(snapshot.c.kind, "migration"), snapshot.c.operation_id.is_(None))
+
+
 _needed = sa.or_(
     _k.c.source_snapshot_id == _s.c.snapshot_id,
     _k.c.next_snapshot_id == _s.c.snapshot_id,
@@ -171,8 +171,13 @@ _prunable = (
     .where(
         _is(_s.c.status, SnapshotStatus.COMPLETED),
         _is(_k.c.status, Status.AVAILABLE, Status.ATTACHED),
-        _s.c.completed_at < _now - sa.bindparam("kept_for", type_=sa.Interval),
-        _newer_ones >= sa.bindparam("kept", type_=sa.Integer),
+        sa.or_(
+            sa.and_(_unused(_s), _newer_ones.exists()),
+            sa.and_(
+                _s.c.completed_at < _now - sa.bindparam("kept_for", type_=sa.Interval),
+                _newer_ones.where(~_unused(_newer)).scalar_subquery() >= sa.bindparam("kept", type_=sa.Integer),
+            ),
+        ),
         _needed.is_not(True),
         ~_being_copied.exists(),
     )

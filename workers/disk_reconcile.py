@@ -26,6 +26,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # What is younger may be in the hands of a worker that has not committed yet.
 GRACE = timedelta(minutes=10)
+# When so many of so large a share are missing, it is the look that is wrong.
+FEW = 3
+MASS_LOSS_SHARE = 0.55
 # What one comparison sends to be looked at; the rest is found by the next one.
 SUSPECTS_LIMIT = 1000
 
@@ -50,9 +53,17 @@ def reconcile(turn: Turn) -> Outcome:
         *(disk_ticket(row_id) for row_id in _missing(known.volumes, volumes, now)),
         *(snapshot_ticket(row_id) for row_id in _missing(known.snapshots, snapshots, now)),
     )
+    if _too_many(len(missing), len(known.volumes) + len(known.snapshots)):
+        log.error("disks.held_back", missing=len(missing), region=turn.tools.ec2.region)
+        return Done("so much can't be gone: is this the right account, and the right region?")
     found = {"unexplained": len(unexplained), "missing": len(missing)}
     log.info("disks.reconciled", volumes=len(volumes), snapshots=len(snapshots), **found)
     return Done("compared with AWS", (*missing, *gone, *unexplained)[:SUSPECTS_LIMIT])
+
+
+def _too_many(missing: int, known: int) -> bool:
+    """Credentials of another account, or another region, see nothing of ours; that says nothing about it."""
+    return missing >= FEW and missing > MASS_LOSS_SHARE * known
 
 
 def _old(at: datetime, now: datetime) -> bool:
@@ -92,7 +103,7 @@ def _volume(volume: VolumeState, turn: Turn) -> Outcome:
     if ("disk", volume.volume_id) in turn.view.by_resource:
         return Done("a disk has it")
     if ("quarantine", volume.volume_id) in turn.view.by_resource:
-        return Done("in quarantine already")
+        return _set_aside(volume.volume_id, volume.tags, "in quarantine already", turn)
     if disk is None:
         return _set_aside(volume.volume_id, volume.tags, "no disk is known that it could belong to", turn)
     if USED in volume.tags or volume.volume_id in turn.view.recorded:
@@ -136,8 +147,10 @@ def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
 
 def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Turn) -> Outcome:
     """Into quarantine: tagged there, written down here, and never deleted by us."""
-    if ("quarantine", resource_id) in turn.view.by_resource:
-        return Done("in quarantine already")
+    known = turn.view.by_resource.get(("quarantine", resource_id))
+    if known is not None:
+        back = Advance((Move(known, None, values={"gone_at": None}),))
+        return Done("in quarantine already") if known.gone_at is None else back
     log.warning("disk.quarantined", resource=resource_id, reason=reason)
     turn.occasion.hold()
     turn.tools.ec2.tag(resource_id, {QUARANTINED: reason[:250]})

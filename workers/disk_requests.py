@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from schema import reservation
-from schema.disk import LIVE_OPERATION, OperationStatus, SnapshotStatus, Status
+from schema.disk import DEFAULT_SIZE_GB, LIVE_OPERATION, OperationStatus, SnapshotStatus, Status
 from schema.rows import Row
 from schema.tables import disk_snapshots, disks
 from workers.disk_operation import begun, changes_completed, completed, failed, find, finish, gone_at, in_use, put_off
@@ -33,12 +33,13 @@ def _create(row: Row, turn: Turn) -> Outcome:
     if there is not None:
         return _again(row, there, turn)
     size_gb = row.body.get("size_gb")
-    return Advance((_new_disk(row, size_gb), begun(row, UUID(str(row.operation_id)))), (_first_turn(row),))
+    new = _new_disk(row, size_gb)
+    return Advance((new, begun(row, new.values["disk_id"])), (_first_turn(new),))
 
 
 def _again(row: Row, there: Row, turn: Turn) -> Outcome:
     """Its own disk, where it was replayed; else the name is taken."""
-    if str(there.disk_id) == str(row.operation_id):
+    if there.disk_id == row.disk_id:
         return Advance((begun(row, there.disk_id, row.snapshot_id),), (_look_soon(row),))
     return failed(row, _taken(there), turn.view)
 
@@ -53,9 +54,9 @@ def _taken(disk: Row) -> str:
 
 
 def _new_disk(row: Row, size_gb: int | None) -> New:
-    """Its id is that of the operation, so that it is made once."""
+    """Made once: the operation moves on in the same commit."""
     values = {
-        "disk_id": UUID(str(row.operation_id)),
+        "disk_id": uuid4(),
         "disk_name": row.disk_name,
         "user_id": row.user_id,
         "size_gb": size_gb,
@@ -67,8 +68,8 @@ def _new_disk(row: Row, size_gb: int | None) -> New:
     return New(disks, Status.CREATING, row.action, values)
 
 
-def _first_turn(row: Row) -> Send:
-    return disk_ticket(row.operation_id, 1)
+def _first_turn(disk: New) -> Send:
+    return disk_ticket(disk.values["disk_id"], 1)
 
 
 def _snapshot(row: Row, turn: Turn) -> Outcome:
@@ -85,7 +86,7 @@ def _snapshot(row: Row, turn: Turn) -> Outcome:
                 row, disk, {"ebs_volume_id": disk.ebs_volume_id, "kind": row.body.get("kind", "manual")}
             )
             return Advance(
-                (as_it_is(disk), new, begun(row, disk.disk_id, new.values["snapshot_id"])), (_first_look(row),)
+                (as_it_is(disk), new, begun(row, disk.disk_id, new.values["snapshot_id"])), (_first_look(new),)
             )
         case Status.ATTACHED | Status.CREATING:
             return put_off(row, "waits for the disk's volume", turn)
@@ -98,9 +99,9 @@ def _snapshot(row: Row, turn: Turn) -> Outcome:
 
 
 def _new_snapshot(row: Row, disk: Row, values: dict[str, Any]) -> New:
-    """Its id is that of the operation, so that it is made once."""
+    """Made once: the operation moves on in the same commit."""
     shared = {
-        "snapshot_id": UUID(str(row.operation_id)),
+        "snapshot_id": uuid4(),
         "disk_id": disk.disk_id,
         "operation_id": UUID(str(row.operation_id)),
         "size_gb": disk.size_gb,
@@ -114,8 +115,8 @@ def as_it_is(disk: Row) -> Move:
     return Move(disk, None, values={"detail": disk.detail})
 
 
-def _first_look(row: Row) -> Send:
-    return snapshot_ticket(row.operation_id, 1)
+def _first_look(snapshot: New) -> Send:
+    return snapshot_ticket(snapshot.values["snapshot_id"], 1)
 
 
 def _look_soon(row: Row) -> Send:
@@ -174,17 +175,17 @@ def _clone(row: Row, turn: Turn) -> Outcome:
         return failed(row, f"disk {name}: {source.data_lost}", turn.view)
     if source.status == Status.CREATING or source.release_asked_at is not None:
         return put_off(row, f"waits for disk {name}: {source.detail or 'being made'}", turn)
-    target = _new_disk(row, source.size_gb)
+    target = _new_disk(row, source.size_gb or DEFAULT_SIZE_GB)
     copied = _origin(source, turn)
     problem = source_problem(source, None) if copied is None else None
     if problem:
         return failed(row, f"disk {name}: {problem}", turn.view)
     if copied is None:
-        return Advance((target, begun(row, target.values["disk_id"])), (_first_turn(row),))
+        return Advance((target, begun(row, target.values["disk_id"])), (_first_turn(target),))
     disk = Row(disks, {"disk_id": target.values["disk_id"], "size_gb": source.size_gb}, "")
-    new = _new_snapshot(row, disk, {"kind": "migration", **copied})
+    new = _new_snapshot(row, disk, {"kind": "manual", **copied})
     changes = (as_it_is(source), target, new, begun(row, disk.disk_id, new.values["snapshot_id"]))
-    return Advance(changes, (_first_turn(row), _first_look(row)))
+    return Advance(changes, (_first_turn(target), _first_look(new)))
 
 
 def _origin(source: Row, turn: Turn) -> dict[str, Any] | None:
@@ -209,8 +210,10 @@ def _restore(row: Row, turn: Turn) -> Outcome:
             row, f"disk {disk.disk_name} has no completed snapshot {row.body.get('snapshot_id')}{told}", turn.view
         )
     move = Move(disk, None, values={"next_snapshot_id": snapshot.snapshot_id, "data_lost": None})
+    # Kept, too, by whoever prunes just now.
+    chosen = Move(snapshot, None, values={"failure_reason": snapshot.failure_reason})
     detail = f"the next reservation finds it as of {snapshot.completed_at:%Y-%m-%d %H:%M}"
-    return Advance((move, *changes_completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)))
+    return Advance((move, chosen, *changes_completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)))
 
 
 def _clear_lock(row: Row, turn: Turn) -> Outcome:

@@ -17,13 +17,14 @@ from workers.clients.ec2 import DISK, SNAPSHOT, SnapshotState
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket, told
 from workers.disk_view import View
-from workers.disk_volume import still_attached
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, TryAgainError, Wait
+from workers.disk_volume import still_attached, volume_name
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, RefusedError, Send, TryAgainError, Wait
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # What AWS does not know is given up, or said to be lost, only after so long.
 MISSING_FOR = timedelta(minutes=5)
+LOST_AFTER = timedelta(hours=1)
 
 
 def begin(row: Row, turn: Turn) -> Outcome:
@@ -56,7 +57,7 @@ def _not_detached(row: Row, turn: Turn) -> str | None:
 
 def _name(row: Row, turn: Turn) -> str:
     disk = turn.view.disks.get(str(row.disk_id))
-    return f"pgfleet {disk.user_id} {disk.disk_name}"[:250] if disk else "pgfleet"
+    return volume_name(disk) if disk else "pgfleet"
 
 
 def _begun(row: Row, made: SnapshotState, turn: Turn, then: tuple[Send, ...] = ()) -> Outcome:
@@ -128,7 +129,7 @@ def kept(row: Row, turn: Turn) -> Outcome:
         return Done("AWS has it") if row.missing_since is None else _shown(row, {"missing_since": None})
     if row.missing_since is None:
         return _shown(row, {"missing_since": turn.view.now})
-    if turn.view.now - row.missing_since < MISSING_FOR:
+    if turn.view.now - row.missing_since < LOST_AFTER:
         return Done("AWS does not know it")
     log.error("snapshot.lost", snapshot=str(row.snapshot_id), ebs_snapshot=row.ebs_snapshot_id)
     values = {"lost_at": turn.view.now, "failure_reason": "AWS has lost it", "ticket": row.ticket + 1}
@@ -145,7 +146,11 @@ def _write_listing(row: Row, turn: Turn) -> Outcome:
     url = None
     if turn.tools.contents is not None:
         turn.occasion.hold()
-        url = turn.tools.contents.put(f"disks/{row.disk_id}/{row.snapshot_id}.txt", row.contents)
+        try:
+            url = turn.tools.contents.put(f"disks/{row.disk_id}/{row.snapshot_id}.txt", row.contents)
+        except RefusedError as refused:
+            # The snapshot is what counts; a listing that S3 does not want is gone.
+            log.warning("snapshot.unlisted", snapshot=str(row.snapshot_id), reason=str(refused))
     disk = turn.view.disks.get(str(row.disk_id))
     changes = [Move(row, None, values={"contents": None, "content_s3": url, "ticket": row.ticket + 1})]
     if disk is not None and url is not None:

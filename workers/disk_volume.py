@@ -11,17 +11,19 @@ from datetime import timedelta
 
 import structlog
 
-from schema.disk import UNFINISHED, SnapshotStatus, Status
+from schema.disk import DEFAULT_SIZE_GB, UNFINISHED, ZONE_FULL, SnapshotStatus, Status
 from schema.rows import Row
+from workers.clients.aws import ZoneFullError
 from workers.clients.ec2 import ATTACHMENT, DISK, USED, VolumeState
 from workers.disk_tools import Turn, wait
 from workers.disk_turns import next_turn, release, reservation_nudge, told
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, advance
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, advance
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# AWS may not know for a moment what it has just made.
+# AWS may not know for a moment what it has just made; and nobody is helped by a loss that is believed too soon.
 APPEARS_WITHIN = timedelta(minutes=5)
+LOST_AFTER = timedelta(hours=1)
 # A snapshot that failed is tried again, each time after half as long as the release has lasted, within these.
 SNAPSHOT_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
@@ -33,7 +35,7 @@ def attached(row: Row, turn: Turn) -> Outcome:
         return _release(row, turn)
     if row.ebs_volume_id is None:
         return _make(row, turn)
-    if row.volume_is_new or row.ebs_availability_zone is None:
+    if row.volume_is_new or row.ebs_availability_zone is None or row.size_gb is None:
         return _ready(row, turn)
     return _look_after(row, turn)
 
@@ -48,16 +50,16 @@ def _make(row: Row, turn: Turn) -> Outcome:
     problem = row.data_lost or source_problem(row, source)
     if problem:
         return Advance((Move(row, None, values={"attach_error": problem, "detail": problem}),))
-    size_gb = max(row.size_gb or 0, (source.size_gb or 0) if source else 0)
-    tags = {DISK: str(row.disk_id), ATTACHMENT: str(row.attachment), "Name": f"pgfleet {row.user_id} {row.disk_name}"}
+    size_gb = max(row.size_gb or DEFAULT_SIZE_GB, (source.size_gb or 0) if source else 0)
+    tags = {DISK: str(row.disk_id), ATTACHMENT: str(row.attachment), "Name": volume_name(row)}
+    ebs_snapshot, zone = source.ebs_snapshot_id if source else None, row.ebs_availability_zone
     turn.occasion.hold()
-    volume = turn.tools.ec2.create_volume(
-        f"{row.disk_id}-{row.attachment}",
-        row.ebs_availability_zone,
-        size_gb,
-        source.ebs_snapshot_id if source else None,
-        tags,
-    )
+    try:
+        volume = turn.tools.ec2.create_volume(f"{row.disk_id}-{row.attachment}", zone, size_gb, ebs_snapshot, tags)
+    except ZoneFullError as full:
+        # Its reservation leaves for a while, and comes back for another zone.
+        shown = {"attach_error": f"{ZONE_FULL}: {full}", "detail": str(full)}
+        return Advance((Move(row, None, values=shown),))
     values = {
         "ebs_volume_id": volume.volume_id,
         "volume_is_new": True,
@@ -67,6 +69,11 @@ def _make(row: Row, turn: Turn) -> Outcome:
     }
     at = None if volume.state == "available" else turn.volume_poll
     return Advance((Move(row, None, values=values),), (next_turn(row, at),))
+
+
+def volume_name(disk: Row) -> str:
+    """For people who look at AWS, within what a tag may hold."""
+    return f"pgfleet {disk.user_id} {disk.disk_name}"[:250]
 
 
 def source_problem(row: Row, source: Row | None) -> str | None:
@@ -86,13 +93,14 @@ def _ready(row: Row, turn: Turn) -> Outcome:
     if volume is not None and volume.state in ("available", "in-use"):
         turn.occasion.hold()
         turn.tools.ec2.tag(volume.volume_id, {USED: "true"})
-        values = {"volume_is_new": False, "ebs_availability_zone": volume.zone, "detail": None}
-        return Advance((Move(row, None, values={**values, "volume_missing_since": None}),))
+        known = {"ebs_availability_zone": volume.zone, "size_gb": row.size_gb or volume.size_gb}
+        values = {**known, "volume_is_new": False, "volume_missing_since": None, "detail": None}
+        return Advance((Move(row, None, values=values),))
     if volume is not None and volume.state == "creating":
         return wait(row, "Its volume is being made", turn.volume_poll)
     if not row.volume_is_new:
         return _look_after(row, turn)
-    if volume is None and not _missing_for_long(row, turn):
+    if volume is None and not _missing_for(APPEARS_WITHIN, row, turn):
         return _missing(row, turn)
     if volume is not None:
         turn.occasion.hold()
@@ -128,13 +136,16 @@ def _missing(row: Row, turn: Turn) -> Outcome:
     return wait(row, f"AWS does not know volume {row.ebs_volume_id}", turn.volume_poll, **missing)
 
 
-def _missing_for_long(row: Row, turn: Turn) -> bool:
-    return row.volume_missing_since is not None and turn.view.now - row.volume_missing_since > APPEARS_WITHIN
+def _missing_for(patience: timedelta, row: Row, turn: Turn) -> bool:
+    return row.volume_missing_since is not None and turn.view.now - row.volume_missing_since > patience
 
 
 def _gone(row: Row, turn: Turn) -> Outcome:
     """A volume that was used, and of which AWS says that there is none: for good when it has said so for long."""
-    if not _missing_for_long(row, turn):
+    zone, region = row.ebs_availability_zone, turn.tools.ec2.region
+    if zone is not None and not zone.startswith(region):
+        raise TryAgainError(f"volume {row.ebs_volume_id} is in {zone}, this worker works in {region}", after_s=60)
+    if not _missing_for(LOST_AFTER, row, turn):
         return _missing(row, turn)
     if row.volume_lost_at is None:
         log.error("disk.volume_lost", disk=str(row.disk_id), volume=row.ebs_volume_id)
@@ -194,12 +205,13 @@ def _delete(row: Row, turn: Turn, why: str) -> Outcome:
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
     if volume is None:
         return _available(row, turn, why)
+    seen = {"volume_missing_since": None} if row.volume_missing_since else {}
     if volume.attached_to:
-        return wait(row, still_attached(volume), turn.volume_poll)
+        return wait(row, still_attached(volume), turn.volume_poll, **seen)
     if volume.state != "deleting":
         turn.occasion.hold()
         turn.tools.ec2.delete_volume(volume.volume_id)
-    return wait(row, "Its volume is being deleted", turn.volume_poll)
+    return wait(row, "Its volume is being deleted", turn.volume_poll, **seen)
 
 
 def still_attached(volume: VolumeState) -> str:

@@ -13,6 +13,7 @@ the one before it stale. A line is looked at (`admit`) whenever somebody joins i
 from collections.abc import Callable
 from datetime import timedelta
 
+from schema.disk import NUDGE
 from schema.messages import Message
 from schema.reservation import (
     FINAL,
@@ -39,7 +40,7 @@ from workers.reservation_pod import prepare, teardown, watch
 from workers.reservation_tools import Tools, connected, end_of_line, next_ticket, ticket
 from workers.reservation_view import View, load
 from workers.runtime.kind import Kind, Occasion
-from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
+from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance, without_waiting
 from workers.runtime.serve import serve
 
 Step = Callable[[Row, View, Tools, Occasion], Outcome]
@@ -80,9 +81,10 @@ def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outc
         return Done("no such reservation")
     # A final row is torn down by whatever ticket comes: the effect of a step that was overtaken by a cancel
     # may have come after the teardown.
-    if row.ticket != message.ticket and row.status not in FINAL:
+    if message.ticket not in (NUDGE, row.ticket) and row.status not in FINAL:
         return Done("a stale ticket")
-    return STEPS[Status(row.status)](row, view, tools, occasion)
+    outcome = STEPS[Status(row.status)](row, view, tools, occasion)
+    return without_waiting(outcome) if message.ticket == NUDGE else outcome
 
 
 def create(message: CreateReservation, view: View, tools: Tools, occasion: Occasion) -> Outcome:
@@ -227,7 +229,7 @@ def sweep_pods(view: View, tools: Tools) -> Outcome:
     A pod of a reservation that is not in this database is none of our business.
     """
     owners = {pod.reservation_id for pod in tools.pods.managed() if pod.reservation_id} | set(tools.homes.managed())
-    return Done("pods looked after", then=tuple(ticket(row_id, -1) for row_id in sorted(owners - view.unended)))
+    return Done("pods looked after", then=tuple(ticket(row_id, NUDGE) for row_id in sorted(owners - view.unended)))
 
 
 def key(message: Message) -> str:

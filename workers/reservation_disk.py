@@ -6,9 +6,9 @@ What concerns AWS is the disk worker's (workers/disk.py): here its row is asked 
 from collections.abc import Container
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
-from schema.disk import DEFAULT_SIZE_GB, Status
+from schema.disk import DEFAULT_SIZE_GB, ZONE_FULL, Status
 from schema.reservation import CreateReservation, pod_name
 from schema.reservation import Status as ReservationStatus
 from schema.rows import Row
@@ -53,11 +53,12 @@ def no_disk(disk: Row) -> str | None:
 
 
 def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | None, view: View) -> Advance:
-    """The disk of the first reservation that asks for it; its id is the reservation's."""
+    """The disk of the first reservation that asks for it, made with its row."""
     if disk_name is None or (user_id, disk_name) in view.disks:
         return Advance(())
+    disk_id = uuid4()
     values = {
-        "disk_id": UUID(row_id),
+        "disk_id": disk_id,
         "disk_name": disk_name,
         "user_id": user_id,
         "size_gb": size_gb or DEFAULT_SIZE_GB,
@@ -65,7 +66,7 @@ def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | 
         "ticket": 1,
     }
     new = New(disks, Status.CREATING, f"asked for by reservation {row_id}", values)
-    return Advance((new,), (disk_ticket(row_id, 1),))
+    return Advance((new,), (disk_ticket(disk_id, 1),))
 
 
 def attachment(row: Row, view: View) -> tuple[Change, Send] | None:
@@ -119,18 +120,21 @@ def home_name(row: Row) -> str:
 
 
 class NoRoomError(Exception):
-    """No node of the type has room now."""
+    """No node of the type has room now, or AWS none for its volume in their zone."""
 
 
 def disk_of(row: Row, view: View) -> Row:
     """The disk that is attached to it.
 
     Raises:
+        NoRoomError: not in this zone.
         NeverError: it can't be attached, or somebody has taken it away; the reservation never gets an empty home.
     """
     disk = view.held.get(row.reservation_id)
     if disk is None or disk.release_asked_at is not None:
         raise NeverError(f"disk {row.disk_name} is not attached to it any more")
+    if disk.attach_error and disk.attach_error.startswith(ZONE_FULL):
+        raise NoRoomError
     if disk.attach_error:
         raise NeverError(f"disk {row.disk_name} can't be attached: {disk.attach_error}")
     return disk
@@ -148,7 +152,9 @@ def make_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Wait | 
         zones = tools.homes.zones(row.gpu_type, row.gpu_count)
         if not zones:
             raise NoRoomError
-        zoned = Move(disk, None, values={"ebs_availability_zone": zones[0], "ticket": disk.ticket + 1})
+        # Where a pod has found no node before, the next zone is tried.
+        zone = zones[row.schedule_failures % len(zones)]
+        zoned = Move(disk, None, values={"ebs_availability_zone": zone, "ticket": disk.ticket + 1})
         return Wait("Making its disk's volume", again, (zoned, *_shown(row, disk)), (next_turn(disk),))
     if disk.ebs_volume_id is None or disk.volume_is_new or disk.ebs_availability_zone is None:
         return Wait("Making its disk's volume", again, _shown(row, disk))

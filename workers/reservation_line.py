@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
+from schema.disk import NUDGE
 from schema.reservation import Admit, Status, misfit, pod_name
 from schema.rows import Row
 from workers.reservation_disk import asks_for_disk, attachment, disk_hold, no_disk
-from workers.reservation_tools import Tools, end_of_line, next_ticket
+from workers.reservation_tools import Tools, end_of_line, next_ticket, ticket
 from workers.reservation_view import LINE_LIMIT, View
 from workers.runtime.kind import Occasion
 from workers.runtime.outcomes import Advance, Change, Done, Move, Outcome, Send, Wait, advance
@@ -34,7 +35,9 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
     sends: list[Send] = []
     for row in line[:LINE_LIMIT]:
         if asks_for_disk(row) and (row.user_id, row.disk_name) not in view.disks:
-            continue  # Not loaded with the line, or not there: its own turn knows.
+            # Not loaded with the line, or not there: its own turn knows.
+            sends.append(ticket(row.reservation_id, NUDGE))
+            continue
         problem = unfit(row, view, tools)
         if problem:
             refused.append(_give_up(row, view, problem))
@@ -49,10 +52,10 @@ def admit(message: Admit, view: View, tools: Tools) -> Outcome:
             taken.add((row.user_id, row.disk_name))
         else:
             told.append(_refusal(row, gpu_type, free, ahead=bool(told)))
-    if len(line) > LINE_LIMIT and not told:
-        sends.append(admit_message(message.gpu_type))
     changed = (*admitted, *refused, *(move for move in (*told, *blocked) if move is not None))
-    return Advance(changed, tuple(sends)) if changed else Done("nobody can move up")
+    if len(line) > LINE_LIMIT and changed and not told:
+        sends.append(admit_message(message.gpu_type))
+    return Advance(changed, tuple(sends)) if changed else Done("nobody can move up", tuple(sends))
 
 
 def _admission(row: Row, view: View, tools: Tools) -> tuple[list[Change], list[Send]]:
@@ -106,9 +109,13 @@ def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outc
         )
     recheck = timedelta(seconds=settings.line_recheck_s)
     until = view.now + recheck
-    if row.status == Status.PENDING and view.now - row.waiting_since >= recheck:
+    held = disk_hold(row, view)
+    if held is not None and row.status == Status.QUEUED:
+        told = _told(row, held)
+        return Wait(held, until, (told,) if told else ())
+    if row.status == Status.PENDING and (held or view.now - row.waiting_since >= recheck):
         # It has not come near enough to the front to be told why.
-        reason = "BEHIND_OTHERS: older reservations of this type go first"
+        reason = held or "BEHIND_OTHERS: older reservations of this type go first"
         values = {"current_detailed_status": reason, "ticket": row.ticket + 1}
         return advance(row, Status.QUEUED, reason, values, (next_ticket(row, until), admit_message(row.gpu_type)))
     if row.retry_at is not None and row.retry_at > view.now:

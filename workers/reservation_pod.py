@@ -13,6 +13,7 @@ from workers.reservation_disk import (
     asks_for_disk,
     disk_of,
     home_name,
+    home_of,
     is_to_be_listed,
     let_go,
     list_contents,
@@ -101,7 +102,10 @@ def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState
         "ticket": row.ticket + 1,
     }
     if asks_for_disk(row):
+        # A pod that an older turn has made may have another volume.
         disk = disk_of(row, view)
+        occasion.hold()
+        tools.homes.make(home_of(row, disk))
         values |= {"ebs_volume_id": disk.ebs_volume_id, "ebs_availability_zone": disk.ebs_availability_zone}
     soon = view.now + timedelta(seconds=min(tools.settings.watch_s, row.duration_hours * 3600))
     return advance(row, Status.ACTIVE, "the pod is ready", values, (next_ticket(row, soon),))

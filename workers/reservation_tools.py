@@ -39,6 +39,7 @@ def next_ticket(row: Row, at: datetime | None = None) -> Send:
 
 
 def end_of_line(row: Row, view: View) -> dict[str, Any]:
-    """What a last move writes: the next ticket; and for a row that never had a pod, its end."""
-    ended = {"reservation_ended": view.now} if row.status in WAITING else {}
+    """What a last move writes: the next ticket; and for a row that has nothing outside, its end."""
+    nothing = row.status in WAITING and row.reservation_id not in view.held
+    ended = {"reservation_ended": view.now} if nothing else {}
     return {"ticket": row.ticket + 1, **ended}

@@ -116,14 +116,14 @@ _ids = sa.union_all(
 )
 DISKS = text_of(_disks.where(_d.c.disk_id.in_(_ids)))
 _front = sa.select(_line.c.user_id, _line.c.disk_name).where(*_waiting, _line.c.disk_name.is_not(None))
-DISKS_OF_LINE = text_of(
-    _disks.where(
-        sa.or_(
-            _place.in_(_front.where(_ready, ~_blocked).order_by(*_oldest).limit(sa.bindparam("most"))),
-            _place.in_(_front.where(_blocked).order_by(*_oldest).limit(sa.bindparam("most"))),
-        )
+_fronts = (_front.where(_ready, ~_blocked), _front.where(_blocked))
+_ids_of_line = sa.union_all(
+    *(
+        sa.select(_d.c.disk_id).where(_place.in_(front.order_by(*_oldest).limit(sa.bindparam("most"))))
+        for front in _fronts
     )
 )
+DISKS_OF_LINE = text_of(_disks.where(_d.c.disk_id.in_(_ids_of_line)))
 
 _queue = sa.table("q_gpu_reservations", sa.column("message", JSONB), schema="pgmq").alias("q")
 

@@ -124,3 +124,8 @@ disk_quarantine = Table(
     moment("found_at", nullable=False, server_default=DEFAULT),
     moment("gone_at"),
 )
+
+# Triggers on snapshots and operations write into their disk's row, too: whoever settles locks it first.
+disks.info["counted_by"] = [disks.c.disk_id]
+disk_snapshots.info["counted_by"] = [disk_snapshots.c.disk_id]
+disk_operations.info["counted_by"] = [disk_operations.c.disk_id]

@@ -126,6 +126,7 @@ NO_CREDENTIALS = (
     TokenRetrievalError,
     UnknownCredentialError,
 )
+ZONE_FULL = "InsufficientVolumeCapacity"
 # S3 says this with status 400: the body did not arrive in time.
 UNHEARD = frozenset({"RequestTimeout", "RequestTimeoutException"})
 
@@ -138,6 +139,10 @@ class VolumeGoneError(RefusedError):
 
 class SnapshotGoneError(RefusedError):
     """AWS says that there is no such snapshot."""
+
+
+class ZoneFullError(TryAgainError):
+    """AWS has no room for a volume in this zone now; another zone may have some."""
 
 
 class BucketGoneError(RefusedError):
@@ -247,7 +252,8 @@ def _told(operation: str, error: ClientError) -> RefusedError | TryAgainError:
         return _unknown_to_aws(operation, code)
     text = f"AWS answered {operation} with {code}: {_words(error.response.get('Error', {}).get('Message'))}"
     if code in WAITS_S:
-        return TryAgainError(text, after_s=WAITS_S[code])
+        kind = ZoneFullError if code == ZONE_FULL else TryAgainError
+        return kind(text, after_s=WAITS_S[code])
     if code in GONE:
         return GONE[code](text)
     if status >= 500 or code in UNHEARD:

@@ -61,6 +61,10 @@ class Ec2:
 
     aws: Service
 
+    @property
+    def region(self) -> str:
+        return str(self.aws.client.meta.region_name)
+
     def create_volume(
         self, token: str, zone: str, size_gb: int, from_snapshot: str | None, tags: Mapping[str, str]
     ) -> VolumeState:

@@ -23,6 +23,8 @@ from workers.runtime.outcomes import NeverError, TryAgainError
 __all__ = ["Home", "Homes", "size_of"]
 
 PAGE = 500
+# To wait for what is going is no failed attempt.
+SOON_S = 5.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 LONGEST_CONTENTS_BYTES = 256 * 1024
 # A person reads a listing in a terminal: no control characters but those of lines and columns.
@@ -138,12 +140,12 @@ class Homes:
     def _check(self, home: Home, found: Part | None, source: str) -> None:
         """What is there is what we would make, or it is told to go if it is ours."""
         if found is None:
-            raise TryAgainError(f"{home.name} was there and is gone again")
+            raise TryAgainError(f"{home.name} was there and is gone again", after_s=SOON_S)
         if found.reservation_id != home.reservation_id:
             raise NeverError(f"the name {home.name} is taken by a volume or claim of another reservation")
         if found.deleting or not found.usable or found.source != source:
             self.remove(home.name, home.reservation_id)
-            raise TryAgainError(f"{home.name} of an earlier attempt has to go first")
+            raise TryAgainError(f"{home.name} of an earlier attempt has to go first", after_s=SOON_S)
 
     def _volume(self, name: str) -> Part | None:
         volume = or_none(lambda: self.api.read_persistent_volume(name, _request_timeout=self.timeout_s))

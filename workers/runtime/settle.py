@@ -123,8 +123,11 @@ def _without_clashes(units: list[Unit], result: Settled) -> list[Unit]:
 
 
 def _place(change: Change) -> tuple[str, Any]:
-    table = change.row.table if isinstance(change, Move) else change.table
-    return table.name, row_key(change)
+    return _table(change).name, row_key(change)
+
+
+def _table(change: Change) -> sa.Table:
+    return change.row.table if isinstance(change, Move) else change.table
 
 
 def row_key(change: Change) -> Any:
@@ -187,6 +190,7 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
             else:
                 row = _born(change, unit)
                 news[change.table, tuple(sorted(row))].append(row)
+    _lock_counters(conn, units)
     cursors = [(table, _move(conn, table, moves[table])) for table in sorted(moves, key=_rank)]
     for table, columns in sorted(news, key=lambda place: _rank(place[0])):
         rows = news[table, columns]
@@ -195,6 +199,31 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
         values = [[row[name] for name in columns] for row in rows]
         cursors.append((table, row_kernel.insert_rows(conn, table, columns, values)))
     return cursors
+
+
+def _lock_counters(conn: Connection, units: list[Unit]) -> None:
+    """Rows that triggers count into are locked ahead of all else, in key order: two batches never wait crosswise."""
+    counters: dict[sa.Table, set[Any]] = defaultdict(set)
+    for unit in units:
+        for change in unit.changes:
+            for column in _table(change).info.get("counted_by", ()):
+                key = change.values.get(column.name, _before(change, column.name))
+                if key is not None:
+                    counters[column.table if column.primary_key else _target(column)].add(key)
+    for table, keys in counters.items():
+        row_kernel.lock_rows(conn, table, sorted(keys))
+
+
+def _before(change: Change, column: str) -> Any:
+    return change.row.columns.get(column) if isinstance(change, Move) else None
+
+
+@lru_cache
+def _target(column: sa.Column[Any]) -> sa.Table:
+    (key,) = column.foreign_keys
+    table = key.column.table
+    assert isinstance(table, sa.Table)  # noqa: S101  # for the type checker
+    return table
 
 
 def _rank(table: sa.Table) -> tuple[int, str]:
