@@ -116,7 +116,9 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
     if waits_for(row):
         yield "now", cell(waits_for(row), "red" if row["attach_error"] else "")
     yield "last used", cell(_ago(row["last_used"], row["now"]))
-    yield "snapshots", cell(f"{counted(row)}, the last one {age(_seconds(row['last_snapshot_at'], row['now']))}")
+    taken = row["last_snapshot_at"]
+    last = "" if taken is None else f", the last one {age(_seconds(taken, row['now']))}"
+    yield "snapshots", cell(f"{counted(row)}{last}")
     if row["next_snapshot_id"] is not None:
         yield "restored", cell(f"the next reservation finds snapshot {row['next_snapshot_id'][:8]}")
     if row["latest_snapshot_content_s3"] is not None:

@@ -17,6 +17,7 @@ from rich.text import Text
 from console.capacity import set_capacity
 from console.children import Children, children, cluster_settings
 from console.connection import database_url
+from console.example_disks import put_back_disks
 from console.example_users import add_example_users
 from console.examples import example
 from console.listing import reservation_table, type_table
@@ -96,6 +97,7 @@ def _fit(conn: Connection, nodes: list[str], dsn: str, box: Box, *, embedded: bo
     if embedded:
         set_capacity(conn, nodes)
         add_example_users(conn, box)
+        put_back_disks(conn, box)
         return
     out().print(
         f"Reservations in {redact(dsn)} are now started in a simulated cluster ({','.join(nodes)}).\n"

@@ -2,7 +2,7 @@
 
 AWS is right about what exists, and a listing that failed proves nothing. The comparison itself decides nothing: it only
 sends whatever does not agree to be looked at closely, by id. What no row accounts for goes into quarantine; only a
-volume that never was in a row, so that no pod has had it, is deleted.
+volume that never was in a row, so that no pod has had it, and a snapshot that AWS could not make, are deleted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -132,10 +132,14 @@ def _being_attached(disk: Row) -> bool:
 
 def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
     row = turn.view.by_resource.get(("snapshot", found.ebs_snapshot_id))
-    if row is not None:
-        if row.status in (SnapshotStatus.DELETED, SnapshotStatus.FAILED) and found.state != "error":
-            return _set_aside(found.ebs_snapshot_id, found.tags, f"its row says {row.status}", turn)
+    if row is not None and row.status not in (SnapshotStatus.DELETED, SnapshotStatus.FAILED):
         return Done("a snapshot's row has it")
+    if row is not None and found.state == "error":
+        turn.occasion.hold()
+        turn.tools.ec2.delete_snapshot(found.ebs_snapshot_id)
+        return Done("AWS could not make it, and holds nothing in it: deleted")
+    if row is not None:
+        return _set_aside(found.ebs_snapshot_id, found.tags, f"its row says {row.status}", turn)
     mine = turn.view.snapshots.get(found.tags.get(SNAPSHOT, ""))
     if mine is None:
         return _set_aside(found.ebs_snapshot_id, found.tags, "no snapshot is known that it could be", turn)

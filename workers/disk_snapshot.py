@@ -67,7 +67,7 @@ def _begun(row: Row, made: SnapshotState, turn: Turn, then: tuple[Send, ...] = (
         "size_gb": made.size_gb or row.size_gb,
         "ticket": row.ticket + 1,
     }
-    at = None if made.state == "completed" else turn.snapshot_poll
+    at = None if made.state == "completed" else turn.volume_poll
     move = Move(row, SnapshotStatus.CREATING, f"AWS makes {made.ebs_snapshot_id}", values)
     return Advance((move,), (snapshot_ticket(row.snapshot_id, row.ticket + 1, at), *then))
 

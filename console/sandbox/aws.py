@@ -87,14 +87,14 @@ class Aws:
         self._turn("blind", requests=requests, seconds=seconds, to_ids=to_ids)
 
     def make_volume(self, size_gb: int = 10, tags: Mapping[str, str] | None = None, **more: Any) -> str:
-        """The id of a volume that somebody else made; `more`: zone, snapshot_id, created_at."""
+        """The id of a volume that somebody else made; `more`: id, zone, snapshot_id, created_at."""
         made: str = self._turn("make_volume", size_gb=size_gb, tags=tags, **_dated(more))
         return made
 
     def make_snapshot(self, tags: Mapping[str, str] | None = None, **more: Any) -> str:
         """The id of a snapshot that somebody else made, completed unless told otherwise.
 
-        `more`: volume_id, size_gb, started_at, status, percent, state_message, owner_id.
+        `more`: id, volume_id, size_gb, started_at, status, percent, state_message, owner_id.
         """
         made: str = self._turn("make_snapshot", tags=tags, **_dated(more))
         return made

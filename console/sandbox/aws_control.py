@@ -112,8 +112,9 @@ class AwsControl:
         tags: dict[str, str] | None = None,
         snapshot_id: str | None = None,
         created_at: str | None = None,
+        **own: str,
     ) -> str:
-        volume = self._ebs.put_volume(size_gb, zone, tags or {}, snapshot_id)
+        volume = self._ebs.put_volume(size_gb, zone, tags or {}, snapshot_id, **own)
         if created_at is not None:
             volume.create_time = _at(created_at)
         return str(volume.id)
@@ -128,7 +129,8 @@ class AwsControl:
     ) -> str:
         if started_at is not None:
             changes |= {"start_time": _at(started_at), "completion_time": _at(started_at)}
-        unknown = set(changes) - {"status", "percent", "state_message", "owner_id", "start_time", "completion_time"}
+        known = {"id", "status", "percent", "state_message", "owner_id", "start_time", "completion_time"}
+        unknown = set(changes) - known
         if unknown:
             raise ValueError(f"a snapshot has no {sorted(unknown)}")
         return str(self._ebs.put_snapshot(volume_id, size_gb, tags or {}, **changes).id)

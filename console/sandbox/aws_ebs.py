@@ -171,10 +171,18 @@ class Ebs(EC2Backend):
         holder = SimpleNamespace(id=instance)
         volume.attachment = VolumeAttachment(volume, holder, "/dev/sdf", "attached")  # type: ignore[abstract]
 
-    def put_volume(self, size_gb: int, zone: str, tags: dict[str, str], snapshot_id: str | None = None) -> Volume:
+    def put_volume(  # what a volume has
+        self,
+        size_gb: int,
+        zone: str,
+        tags: dict[str, str],
+        snapshot_id: str | None = None,
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> Volume:
         """A volume that somebody else made."""
-        place = self.get_zone_by_name(zone)
-        volume = Volume(self, random_volume_id(), size_gb, place, snapshot_id, volume_type="gp3")  # type: ignore[abstract]
+        place, name = self.get_zone_by_name(zone), id or random_volume_id()
+        volume = Volume(self, name, size_gb, place, snapshot_id, volume_type="gp3")  # type: ignore[abstract]
         self.volumes[volume.id] = volume
         self.create_tags([volume.id], tags)
         self.habits.note_made(volume.id)
