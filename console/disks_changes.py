@@ -132,10 +132,13 @@ def restore(  # noqa: PLR0913  # one parameter an option
 def unlock(
     name: Name, *, user: User = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """Release a disk whose reservation has gone without doing so: with a snapshot first, as always."""
+    """Release a disk whose reservation has gone without doing so: with a snapshot first, as always.
+
+    A disk that is kept back because AWS has lost data of it goes on with what there is.
+    """
 
     def send(conn: Connection, owner: str, row: Record | None) -> str:
-        if row is not None and row["status"] != Status.ATTACHED:
+        if row is not None and row["status"] != Status.ATTACHED and not row["data_lost"]:
             raise Refusal(f"Disk {printable(name)} is not in use: it is {row['status']}.")
         if row is not None and row["reservation_status"] not in (None, *FINAL):
             raise Refusal(f"Disk {printable(name)} is in use{_by(row)}.")

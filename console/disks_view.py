@@ -82,7 +82,7 @@ def waits_for(row: Record) -> str:
     """What is the matter with a disk, or what it does."""
     if row["status"] == Status.FAILED:
         return str(row["status_reason"] or "")
-    return str(row["attach_error"] or row["detail"] or "")
+    return str(row["attach_error"] or row["data_lost"] or row["detail"] or "")
 
 
 def _seconds(at: datetime | None, now: datetime) -> float | None:
@@ -114,7 +114,7 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
     if row["status"] == Status.ATTACHED:
         yield "in use by", cell(_holder(row))
     if waits_for(row):
-        yield "now", cell(waits_for(row), "red" if row["attach_error"] else "")
+        yield "now", cell(waits_for(row), "red" if row["attach_error"] or row["data_lost"] else "")
     yield "last used", cell(_ago(row["last_used"], row["now"]))
     taken = row["last_snapshot_at"]
     last = "" if taken is None else f", the last one {age(_seconds(taken, row['now']))}"

@@ -60,7 +60,8 @@ update public.disks d set
   data_lost = case
     when d.data_lost is null and coalesce(d.snapshot_count, 0) > s.completed and d.status in ('available', 'deleted')
     then format('it had %s snapshots of which there are %s rows: insert the others into disk_snapshots, then choose one: '
-      'pgfleet disk restore %s SNAPSHOT', d.snapshot_count, s.completed, d.disk_name)
+      'pgfleet disk restore %s SNAPSHOT, or go on without: pgfleet disk unlock %s',
+      d.snapshot_count, s.completed, d.disk_name, d.disk_name)
     else d.data_lost
   end
 from (

@@ -38,7 +38,7 @@ _pending_percent = (
 )
 _COLUMNS = (
     *(as_text(_d.disk_id, "disk_id"), _d.disk_name, _d.user_id, _d.status, _d.status_reason, _d.status_since),
-    *(_d.size_gb, _d.disk_size, _d.created_at, _d.last_used, _d.detail, _d.attach_error),
+    *(_d.size_gb, _d.disk_size, _d.created_at, _d.last_used, _d.detail, _d.attach_error, _d.data_lost),
     *(_d.reservation_id, _r.status.label("reservation_status"), _d.release_asked_at),
     *(_d.snapshot_count, _d.pending_snapshot_count, _pending_percent.label("pending_percent"), _d.last_snapshot_at),
     *(_d.marked_deleted_at, _d.delete_date, _d.ebs_volume_id, _d.ebs_availability_zone),

@@ -143,12 +143,13 @@ FORGOTTEN_OPERATIONS = text_of(
 )
 
 # Completed snapshots that retention lets go of: old, not among the newest, and nothing is about to be made from them.
-# Those of volumes that no pod has started with (a reservation that went back to the line) go as soon as there is a
-# newer one, and take nobody's place among the newest.
+# Those of volumes that no pod has started with (a reservation that went back to the line) take nobody's place among the
+# newest, and neither does one that AWS does not show just now.
 _newer, _k, _c = disk_snapshots.alias("newer"), disks.alias("k"), disk_snapshots.alias("c")
 _newer_ones = sa.select(sa.func.count(_newer.c.snapshot_id)).where(
     _newer.c.disk_id == _s.c.disk_id,
     _is(_newer.c.status, SnapshotStatus.COMPLETED),
+    _newer.c.missing_since.is_(None),
     sa.tuple_(_newer.c.completed_at, _newer.c.snapshot_id) > sa.tuple_(_s.c.completed_at, _s.c.snapshot_id),
 )
 
@@ -171,12 +172,10 @@ _prunable = (
     .where(
         _is(_s.c.status, SnapshotStatus.COMPLETED),
         _is(_k.c.status, Status.AVAILABLE, Status.ATTACHED),
+        _s.c.completed_at < _now - sa.bindparam("kept_for", type_=sa.Interval),
         sa.or_(
-            sa.and_(_unused(_s), _newer_ones.exists()),
-            sa.and_(
-                _s.c.completed_at < _now - sa.bindparam("kept_for", type_=sa.Interval),
-                _newer_ones.where(~_unused(_newer)).scalar_subquery() >= sa.bindparam("kept", type_=sa.Integer),
-            ),
+            sa.and_(_unused(_s), _newer_ones.scalar_subquery() > sa.literal_column("0")),
+            _newer_ones.where(~_unused(_newer)).scalar_subquery() >= sa.bindparam("kept", type_=sa.Integer),
         ),
         _needed.is_not(True),
         ~_being_copied.exists(),

@@ -8,19 +8,19 @@ volume that never was in a row, so that no pod has had it, and a snapshot that A
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
 from schema.disk import SnapshotStatus, Status, Suspect
 from schema.rows import Row
-from schema.tables import disk_quarantine
+from schema.tables import disk_quarantine, disk_snapshots
 from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED, SnapshotState, VolumeState
 from workers.disk_snapshot import suspect
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket
 from workers.disk_view import Claim
-from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Send
+from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -48,33 +48,36 @@ def reconcile(turn: Turn) -> Outcome:
             sends.append(suspect(snapshot))
     seen = volumes | snapshots
     unexplained = [send for send in sends if send.body["resource_id"] not in known.quarantined]
+    unseen = [*_unseen(known.volumes, volumes, now)], [*_unseen(known.snapshots, snapshots, now)]
+    lost, all_known = len(unseen[0]) + len(unseen[1]), len(known.volumes) + len(known.snapshots)
+    log.info("disks.reconciled", volumes=len(volumes), snapshots=len(snapshots), missing=lost, unknown=len(unexplained))
+    if _too_many(lost, all_known, shown=len(seen & (known.volumes.keys() | known.snapshots.keys()))):
+        log.error("disks.held_back", missing=lost, known=all_known, region=turn.tools.ec2.region)
+        return Done("so much can't be gone: is this the right account and region?", tuple(unexplained[:SUSPECTS_LIMIT]))
     gone = [Send({"action": "suspect", "resource_id": resource}) for resource in sorted(known.quarantined - seen)]
     missing = (
-        *(disk_ticket(row_id) for row_id in _missing(known.volumes, volumes, now)),
-        *(snapshot_ticket(row_id) for row_id in _missing(known.snapshots, snapshots, now)),
+        *(disk_ticket(row_id) for row_id in dict.fromkeys([*unseen[0], *_doubted(known.volumes)])),
+        *(snapshot_ticket(row_id) for row_id in dict.fromkeys([*unseen[1], *_doubted(known.snapshots)])),
     )
-    if _too_many(len(missing), len(known.volumes) + len(known.snapshots)):
-        log.error("disks.held_back", missing=len(missing), region=turn.tools.ec2.region)
-        return Done("so much can't be gone: is this the right account, and the right region?")
-    found = {"unexplained": len(unexplained), "missing": len(missing)}
-    log.info("disks.reconciled", volumes=len(volumes), snapshots=len(snapshots), **found)
     return Done("compared with AWS", (*missing, *gone, *unexplained)[:SUSPECTS_LIMIT])
 
 
-def _too_many(missing: int, known: int) -> bool:
+def _too_many(lost: int, known: int, *, shown: int) -> bool:
     """Credentials of another account, or another region, see nothing of ours; that says nothing about it."""
-    return missing >= FEW and missing > MASS_LOSS_SHARE * known
+    return lost > 0 and (shown == 0 or (lost >= FEW and lost > MASS_LOSS_SHARE * known))
+
+
+def _doubted(known: Mapping[str, Claim]) -> list[UUID]:
+    """Missing before, and maybe there now: two looks count only if none between saw it."""
+    return [claim.row_id for claim in known.values() if claim.doubted]
 
 
 def _old(at: datetime, now: datetime) -> bool:
     return now - at > GRACE
 
 
-def _missing(known: Mapping[str, Claim], seen: set[str], now: datetime) -> Iterable[UUID]:
-    """Of those that were missing before, also the ones that are there: two looks count only if none between saw it."""
-    for resource, claim in known.items():
-        if claim.doubted or (resource not in seen and _old(claim.since, now)):
-            yield claim.row_id
+def _unseen(known: Mapping[str, Claim], seen: set[str], now: datetime) -> Iterable[UUID]:
+    return (claim.row_id for resource, claim in known.items() if resource not in seen and _old(claim.since, now))
 
 
 def _suspect_volume(volume: VolumeState) -> Send:
@@ -116,7 +119,10 @@ def _volume(volume: VolumeState, turn: Turn) -> Outcome:
         return _set_aside(volume.volume_id, volume.tags, "no attachment of its disk has made it", turn)
     log.warning("disk.volume_of_nobody", volume=volume.volume_id, disk=str(disk.disk_id))
     turn.occasion.hold()
-    turn.tools.ec2.delete_volume(volume.volume_id)
+    try:
+        turn.tools.ec2.delete_volume(volume.volume_id)
+    except RefusedError as refused:
+        return _set_aside(volume.volume_id, volume.tags, f"it can't be deleted: {refused}", turn)
     return Done("no pod has had it: deleted")
 
 
@@ -138,6 +144,8 @@ def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
         turn.occasion.hold()
         turn.tools.ec2.delete_snapshot(found.ebs_snapshot_id)
         return Done("AWS could not make it, and holds nothing in it: deleted")
+    if row is not None and row.lost_at is not None:
+        return _found_again(row)
     if row is not None:
         return _set_aside(found.ebs_snapshot_id, found.tags, f"its row says {row.status}", turn)
     mine = turn.view.snapshots.get(found.tags.get(SNAPSHOT, ""))
@@ -149,6 +157,27 @@ def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
     return _set_aside(found.ebs_snapshot_id, found.tags, reason, turn)
 
 
+def _found_again(row: Row) -> Outcome:
+    """AWS had lost it, and has it: a row of its own, as old as it was, for whoever restores it."""
+    again = uuid4()
+    kept = (
+        "disk_id",
+        "kind",
+        "ebs_snapshot_id",
+        "ebs_volume_id",
+        "size_gb",
+        "content_s3",
+        "completed_at",
+        "created_at",
+    )
+    values = {**{name: row.columns[name] for name in kept}, "snapshot_id": again, "ticket": 1}
+    changes = (
+        Move(row, None, values={"ebs_snapshot_id": None}),
+        New(disk_snapshots, SnapshotStatus.PENDING, f"AWS has it again, after {row.snapshot_id}", values),
+    )
+    return Advance(changes, (snapshot_ticket(again, 1),))
+
+
 def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Turn) -> Outcome:
     """Into quarantine: tagged there, written down here, and never deleted by us."""
     known = turn.view.by_resource.get(("quarantine", resource_id))
@@ -157,7 +186,10 @@ def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Tur
         return Done("in quarantine already") if known.gone_at is None else back
     log.warning("disk.quarantined", resource=resource_id, reason=reason)
     turn.occasion.hold()
-    turn.tools.ec2.tag(resource_id, {QUARANTINED: reason[:250]})
+    try:
+        turn.tools.ec2.tag(resource_id, {QUARANTINED: reason[:250]})
+    except (RefusedError, TryAgainError) as untagged:
+        log.warning("disk.untagged", resource=resource_id, reason=str(untagged))
     values: dict[str, Any] = {
         "resource_id": resource_id,
         "disk_id": _uuid(tags.get(DISK)),

@@ -221,6 +221,8 @@ def _clear_lock(row: Row, turn: Turn) -> Outcome:
     disk = find(row, turn)
     if isinstance(disk, Wait):
         return disk
+    if disk.status == Status.AVAILABLE and (disk.data_lost or source_problem(disk, turn.view.newest(disk))):
+        return _take_what_there_is(row, disk, turn)
     if disk.status != Status.ATTACHED:
         return completed(row, turn, f"nobody holds it: it is {disk.status}", disk.disk_id)
     holder = turn.view.holders.get(disk.reservation_id) if disk.reservation_id else None
@@ -230,6 +232,15 @@ def _clear_lock(row: Row, turn: Turn) -> Outcome:
         return Advance((begun(row, disk.disk_id),), (_look_soon(row), disk_ticket(disk.disk_id)))
     asked = release(disk, "shutdown", turn.view.now)
     return Advance((*asked.changes, begun(row, disk.disk_id)), asked.then)
+
+
+def _take_what_there_is(row: Row, disk: Row, turn: Turn) -> Outcome:
+    """Somebody knows that data are lost, and goes on: from the newest snapshot that is left, or from nothing."""
+    newest = turn.view.newest(disk)
+    values = {"data_lost": None, "next_snapshot_id": None, "last_snapshot_at": newest.completed_at if newest else None}
+    detail = f"it goes on as of {newest.completed_at:%Y-%m-%d %H:%M}" if newest else "it goes on empty"
+    move = Move(disk, None, values=values)
+    return Advance((move, *changes_completed(row, turn, detail, disk.disk_id)))
 
 
 ACTIONS: dict[str, Callable[[Row, Turn], Outcome]] = {

@@ -17,7 +17,7 @@ from workers.clients.ec2 import DISK, SNAPSHOT, SnapshotState
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket, told
 from workers.disk_view import View
-from workers.disk_volume import still_attached, volume_name
+from workers.disk_volume import choose, still_attached, volume_name
 from workers.runtime.outcomes import Advance, Done, Move, Outcome, RefusedError, Send, TryAgainError, Wait
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -30,6 +30,9 @@ LOST_AFTER = timedelta(hours=1)
 def begin(row: Row, turn: Turn) -> Outcome:
     """Pending -> creating. CreateSnapshot knows no token: what an earlier attempt has made is found by its tag."""
     cloud = turn.tools.ec2
+    if row.ebs_snapshot_id is not None:
+        known = cloud.snapshot(row.ebs_snapshot_id)
+        return failed(row, "AWS has lost it again", turn.view) if known is None else _begun(row, known, turn)
     made = [found for found in cloud.snapshots_tagged(SNAPSHOT, str(row.snapshot_id)) if found.state != "error"]
     if made:
         first, *twice = made
@@ -98,7 +101,8 @@ def _missing(row: Row, turn: Turn) -> Outcome:
 
 def _completed(row: Row, found: SnapshotState, turn: Turn) -> Outcome:
     values = {
-        "completed_at": turn.view.now,
+        # One that AWS had lost is as old as it was.
+        "completed_at": row.completed_at or turn.view.now,
         "progress_percent": 100,
         "size_gb": found.size_gb or row.size_gb,
         "missing_since": None,
@@ -164,7 +168,10 @@ def remove(row: Row, turn: Turn) -> Outcome:
         return _lost(row, turn)
     if row.content_s3 and turn.tools.contents is not None:
         turn.occasion.hold()
-        turn.tools.contents.delete(row.content_s3)
+        try:
+            turn.tools.contents.delete(row.content_s3)
+        except RefusedError as refused:
+            log.warning("snapshot.listing_kept", snapshot=str(row.snapshot_id), reason=str(refused))
     if turn.tools.ec2.snapshot(row.ebs_snapshot_id) is None:
         values = {"deleted_at": turn.view.now, "failure_reason": None, "content_s3": None}
         return Advance((Move(row, SnapshotStatus.DELETED, "AWS no longer has it", values),), _tell(row, turn.view))
@@ -182,7 +189,7 @@ def remove(row: Row, turn: Turn) -> Outcome:
 
 
 def _lost(row: Row, turn: Turn) -> Outcome:
-    """What AWS had lost is not deleted, even if it is there again: then it is set aside by the next comparison."""
+    """What AWS had lost is not deleted, even if it is there again: the next comparison makes that a row of its own."""
     there = turn.tools.ec2.snapshot(row.ebs_snapshot_id) is not None
     reason = "AWS has it again: for a person to look at" if there else "AWS no longer has it"
     changes = [Move(row, SnapshotStatus.DELETED, reason, {"deleted_at": turn.view.now})]
@@ -190,8 +197,7 @@ def _lost(row: Row, turn: Turn) -> Outcome:
     newest = turn.view.newest(disk) if disk else None
     if disk is not None and disk.status != Status.ATTACHED and _newer(row, newest):
         told_so = f"its newest snapshot, of {row.completed_at:%Y-%m-%d %H:%M}, is gone from AWS"
-        choose = f"choose what to go on with: pgfleet disk restore {disk.disk_name} SNAPSHOT"
-        changes.append(Move(disk, None, values={"data_lost": f"{told_so}; {choose}"}))
+        changes.append(Move(disk, None, values={"data_lost": f"{told_so}; {choose(disk)}"}))
     return Advance(tuple(changes), _tell(row, turn.view))
 
 
@@ -203,6 +209,11 @@ def prune(row: Row, turn: Turn) -> Outcome:
     """Completed -> deleting, if retention still lets it go. The database refuses to give up a disk's last one."""
     if str(row.snapshot_id) not in turn.view.prunable:
         return Done("it is kept")
+    disk = turn.view.disks.get(str(row.disk_id))
+    newest = turn.view.newest(disk) if disk else None
+    there = turn.tools.ec2.snapshot(newest.ebs_snapshot_id) if newest else None
+    if there is None or there.state != "completed":
+        return Done("it is kept: AWS does not show the disk's newest one")
     return let_go(row, "old, and not among the newest of its disk")
 
 

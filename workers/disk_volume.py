@@ -170,6 +170,10 @@ def _release(row: Row, turn: Turn) -> Outcome:
         return wait(row, _progress(unfinished), turn.snapshot_poll)
     if snapshot is None or snapshot.status != SnapshotStatus.COMPLETED:
         return _snapshot_again(row, snapshot, turn)
+    kept = turn.tools.ec2.snapshot(snapshot.ebs_snapshot_id)
+    if kept is None or kept.state != "completed" or kept.volume_id != row.ebs_volume_id:
+        # What the row says is not enough to delete the only other copy.
+        return _snapshot_again(row, None, turn)
     return _delete(row, turn, "its snapshot is completed")
 
 
@@ -205,6 +209,9 @@ def _delete(row: Row, turn: Turn, why: str) -> Outcome:
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
     if volume is None:
         return _available(row, turn, why)
+    if row.volume_is_new and USED in volume.tags:
+        # The row is older than the volume: a database that was restored.
+        return Advance((Move(row, None, values={"volume_is_new": False, "ticket": row.ticket + 1}),), (next_turn(row),))
     seen = {"volume_missing_since": None} if row.volume_missing_since else {}
     if volume.attached_to:
         return wait(row, still_attached(volume), turn.volume_poll, **seen)
@@ -220,7 +227,7 @@ def still_attached(volume: VolumeState) -> str:
 
 def _available(row: Row, turn: Turn, why: str) -> Outcome:
     kept = row.release_snapshot_id is not None and row.volume_lost_at is None
-    lost = f"{why}; choose what to go on with: pgfleet disk restore {row.disk_name} SNAPSHOT"
+    lost = f"{why}; {choose(row)}"
     values = {
         **FREE,
         "data_lost": lost if row.volume_lost_at is not None else None if kept else row.data_lost,
@@ -231,6 +238,14 @@ def _available(row: Row, turn: Turn, why: str) -> Outcome:
     }
     nudges = (reservation_nudge(row.reservation_id),) if row.reservation_id else ()
     return advance(row, Status.AVAILABLE, why, values, (*nudges, *told(row.disk_id, turn.view)))
+
+
+def choose(disk: Row) -> str:
+    """What a person does about data that are lost."""
+    return (
+        f"choose what to go on with: pgfleet disk restore {disk.disk_name} SNAPSHOT,"
+        f" or take what there is: pgfleet disk unlock {disk.disk_name}"
+    )
 
 
 # What an attachment has left in the row.

@@ -153,7 +153,7 @@ def make_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Wait | 
         if not zones:
             raise NoRoomError
         # Where a pod has found no node before, the next zone is tried.
-        zone = zones[row.schedule_failures % len(zones)]
+        zone = sorted(zones)[row.schedule_failures % len(zones)] if row.schedule_failures else zones[0]
         zoned = Move(disk, None, values={"ebs_availability_zone": zone, "ticket": disk.ticket + 1})
         return Wait("Making its disk's volume", again, (zoned, *_shown(row, disk)), (next_turn(disk),))
     if disk.ebs_volume_id is None or disk.volume_is_new or disk.ebs_availability_zone is None:
@@ -161,6 +161,12 @@ def make_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Wait | 
     occasion.hold()
     tools.homes.make(home_of(row, disk))
     return None
+
+
+def remove_home(row: Row, tools: Tools, occasion: Occasion) -> bool:
+    """Whether it is seen gone."""
+    occasion.hold()
+    return tools.homes.remove(home_name(row), row.reservation_id)
 
 
 def _shown(row: Row, disk: Row) -> tuple[Move, ...]:

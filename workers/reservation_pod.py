@@ -12,12 +12,12 @@ from workers.reservation_disk import (
     NoRoomError,
     asks_for_disk,
     disk_of,
-    home_name,
     home_of,
     is_to_be_listed,
     let_go,
     list_contents,
     make_home,
+    remove_home,
     wait_for_release,
 )
 from workers.reservation_tools import Tools, end_of_line, next_ticket
@@ -102,10 +102,11 @@ def _ready(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState
         "ticket": row.ticket + 1,
     }
     if asks_for_disk(row):
-        # A pod that an older turn has made may have another volume.
         disk = disk_of(row, view)
-        occasion.hold()
-        tools.homes.make(home_of(row, disk))
+        if not tools.homes.leads_to(home_of(row, disk)):
+            occasion.hold()
+            tools.pods.delete(pod.name, pod.uid)
+            return _look_again(row, view, tools, "Waiting for a pod with an older volume to go")
         values |= {"ebs_volume_id": disk.ebs_volume_id, "ebs_availability_zone": disk.ebs_availability_zone}
     soon = view.now + timedelta(seconds=min(tools.settings.watch_s, row.duration_hours * 3600))
     return advance(row, Status.ACTIVE, "the pod is ready", values, (next_ticket(row, soon),))
@@ -125,10 +126,10 @@ def _unscheduled(row: Row, view: View, tools: Tools, pod: PodState) -> Outcome:
 
 def _leave(row: Row, view: View, tools: Tools, shown: str) -> Outcome:
     """Each time for longer, up to a limit."""
-    pause_s = min(tools.settings.unschedulable_s * 2**row.schedule_failures, LONGEST_PAUSE_S)
+    pause_s = min(tools.settings.unschedulable_s * 2 ** min(row.schedule_failures, 10), LONGEST_PAUSE_S)
     values = {
         "retry_at": view.now + timedelta(seconds=pause_s),
-        "schedule_failures": min(row.schedule_failures + 1, 10),
+        "schedule_failures": row.schedule_failures + 1,
         "current_detailed_status": shown,
     }
     return Wait("leaving its pod", view.now, changes=(Move(row, None, values=values),))
@@ -136,11 +137,14 @@ def _leave(row: Row, view: View, tools: Tools, shown: str) -> Outcome:
 
 def _back_to_line(row: Row, view: View, tools: Tools, occasion: Occasion, pod: PodState | None) -> Outcome:
     """Preparing -> queued, once its pod is gone and with it the hold on the GPUs."""
+    if pod is not None and pod.node is not None and not pod.deleting and pod.reservation_id == row.reservation_id:
+        # It has found a node after all.
+        return Wait("its pod has found a node", view.now, (Move(row, None, values={"retry_at": None}),))
     if pod is not None and pod.reservation_id == row.reservation_id:
         occasion.hold()
         tools.pods.delete(pod.name, pod.uid)
         return Wait("its pod is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
-    if asks_for_disk(row) and not tools.homes.remove(home_name(row), row.reservation_id):
+    if asks_for_disk(row) and not remove_home(row, tools, occasion):
         return Wait("its home is going", view.now + timedelta(seconds=tools.settings.teardown_poll_s))
     values = {"gpus_held": 0, "pod_name": None, "node_port": None, "ticket": row.ticket + 1}
     at = max(row.retry_at, view.now)
@@ -250,7 +254,7 @@ def _deleted(row: Row, pod: PodState | None, tools: Tools, occasion: Occasion) -
         tools.pods.delete(pod.name, pod.uid)
     if services or ours:
         return True
-    return asks_for_disk(row) and not tools.homes.remove(home_name(row), row.reservation_id)
+    return asks_for_disk(row) and not remove_home(row, tools, occasion)
 
 
 def _ended(row: Row, view: View) -> Outcome:

@@ -59,6 +59,11 @@ class Homes:
         if claim is None:
             self._check(home, self._made_claim(home) or self._claim(home.name), home.name)
 
+    def leads_to(self, home: Home) -> bool:
+        """Whether the volume of this name is that of this EBS volume: a pod of an older attempt may have another."""
+        volume = self._volume(home.name)
+        return volume is not None and volume.source == home.volume_id and volume.reservation_id == home.reservation_id
+
     def remove(self, name: str, reservation_id: str) -> bool:
         """Ask for the end of a reservation's claim, and of its volume when the claim is gone; True once both are.
 
