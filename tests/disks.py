@@ -1,4 +1,4 @@
-"""What disk tests share: both workers on one database, AWS and Kubernetes over HTTP, and what has to be sound always."""
+"""What disk tests share: both workers on one database, AWS and Kubernetes over HTTP, and what is sound always."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -225,6 +225,10 @@ class World:
             self.until(lambda: self.disk(disk_name, user)["status"] == "available", what="the release of the disk")
         return self.disk(disk_name, user)
 
+    def queued(self, action: str, queue: str = "gpu_reservations") -> int:
+        query = f"select count(*) from pgmq.q_{queue} where message->>'action' = %s"
+        return int(self.one(query, action)["count"])
+
     def volume_of(self, disk_name: str = "data", user: str = "ada") -> str:
         return str(self.disk(disk_name, user)["ebs_volume_id"] or "")
 
@@ -252,9 +256,15 @@ def history(conn: Connection, machine: str, row_id: Any) -> list[str]:
 def servers(**options: Any) -> Iterator[tuple[Box, Aws]]:
     """Kubernetes and AWS, and the environment that leads to the latter."""
     wanted = {"ready_delay_s": 0.02, "termination_delay_s": 0.02, "scheduling_retry_s": 0.05, **options}
-    with sandbox.running([f"{TYPE}:2x0", "h100:2x8"], aws=True, **wanted) as box:
-        with mock.patch.dict(os.environ, box.aws_environment):
-            yield box, box.aws
+    nodes = [f"{TYPE}:2x0", "h100:2x8"]
+    with sandbox.running(nodes, aws=True, **wanted) as box, mock.patch.dict(os.environ, box.aws_environment):
+        yield box, box.aws
+
+
+def quicken(dsn: str) -> None:
+    """Commits need not survive the server's end: no test ends it."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(f'alter database "{conn.info.dbname}" set synchronous_commit = off'.encode())
 
 
 @contextmanager
@@ -264,6 +274,7 @@ def world_on(server_dsn: str, template: str, box: Box, **settings: Any) -> Itera
     aws.reset()
     box.clear_faults()
     with fresh_database(server_dsn, template) as dsn:
+        quicken(dsn)
         configured = settings_for(dsn, box, **{**QUICK, **settings})
         with (
             psycopg.connect(dsn, autocommit=True) as conn,

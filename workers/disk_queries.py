@@ -122,13 +122,14 @@ FORGOTTEN_DISKS = text_of(
     .where(_unsettled, _d.c.status_since < _now - _settled, ~_told_ticket(_d.c.disk_id, "disk_id", _d.c.ticket))
     .limit(_most)
 )
+_unsettled_snapshots = sa.union_all(
+    sa.select(_s.c.snapshot_id).where(_is(_s.c.status, *LIVE_SNAPSHOT)),
+    sa.select(_s.c.snapshot_id).where(_is(_s.c.status, SnapshotStatus.COMPLETED), _s.c.contents.is_not(None)),
+)
 FORGOTTEN_SNAPSHOTS = text_of(
     sa.select(_s.c.snapshot_id, _s.c.ticket)
     .where(
-        sa.or_(
-            _is(_s.c.status, *LIVE_SNAPSHOT),
-            sa.and_(_is(_s.c.status, SnapshotStatus.COMPLETED), _s.c.contents.is_not(None)),
-        ),
+        _s.c.snapshot_id.in_(_unsettled_snapshots),
         _s.c.status_since < _now - _settled,
         ~_told_ticket(_s.c.snapshot_id, "snapshot_id", _s.c.ticket),
     )

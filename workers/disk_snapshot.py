@@ -37,9 +37,11 @@ def begin(row: Row, turn: Turn) -> Outcome:
     if made:
         first, *twice = made
         return _begun(row, first, turn, tuple(suspect(other) for other in twice))
-    waits = None if row.copied_from else _not_detached(row, turn)
-    if waits:
-        return Wait(waits, turn.volume_poll)
+    disk = turn.view.disks.get(str(row.disk_id))
+    waits = None if row.copied_from or disk is None else _not_detached(row, disk, turn)
+    if disk is not None and waits:
+        shown = () if disk.detail == waits else (Move(disk, None, values={"detail": waits}),)
+        return Wait(waits, turn.volume_poll, shown)
     tags = {DISK: str(row.disk_id), SNAPSHOT: str(row.snapshot_id), "Name": _name(row, turn)}
     turn.occasion.hold()
     if row.copied_from:
@@ -47,10 +49,9 @@ def begin(row: Row, turn: Turn) -> Outcome:
     return _begun(row, cloud.create_snapshot(row.ebs_volume_id, tags, tags["Name"]), turn)
 
 
-def _not_detached(row: Row, turn: Turn) -> str | None:
+def _not_detached(row: Row, disk: Row, turn: Turn) -> str | None:
     """The snapshot of a release is taken when all has been written that the pod has left to be written."""
-    disk = turn.view.disks.get(str(row.disk_id))
-    if disk is None or disk.release_snapshot_id != row.snapshot_id:
+    if disk.release_snapshot_id != row.snapshot_id:
         return None
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
     if volume is None:

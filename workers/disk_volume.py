@@ -17,7 +17,7 @@ from workers.clients.aws import ZoneFullError
 from workers.clients.ec2 import ATTACHMENT, DISK, USED, VolumeState
 from workers.disk_tools import Turn, wait
 from workers.disk_turns import next_turn, release, reservation_nudge, told
-from workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, advance
+from workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, advance
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -166,6 +166,8 @@ def _release(row: Row, turn: Turn) -> Outcome:
         return _delete(row, turn, "no pod has had its volume")
     snapshot = turn.view.snapshots.get(str(row.release_snapshot_id))
     unfinished = [other for other in turn.view.snapshots_of(row) if other.status in UNFINISHED]
+    if all(other.status == SnapshotStatus.PENDING for other in unfinished) and unfinished:
+        return Wait("its snapshot is about to be made", turn.snapshot_poll)
     if unfinished:
         return wait(row, _progress(unfinished), turn.snapshot_poll)
     if snapshot is None or snapshot.status != SnapshotStatus.COMPLETED:

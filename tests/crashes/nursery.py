@@ -1,0 +1,144 @@
+"""Workers of several kinds that kill themselves, forked from one process that has imported them all.
+
+A settle is a point, too: `settle TABLE.COLUMN` or `settle TABLE=STATUS` is the one that writes this column or status,
+and `during` it is when the rows have been changed, `before` when the answers have been read, `after` the commit.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial, wraps
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import boto3  # type: ignore[import-untyped]
+import kill_at
+from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
+from dramatiq import cli
+
+from workers import disk, reservation
+from workers.runtime import settle
+from workers.runtime.outcomes import Change, Move
+
+KINDS = (disk, reservation)
+SETTLE = "settle "
+PARTS = {"during": "_change_rows", "before": "_stale", "after": "_try"}
+
+
+@dataclass(frozen=True)
+class Nursery:
+    process: subprocess.Popen[str]
+
+    @contextmanager
+    def worker(self, module: str, environment: Mapping[str, str], *point: Any) -> Iterator[int]:
+        """The process group of a worker, killed in the end, or at `point`: marker, place, when, the how manieth."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps([module, dict(environment), [str(part) for part in point]]) + "\n")
+        self.process.stdin.flush()
+        pid = int(self.process.stdout.readline())
+        try:
+            yield pid
+        finally:
+            kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # dead already
+        return
+
+
+@contextmanager
+def nursery() -> Iterator[Nursery]:
+    command = [sys.executable, __file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Nursery(process)
+        finally:
+            process.terminate()
+
+
+def serve(orders: Iterator[str]) -> None:
+    """Fork a worker for each line; tell its process group, which is there by then."""
+    read = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
+    # What botocore reads for each client is read once, before workers are forked.
+    JSONFileLoader.load_file = lambda _, file_path: read(file_path)
+    for service in ("ec2", "s3"):
+        boto3.client(service, region_name="us-east-2").close()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for order in orders:
+        ready, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            os.write(told, b".")
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            be_worker(*json.loads(order))
+        os.read(ready, 1)
+        os.close(ready)
+        os.close(told)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def be_worker(module: str, environment: Mapping[str, str], point: Sequence[str]) -> None:
+    os.environ.update(environment)
+    os.dup2(2, 1)
+    # As in a process that a command line has started: dramatiq's own workers are forked from this one.
+    multiprocessing.set_start_method("fork", force=True)
+    # It would serve all kinds that are imported.
+    broker = disk.actor.broker
+    lifecycle: Any = next(m for m in broker.middleware if hasattr(m, "kinds"))
+    mine = sys.modules[module].KIND.queue
+    for queue in [queue for queue in lifecycle.kinds if queue != mine]:
+        del lifecycle.kinds[queue]
+        broker.queues.pop(queue, None)
+    if point:
+        arm(Path(point[0]), point[1], point[2], int(point[3]))
+    arguments = cli.make_argument_parser().parse_args([module, "-p", "1", "-t", "1", "-Q", mine])  # type: ignore[no-untyped-call]
+    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]
+
+
+def arm(marker: Path, place: str, when: str, nth: int) -> None:
+    if not place.startswith(SETTLE):
+        kill_at.arm(marker, place, when, nth)
+        return
+    wanted = writes(place.removeprefix(SETTLE))
+    real: Callable[..., Any] = getattr(settle, PARTS[when])
+
+    @wraps(real)
+    def deadly(*given: Any) -> Any:
+        result = real(*given)
+        units = next(each for each in given if isinstance(each, list) and each and isinstance(each[0], settle.Unit))
+        committed = when != "after" or not any(result)
+        if committed and not marker.exists() and any(wanted(change) for unit in units for change in unit.changes):
+            kill_at.die(marker)
+        return result
+
+    setattr(settle, PARTS[when], deadly)
+
+
+def writes(label: str) -> Callable[[Change], bool]:
+    table, status = label.split("=") if "=" in label else (label, None)
+    table, _, column = table.partition(".")
+
+    def concerns(change: Change) -> bool:
+        of, to = (change.row.table, change.to) if isinstance(change, Move) else (change.table, change.status)
+        if of.name != table:
+            return False
+        return to == status if status else column in change.values
+
+    return concerns
+
+
+if __name__ == "__main__":
+    serve(iter(sys.stdin))
