@@ -3,8 +3,8 @@
     attached -> zone (the reservation worker) -> volume made -> ready -> a pod has it -> release asked -> snapshot
     completed -> volume deleted -> seen gone -> available
 
-What happens to a volume is decided by the row alone. A volume that a pod may have written to is never deleted before
-the snapshot of its release is completed; one that no row knows is none of these steps' business.
+A volume that a pod may have written to is deleted only when the snapshot of its release is completed, in its row and,
+asked once more, at AWS. One that no row knows is none of these steps' business.
 """
 
 from datetime import timedelta
