@@ -16,6 +16,7 @@ from schema.tables import reservations
 _FORGOTTEN = (
     *("reservation_ended", "failed_at", "failure_reason", "launched_at", "expires_at"),
     *("pod_name", "node_ip", "node_private_ip", "node_port", "ssh_command"),
+    *("ebs_volume_id", "ebs_availability_zone"),
     *("retry_at", "pod_missing_since", "warning", "last_warning_time", "status_msg_id"),
 )
 _c = reservations.c

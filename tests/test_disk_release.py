@@ -934,3 +934,14 @@ def test_history_shows_every_stop_of_a_snapshot(world: World) -> None:
 
     assert history(world.conn, "disk_snapshot", snapshot["snapshot_id"]) == ["pending", "creating", "completed"]
     assert TYPE == "cpu-x86"
+
+
+def test_who_may_not_list_volumes_still_looks_after_pods(world: World) -> None:
+    world.box.fault("/api/v1/persistentvolumes", status=403, times=5)
+
+    send(world.conn, "gpu_reservations", {"action": "sweep_pods"})
+    world.run()
+
+    waiting = "select message from pgmq.q_gpu_reservations where message->>'action' = 'sweep_pods'"
+    assert world.all(waiting) == []
+    world.box.clear_faults()

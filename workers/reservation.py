@@ -37,10 +37,22 @@ from schema.tables import reservations
 from workers.reservation_disk import disk_misfit, first_disk
 from workers.reservation_line import admit, admit_message, wait_in_line
 from workers.reservation_pod import prepare, teardown, watch
+from workers.reservation_sweeps import sweep, sweep_pods
 from workers.reservation_tools import Tools, connected, end_of_line, next_ticket, ticket
 from workers.reservation_view import View, load
 from workers.runtime.kind import Kind, Occasion
-from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance, without_waiting
+from workers.runtime.outcomes import (
+    Advance,
+    Done,
+    Move,
+    New,
+    Outcome,
+    Reject,
+    Send,
+    Wait,
+    advance,
+    without_waiting,
+)
 from workers.runtime.serve import serve
 
 Step = Callable[[Row, View, Tools, Occasion], Outcome]
@@ -216,20 +228,6 @@ def extend(row: Row, message: Extend, tools: Tools) -> Outcome:
     if row.expires_at is not None:
         values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
     return Advance((Move(row, None, values=values),))
-
-
-def sweep(view: View) -> Outcome:
-    """A live row has a live ticket: the exceptions get theirs back."""
-    return Done("rows looked after", then=tuple(ticket(row_id, number) for row_id, number in view.forgotten))
-
-
-def sweep_pods(view: View, tools: Tools) -> Outcome:
-    """A pod, and a home, has a live row: an ended one gets a ticket, and so tears down what came after its end.
-
-    A pod of a reservation that is not in this database is none of our business.
-    """
-    owners = {pod.reservation_id for pod in tools.pods.managed() if pod.reservation_id} | set(tools.homes.managed())
-    return Done("pods looked after", then=tuple(ticket(row_id, NUDGE) for row_id in sorted(owners - view.unended)))
 
 
 def key(message: Message) -> str:
