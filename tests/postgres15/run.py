@@ -30,6 +30,8 @@ TESTS = (
     "tests/test_reservation.py",
     "tests/test_reservation_machine.py",
     "tests/test_doctor.py",
+    "tests/test_disk.py",
+    "tests/test_disk_sweeps.py",
 )
 
 
@@ -55,7 +57,7 @@ def postgres15() -> Iterator[str]:
 
 def main() -> int:
     with postgres15() as url:
-        return pytest.main([f"--postgres={url}", *TESTS, *sys.argv[1:]])
+        return pytest.main(["-n", "2", "--dist", "loadfile", f"--postgres={url}", *TESTS, *sys.argv[1:]])
 
 
 if __name__ == "__main__":
