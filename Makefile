@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, checked at the end
-	@$(BIN)/pgfleet demo
+	@$(BIN)/pgfleet demo $(ARGS)
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -72,7 +72,7 @@ crash-test: $(READY) ## Workers that are killed at every labelled point, and wha
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load
 
-demo-test: $(READY) ## The demo as a program runs it, with JSON
+demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
 
 clean: ## Remove what the targets made
