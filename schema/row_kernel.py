@@ -22,11 +22,21 @@ DIALECT = sqlalchemy_psycopg.dialect()  # type: ignore[no-untyped-call]
 @lru_cache
 def select_rows(table: sa.Table) -> bytes:
     """The statement that loads whole rows by key, with the version that a guarded move asks for."""
-    version: sa.Label[str] = sa.literal_column(f"{table.fullname}.xmin::text").label(ROW_VERSION)
-    statement = sa.select(version, *table.columns).where(
+    statement = versioned(table).where(
         key_column(table) == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(_unlimited(key_column(table)))))
     )
     return text_of(statement)
+
+
+def versioned(of: Any, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Whole rows of a table or its alias, unless columns are named, with the version that guards their next move."""
+    name = of.fullname if isinstance(of, sa.Table) else of.name
+    return sa.select(sa.literal_column(f"{name}.xmin::text").label(ROW_VERSION), *(columns or of.columns))
+
+
+def constant(value: str) -> sa.ColumnClause[Any]:
+    """A word of ours in a statement; values from outside are parameters."""
+    return sa.literal_column(f"'{value}'")
 
 
 def text_of(statement: sa.SelectBase) -> bytes:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from commands import Pgfleet
 from fleet import Worker, settings_for, worker_on
 from psycopg import sql
 from small_kind import SET_UP
@@ -111,6 +112,21 @@ def small(small_dsn: str) -> Iterator[Small]:
     """The small kind and its worker, in its emptied database."""
     with small_world(small_dsn) as world:
         yield world
+
+
+@pytest.fixture(scope="module")
+def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """One database for all tests of a file, which its `conn` empties for each."""
+    with fresh_database(server_dsn, template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def pgfleet(
+    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Pgfleet:
+    """The console's command on that database."""
+    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 @pytest.fixture

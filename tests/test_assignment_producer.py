@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from fleet import new_id, send
 from hopsworks_people import (
     HOSTILE,
@@ -33,25 +33,12 @@ ADA, NEW = "auth0|ada", "auth0|ada-the-second"
 SUBMIT = ("submit", "assignment", "--user", ADA)
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         clean(conn)
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def test_a_message_is_sent_if_and_only_if_its_caller_commits(conn: Connection) -> None:

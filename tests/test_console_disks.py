@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Ended, Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from disk_rows import (
     HARMLESS,
     HOSTILE,
@@ -39,25 +39,12 @@ ASKED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         clean(conn)
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def fleet(conn: Connection) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Ended, Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from fleet import new_id
 from hopsworks_people import (
     HARMLESS,
@@ -29,12 +29,6 @@ from hopsworks_people import (
 ADD = ("hopsworks", "add", "--name", "eu-1", "--api-url", "https://eu-1.example.org/")
 VARIABLE = "PGFLEET_HOPSWORKS_KEY"
 OTHER_KEY = "0ther-" + "5ec2e7" * 6
-
-
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
 
 
 @pytest.fixture

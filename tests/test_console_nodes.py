@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from cluster_calls import create, events, online, update, value
 from commands import Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from fleet import REPOSITORY, move_clock, new_id, worker_environment
 
 from schema import heartbeat_calls as calls
@@ -29,25 +29,12 @@ truncate clusters.clusters cascade;
 """
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         conn.execute(CLEAN)
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def register(conn: Connection, name: str, **columns: Any) -> int:

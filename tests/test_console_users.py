@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from fleet import send
 from hopsworks_people import (
     HARMLESS,
@@ -28,25 +28,12 @@ from hopsworks_people import (
 ADA, BOB, EVE = "auth0|aaa1", "auth0|bbb1", "google-oauth2|eee1"
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         clean(conn)
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def team(conn: Connection) -> str:

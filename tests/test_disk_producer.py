@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from disk_rows import HOSTILE, bodies, bury, change_operation, change_snapshot, clean, disk, operation, snapshot
 from fleet import new_id, send
 
@@ -28,25 +28,12 @@ COUNT = "select count(*) from pgmq.q_disk_operations"
 ID = "5f0c2b1e-90d3-4a54-9c44-1d2f6d3f5a10"
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         clean(conn)
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def test_a_message_is_sent_if_and_only_if_its_caller_commits(conn: Connection) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection, fresh_database
+from conftest import Connection
 from disk_rows import change_disk, change_snapshot, clean, disk, reservation, snapshot
 
 from schema import disk_reads
@@ -18,12 +18,6 @@ from schema.reservation_place import DISK_CODES, DryRun, Place, place
 GRACE, KEPT = timedelta(minutes=2), timedelta(days=30)
 STARTS = DryRun(starts_now=True, code=None, reason="16 of 16 GPUs are free and nobody waits")
 WAITS = DryRun(starts_now=False, code="NO_CAPACITY", reason="none free", ahead=3)
-
-
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
 
 
 @pytest.fixture

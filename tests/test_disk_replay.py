@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection, fresh_database
+from conftest import Connection
 from disk_rows import bodies, bury, clean, disk, operation, snapshot
 from fleet import new_id
 
@@ -15,12 +15,6 @@ from schema.refusals import Refusal
 
 ID = "5f0c2b1e-90d3-4a54-9c44-1d2f6d3f5a10"
 PROCEED = {"action": "proceed", "operation_id": ID}
-
-
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
 
 
 @pytest.fixture

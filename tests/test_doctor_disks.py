@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection, fresh_database
+from conftest import Connection
 from disk_rows import (
     HARMLESS,
     HOSTILE,
@@ -26,12 +26,6 @@ from schema.findings import LIMITS, Finding, Severity
 
 DISK_ID, SNAPSHOT_ID, OPERATION_ID = (f"5f0c2b1e-90d3-4a54-9c44-00000000000{number}" for number in range(3))
 REPAIRED = "a running disk worker repairs it within a minute: pgfleet worker disk"
-
-
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
 
 
 @pytest.fixture

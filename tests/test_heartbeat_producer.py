@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Pgfleet
-from conftest import Connection, fresh_database
+from conftest import Connection
 from fleet import new_id
 
 from producers.heartbeat import heartbeat, heartbeats
@@ -18,25 +18,12 @@ NODE = ("submit", "heartbeat", "--node", "17")
 CLUSTER_NODE = ("submit", "heartbeat", "--cluster-node", "node-a")
 
 
-@pytest.fixture(scope="module")
-def fleet_dsn(server_dsn: str, template: str) -> Iterator[str]:
-    with fresh_database(server_dsn, template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
 def conn(fleet_dsn: str) -> Iterator[Connection]:
     """One database for all, its queue emptied for each."""
     with psycopg.connect(fleet_dsn, autocommit=True) as conn:
         conn.execute("delete from pgmq.q_node_heartbeats")
         yield conn
-
-
-@pytest.fixture
-def pgfleet(
-    fleet_dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Pgfleet:
-    return Pgfleet(fleet_dsn, monkeypatch, capsys)
 
 
 def bodies(conn: Connection) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from schema.assignment import Bill, BillUser
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
-from schema.row_kernel import ROW_VERSION, text_of
+from schema.row_kernel import constant, text_of, versioned
 from schema.rows import Row, ask_rows, rows_of
 from schema.settings import Settings
 from schema.tables import billed_days, billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
@@ -95,13 +95,9 @@ def _given(name: str, type_: Any) -> sa.BindParameter[Any]:
     return sa.bindparam(name, type_=sa.ARRAY(type_))
 
 
-def _text(value: str) -> sa.ColumnClause[Any]:
-    return sa.literal_column(f"'{value}'")
-
-
 _u, _d = hopsworks_users.alias("u"), usage_daily.alias("d")
 NOW = text_of(sa.select(sa.func.public.fleet_now()))
-RATES = text_of(sa.select(sa.literal_column("hopsworks.billing_rates.xmin::text").label(ROW_VERSION), *billing_rates.c))
+RATES = text_of(versioned(billing_rates))
 
 _asked = (
     sa.func.unnest(_given("users", sa.Text), _given("days", sa.Date), _given("charges", sa.UUID))
@@ -112,7 +108,7 @@ _pending = (
     sa.select(sa.func.coalesce(sa.func.sum(billing_history.c.amount), sa.literal_column("0")))
     .where(
         billing_history.c.user_id == _asked.c.user_id,
-        billing_history.c.status == _text("pending"),
+        billing_history.c.status == constant("pending"),
         # A refund is no payment that is on its way.
         billing_history.c.amount > sa.literal_column("0"),
     )
@@ -143,7 +139,7 @@ _used = _use(sa.bindparam("day", type_=sa.Date), _given("users", sa.Text), "used
 USED = text_of(sa.select(*_used.c))
 
 _closing = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True)) - sa.bindparam("closes", type_=sa.Interval)
-_today = sa.cast(sa.func.timezone(_text("UTC"), _closing), sa.Date)
+_today = sa.cast(sa.func.timezone(constant("UTC"), _closing), sa.Date)
 _unlisted = sa.select(_today - sa.func.max(billed_days.c.day)).scalar_subquery()
 _back = sa.func.least(sa.func.greatest(sa.literal_column(str(DAYS_BACK)), _unlisted), sa.literal_column(str(DAYS_KEPT)))
 _days = sa.func.generate_series(sa.literal_column("1"), _back).table_valued("back").render_derived(name="n")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from schema.assignment import Measure, MeasureCluster
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
-from schema.row_kernel import ROW_VERSION, text_of
+from schema.row_kernel import constant, text_of, versioned
 from schema.rows import Row, rows_of
 from schema.tables import health_check_failures, hopsworks_clusters, usage_samples, user_hopsworks_assignments
 
@@ -70,9 +70,9 @@ OF_CLUSTERS = {
         )
     ),
     "failures": text_of(
-        sa.select(sa.literal_column("f.xmin::text").label(ROW_VERSION), *_f.c).where(
+        versioned(_f).where(
             _f.c.hopsworks_cluster_id == _asked,
-            _f.c.check_name == sa.literal_column(f"'{METRICS}'"),
+            _f.c.check_name == constant(METRICS),
             _f.c.user_id.is_(None),
             _f.c.resolved_at.is_(None),
         )

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.row_kernel import ROW_VERSION, text_of
+from schema.row_kernel import constant, text_of, versioned
 from schema.tables import (
     accounts_to_close,
     cluster_breakers,
@@ -32,15 +32,6 @@ _queue = sa.table(
 _now = sa.func.public.fleet_now()
 
 
-def _rows(table: Any, *columns: Any) -> sa.Select[Any]:
-    """Whole rows, unless columns are named, with the version that guards their next move."""
-    return sa.select(sa.literal_column(f"{table.name}.xmin::text").label(ROW_VERSION), *(columns or table.c))
-
-
-def _text(value: str) -> sa.ColumnClause[Any]:
-    return sa.literal_column(f"'{value}'")
-
-
 def _any(name: str) -> Any:
     return sa.any_(sa.bindparam(name, type_=sa.ARRAY(sa.Text)))
 
@@ -48,19 +39,19 @@ def _any(name: str) -> Any:
 NOW = text_of(sa.select(_now))
 _asked = sa.select(sa.func.unnest(sa.bindparam("users", type_=sa.ARRAY(sa.Text))))
 ROWS = text_of(
-    _rows(_a).where(
+    versioned(_a).where(
         _a.c.user_id.in_(sa.union(_asked, sa.select(_u.c.account_owner_id).where(_u.c.id == _any("users"))))
     )
 )
 _projects_allowed = sa.func.hopsworks.projects_allowed(_u.c.account_owner_id, _u.c.stripe_customer_id)
 USER_COLUMNS = [*(column.name for column in _u.c), "projects_allowed"]
-USERS = text_of(_rows(_u, *_u.c, _projects_allowed).where(_u.c.id == _any("users")))
+USERS = text_of(versioned(_u, *_u.c, _projects_allowed).where(_u.c.id == _any("users")))
 # Without the kubeconfig, which can be large and which only a measurement needs.
 CLUSTER_COLUMNS = [column.name for column in _c.c if column.name != "kubeconfig"]
-CLUSTERS = text_of(_rows(_c, *(_c.c[name] for name in CLUSTER_COLUMNS)))
-BREAKERS = text_of(_rows(_b))
+CLUSTERS = text_of(versioned(_c, *(_c.c[name] for name in CLUSTER_COLUMNS)))
+BREAKERS = text_of(versioned(_b))
 LINE = text_of(
-    _rows(_a)
+    versioned(_a)
     .where(
         _a.c.id.in_(
             sa.select(
@@ -73,7 +64,7 @@ LINE = text_of(
     .order_by(_a.c.asked_at.nulls_first(), _a.c.id)
 )
 FAILURES = text_of(
-    _rows(_f).where(_f.c.resolved_at.is_(None), sa.or_(_f.c.user_id.is_(None), _f.c.user_id == _any("users")))
+    versioned(_f).where(_f.c.resolved_at.is_(None), sa.or_(_f.c.user_id.is_(None), _f.c.user_id == _any("users")))
 )
 MEMBERS = text_of(
     sa.select(_u.c.account_owner_id, _u.c.id)
@@ -93,33 +84,33 @@ NEIGHBOURS = text_of(
 
 
 def _field(name: str) -> sa.ColumnElement[Any]:
-    return _queue.c.message.op("->>")(_text(name))
+    return _queue.c.message.op("->>")(constant(name))
 
 
 _cluster = sa.cast(sa.bindparam("cluster", type_=sa.Text), sa.UUID)
 _has_turn = (
     sa.select(sa.literal_column("1"))
     .where(
-        _field("action") == _text("advance"),
+        _field("action") == constant("advance"),
         _field("user_id") == _a.c.user_id,
         _field("ticket") == sa.cast(_a.c.ticket, sa.Text),
     )
     .exists()
 )
 _live = sa.and_(
-    _a.c.status.in_([_text("pending"), _text("creating_user")]),
+    _a.c.status.in_([constant("pending"), constant("creating_user")]),
     _a.c.status_since < _now - sa.literal_column("interval '10 seconds'"),
 )
 # A cluster that is switched off, or does not answer, is not asked about its accounts.
-_is_reachable = sa.and_(_c.c.status != _text("inactive"), _b.c.retry_at.is_(None))
+_is_reachable = sa.and_(_c.c.status != constant("inactive"), _b.c.retry_at.is_(None))
 _is_in_order = ~(
     sa.select(sa.literal_column("1"))
-    .where(_f.c.user_id == _a.c.user_id, _f.c.check_name == _text("account"), _f.c.resolved_at.is_(None))
+    .where(_f.c.user_id == _a.c.user_id, _f.c.check_name == constant("account"), _f.c.resolved_at.is_(None))
     .exists()
 )
 # What the server should be told, and has not been. Where it could not be, it is the turn of the account's next check.
 _untold = sa.and_(
-    _a.c.status == _text("active"),
+    _a.c.status == constant("active"),
     _is_reachable,
     _is_in_order,
     sa.or_(
@@ -136,12 +127,12 @@ _turn = (
 FORGOTTEN = text_of(
     _turn.where(sa.or_(_live, _untold), ~_has_turn)
     # Those who wait for an account first.
-    .order_by(_a.c.status == _text("active"), _a.c.status_since)
+    .order_by(_a.c.status == constant("active"), _a.c.status_since)
     .limit(sa.bindparam("most"))
 )
 DUE = text_of(
     _turn.where(
-        _a.c.status == _text("active"),
+        _a.c.status == constant("active"),
         _is_reachable,
         sa.or_(_a.c.checked_at.is_(None), _a.c.checked_at < _now - sa.bindparam("check_every", type_=sa.Interval)),
         ~_has_turn,
@@ -151,7 +142,7 @@ DUE = text_of(
 )
 STUCK = text_of(
     sa.select(_a.c.user_id)
-    .where(_a.c.status == _text("creating_user"), _a.c.hopsworks_cluster_id == _cluster)
+    .where(_a.c.status == constant("creating_user"), _a.c.hopsworks_cluster_id == _cluster)
     .order_by(_a.c.status_since)
     .limit(sa.bindparam("most"))
 )
@@ -159,7 +150,7 @@ UNPROBED = text_of(
     sa.select(sa.cast(_b.c.cluster_id, sa.Text)).where(
         _b.c.retry_at < _now - sa.literal_column("interval '10 seconds'"),
         ~sa.select(sa.literal_column("1"))
-        .where(_field("action") == _text("probe"), _field("cluster_id") == sa.cast(_b.c.cluster_id, sa.Text))
+        .where(_field("action") == constant("probe"), _field("cluster_id") == sa.cast(_b.c.cluster_id, sa.Text))
         .exists(),
     )
 )
@@ -177,17 +168,17 @@ PAGE_OF = text_of(
     .order_by(_a.c.user_id)
     .limit(sa.bindparam("most"))
 )
-CLOSINGS = text_of(_rows(_k).where(_k.c.closed_at.is_(None), _k.c.user_id == _any("users")))
+CLOSINGS = text_of(versioned(_k).where(_k.c.closed_at.is_(None), _k.c.user_id == _any("users")))
 UNCLOSED = text_of(
     sa.select(_k.c.user_id, sa.cast(_k.c.hopsworks_cluster_id, sa.Text), _k.c.hopsworks_user_id)
     .join(_c, _c.c.id == _k.c.hopsworks_cluster_id)
     .where(
         _k.c.closed_at.is_(None),
         _k.c.asked_at < _now - sa.literal_column("interval '10 seconds'"),
-        _c.c.status != _text("inactive"),
+        _c.c.status != constant("inactive"),
         ~sa.select(sa.literal_column("1"))
         .where(
-            _field("action") == _text("close_account"),
+            _field("action") == constant("close_account"),
             _field("user_id") == _k.c.user_id,
             _field("cluster_id") == sa.cast(_k.c.hopsworks_cluster_id, sa.Text),
         )
@@ -198,9 +189,11 @@ UNCLOSED = text_of(
 )
 DRAINS = text_of(
     sa.select(_field("cluster_id"), _queue.c.msg_id).where(
-        _field("action") == _text("drain"), _field("cluster_id") == _any("clusters")
+        _field("action") == constant("drain"), _field("cluster_id") == _any("clusters")
     )
 )
 ADMIT_IS_DUE = text_of(
-    sa.select(sa.select(sa.literal_column("1")).where(_field("action") == _text("admit"), _queue.c.vt <= _now).exists())
+    sa.select(
+        sa.select(sa.literal_column("1")).where(_field("action") == constant("admit"), _queue.c.vt <= _now).exists()
+    )
 )

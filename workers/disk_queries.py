@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, array
 
 from schema.disk import LIVE_OPERATION, LIVE_SNAPSHOT, UNFINISHED, SnapshotStatus, Status
-from schema.row_kernel import ROW_VERSION, text_of
+from schema.row_kernel import constant, text_of, versioned
 from schema.tables import disk_operations, disk_quarantine, disk_snapshots, disks, reservations
 
 _d, _s, _o, _q, _r = (
@@ -24,24 +24,16 @@ _now = sa.func.public.fleet_now()
 _most = sa.bindparam("most", type_=sa.Integer)
 
 
-def _rows(table: Any) -> sa.Select[Any]:
-    return sa.select(sa.literal_column(f"{table.name}.xmin::text").label(ROW_VERSION), *table.c)
-
-
 def _any(name: str, of_type: Any = sa.UUID) -> Any:
     return sa.any_(sa.bindparam(name, type_=sa.ARRAY(of_type)))
 
 
-def _text(value: str) -> sa.ColumnClause[Any]:
-    return sa.literal_column(f"'{value}'")
-
-
 def _is(column: sa.ColumnElement[Any], *values: str) -> sa.ColumnElement[bool]:
-    return column.in_([_text(value) for value in sorted(values)])
+    return column.in_([constant(value) for value in sorted(values)])
 
 
 NOW = text_of(sa.select(_now))
-OPERATIONS = text_of(_rows(_o).where(_o.c.operation_id == _any("operations")))
+OPERATIONS = text_of(versioned(_o).where(_o.c.operation_id == _any("operations")))
 
 # The disks that some messages are about: by id, by name, as a snapshot's, or as an operation names them.
 _named = sa.select(
@@ -50,7 +42,9 @@ _named = sa.select(
 )
 _by_operation = sa.select(
     _o.c.user_id,
-    sa.func.unnest(sa.func.array_remove(array([_o.c.disk_name, _o.c.body.op("->>")(_text("source_disk"))]), sa.null())),
+    sa.func.unnest(
+        sa.func.array_remove(array([_o.c.disk_name, _o.c.body.op("->>")(constant("source_disk"))]), sa.null())
+    ),
 ).where(_o.c.operation_id == _any("operations"))
 _place = sa.tuple_(_d.c.user_id, _d.c.disk_name)
 _conditions = (
@@ -64,7 +58,7 @@ _conditions = (
 # One index scan each; together, in one condition, they would read all disks.
 _ids = sa.union_all(*(sa.select(_d.c.disk_id).where(condition) for condition in _conditions))
 _asked = _d.c.disk_id.in_(_ids)
-DISKS = text_of(_rows(_d).where(_asked))
+DISKS = text_of(versioned(_d).where(_asked))
 _kept = (*LIVE_SNAPSHOT, SnapshotStatus.COMPLETED)
 # Their snapshots; of volumes that are still there also those that other disks are made from, and the failed one that a
 # release has waited for, or a copy.
@@ -81,7 +75,7 @@ _of_interest = (
     sa.and_(_is(_s.c.status, *UNFINISHED), _s.c.ebs_volume_id.in_(sa.select(_d.c.ebs_volume_id).where(_asked))),
 )
 _snapshot_ids = sa.union_all(*(sa.select(_s.c.snapshot_id).where(condition) for condition in _of_interest))
-SNAPSHOTS = text_of(_rows(_s).where(_s.c.snapshot_id.in_(_snapshot_ids)))
+SNAPSHOTS = text_of(versioned(_s).where(_s.c.snapshot_id.in_(_snapshot_ids)))
 HOLDERS = text_of(
     sa.select(_r.c.reservation_id, _r.c.status).where(
         _r.c.reservation_id.in_(sa.select(_d.c.reservation_id).where(_asked))
@@ -99,12 +93,12 @@ COPYING = text_of(
 
 
 def _told(of: sa.Column[Any] | sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
-    field = _queue.c.message.op("->>")(_text(name))
+    field = _queue.c.message.op("->>")(constant(name))
     return sa.select(sa.literal_column("1")).where(field == sa.cast(of, sa.Text)).exists()
 
 
 def _told_ticket(of: Any, name: str, ticket: Any) -> sa.ColumnElement[bool]:
-    field, number = (_queue.c.message.op("->>")(_text(key)) for key in (name, "ticket"))
+    field, number = (_queue.c.message.op("->>")(constant(key)) for key in (name, "ticket"))
     mine = sa.and_(field == sa.cast(of, sa.Text), number == sa.cast(ticket, sa.Text))
     return sa.select(sa.literal_column("1")).where(mine).exists()
 
@@ -199,7 +193,7 @@ KNOWN_VOLUMES = text_of(
 QUARANTINED = text_of(sa.select(_q.c.resource_id).where(_q.c.gone_at.is_(None)))
 
 # What rows say of one resource.
-QUARANTINE_OF = text_of(_rows(_q).where(_q.c.resource_id == _any("resources", sa.Text)))
-SNAPSHOTS_OF = text_of(_rows(_s).where(_s.c.ebs_snapshot_id == _any("resources", sa.Text)))
-DISKS_OF = text_of(_rows(_d).where(_d.c.ebs_volume_id == _any("resources", sa.Text)))
+QUARANTINE_OF = text_of(versioned(_q).where(_q.c.resource_id == _any("resources", sa.Text)))
+SNAPSHOTS_OF = text_of(versioned(_s).where(_s.c.ebs_snapshot_id == _any("resources", sa.Text)))
+DISKS_OF = text_of(versioned(_d).where(_d.c.ebs_volume_id == _any("resources", sa.Text)))
 RECORDED = text_of(sa.select(_s.c.ebs_volume_id).where(_s.c.ebs_volume_id == _any("resources", sa.Text)).distinct())

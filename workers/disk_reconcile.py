@@ -19,7 +19,7 @@ from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED, S
 from workers.disk_snapshot import suspect
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket
-from workers.disk_view import Claim
+from workers.disk_view import Claim, id_of
 from workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -192,16 +192,9 @@ def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Tur
         log.warning("disk.untagged", resource=resource_id, reason=str(untagged))
     values: dict[str, Any] = {
         "resource_id": resource_id,
-        "disk_id": _uuid(tags.get(DISK)),
-        "snapshot_id": _uuid(tags.get(SNAPSHOT)),
+        "disk_id": id_of(tags.get(DISK)),
+        "snapshot_id": id_of(tags.get(SNAPSHOT)),
         "reason": reason,
         "found_at": turn.view.now,
     }
     return Advance((New(disk_quarantine, None, reason, values),))
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None

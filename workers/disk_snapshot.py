@@ -17,14 +17,13 @@ from workers.clients.ec2 import DISK, SNAPSHOT, SnapshotState
 from workers.disk_tools import Turn
 from workers.disk_turns import disk_ticket, snapshot_ticket, told
 from workers.disk_view import View
-from workers.disk_volume import choose, still_attached, volume_name
+from workers.disk_volume import LOST_AFTER, choose, still_attached, volume_name
 from workers.runtime.outcomes import Advance, Done, Move, Outcome, RefusedError, Send, TryAgainError, Wait
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # What AWS does not know is given up, or said to be lost, only after so long.
 MISSING_FOR = timedelta(minutes=5)
-LOST_AFTER = timedelta(hours=1)
 
 
 def begin(row: Row, turn: Turn) -> Outcome:

@@ -157,17 +157,17 @@ def _asked(messages: Sequence[Message]) -> dict[str, list[Any]]:
             case SnapshotTicket() | PruneSnapshot():
                 asked["snapshots"].append(message.snapshot_id)
             case Suspect():
-                asked["disks"] += _uuids(message.disk_id)
-                asked["snapshots"] += _uuids(message.snapshot_id)
+                for name, tag in (("disks", message.disk_id), ("snapshots", message.snapshot_id)):
+                    asked[name] += [str(known)] if (known := id_of(tag)) else []
     return asked
 
 
-def _uuids(text: str | None) -> list[str]:
+def id_of(tag: str | None) -> UUID | None:
     """What a tag says, if it is an id."""
     try:
-        return [str(UUID(text))] if text else []
+        return UUID(tag) if tag else None
     except ValueError:
-        return []
+        return None
 
 
 def _sweeps(

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from schema.kernel import Connection, Cursor
 from schema.messages import Message
 from schema.reservation import WAITING, Admit, CreateReservation, Request, Sweep, SweepPods, Ticket
-from schema.row_kernel import ROW_VERSION, text_of
+from schema.row_kernel import constant, text_of, versioned
 from schema.rows import Row, ask_rows, rows_in, rows_of
 from schema.settings import Settings
 from schema.tables import disk_snapshots, disks, gpu_types, reservations
@@ -50,10 +50,6 @@ NOW = text_of(sa.select(sa.func.public.fleet_now()))
 _line, _d, _s = reservations.alias("line"), disks.alias("d"), disk_snapshots.alias("s")
 
 
-def _text(value: str) -> sa.ColumnClause[Any]:
-    return sa.literal_column(f"'{value}'")
-
-
 # Its disk is another's, or not to be had yet. One that nobody can ever have blocks nobody: its row fails.
 _blocked = (
     sa.select(sa.literal_column("1"))
@@ -62,19 +58,19 @@ _blocked = (
         _d.c.disk_name == _line.c.disk_name,
         sa.func.coalesce(_line.c.node_index, sa.literal_column("0")) == sa.literal_column("0"),
         sa.or_(
-            _d.c.status.in_([_text("creating"), _text("attached")]),
-            sa.and_(_d.c.status == _text("available"), _d.c.pending_snapshot_count > sa.literal_column("0")),
+            _d.c.status.in_([constant("creating"), constant("attached")]),
+            sa.and_(_d.c.status == constant("available"), _d.c.pending_snapshot_count > sa.literal_column("0")),
         ),
     )
     .exists()
 )
 _waiting = (
     _line.c.gpu_type == sa.bindparam("gpu_type"),
-    _line.c.status.in_([_text(status) for status in sorted(WAITING)]),
+    _line.c.status.in_([constant(status) for status in sorted(WAITING)]),
     _line.c.gpu_count.is_not(None),
 )
 _oldest = (_line.c.waiting_since, _line.c.line_number, _line.c.reservation_id)
-_rows_of_line = sa.select(sa.literal_column("line.xmin::text").label(ROW_VERSION), *_line.columns)
+_rows_of_line = versioned(_line)
 _ready = sa.or_(_line.c.retry_at.is_(None), _line.c.retry_at <= sa.func.public.fleet_now())
 LINE = text_of(_rows_of_line.where(*_waiting, _ready, ~_blocked).order_by(*_oldest).limit(sa.bindparam("most")))
 BLOCKED = text_of(
@@ -86,18 +82,18 @@ BLOCKED = text_of(
 # Disks: by name, of rows, of the front of a line, and those that rows hold.
 _newest = (
     sa.select(_s.c.snapshot_id)
-    .where(_s.c.disk_id == _d.c.disk_id, _s.c.status == _text("completed"))
+    .where(_s.c.disk_id == _d.c.disk_id, _s.c.status == constant("completed"))
     .order_by(_s.c.completed_at.desc().nulls_last(), _s.c.snapshot_id.desc())
     .limit(sa.literal_column("1"))
     .scalar_subquery()
 )
 _progress = (
     sa.select(sa.func.min(sa.func.coalesce(_s.c.progress_percent, sa.literal_column("0"))))
-    .where(_s.c.disk_id == _d.c.disk_id, _s.c.status.in_([_text("pending"), _text("creating")]))
+    .where(_s.c.disk_id == _d.c.disk_id, _s.c.status.in_([constant("pending"), constant("creating")]))
     .scalar_subquery()
 )
 DISK_COLUMNS = [*(column.name for column in _d.c), "newest_snapshot_id", "progress"]
-_disks = sa.select(sa.literal_column("d.xmin::text").label(ROW_VERSION), *_d.c, _newest, _progress)
+_disks = versioned(_d, *_d.c, _newest, _progress)
 _place = sa.tuple_(_d.c.user_id, _d.c.disk_name)
 _keys = sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Text)))
 _named_ones = sa.select(
@@ -166,7 +162,9 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         places: list[dict[str, Any]] = [{"gpu_type": name, "most": LINE_LIMIT + 1} for name in lines]
         asked = {place["gpu_type"]: conn.execute(LINE, place) for place in places}
         blocked = {place["gpu_type"]: conn.execute(BLOCKED, place) for place in places}
-        found = [conn.execute(DISKS, _named(messages, keys)), *(conn.execute(DISKS_OF_LINE, place) for place in places)]
+        found = [conn.execute(DISKS_OF_LINE, place) for place in places]
+        if keys:
+            found.append(conn.execute(DISKS, _named(messages, keys)))
         forgotten = conn.execute(FORGOTTEN, {"most": REPAIR_LIMIT}) if rows_swept else None
         unended = conn.execute(UNENDED) if pods_swept else None
     known = [row for cursor in found for row in rows_in(disks, cursor, DISK_COLUMNS)]
@@ -190,7 +188,7 @@ def _named(messages: Sequence[Message], keys: set[str]) -> dict[str, list[str]]:
     return {"users": [user for user, _ in pairs], "names": [name for _, name in pairs], "keys": sorted(keys)}
 
 
-TYPES = text_of(sa.select(sa.literal_column("public.gpu_types.xmin::text"), *gpu_types.columns))
+TYPES = text_of(versioned(gpu_types))
 
 
 def _one(cursor: Cursor) -> datetime:

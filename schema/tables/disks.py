@@ -126,6 +126,5 @@ disk_quarantine = Table(
 )
 
 # Triggers on snapshots and operations write into their disk's row, too: whoever settles locks it first.
-disks.info["counted_by"] = [disks.c.disk_id]
-disk_snapshots.info["counted_by"] = [disk_snapshots.c.disk_id]
-disk_operations.info["counted_by"] = [disk_operations.c.disk_id]
+for _table in (disks, disk_snapshots, disk_operations):
+    _table.info["counts_into"] = (disks, "disk_id")

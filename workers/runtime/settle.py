@@ -206,24 +206,16 @@ def _lock_counters(conn: Connection, units: list[Unit]) -> None:
     counters: dict[sa.Table, set[Any]] = defaultdict(set)
     for unit in units:
         for change in unit.changes:
-            for column in _table(change).info.get("counted_by", ()):
-                key = change.values.get(column.name, _before(change, column.name))
-                if key is not None:
-                    counters[column.table if column.primary_key else _target(column)].add(key)
+            table, column = _table(change).info.get("counts_into", (None, ""))
+            key = None if table is None else change.values.get(column, _before(change, column))
+            if key is not None:
+                counters[table].add(key)
     for table, keys in counters.items():
         row_kernel.lock_rows(conn, table, sorted(keys))
 
 
 def _before(change: Change, column: str) -> Any:
     return change.row.columns.get(column) if isinstance(change, Move) else None
-
-
-@lru_cache
-def _target(column: sa.Column[Any]) -> sa.Table:
-    (key,) = column.foreign_keys
-    table = key.column.table
-    assert isinstance(table, sa.Table)  # noqa: S101  # for the type checker
-    return table
 
 
 def _rank(table: sa.Table) -> tuple[int, str]:
