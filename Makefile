@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "pgfleet needs Python 3.11 or later; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing pgfleet and its tools into $(VENV): a minute or two, once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, checked at the end
@@ -51,11 +51,11 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench heartbeats
 
 generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files
-	$(BIN)/python -m schema.json_schema
+	$(BIN)/python -m pgfleet.schema.json_schema
 	$(BIN)/python deploy/schema_hash.py
 
 diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for it
-	$(BIN)/python -m console.diagram
+	$(BIN)/python -m pgfleet.console.diagram
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
 	$(BIN)/python -m pytest tests/kubectl

@@ -8,8 +8,8 @@ import psycopg
 
 from bench import ground
 from bench.figures import percentiles_ms
-from schema import kernel
-from schema.kernel import Connection
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Connection
 
 DELAYED = 300_000
 PASSED = 100_000

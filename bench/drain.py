@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import LiteralString
 
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 # Each look counts a whole table on the server that is measured.
 LOOK_S = 0.05

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from console import embedded
-from schema.dsn import redact
-from schema.kernel import Connection
-from schema.migrate import migrate
+from pgfleet.console.local import embedded
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.queue.kernel import Connection
 
 QUEUE = "bench_jobs"
 

@@ -12,7 +12,7 @@ import psycopg
 
 from bench import ground
 from bench.drain import process, rate
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 NODES = 10_000
 LEFT = "select count(*) from pgmq.q_node_heartbeats where message ->> 'action' = 'heartbeat'"
@@ -163,7 +163,7 @@ def _drain(dsn: str) -> None:
 def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> dict[str, Any]:
     _fill(conn, number)
     resident: list[int] = []
-    command = [sys.executable, "-m", "dramatiq", "workers.heartbeat", "-p", "1", "-t", str(threads)]
+    command = [sys.executable, "-m", "dramatiq", "pgfleet.workers.heartbeat", "-p", "1", "-t", str(threads)]
     with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(worker, resident, done))

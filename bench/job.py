@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bench.ground import QUEUE, jobs
-from schema.kernel import Connection
-from schema.messages import Message, read_message
-from schema.rows import Row, ask_rows, rows_of
-from schema.settings import Settings
-from workers.runtime.kind import Kind, Occasion
-from workers.runtime.outcomes import Done, Outcome, advance
-from workers.runtime.serve import serve
+from pgfleet.schema.messages import Message, read_message
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.row import Row, ask_rows, rows_of
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.outcomes import Done, Outcome, advance
+from pgfleet.workers.runtime.serve import serve
 
 
 class Finish(Message):

@@ -18,7 +18,7 @@ import psycopg
 
 from bench import ground, transitions
 from bench.drain import left, process, rate
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 ROOT = Path(__file__).parents[1]
 PINNED = ROOT / "bench" / "peers.txt"

@@ -5,7 +5,7 @@ import time
 
 import psycopg
 
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 CLAIM = """
 with picked as (

@@ -8,7 +8,7 @@ import psycopg
 
 from bench import ground, raw
 from bench.drain import process, rate
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 LEFT = "select count(*) from pgmq.q_bench_jobs"
 

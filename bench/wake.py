@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from bench import ground
 from bench.drain import left, process
 from bench.figures import percentiles_ms
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 WARM_UP = 30
 MEASURED = 300

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from console import embedded
-from producers.database import connected
-from schema.kernel import Connection
-from schema.settings import read_settings
+from pgfleet.console.local import embedded
+from pgfleet.producers.submit.database import connected
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.settings import read_settings
 
 
 def database_url() -> str:

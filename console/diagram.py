@@ -1,4 +1,4 @@
-"""Draws DATABASE.md from a migrated database: `python -m console.diagram`, or `make diagram`.
+"""Draws DATABASE.md from a migrated database: `python -m pgfleet.console.diagram`, or `make diagram`.
 
 The catalogue of PostgreSQL is asked, not the SQL files, so that the page shows what they make together.
 """
@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import class_row
 
-from console import embedded
-from schema.migrate import migrate
+from pgfleet.console.local import embedded
+from pgfleet.schema.database.migrate import migrate
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-PAGE = Path(__file__).parent.parent / "DATABASE.md"
+PAGE = Path(__file__).resolve().parents[1] / "DATABASE.md"
 SCHEMAS = ("public", "hopsworks", "autoscaler", "clusters")
 _INTRODUCTION = """# The database
 

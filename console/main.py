@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from producers.terminal import run
+from pgfleet.producers.submit.terminal import run
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +20,29 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry(
-        "console.demo:demo", "Watch it work: 24 reservations and ten users, simulated outside, then checked."
+        "console.demo.command:demo", "Watch it work: 24 reservations and ten users, simulated outside, then checked."
     ),
-    "up": Entry("console.up:up", "Run everything in this terminal until Ctrl-C."),
-    "submit": Entry("producers.submit:app", "Send a message. A worker does the rest."),
-    "ls": Entry("console.listing:reservations", "List reservations."),
-    "watch": Entry("console.watch:watch", "Show the timeline of one reservation, and follow it."),
-    "cancel": Entry("console.requests:cancel", "End a reservation, whatever its state."),
-    "extend": Entry("console.requests:extend", "Give a reservation more hours."),
-    "disk": Entry("console.disks:app", "Persistent disks: what is on them stays when a reservation ends."),
-    "types": Entry("console.listing:types", "List GPU types: how many, how many are free, who waits."),
-    "nodes": Entry("console.nodes:nodes", "List the autoscaler's nodes, their pools and their configuration."),
-    "clusters": Entry("console.clusters:clusters", "List clusters: health, nodes, leaders."),
-    "cluster": Entry("console.clusters:cluster", "Show one cluster: its nodes, what to do, what happened."),
-    "users": Entry("console.users:app", "Hopsworks users: who is on which cluster, who waits and why."),
-    "hopsworks": Entry("console.hopsworks:app", "Hopsworks clusters: load, health, drain."),
-    "usage": Entry("console.usage:usage", "Show what users have used, and what they owe."),
-    "queues": Entry("console.queues:queues", "Show how full the queues are."),
-    "dead": Entry("console.dead:app", "Messages that could not be handled: list, show, replay, discard."),
-    "simulate": Entry("console.simulate:app", "Send heartbeats as a fleet of any size would, with its faults."),
-    "worker": Entry("console.worker:worker", "Run the worker of a kind."),
-    "doctor": Entry("console.doctor:doctor", "Examine the database: each finding with what to do."),
-    "db": Entry("console.database:db", "The database: its URL, its state, stop it."),
-    "migrate": Entry("console.database:migrate_command", "Bring the database to what this version needs."),
+    "up": Entry("console.local.up:up", "Run everything in this terminal until Ctrl-C."),
+    "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
+    "ls": Entry("console.commands.listing:reservations", "List reservations."),
+    "watch": Entry("console.commands.watch:watch", "Show the timeline of one reservation, and follow it."),
+    "cancel": Entry("console.commands.requests:cancel", "End a reservation, whatever its state."),
+    "extend": Entry("console.commands.requests:extend", "Give a reservation more hours."),
+    "disk": Entry("console.commands.disk.show:app", "Persistent disks: what is on them stays when a reservation ends."),
+    "types": Entry("console.commands.listing:types", "List GPU types: how many, how many are free, who waits."),
+    "nodes": Entry("console.commands.nodes:nodes", "List the autoscaler's nodes, their pools and their configuration."),
+    "clusters": Entry("console.commands.clusters:clusters", "List clusters: health, nodes, leaders."),
+    "cluster": Entry("console.commands.clusters:cluster", "Show one cluster: its nodes, what to do, what happened."),
+    "users": Entry("console.commands.users:app", "Hopsworks users: who is on which cluster, who waits and why."),
+    "hopsworks": Entry("console.commands.hopsworks.show:app", "Hopsworks clusters: load, health, drain."),
+    "usage": Entry("console.commands.usage:usage", "Show what users have used, and what they owe."),
+    "queues": Entry("console.commands.queues:queues", "Show how full the queues are."),
+    "dead": Entry("console.commands.dead:app", "Messages that could not be handled: list, show, replay, discard."),
+    "simulate": Entry("console.simulate.command:app", "Send heartbeats as a fleet of any size would, with its faults."),
+    "worker": Entry("console.commands.worker:worker", "Run the worker of a kind."),
+    "doctor": Entry("console.commands.doctor:doctor", "Examine the database: each finding with what to do."),
+    "db": Entry("console.commands.database:db", "The database: its URL, its state, stop it."),
+    "migrate": Entry("console.commands.database:migrate_command", "Bring the database to what this version needs."),
 }
 
 
@@ -57,14 +57,14 @@ class Commands(TyperGroup):
         if args[0] not in COMMANDS:
             return super().resolve_command(ctx, args)
         command = load(COMMANDS[args[0]])
-        ctx.obj = import_module("console.connection").database_url
+        ctx.obj = import_module("pgfleet.console.connection").database_url
         return args[0], command, args[1:]
 
 
 def load(entry: Entry) -> Any:
     """Import a command: a typer application, or a function that is one command."""
     module, _, name = entry.place.partition(":")
-    found = getattr(import_module(module), name)
+    found = getattr(import_module(f"pgfleet.{module}"), name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from schema.catalog import sql_files
+from pgfleet.schema.database.catalog import sql_files
 
 KUSTOMIZATION = Path(__file__).parent / "base" / "migrate" / "kustomization.yaml"
 

@@ -6,9 +6,9 @@ commits; without one they use DATABASE_URL and commit by themselves.
 
 from typing import Any
 
-from producers.sending import send
-from schema.assignment import QUEUE, Assign, Drain, Reactivate, Release, Suspend
-from schema.kernel import Connection
+from pgfleet.producers.sending import send
+from pgfleet.schema.assignment import QUEUE, Assign, Drain, Reactivate, Release, Suspend
+from pgfleet.schema.queue.kernel import Connection
 
 
 def assign(user_id: str, conn: Connection | None = None, **fields: Any) -> str:

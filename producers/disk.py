@@ -8,8 +8,8 @@ the same one twice is one operation. All of them raise BadMessage where a field 
 import uuid
 from typing import Any
 
-from producers.sending import send
-from schema.disk import (
+from pgfleet.producers.sending import send
+from pgfleet.schema.disk import (
     QUEUE,
     ClearDiskLock,
     CloneDisk,
@@ -20,7 +20,7 @@ from schema.disk import (
     SnapshotDisk,
     UndeleteDisk,
 )
-from schema.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection
 
 
 def create_disk(user_id: str, disk_name: str, size_gb: int, conn: Connection | None = None, **fields: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from producers.sending import send
-from schema.heartbeat import QUEUE, SOURCES, Heartbeat
-from schema.kernel import Connection
-from schema.messages import BadMessage
+from pgfleet.producers.sending import send
+from pgfleet.schema.heartbeat import QUEUE, SOURCES, Heartbeat
+from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.queue.kernel import Connection
 
 SEND_MANY = "select pgmq.send_batch(%s, %s::jsonb[])"
 

@@ -7,9 +7,9 @@ commits; without one they use DATABASE_URL and commit by themselves.
 import uuid
 from typing import Any
 
-from producers.sending import send
-from schema.kernel import Connection
-from schema.reservation import QUEUE, Cancel, CreateReservation, Extend
+from pgfleet.producers.sending import send
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reservation import QUEUE, Cancel, CreateReservation, Extend
 
 
 def create_reservation(conn: Connection | None = None, **fields: Any) -> str:

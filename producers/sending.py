@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
-from schema.dsn import connect
-from schema.kernel import Connection
-from schema.messages import BadMessage, Message, explain
-from schema.settings import read_settings
+from pgfleet.schema.database.dsn import connect
+from pgfleet.schema.messages import BadMessage, Message, explain
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.settings import read_settings
 
 M = TypeVar("M", bound=Message)
 

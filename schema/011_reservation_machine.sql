@@ -1,5 +1,5 @@
 -- 011: the reservation's machine: its moves, what a worker needs to remember in the row, and the
--- counting of GPUs. The diagram is in workers/reservation.py.
+-- counting of GPUs. The diagram is in workers/reservation/machine.py.
 
 alter table public.reservations
   add column if not exists status_reason text,

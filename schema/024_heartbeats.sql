@@ -1,5 +1,5 @@
 -- 024: what the heartbeat worker does, as set-based statements: a whole claim of heartbeats in one call, the sweeps
--- that tell a dead node from a silent queue, the minute's analytics, and schedules. The worker (workers/heartbeat.py)
+-- that tell a dead node from a silent queue, the minute's analytics, and schedules. The worker (workers/heartbeat/machine.py)
 -- reads and checks the messages, calls these in the transaction that deletes them, and tells what they return.
 
 -- The ids of heartbeats that were counted: the same message again changes nothing. Kept for two days; a message that

@@ -1,4 +1,4 @@
--- 025: what the assignment worker (workers/assignment.py) remembers besides the machine (018): what was asked of a row
+-- 025: what the assignment worker (workers/assignment/machine.py) remembers besides the machine (018): what was asked of a row
 -- and when, which Hopsworks clusters answer, what is wrong with them, and what their users have used.
 --
 -- A seat is a row with a cluster: hopsworks_clusters.current_users counts them (018), the sweep recounts them.

@@ -1,4 +1,4 @@
--- 026: what the disk worker (workers/disk.py) and the reservation worker remember of disks besides the machines (017):
+-- 026: what the disk worker (workers/disk/machine.py) and the reservation worker remember of disks besides the machines (017):
 -- the operations that people ask for, whose turn an attached disk's volume has, and what AWS has that no row knows.
 --
 -- The rule above all: a volume that a pod may have written to is forgotten only when a completed snapshot of it is on

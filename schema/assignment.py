@@ -1,7 +1,7 @@
 """Assignments of users to Hopsworks clusters: their states, and the messages of the queue `cluster_assignments`.
 
 The moves between the states are in `018_assignment_machine.sql`, where the database enforces them; the steps that
-make them are in `workers/assignment.py`.
+make them are in `workers/assignment/machine.py`.
 """
 
 from datetime import date, datetime
@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BeforeValidator, Field
 
-from schema.messages import Message, Name, Uuid, read_message
+from pgfleet.schema.messages import Message, Name, Uuid, read_message
 
 QUEUE = "cluster_assignments"
 MACHINE = "assignment"

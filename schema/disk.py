@@ -1,7 +1,7 @@
 """Persistent disks: the states of disks, snapshots and operations, and the messages of the queue `disk_operations`.
 
 The moves between the states are in `017_disk_machine.sql` and `026_disks.sql`, where the database enforces them; the
-steps that make them are in `workers/disk.py`.
+steps that make them are in `workers/disk/machine.py`.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from schema.messages import Message, Name, Uuid, read_message
+from pgfleet.schema.messages import Message, Name, Uuid, read_message
 
 QUEUE = "disk_operations"
 # A disk that a reservation asks for without saying how large.

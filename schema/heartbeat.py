@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from schema.messages import BadMessage, Message, Name, read_message
+from pgfleet.schema.messages import BadMessage, Message, Name, read_message
 
 QUEUE = "node_heartbeats"
 METRICS_LIMIT = 65_536

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from schema import assignment, disk, heartbeat, reservation
-from schema.messages import Message
+from pgfleet.schema import assignment, disk, heartbeat, reservation
+from pgfleet.schema.messages import Message
 
 FOLDER = Path(__file__).parent / "messages"
 QUEUES: dict[str, Mapping[str, type[Message]]] = {

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from schema.errors import FleetError
+from pgfleet.schema.errors import FleetError
 
 M = TypeVar("M", bound="Message")
 

@@ -1,7 +1,7 @@
 """Reservations: their states, and the messages of the queue `gpu_reservations`.
 
 The moves between the states are in `011_reservation_machine.sql`, where the database enforces them; the steps that
-make them are in `workers/reservation.py`.
+make them are in `workers/reservation/machine.py`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from schema.messages import Hours, Message, Name, Uuid, read_message
+from pgfleet.schema.messages import Hours, Message, Name, Uuid, read_message
 
 QUEUE = "gpu_reservations"
 MACHINE = "reservation"

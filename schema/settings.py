@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schema.errors import FleetError
+from pgfleet.schema.errors import FleetError
 
 
 class BadSettings(FleetError):

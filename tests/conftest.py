@@ -1,31 +1,21 @@
 """A PostgreSQL server for the session, and for each test a migrated database of its own."""
 
-import os
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from commands import Pgfleet
-from fleet import Worker, settings_for, worker_on
-from psycopg import sql
-from small_kind import SET_UP
-from small_world import Small, small_world
 
-from console import embedded
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
-from schema.migrate import migrate
-from workers.reservation import KIND
-
-Connection = psycopg.Connection[tuple[Any, ...]]
-TEMPORARY = "pgfleet-tests-"
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.workers.reservation.machine import KIND
+from worlds.commands import Pgfleet
+from worlds.database import Connection, container, fresh_database, temporary_folder, temporary_server
+from worlds.fleet import Worker, settings_for, worker_on
+from worlds.small.kind import SET_UP
+from worlds.small.world import Small, small_world
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -134,51 +124,3 @@ def short_dir() -> Iterator[Path]:
     """A directory for servers: its path is short, and the account that runs them can go through it."""
     with temporary_folder() as folder:
         yield folder
-
-
-@contextmanager
-def fresh_database(server_dsn: str, template: str = "template1") -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:16]}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    with psycopg.connect(server_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
-    try:
-        yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
-    finally:
-        with psycopg.connect(server_dsn, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
-
-
-@contextmanager
-def temporary_server() -> Iterator[str]:
-    """An embedded server that is gone afterwards; also removes those of sessions that were killed."""
-    for left in Path("/tmp").glob(f"{TEMPORARY}*"):  # noqa: S108 - only names of ours
-        if not Path("/proc", left.name.split("-")[2]).exists() and Path("/proc/self").exists():
-            remove_servers(left)
-    with temporary_folder() as folder:
-        yield embedded.start(folder / "data")
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir="/tmp"))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        remove_servers(folder)
-
-
-def remove_servers(folder: Path) -> None:
-    for data in folder.rglob("PG_VERSION"):
-        if (data.parent / "postgresql.conf").exists():
-            embedded.stop(data.parent)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def container(image: str) -> Iterator[str]:
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is asked for
-
-    with PostgresContainer(image, driver=None) as server:
-        yield server.get_connection_url()

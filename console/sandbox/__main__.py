@@ -1,4 +1,4 @@
-"""`python -m console.sandbox`: the sandbox as a process, which tells its address in one line of JSON."""
+"""`python -m pgfleet.console.sandbox`: the sandbox as a process, which tells its address in one line of JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.sandbox.aws import running_aws
-from console.sandbox.cluster import Options
-from console.sandbox.server import serve
+from pgfleet.console.sandbox.aws.running import running_aws
+from pgfleet.console.sandbox.kubernetes.cluster import Options
+from pgfleet.console.sandbox.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from console.sandbox.box import Box
+    from pgfleet.console.sandbox.box import Box
 
 PARENT_CHECK_S = 0.5
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m console.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pgfleet.console.sandbox", description=__doc__)
     default_kubeconfig = Path(tempfile.gettempdir()) / "pgfleet-sandbox.kubeconfig"
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--nodes", default="", help="such as h100:2x8,a100:1x8,cpu-x86:1x0")

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from console.sandbox import api, control, hopsworks, metrics, paths, ssh_keys
-from console.sandbox.answers import answer
-from console.sandbox.cluster import Cluster, Options
-from console.sandbox.discovery import discovery
-from console.sandbox.faults import Faults
-from console.sandbox.nodes import NodeGroup, add_nodes
-from console.sandbox.refusals import RefusedError
+from pgfleet.console.sandbox import control, ssh_keys
+from pgfleet.console.sandbox.answers import answer
+from pgfleet.console.sandbox.faults import Faults
+from pgfleet.console.sandbox.hopsworks import servers as hopsworks
+from pgfleet.console.sandbox.kubernetes import api, metrics, paths
+from pgfleet.console.sandbox.kubernetes.cluster import Cluster, Options
+from pgfleet.console.sandbox.kubernetes.discovery import discovery
+from pgfleet.console.sandbox.kubernetes.nodes import NodeGroup, add_nodes
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from console.sandbox.aws import Aws
+from pgfleet.console.sandbox.aws.handle import Aws
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from console.sandbox.answers import answer
-from console.sandbox.api import read_body
-from console.sandbox.hopsworks_control import HopsworksControl
-from console.sandbox.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
-from console.sandbox.refusals import RefusedError
-from console.sandbox.resources import RESOURCES
-from console.sandbox.volume_control import VolumeControl
+from pgfleet.console.sandbox.answers import answer
+from pgfleet.console.sandbox.hopsworks.control import HopsworksControl
+from pgfleet.console.sandbox.kubernetes.api import read_body
+from pgfleet.console.sandbox.kubernetes.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
+from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
+from pgfleet.console.sandbox.kubernetes.volume_control import VolumeControl
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from console.sandbox.cluster import Cluster
-    from console.sandbox.faults import Faults
-    from console.sandbox.hopsworks import Hopsworks
+    from pgfleet.console.sandbox.faults import Faults
+    from pgfleet.console.sandbox.hopsworks.servers import Hopsworks
+    from pgfleet.console.sandbox.kubernetes.cluster import Cluster
 
 PREFIX = "/_sandbox/"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from console.sandbox import hopsworks
-from console.sandbox.answers import answer
-from console.sandbox.hopsworks_refusals import hopsworks_failure
-from console.sandbox.refusals import RefusedError, failure
+from pgfleet.console.sandbox.answers import answer
+from pgfleet.console.sandbox.hopsworks import servers as hopsworks
+from pgfleet.console.sandbox.hopsworks.refusals import hopsworks_failure
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,18 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.sandbox.application import Application
-from console.sandbox.aws import running_aws
-from console.sandbox.box import Box
-from console.sandbox.cluster import Options
-from console.sandbox.kubeconfig import write_kubeconfig
-from console.sandbox.nodes import parse_group
+from pgfleet.console.sandbox.application import Application
+from pgfleet.console.sandbox.aws.running import running_aws
+from pgfleet.console.sandbox.box import Box
+from pgfleet.console.sandbox.kubernetes.cluster import Options
+from pgfleet.console.sandbox.kubernetes.kubeconfig import write_kubeconfig
+from pgfleet.console.sandbox.kubernetes.nodes import parse_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from console.sandbox.attachments import Attachments
-    from console.sandbox.aws import Aws
+    from pgfleet.console.sandbox.aws.handle import Aws
+    from pgfleet.console.sandbox.kubernetes.attachments import Attachments
 
 HOST = "127.0.0.1"
 STOP_S = 10.0
@@ -106,7 +106,7 @@ def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **op
 def spawned(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **options: Any) -> Iterator[Box]:
     """The same in a process of its own, which doesn't share the interpreter's lock with the caller."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
-        command = [sys.executable, "-m", "console.sandbox", "--exit-with-parent", f"--port={port}"]
+        command = [sys.executable, "-m", "pgfleet.console.sandbox", "--exit-with-parent", f"--port={port}"]
         command += [f"--nodes={','.join(nodes)}", f"--kubeconfig={Path(folder) / 'kubeconfig'}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         command += ["--aws"] if aws else []

@@ -1,6 +1,6 @@
 """Every table of the program, described once for reads; the SQL files make them, and a test compares both."""
 
-from schema.tables.autoscaler import (
+from pgfleet.schema.tables.autoscaler import (
     audit_logs,
     autoscaler_users,
     node_configurations,
@@ -9,7 +9,7 @@ from schema.tables.autoscaler import (
     pools,
     schedules,
 )
-from schema.tables.billing import (
+from pgfleet.schema.tables.billing import (
     billed_days,
     billing_history,
     billing_rates,
@@ -18,10 +18,16 @@ from schema.tables.billing import (
     usage_samples,
     user_credits,
 )
-from schema.tables.clusters import cluster_config_templates, cluster_events, cluster_metrics, cluster_nodes, clusters
-from schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
-from schema.tables.gpu_types import gpu_types
-from schema.tables.hopsworks import (
+from pgfleet.schema.tables.clusters import (
+    cluster_config_templates,
+    cluster_events,
+    cluster_metrics,
+    cluster_nodes,
+    clusters,
+)
+from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.schema.tables.gpu_types import gpu_types
+from pgfleet.schema.tables.hopsworks import (
     accounts_to_close,
     cluster_breakers,
     health_check_failures,
@@ -29,12 +35,12 @@ from schema.tables.hopsworks import (
     hopsworks_users,
     user_hopsworks_assignments,
 )
-from schema.tables.measurements import metrics, node_heartbeats, pool_analytics, system_analytics
-from schema.tables.metadata import metadata
-from schema.tables.migrations import schema_migrations
-from schema.tables.reservations import reservations
-from schema.tables.routing import alb_target_groups, domain_mappings
-from schema.tables.runtime import (
+from pgfleet.schema.tables.measurements import metrics, node_heartbeats, pool_analytics, system_analytics
+from pgfleet.schema.tables.metadata import metadata
+from pgfleet.schema.tables.migrations import schema_migrations
+from pgfleet.schema.tables.reservations import reservations
+from pgfleet.schema.tables.routing import alb_target_groups, domain_mappings
+from pgfleet.schema.tables.runtime import (
     dead_letters,
     heartbeat_ids,
     moves,
@@ -43,7 +49,7 @@ from schema.tables.runtime import (
     retention,
     status_history,
 )
-from schema.tables.users import api_keys, api_users
+from pgfleet.schema.tables.users import api_keys, api_users
 
 __all__ = [
     "accounts_to_close",

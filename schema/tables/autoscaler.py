@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, String, Table, Text
 from sqlalchemy.dialects.postgresql import ENUM
 
-from schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
 
 
 def _one_of(name: str, *values: str) -> ENUM:

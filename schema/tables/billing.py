@@ -3,8 +3,8 @@
 from sqlalchemy import Column, Date, ForeignKey, Integer, Numeric, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from schema.tables.hopsworks import hopsworks_clusters, hopsworks_users
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.hopsworks import hopsworks_clusters, hopsworks_users
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 billing_rates = Table(
     "billing_rates",

@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 cluster_config_templates = Table(
     "cluster_config_templates",

@@ -3,8 +3,8 @@
 from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKey, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from schema.tables.metadata import DEFAULT, metadata, moment
-from schema.tables.reservations import reservations
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.reservations import reservations
 
 
 def _snapshot(name: str) -> ForeignKey:

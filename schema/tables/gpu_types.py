@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Integer, String, Table, Text
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 gpu_types = Table(
     "gpu_types",

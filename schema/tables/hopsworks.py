@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 hopsworks_users = Table(
     "users",

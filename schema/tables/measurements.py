@@ -3,8 +3,8 @@
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, String, Table, Text
 from sqlalchemy.dialects.postgresql import UUID
 
-from schema.tables.autoscaler import nodes, pools
-from schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
+from pgfleet.schema.tables.autoscaler import nodes, pools
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
 
 metrics = Table(
     "metrics",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Table, Text
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 schema_migrations = Table(
     "schema_migrations",

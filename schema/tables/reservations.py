@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, String, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 reservations = Table(
     "reservations",

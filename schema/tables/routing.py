@@ -2,8 +2,8 @@
 
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
 
-from schema.tables.metadata import DEFAULT, metadata, moment
-from schema.tables.reservations import reservations
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.reservations import reservations
 
 domain_mappings = Table(
     "domain_mappings",

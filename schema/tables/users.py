@@ -2,7 +2,7 @@
 
 from sqlalchemy import TIMESTAMP, Boolean, Column, ForeignKey, Integer, String, Table, Text
 
-from schema.tables.metadata import DEFAULT, metadata, moment
+from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
 
 api_users = Table(
     "api_users",

@@ -19,13 +19,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import boto3  # type: ignore[import-untyped]
-import kill_at
 from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
 from dramatiq import cli
 
-from workers import disk, reservation
-from workers.runtime import settle
-from workers.runtime.outcomes import Change, Move
+from pgfleet.workers import disk, reservation
+from pgfleet.workers.runtime import settle
+from pgfleet.workers.runtime.outcomes import Change, Move
+from worlds import kill_at
 
 KINDS = (disk, reservation)
 SETTLE = "settle "

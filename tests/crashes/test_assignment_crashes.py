@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from assignments import (
+
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from pgfleet.workers.assignment.machine import KIND
+from worlds.assignments import (
     QUEUE,
     accounts,
     add_cluster,
@@ -19,18 +23,14 @@ from assignments import (
     letters,
     status_of,
 )
-from fleet import Connection, Worker, forked_worker, move_clock, new_id, send, settings_for, until, worker_on
-
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
-from workers.assignment import KIND
+from worlds.fleet import Connection, Worker, forked_worker, move_clock, new_id, send, settings_for, until, worker_on
 
 LEASE_S = 5
 QUICK: dict[str, Any] = {"lease_s": LEASE_S, "backoff_s": 0.1, "effect_threads": 4}
 THREE = ["auth0|ada", "auth0|bob", "auth0|cyd"]
 FOURTH = "auth0|dan"
 ENABLED, DISABLED = 2, 3
-MODULE = "workers.assignment"
+MODULE = "pgfleet.workers.assignment"
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,17 @@ def queued(conn: Connection) -> list[dict[str, Any]]:
     return [row[0] for row in conn.execute(query)]
 
 
-CLAIM = "schema.kernel:claim"
-WORK = "workers.runtime.serve:work"
-CHANGED = "workers.runtime.settle:_change_rows"
-SENT = "workers.runtime.settle:_send"
-JUDGED = "workers.runtime.settle:_stale"
-COMMITTED = "workers.runtime.settle:_try"
-LOOK_UP = "workers.clients.hopsworks:Hopsworks.find"
-POST = "workers.clients.hopsworks:Hopsworks._create"
-PUT = "workers.clients.hopsworks:Hopsworks.set_enabled"
-PUT_PROJECTS = "workers.clients.hopsworks:Hopsworks.set_max_projects"
-PROBE = "workers.clients.hopsworks:Hopsworks.probe"
+CLAIM = "pgfleet.schema.queue.kernel:claim"
+WORK = "pgfleet.workers.runtime.serve:work"
+CHANGED = "pgfleet.workers.runtime.settle:_change_rows"
+SENT = "pgfleet.workers.runtime.settle:_send"
+JUDGED = "pgfleet.workers.runtime.settle:_stale"
+COMMITTED = "pgfleet.workers.runtime.settle:_try"
+LOOK_UP = "pgfleet.workers.clients.hopsworks.client:Hopsworks.find"
+POST = "pgfleet.workers.clients.hopsworks.client:Hopsworks._create"
+PUT = "pgfleet.workers.clients.hopsworks.client:Hopsworks.set_enabled"
+PUT_PROJECTS = "pgfleet.workers.clients.hopsworks.client:Hopsworks.set_max_projects"
+PROBE = "pgfleet.workers.clients.hopsworks.client:Hopsworks.probe"
 
 # What is in the queue; where the worker dies, and at which call; what one of the three is by then.
 POINTS: list[tuple[Callable[[World], None], str, str, int, str | None]] = [

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import disks
 import pytest
-from disks import QUEUE, QUICK, TYPE, World, world_on
-from fleet import Worker, assert_sound, move_clock, new_id, send, until, worker_environment
-from nursery import Nursery, nursery
 
-from console import sandbox
-from console.sandbox import Box
-from workers.clients.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT
+from crashes.nursery import Nursery, nursery
+from pgfleet.console import sandbox
+from pgfleet.console.sandbox import Box
+from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT
+from worlds import disks
+from worlds.disks import QUEUE, QUICK, TYPE, World, world_on
+from worlds.fleet import Worker, assert_sound, move_clock, new_id, send, until, worker_environment
 
 LEASE_S = 5
 # A message has the bad luck to be in hand at many deaths, which is no reason to give it up.
@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
     "pod_poll_s": 0.05,
     "teardown_poll_s": 0.05,
 }
-DISK_WORKER, RESERVATION_WORKER = "workers.disk", "workers.reservation"
+DISK_WORKER, RESERVATION_WORKER = "pgfleet.workers.disk", "pgfleet.workers.reservation"
 Point = tuple[str, str]
 
 # At every commit, whoever commits: a reservation that has begun has its disk, and counters are true.
@@ -154,12 +154,12 @@ def scene(module_box: Box, module_nursery: Nursery, server_dsn: str, template: s
         yield Scene(world, module_box, module_nursery, tmp_path)
 
 
-CLAIM = ("schema.kernel:claim", "after")
-WORK = ("workers.runtime.serve:work", "before")
+CLAIM = ("pgfleet.schema.queue.kernel:claim", "after")
+WORK = ("pgfleet.workers.runtime.serve:work", "before")
 EC2 = "workers.clients.ec2:Ec2"
-HOMES = "workers.clients.home:Homes"
-PODS = "workers.clients.kubernetes:Pods"
-CONTENTS = "workers.clients.contents:Contents"
+HOMES = "pgfleet.workers.clients.kubernetes.home:Homes"
+PODS = "pgfleet.workers.clients.kubernetes.pods:Pods"
+CONTENTS = "pgfleet.workers.clients.aws.contents:Contents"
 
 
 def around(place: str) -> tuple[Point, Point]:

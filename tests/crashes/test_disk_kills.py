@@ -9,13 +9,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from disks import QUEUE, QUICK, TYPE, World, world_on
-from fleet import move_clock, send, until, worker_environment
-from nursery import Nursery, nursery
-from test_disk_crashes import DISK_WORKER, RESERVATION_WORKER, WATCH, assert_nothing_left
 
-from console import sandbox
-from console.sandbox import Box
+from crashes.nursery import Nursery, nursery
+from crashes.test_disk_crashes import DISK_WORKER, RESERVATION_WORKER, WATCH, assert_nothing_left
+from pgfleet.console import sandbox
+from pgfleet.console.sandbox import Box
+from worlds.disks import QUEUE, QUICK, TYPE, World, world_on
+from worlds.fleet import move_clock, send, until, worker_environment
 
 PEOPLE, BUSY_S, KILL_EVERY_S = 30, 30, 0.5
 SETTINGS: dict[str, Any] = {

@@ -9,18 +9,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from cluster_calls import cluster_row, create, events, promote
-from fleet import REPOSITORY, kill, settings_for, until, worker_environment, worker_on, worker_process
-from heartbeats import Heart, heart_in, pool
 
-from workers.heartbeat import KIND
+from pgfleet.workers.heartbeat.machine import KIND
+from worlds.clusters import cluster_row, create, events, promote
+from worlds.fleet import REPOSITORY, kill, settings_for, until, worker_environment, worker_on, worker_process
+from worlds.heartbeats import Heart, heart_in, pool
 
 QUICK: dict[str, Any] = {"lease_s": 1.5, "backoff_s": 0.1}
 POINTS = [
-    ("schema.kernel:claim", "after"),
-    ("schema.kernel:delete", "after"),
-    ("schema.heartbeat_calls:take", "after"),
-    ("workers.runtime.bulk:_commit", "after"),
+    ("pgfleet.schema.queue.kernel:claim", "after"),
+    ("pgfleet.schema.queue.kernel:delete", "after"),
+    ("pgfleet.workers.heartbeat.calls:take", "after"),
+    ("pgfleet.workers.runtime.bulk:_commit", "after"),
 ]
 
 
@@ -52,9 +52,9 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_counts_nothing_twice(
     with heart_in(dsn) as heart:
         expected = sent(heart)
         marker = tmp_path / "killed"
-        armed = [sys.executable, str(REPOSITORY / "tests" / "kill_at.py"), str(marker), point, when, "1"]
+        armed = [sys.executable, str(REPOSITORY / "tests" / "worlds" / "kill_at.py"), str(marker), point, when, "1"]
         doomed = subprocess.Popen(
-            [*armed, "workers.heartbeat", "-p", "1", "-t", "2"],
+            [*armed, "pgfleet.workers.heartbeat", "-p", "1", "-t", "2"],
             env=worker_environment(dsn, None, **QUICK) | {"PYTHONPATH": str(REPOSITORY)},
             cwd=REPOSITORY,
             start_new_session=True,
@@ -64,7 +64,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_counts_nothing_twice(
         finally:
             kill(doomed)
 
-        with worker_process(dsn, None, "workers.heartbeat", **QUICK):
+        with worker_process(dsn, None, "pgfleet.workers.heartbeat", **QUICK):
             until(lambda: not waiting(heart), within_s=20, what=f"an empty queue after {point}")
 
         assert_each_counted_once(heart, expected)
@@ -73,10 +73,10 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_counts_nothing_twice(
 def test_a_worker_killed_in_the_middle_of_many_claims_loses_nothing(dsn: str) -> None:
     with heart_in(dsn) as heart:
         expected = sent(heart)
-        with worker_process(dsn, None, "workers.heartbeat", **QUICK) as one:
+        with worker_process(dsn, None, "pgfleet.workers.heartbeat", **QUICK) as one:
             until(lambda: waiting(heart) < 60, within_s=20, what="the first claim")
             kill(one)
-        with worker_process(dsn, None, "workers.heartbeat", **QUICK):
+        with worker_process(dsn, None, "pgfleet.workers.heartbeat", **QUICK):
             until(lambda: not waiting(heart), within_s=20, what="an empty queue")
 
         assert_each_counted_once(heart, expected)

@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from fleet import REPOSITORY, Connection, assert_sound, kill, until, worker_environment, worker_process
-from reservations import create, status_of
 
-from console import embedded
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
-from schema.migrate import migrate
+from pgfleet.console.local import embedded
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.database.migrate import migrate
+from worlds.fleet import REPOSITORY, Connection, assert_sound, kill, until, worker_environment, worker_process
+from worlds.reservations import create, status_of
 
 QUICK: dict[str, Any] = {
     "lease_s": 1.5,
@@ -31,19 +31,19 @@ QUICK: dict[str, Any] = {
 SHORT = 0.0002  # hours
 
 POINTS = [
-    ("schema.kernel:claim", "after", 3),
-    ("workers.runtime.work:work", "before", 2),
-    ("workers.clients.ssh_keys:SshKeys.of", "after", 1),
-    ("workers.clients.kubernetes:Pods.create", "before", 1),
-    ("workers.clients.kubernetes:Pods.create", "after", 1),
-    ("workers.clients.kubernetes:Pods.create_service", "before", 1),
-    ("workers.clients.kubernetes:Pods.create_service", "after", 1),
-    ("workers.clients.kubernetes:Pods.node_addresses", "after", 1),
-    ("workers.clients.kubernetes:Pods.delete_service", "before", 1),
-    ("workers.clients.kubernetes:Pods.delete_service", "after", 1),
-    ("workers.clients.kubernetes:Pods.delete", "before", 1),
-    ("workers.clients.kubernetes:Pods.delete", "after", 1),
-    ("workers.runtime.settle:_send", "after", 2),
+    ("pgfleet.schema.queue.kernel:claim", "after", 3),
+    ("pgfleet.workers.runtime.work:work", "before", 2),
+    ("pgfleet.workers.clients.ssh_keys:SshKeys.of", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create", "before", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create_service", "before", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create_service", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.node_addresses", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.delete_service", "before", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.delete_service", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.delete", "before", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.delete", "after", 1),
+    ("pgfleet.workers.runtime.settle:_send", "after", 2),
     ("psycopg:Connection.commit", "before", 2),
     ("psycopg:Connection.commit", "after", 2),
     ("psycopg:Connection.commit", "after", 5),
@@ -77,9 +77,9 @@ def test_a_worker_killed_at_any_point_loses_nothing(
 ) -> None:
     rows = [create(conn, duration_hours=SHORT, gpu_count=4) for _ in range(5)]
     marker = tmp_path / "killed"
-    armed = [sys.executable, str(REPOSITORY / "tests" / "kill_at.py"), str(marker), point, when, str(nth)]
+    armed = [sys.executable, str(REPOSITORY / "tests" / "worlds" / "kill_at.py"), str(marker), point, when, str(nth)]
     doomed = subprocess.Popen(
-        [*armed, "workers.reservation", "-p", "1", "-t", "2"],
+        [*armed, "pgfleet.workers.reservation", "-p", "1", "-t", "2"],
         env=worker_environment(dsn, other_process_box, **QUICK),
         cwd=REPOSITORY,
         start_new_session=True,

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Connection, kill, until, worker_process
-from reservations import ask, create
-from test_reservation_crashes import QUICK, SHORT, all_ended, assert_nothing_left
 
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
+from crashes.test_reservation_crashes import QUICK, SHORT, all_ended, assert_nothing_left
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from worlds.fleet import Connection, kill, until, worker_process
+from worlds.reservations import ask, create
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from fleet import REPOSITORY
+from worlds.fleet import REPOSITORY
 
 
 def test_the_demo_says_true_of_all_its_claims(short_dir: Path) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from console.worker import SHUTDOWN_MS, kinds
-from schema.settings import read_settings
+from pgfleet.console.commands.worker import SHUTDOWN_MS, kinds
+from pgfleet.schema.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def called() -> dict[str, set[str]]:
     A command in a pod is a GET that newer servers take for a creation too.
     """
     verbs: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "workers" / "clients").glob("*.py"):
+    for path in (ROOT / "workers" / "clients").rglob("*.py"):
         for part in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(part, ast.Attribute) and part.attr == EXEC:
                 verbs["pods/exec"] |= {"get", "create"}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from console import sandbox
+from pgfleet.console import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from console.sandbox import Box
+    from pgfleet.console.sandbox import Box
 
 POD = {
     "apiVersion": "v1",

@@ -8,13 +8,13 @@ from functools import partial
 from subprocess import Popen
 from typing import Any
 
-from assignments import QUEUE, add_cluster, assert_sound, breaker
-from fleet import Connection, kill, settings_for, until, worker_on, worker_process
 from psycopg.types.json import Jsonb
 
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
-from workers.assignment import KIND
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from pgfleet.workers.assignment.machine import KIND
+from worlds.assignments import QUEUE, add_cluster, assert_sound, breaker
+from worlds.fleet import Connection, kill, settings_for, until, worker_on, worker_process
 
 USERS, CLUSTERS, SEATS, LEAVING = 1000, 10, 90, 50
 SEATED = CLUSTERS * SEATS
@@ -127,7 +127,7 @@ class Crew:
 @contextmanager
 def crew_on(dsn: str) -> Iterator[Crew]:
     with ExitStack() as stack:
-        yield Crew(lambda: stack.enter_context(worker_process(dsn, None, "workers.assignment", **SETTINGS)))
+        yield Crew(lambda: stack.enter_context(worker_process(dsn, None, "pgfleet.workers.assignment", **SETTINGS)))
 
 
 def add_clusters(conn: Connection, box: Box, dice: random.Random) -> None:

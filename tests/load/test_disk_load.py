@@ -13,17 +13,19 @@ from uuid import UUID, uuid5
 
 import psycopg
 import pytest
-from conftest import fresh_database
-from disks import QUEUE, QUICK, TYPE, assert_sound
-from fleet import Connection, move_clock, new_id, send, settings_for, until, worker_process
 
-from console import sandbox
-from console.sandbox import Aws
-from schema.disk import read as read_disk
-from schema.reservation import read as read_reservation
-from schema.settings import Settings
-from workers import disk_queries, disk_view, reservation_view
-from workers.clients.ec2 import ATTACHMENT, DISK, SNAPSHOT
+from pgfleet.console import sandbox
+from pgfleet.console.sandbox import Aws
+from pgfleet.schema.disk import read as read_disk
+from pgfleet.schema.reservation import read as read_reservation
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, SNAPSHOT
+from pgfleet.workers.disk import queries as disk_queries
+from pgfleet.workers.disk import view as disk_view
+from pgfleet.workers.reservation import view as reservation_view
+from worlds.database import fresh_database
+from worlds.disks import QUEUE, QUICK, TYPE, assert_sound
+from worlds.fleet import Connection, move_clock, new_id, send, settings_for, until, worker_process
 
 DISKS, ATTACHED, EACH = 10_000, 2_000, 5
 BATCH = 10_000
@@ -163,7 +165,9 @@ def full(server_dsn: str, template: str) -> Iterator[Full]:
         conn = stack.enter_context(psycopg.connect(dsn, autocommit=True))
         disks = fill(conn, box.aws)
         stack.enter_context(mock.patch.dict("os.environ", box.aws_environment))
-        started = stack.enter_context(worker_process(dsn, box, "workers.disk", **QUICK, lease_s=60, backoff_s=0.5))
+        started = stack.enter_context(
+            worker_process(dsn, box, "pgfleet.workers.disk", **QUICK, lease_s=60, backoff_s=0.5)
+        )
         until(lambda: conn.execute(LISTENS).fetchone(), within_s=30, what="a worker that listens")
         children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="ascii").split()
         worker = max(map(int, children), key=lambda pid: _mib(pid, "VmRSS"))

@@ -1,9 +1,9 @@
 """A small fleet whose worker is killed twice, and once away for longer than the limit: only its dead are OFFLINE."""
 
-from fleet import Connection
-
 from bench.fleet import Plan, play
-from bench.fleet_check import broken
+from bench.fleet.check import broken
+
+from worlds.fleet import Connection
 
 LIMIT_S = 6.0
 NODES = 200

@@ -4,11 +4,11 @@ import random
 from collections import Counter
 from typing import Any
 
-from fleet import Connection, assert_sound, new_id, until, worker_process
 from psycopg.types.json import Jsonb
-from reservations import QUEUE
 
-from console.sandbox import server as sandbox
+from pgfleet.console.sandbox import server as sandbox
+from worlds.fleet import Connection, assert_sound, new_id, until, worker_process
+from worlds.reservations import QUEUE
 
 NUMBER = 2000
 GPUS = {"h100": 160, "a100": 80}

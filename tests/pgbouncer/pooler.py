@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from fleet import until
 from psycopg.conninfo import conninfo_to_dict
 
-from console.pginstall import find_programs
+from pgfleet.console.local.pginstall import find_programs
+from worlds.fleet import until
 
 PROGRAM = "pgbouncer"
 # Few server connections, taken in turn, so that what one client leaves behind soon meets another.

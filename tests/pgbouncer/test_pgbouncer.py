@@ -10,16 +10,15 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from conftest import temporary_folder
-from fleet import REPOSITORY, Connection, assert_sound, until, worker_environment, worker_process
-from pooler import SERVER_CONNECTIONS, pooler
-from reservations import ask, create, letters
-from test_migrate import comparable, dump
 
-from console.sandbox import server as sandbox
-from console.sandbox.box import Box
-from schema.catalog import sql_files
-from schema.migrate import migrate
+from pgbouncer.pooler import SERVER_CONNECTIONS, pooler
+from pgfleet.console.sandbox import server as sandbox
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.database.catalog import sql_files
+from pgfleet.schema.database.migrate import migrate
+from worlds.database import comparable, dump, temporary_folder
+from worlds.fleet import REPOSITORY, Connection, assert_sound, until, worker_environment, worker_process
+from worlds.reservations import ask, create, letters
 
 NUMBER = 50
 # What a session may hold on to, which the next client of its connection would find.
@@ -142,7 +141,7 @@ def number(conn: Connection, condition: str) -> int:
 
 def migrate_command(urls: dict[str, str]) -> str:
     environment = {**worker_environment("", None), **urls}
-    command = [sys.executable, "-m", "console.main", "migrate"]
+    command = [sys.executable, "-m", "pgfleet.console.main", "migrate"]
     ended = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

@@ -1,8 +1,9 @@
 """Runs tests on Debian's PostgreSQL 15: `python tests/postgres15/run.py`, or `make postgres15-test`.
 
 The tests are those of the SQL: what migrations make, what claims, settles and moves rows. None of them is
-changed for it: they get the server's URL as from anybody who has a server. tests/test_schema_tables.py is left out,
-because one test here says it all at once: the schema is that of the embedded server.
+changed for it: they get the server's URL as from anybody who has a server.
+tests/schema/database/test_descriptions.py is left out, because one test here says it all at once: the schema is that of
+the embedded server.
 """
 
 import sys
@@ -15,23 +16,22 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from conftest import temporary_folder
-
-from console.pginstall import Programs, find_programs
+from pgfleet.console.local.pginstall import Programs, find_programs
+from worlds.database import temporary_folder
 
 FOLDER = Path("/usr/lib/postgresql/15/bin")
 TESTS = (
     "tests/postgres15",
-    "tests/test_migrate.py",
-    "tests/test_seed_tables.py",
-    "tests/test_diagram.py",
-    "tests/test_claim.py",
-    "tests/test_settle.py",
-    "tests/test_reservation.py",
-    "tests/test_reservation_machine.py",
-    "tests/test_doctor.py",
-    "tests/test_disk.py",
-    "tests/test_disk_sweeps.py",
+    "tests/schema/database/test_migrate.py",
+    "tests/schema/documents/test_columns.py",
+    "tests/console/test_diagram.py",
+    "tests/schema/queue/test_claim.py",
+    "tests/runtime/test_settle.py",
+    "tests/reservation/test_machine.py",
+    "tests/reservation/test_steps.py",
+    "tests/schema/doctor/test_doctor.py",
+    "tests/disk/test_machine.py",
+    "tests/disk/test_sweeps.py",
 )
 
 

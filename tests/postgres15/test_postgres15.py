@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from fleet import Connection
-from test_migrate import comparable, dump
-
-from console import embedded
-from schema.migrate import migrate
+from pgfleet.console.local import embedded
+from pgfleet.schema.database.migrate import migrate
+from worlds.database import comparable, dump
+from worlds.fleet import Connection
 
 
 def test_the_server_is_the_one_that_this_folder_is_for(conn: Connection) -> None:

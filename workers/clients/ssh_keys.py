@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from schema.settings import Settings
-from workers.runtime.outcomes import NeverError, TryAgainError
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 KEY_TYPES = ("ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-ssh-ed25519@", "sk-ecdsa-sha2-")
 KEYS_LIMIT = 100

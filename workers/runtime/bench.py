@@ -11,11 +11,11 @@ import sqlalchemy as sa
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from schema.kernel import Connection
-from schema.settings import Settings
-from workers.runtime.hand import Hand
-from workers.runtime.kind import AnyKind, Kind
-from workers.runtime.settle import GONE, Author
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.hand import Hand
+from pgfleet.workers.runtime.kind import AnyKind, Kind
+from pgfleet.workers.runtime.settle import GONE, Author
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

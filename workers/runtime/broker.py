@@ -15,13 +15,13 @@ from dramatiq.common import current_millis
 from dramatiq.errors import QueueNotFound
 from psycopg_pool import PoolTimeout
 
-from schema import kernel
-from workers.runtime import metrics
-from workers.runtime.bench import Bench
-from workers.runtime.hand import Delivery
-from workers.runtime.verdict import release
-from workers.runtime.wake import Pause
-from workers.runtime.work import write
+from pgfleet.schema.queue import kernel
+from pgfleet.workers.runtime import metrics
+from pgfleet.workers.runtime.bench import Bench
+from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.verdict import release
+from pgfleet.workers.runtime.wake import Pause
+from pgfleet.workers.runtime.work import write
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

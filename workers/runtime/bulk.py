@@ -10,15 +10,15 @@ from typing import Any
 import psycopg
 import structlog
 
-from schema import kernel
-from schema.kernel import Connection
-from workers.runtime import metrics
-from workers.runtime.bench import UNREACHABLE, Bench, with_connection
-from workers.runtime.hand import Task
-from workers.runtime.kind import Aside, BulkKind
-from workers.runtime.outcomes import Reject, Wait
-from workers.runtime.settle import ABOUT_THE_UNIT, Unit
-from workers.runtime.verdict import Case, decide
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.workers.runtime import metrics
+from pgfleet.workers.runtime.bench import UNREACHABLE, Bench, with_connection
+from pgfleet.workers.runtime.hand import Task
+from pgfleet.workers.runtime.kind import Aside, BulkKind
+from pgfleet.workers.runtime.outcomes import Reject, Wait
+from pgfleet.workers.runtime.settle import ABOUT_THE_UNIT, Unit
+from pgfleet.workers.runtime.verdict import Case, decide
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

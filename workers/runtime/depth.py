@@ -7,8 +7,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from schema.kernel import Connection
-from workers.runtime import metrics
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.workers.runtime import metrics
 
 EVERY_S = 15
 

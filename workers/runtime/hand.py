@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from schema.kernel import Json, Message, Token
-from workers.runtime.outcomes import LeaseLostError
+from pgfleet.schema.queue.kernel import Json, Message, Token
+from pgfleet.workers.runtime.outcomes import LeaseLostError
 
 # Our part of a message's headers; other clients' headers are kept as they are.
 OURS = "pgfleet"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from schema.kernel import Connection, Json
-from schema.settings import Settings
-from workers.runtime.outcomes import Outcome
+from pgfleet.schema.queue.kernel import Connection, Json
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.outcomes import Outcome
 
 
 class View(Protocol):

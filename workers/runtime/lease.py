@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import psycopg
 import structlog
 
-from schema import kernel
-from schema.dsn import ALIVE
-from workers.runtime import metrics
-from workers.runtime.bench import Bench
+from pgfleet.schema.database.dsn import ALIVE
+from pgfleet.schema.queue import kernel
+from pgfleet.workers.runtime import metrics
+from pgfleet.workers.runtime.bench import Bench
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

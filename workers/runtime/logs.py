@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from schema.dsn import redact
+from pgfleet.schema.database.dsn import redact
 
 SECRET_KEYS = ("password", "token", "api_key", "kubeconfig", "secret", "dsn")
 

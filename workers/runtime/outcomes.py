@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from schema.rows import Row
+from pgfleet.schema.rows.row import Row
 
 Values: TypeAlias = Mapping[str, Any]
 

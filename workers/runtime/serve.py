@@ -1,4 +1,4 @@
-"""Joins a kind to dramatiq: `serve(KIND)` at the end of a worker's module makes `dramatiq workers.<kind>` run it."""
+"""Joins a kind to dramatiq: `serve(KIND)` in a kind's package makes `dramatiq pgfleet.workers.<kind>` run it."""
 
 import os
 import socket
@@ -14,21 +14,21 @@ import structlog
 from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
-from schema.dsn import ALIVE, connect, is_pooler
-from schema.errors import FleetError
-from schema.kernel import Connection
-from schema.migrate import verify
-from schema.settings import Settings, read_settings
-from workers.runtime.bench import Bench
-from workers.runtime.broker import FleetBroker
-from workers.runtime.depth import watch_depth
-from workers.runtime.hand import Delivery, Hand
-from workers.runtime.kind import AnyKind
-from workers.runtime.lease import LeaseKeeper
-from workers.runtime.logs import set_up_logs
-from workers.runtime.settle import Author
-from workers.runtime.wake import Listener
-from workers.runtime.work import work
+from pgfleet.schema.database.dsn import ALIVE, connect, is_pooler
+from pgfleet.schema.database.migrate import verify
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.settings import Settings, read_settings
+from pgfleet.workers.runtime.bench import Bench
+from pgfleet.workers.runtime.broker import FleetBroker
+from pgfleet.workers.runtime.depth import watch_depth
+from pgfleet.workers.runtime.hand import Delivery, Hand
+from pgfleet.workers.runtime.kind import AnyKind
+from pgfleet.workers.runtime.lease import LeaseKeeper
+from pgfleet.workers.runtime.logs import set_up_logs
+from pgfleet.workers.runtime.settle import Author
+from pgfleet.workers.runtime.wake import Listener
+from pgfleet.workers.runtime.work import work
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

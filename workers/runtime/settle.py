@@ -16,10 +16,11 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from schema import kernel, row_kernel
-from schema.kernel import Connection, Cursor, DeadLetter, Json, Outgoing, Token
-from workers.runtime.hand import Delivery
-from workers.runtime.outcomes import Change, Move, New
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Connection, Cursor, DeadLetter, Json, Outgoing, Token
+from pgfleet.schema.rows import kernel as row_kernel
+from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.outcomes import Change, Move, New
 
 LOOK_AGAIN = "PF409"
 # Errors that say nothing about what was to be written: no connection, or a server that was primary once.

@@ -8,12 +8,12 @@ from typing import Any, assert_never
 
 import psycopg
 
-from schema.dsn import redact
-from schema.kernel import DeadLetter, Outgoing
-from schema.settings import Settings
-from workers.runtime.hand import Delivery
-from workers.runtime.kind import AnyKind, Kind
-from workers.runtime.outcomes import (
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.queue.kernel import DeadLetter, Outgoing
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.kind import AnyKind, Kind
+from pgfleet.workers.runtime.outcomes import (
     Advance,
     Done,
     LeaseLostError,
@@ -26,7 +26,7 @@ from workers.runtime.outcomes import (
     TryAgainError,
     Wait,
 )
-from workers.runtime.settle import HELD_UP, PutBack, Unit
+from pgfleet.workers.runtime.settle import HELD_UP, PutBack, Unit
 
 REASON_LIMIT = 1000
 

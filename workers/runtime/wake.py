@@ -8,7 +8,7 @@ import psycopg
 import structlog
 from psycopg.sql import SQL, Identifier
 
-from schema.dsn import ALIVE, is_pooler
+from pgfleet.schema.database.dsn import ALIVE, is_pooler
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

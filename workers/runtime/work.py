@@ -12,15 +12,15 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from schema.messages import BadMessage
-from workers.runtime import metrics
-from workers.runtime.bench import UNREACHABLE, Bench, stepped_kind, with_connection
-from workers.runtime.bulk import apply_in_bulk
-from workers.runtime.hand import Delivery, Task
-from workers.runtime.kind import BulkKind, Occasion
-from workers.runtime.outcomes import Move
-from workers.runtime.settle import Settled, Unit, row_key, settle
-from workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
+from pgfleet.schema.messages import BadMessage
+from pgfleet.workers.runtime import metrics
+from pgfleet.workers.runtime.bench import UNREACHABLE, Bench, stepped_kind, with_connection
+from pgfleet.workers.runtime.bulk import apply_in_bulk
+from pgfleet.workers.runtime.hand import Delivery, Task
+from pgfleet.workers.runtime.kind import BulkKind, Occasion
+from pgfleet.workers.runtime.outcomes import Move
+from pgfleet.workers.runtime.settle import Settled, Unit, row_key, settle
+from pgfleet.workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -1,0 +1,176 @@
+"""`pgfleet clusters` and `pgfleet cluster`: clusters of nodes, who leads them and how healthy they are."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.connection import database
+from pgfleet.console.examples import example
+from pgfleet.console.pictures.fleet import AsJson, Watch, age, cell, short, show, status, sweep_notes, table
+from pgfleet.producers.submit.terminal import out
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import cluster as reads
+from pgfleet.schema.reads.node import last_sweep
+from pgfleet.schema.rows.core import Record
+
+MACHINE = "cluster_node"
+WIDE = 140
+SEVERITIES = {"warning": "yellow", "error": "red", "critical": "bold red"}
+Given = Annotated[str, typer.Argument(metavar="ID", help="A cluster's id or name, or the beginning of it.")]
+
+
+@example("pgfleet clusters --watch")
+def clusters(
+    *,
+    ended_too: Annotated[bool, typer.Option("--all", help="Decommissioned ones, too.")] = False,
+    as_json: AsJson = False,
+    watching: Watch = False,
+) -> None:
+    """List clusters, the worst first: health, nodes, leaders."""
+    with database() as conn:
+        show(lambda: look(conn, ended_too=ended_too), picture, as_json=as_json, watching=watching)
+
+
+def look(conn: Connection, *, ended_too: bool) -> Record:
+    return {"sweep": last_sweep(conn, MACHINE), "clusters": reads.listing(conn, ended_too=ended_too)}
+
+
+def picture(seen: Record) -> Group:
+    if not seen["clusters"]:
+        return Group(cell("no clusters: select clusters.create_cluster('a name') makes one"))
+    return Group(*_notes(seen), cluster_table(seen["clusters"]))
+
+
+def _notes(seen: Record) -> list[Text]:
+    notes = sweep_notes(seen["sweep"])
+    return [*notes, Text()] if notes else []
+
+
+def cluster_table(found: list[Record]) -> Table:
+    numbers = ("HEALTH", "ONLINE", "EPOCH")
+    folded = ("NAME", "REGION", "STATUS", "NOT WELL", "PRIMARY", "COORDINATOR")
+    headings = ("ID", *folded[:3], "HEALTH", "ONLINE", *folded[3:], "EPOCH", "OLDEST SEEN")
+    made = table(*headings, right=numbers, fold=folded)
+    for row in found:
+        known = (cell(short_id(row["cluster_id"])), cell(row["name"]), cell(row["region"]), _status(row))
+        health = (
+            cell(f"{row['health_score']:.2f}"),
+            cell(f"{row['online_nodes']}/{row['total_nodes']}"),
+            _not_well(row),
+        )
+        made.add_row(*known, *health, _primary(row), cell(row["coordinator_name"]), cell(row["epoch"]), _oldest(row))
+    return made
+
+
+def short_id(cluster_id: str) -> str:
+    """The word that tells clusters apart; `pgfleet cluster` takes it."""
+    return cluster_id.removeprefix("cluster-")[:8]
+
+
+def _status(row: Record) -> Text:
+    """One that a person set is not its health's."""
+    return status(row["status"], f"{row['status']} (operator)" if row["operator_status"] else None)
+
+
+def _not_well(row: Record) -> Text:
+    """`1 warning, 2 offline`; nothing where all are well."""
+    counts = {name: row[f"{name}_nodes"] for name in ("warning", "critical", "offline")}
+    return Text(", ").join(status(name, f"{number} {name}") for name, number in counts.items() if number)
+
+
+def _primary(row: Record) -> Text:
+    return cell(f"LEADERLESS (was {row['primary_name']})", "red") if row["leaderless"] else cell(row["primary_name"])
+
+
+def _oldest(row: Record) -> Text:
+    return cell(age(row["oldest_seen_s"]) if row["total_nodes"] else "")
+
+
+@example("pgfleet cluster eu-training")
+def cluster(given: Given, *, as_json: AsJson = False, watching: Watch = False) -> None:
+    """Show one cluster: its nodes, what to do about them, and what happened last."""
+    with database() as conn:
+        cluster_id = reads.resolve(conn, given)["cluster_id"]
+        show(lambda: look_at(conn, cluster_id), cluster_picture, as_json=as_json, watching=watching)
+
+
+def look_at(conn: Connection, cluster_id: str) -> Record:
+    return {
+        **(reads.by_id(conn, cluster_id) or {}),
+        "sweep": last_sweep(conn, MACHINE),
+        "nodes": reads.nodes_of(conn, cluster_id),
+        "recommendations": reads.recommendations(conn, cluster_id),
+        "events": reads.last_events(conn, cluster_id),
+    }
+
+
+def cluster_picture(seen: Record) -> Group:
+    parts: list[Text | Table] = [*_notes(seen), _facts(seen)]
+    if seen["nodes"]:
+        parts += [Text(), node_table(seen["nodes"])]
+    if seen["recommendations"]:
+        parts += [Text(), Text("what to do", style="bold"), *(cell(advice) for advice in seen["recommendations"])]
+    if seen["events"]:
+        parts += [Text(), Text("what happened last", style="bold"), _events(seen["events"])]
+    return Group(*parts)
+
+
+def _facts(row: Record) -> Table:
+    score = f"{row['health_score']:.2f}"
+    nodes = (
+        f"{row['online_nodes']} of {row['total_nodes']} online, {row['warning_nodes']} warning, "
+        f"{row['critical_nodes']} critical, {row['offline_nodes']} offline; at most {row['max_nodes']}"
+    )
+    facts = {
+        "cluster": cell(row["cluster_id"]),
+        "name": cell(row["name"]),
+        "region": cell(row["region"]),
+        "status": Text.assemble(_status(row), ": ", cell(row["status_reason"] or "no reason given")),
+        "health": cell(score),
+        "nodes": cell(nodes),
+        "primary": _primary(row),
+        "coordinator": cell(row["coordinator_name"]),
+        "epoch": cell(row["epoch"]),
+        "oldest seen": _oldest(row),
+    }
+    head = Table.grid(padding=(0, 2))
+    for name, text in facts.items():
+        head.add_row(Text(name, style="dim"), text)
+    return head
+
+
+def node_table(found: list[Record]) -> Table:
+    """Without errors, which are among the recommendations; with the last columns only where there is room."""
+    numbers = ("CPU", "MEM", "DISK", "LOAD", "PRIO")
+    headings = ("NAME", "STATUS", "HEALTH", *numbers[:4], "SEEN", "ROLES", "PRIO", "LEADS")
+    more = ("CONFIG", "ID") if out().width >= WIDE else ()
+    made = table(*headings, *more, right=numbers, fold=("NAME", "ROLES", "LEADS"))
+    for node in found:
+        known = (cell(node["name"]), status(node["status"]), status(node["health_status"]))
+        place = (cell(", ".join(node["roles"])), cell(node["priority"]), _leads(node))
+        last = (cell(short(node["config_hash"])), cell(node["node_id"])) if more else ()
+        made.add_row(*known, *_measured(node), cell(age(node["seen_s"])), *place, *last)
+    return made
+
+
+def _measured(node: Record) -> list[Text]:
+    names = ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent")
+    load = "" if node["load_average"] is None else f"{node['load_average']:.2f}"
+    return [*(cell("" if node[name] is None else f"{node[name]:.0f}%") for name in names), cell(load)]
+
+
+def _leads(node: Record) -> Text:
+    led = [name for name in ("primary", "coordinator") if node[f"is_{name}"]]
+    return cell(", ".join(led), "bold")
+
+
+def _events(events: list[Record]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for event in events:
+        style = SEVERITIES.get(event["severity"], "")
+        at = Text(f"{event['created_at']:%m-%d %H:%M:%S}", style="dim")
+        grid.add_row(at, cell(event["severity"], style), cell(event["event_type"]), cell(event["message"]))
+    return grid

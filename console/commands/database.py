@@ -1,0 +1,87 @@
+"""`pgfleet db` and `pgfleet migrate`: the database, embedded unless DATABASE_URL names another."""
+
+from typing import Annotated
+
+import typer
+
+from pgfleet.console.examples import example
+from pgfleet.console.local import embedded
+from pgfleet.schema.database.catalog import sql_files
+from pgfleet.schema.database.dsn import connect, redact
+from pgfleet.schema.database.migrate import migrate, missing
+from pgfleet.schema.settings import Settings, read_settings
+
+db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)
+
+
+@db.command(epilog='Example: psql "$(pgfleet db url)"')
+def url() -> None:
+    """Print the connection string, and nothing else: psql "$(pgfleet db url)"."""
+    settings = read_settings()
+    typer.echo(embedded.start(embedded.default_data_dir()) if settings.database_url is None else settings.dsn())
+
+
+@db.command(epilog="Example: pgfleet db stop")
+def stop() -> None:
+    """Stop the embedded server. Its data stays; whatever needs it next starts it again."""
+    stopped = embedded.stop(embedded.default_data_dir())
+    typer.echo("stopped" if stopped else "was not running")
+
+
+@db.command(epilog="Example: pgfleet db status")
+def status() -> None:
+    """Say which database is used and what state it is in. Ends with 1 unless it is ready for work."""
+    settings = read_settings()
+    if settings.database_url is None:
+        data_dir = embedded.default_data_dir()
+        dsn = embedded.running(data_dir)
+        typer.echo(f"server    embedded, {'running' if dsn else 'not running (pgfleet db url starts it)'}")
+        typer.echo(f"data      {data_dir}")
+    else:
+        dsn = settings.direct_dsn()
+        typer.echo("server    from DATABASE_URL")
+    if dsn is None:
+        raise typer.Exit(1)
+    typer.echo(f"url       {redact(dsn)}")
+    lacking = _missing(dsn)
+    typer.echo(f"schema    {f'{len(lacking)} missing (pgfleet migrate)' if lacking else 'complete'}")
+    if lacking:
+        raise typer.Exit(1)
+
+
+@example("pgfleet migrate --check")
+def migrate_command(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,
+    rls: Annotated[
+        bool | None,
+        typer.Option(
+            help="Switch row level security on or off; makes the roles pgfleet_worker, _monitor, _user, _api."
+        ),
+    ] = None,
+) -> None:
+    """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
+    dsn = database_dsn(read_settings())
+    if check:
+        lacking = _missing(dsn)
+        typer.echo("\n".join(lacking) if lacking else "nothing is missing")
+        raise typer.Exit(1 if lacking else 0)
+    applied = migrate(dsn, rls=rls)
+    for file in applied:
+        typer.echo(f"applied {file.version}{' again: it was edited' if file.again else ''}")
+    if rls is not None:
+        typer.echo(f"row level security is {'on' if rls else 'off'}")
+    elif not applied:
+        typer.echo(f"nothing to do: {len(sql_files())} files applied")
+
+
+def database_dsn(settings: Settings) -> str:
+    """The direct connection string of the database in use; the embedded server is started for it."""
+    if settings.database_url is None:
+        return embedded.start(embedded.default_data_dir())
+    return settings.direct_dsn()
+
+
+def _missing(dsn: str) -> list[str]:
+    with connect(dsn) as conn:
+        return missing(conn)

@@ -1,0 +1,111 @@
+"""`pgfleet dead`: messages that could not be handled, and what a person decides about them."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.connection import database
+from pgfleet.producers.submit.terminal import err, out, print_json
+from pgfleet.producers.submit.wording import default_user
+from pgfleet.schema.printable import printable
+from pgfleet.schema.replay import letters
+from pgfleet.schema.rows.core import Record
+
+app = typer.Typer(
+    help="Messages that could not be handled: list, show, replay, discard.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As `pgfleet dead list` shows.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@app.command("list", epilog="Example: pgfleet dead list --queue gpu_reservations")
+def list_letters(
+    *,
+    queue: Annotated[str | None, typer.Option(help="Only of this queue.")] = None,
+    answered_too: Annotated[bool, typer.Option("--all", help="Answered ones, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, newest first."""
+    with database() as conn:
+        found = [_without_values(letter) for letter in letters.listing(conn, queue, answered_too=answered_too)]
+    if as_json:
+        print_json(found)
+    elif found:
+        out().print(_table(found))
+    else:
+        err().print("no dead letters" if answered_too else "no open dead letters")
+
+
+def _table(found: list[Record]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("NO", "DIED", "QUEUE", "ACTION", "ROW"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("REASON", min_width=30)
+    for letter in found:
+        message = letter["message"] if isinstance(letter["message"], dict) else {}
+        answer = f"  ({letter['answer']} by {letter['answered_by']})" if letter["answer"] else ""
+        table.add_row(
+            str(letter["dead_letter_id"]),
+            f"{letter['died_at']:%m-%d %H:%M}",
+            printable(letter["queue"]),
+            Text(printable(message.get("action", "?"))[:20]),
+            Text(printable(letter["row_id"])[:8]),
+            Text(printable(letter["reason"] + answer)),
+        )
+    return table
+
+
+def _without_values(letter: Record) -> Record:
+    """Environment variables are where people put their tokens: a screen shows their names."""
+    message = letter["message"]
+    if not isinstance(message, dict) or not isinstance(message.get("env_vars"), dict):
+        return letter
+    return {**letter, "message": {**message, "env_vars": dict.fromkeys(message["env_vars"], "***")}}
+
+
+@app.command(epilog="Example: pgfleet dead show 17")
+def show(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `pgfleet dead list` shows.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole."""
+    with database() as conn:
+        letter = _without_values(letters.one(conn, number))
+    if as_json:
+        print_json(letter)
+        return
+    for name, value in letter.items():
+        # JSON escapes what others have written into it.
+        shown = json.dumps(value, indent=2, default=str) if name in ("message", "headers") else printable(value)
+        out().print(f"{name:<15} {shown}", markup=False)
+
+
+@app.command(epilog="Example: pgfleet dead replay 17 18")
+def replay(numbers: Numbers, *, as_json: AsJson = False) -> None:
+    """Send a message again; what failed with it, such as a reservation, goes back to its line."""
+    with database() as conn:
+        for number in numbers:
+            _tell(number, letters.replay(conn, number, default_user()), as_json=as_json)
+
+
+@app.command(epilog="Example: pgfleet dead discard 17")
+def discard(numbers: Numbers, *, as_json: AsJson = False) -> None:
+    """Say that nothing needs to be done about a message; it stays on record."""
+    with database() as conn:
+        for number in numbers:
+            letters.discard(conn, number, default_user())
+            _tell(number, "discarded", as_json=as_json)
+
+
+def _tell(number: int, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"dead_letter_id": number, "result": what})
+    else:
+        out().print(f"{number} {what}", markup=False)

@@ -1,0 +1,118 @@
+"""`pgfleet nodes`: the autoscaler's nodes, the worst first, with their pools and whether they run what they should."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.connection import database
+from pgfleet.console.examples import example
+from pgfleet.console.pictures.fleet import AsJson, Watch, age, cell, short, show, status, sweep_notes, table
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import node as reads
+from pgfleet.schema.rows.core import Record
+
+
+@example("pgfleet nodes --status offline --watch")
+def nodes(
+    *,
+    of_status: Annotated[
+        str | None, typer.Option("--status", help="Only these: offline, error, active, inactive.")
+    ] = None,
+    deleted_too: Annotated[bool, typer.Option("--all", help="Deleted ones, too.")] = False,
+    most: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    watching: Watch = False,
+) -> None:
+    """List the autoscaler's nodes, the worst first, with their pools and their configuration."""
+    wanted = reads.read_node_status(of_status) if of_status else None
+    filters = reads.NodeFilters(wanted, deleted_too, most)
+    with database() as conn:
+        show(lambda: look(conn, filters), picture, as_json=as_json, watching=watching)
+
+
+def look(conn: Connection, filters: reads.NodeFilters) -> Record:
+    found = reads.listing(conn, filters)
+    more = reads.count_nodes(conn, filters) - len(found) if len(found) == filters.most else 0
+    return {"counts": reads.counts(conn), "sweep": reads.last_sweep(conn, "node"), "nodes": found, "more": more}
+
+
+def picture(seen: Record) -> Group:
+    parts: list[Text | Table] = [_head(seen["counts"])]
+    if any(seen["counts"].values()):
+        parts += sweep_notes(seen["sweep"])
+    if seen["nodes"]:
+        parts += [Text(), node_table(seen["nodes"]), *_told(seen["nodes"])]
+    if seen["more"]:
+        parts.append(cell(f"and {seen['more']} more: --limit, or --status", "dim"))
+    return Group(*parts)
+
+
+def _head(counts: dict[str, int]) -> Text:
+    """`3 nodes: 1 OFFLINE, 2 ACTIVE`."""
+    total = sum(counts.values())
+    if not total:
+        return cell("no nodes: a row of autoscaler.nodes makes one, its heartbeats do the rest")
+    told = Text(", ").join(status(name, f"{number} {name}") for name, number in counts.items() if number)
+    return Text.assemble(f"{total} node{'s' * (total != 1)}: ", told)
+
+
+def node_table(found: list[Record]) -> Table:
+    numbers = ("POOLS", "INSTANCES", "ACTIVE")
+    headings = ("ID", "NAME", "REGION", "STATUS", "SEEN", *numbers, "DRIFT")
+    made = table(*headings, right=("ID", *numbers), fold=("NAME", "REGION", "DRIFT"))
+    for node in found:
+        known = (cell(node["id"]), cell(node["name"]), cell(node["region"]))
+        made.add_row(*known, _status(node), cell(age(node["seen_s"])), *_pools(node["pools"]), _drift(node))
+    return made
+
+
+def _status(node: Record) -> Text:
+    return status(node["status"]) if node["deleted_at"] is None else cell(f"{node['status']} (deleted)", "dim")
+
+
+def _pools(pools: list[Record]) -> tuple[Text, Text, Text]:
+    """How many pools; their instances, `3 -> 5` where a schedule asks for so many; how many of those are active."""
+    used = [pool for pool in pools if pool["is_active"]]
+    if not used:
+        return cell(f"0 (+{len(pools)} off)" if pools else ""), Text(), Text()
+    now = sum(_instances(pool) for pool in used)
+    target = sum(_target(pool) for pool in used)
+    scheduled = any(pool["target_instances"] is not None for pool in used)
+    active = sum(pool["active_instances"] or 0 for pool in used)
+    return _pool_count(used, len(pools)), cell(f"{now} -> {target}" if scheduled else now), cell(active)
+
+
+def _pool_count(used: list[Record], total: int) -> Text:
+    """`2 (+1 off)`, in the colour of the sickest."""
+    worst = next((name for name in ("error", "warning") if name in {pool["status"] for pool in used}), "")
+    off = f" (+{total - len(used)} off)" if total > len(used) else ""
+    return status(worst, f"{len(used)}{off}")
+
+
+def _instances(pool: Record) -> int:
+    return int(pool["current_instances"] or 0)
+
+
+def _target(pool: Record) -> int:
+    """A pool without a schedule stays as it is."""
+    return _instances(pool) if pool["target_instances"] is None else int(pool["target_instances"])
+
+
+def _drift(node: Record) -> Text:
+    """What it runs, and what it should."""
+    if not node["drift"]:
+        return Text()
+    return cell(f"{short(node['config_hash']) or '?'}, not {short(node['expected_config_hash'])}", "yellow")
+
+
+def _told(found: list[Record]) -> list[Text]:
+    """The errors that they report; of those that are silent, why they are offline."""
+    told = [
+        Text.assemble(cell(node["name"], "bold"), ": ", cell(node["error_message"] or node["status_reason"]))
+        for node in found
+        if node["error_message"] or node["status"] == "OFFLINE"
+    ]
+    return [Text(), *told] if told else []

@@ -1,0 +1,127 @@
+"""`pgfleet usage`: what users have used in a month, what it costs, and what they owe; or the days of one of them."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.connection import database
+from pgfleet.console.examples import example
+from pgfleet.console.pictures.fleet import AsJson, cell, show, table
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import usage as reads
+from pgfleet.schema.rows.core import Record
+
+AMOUNTS = {"seat_days": "SEAT DAYS", "gpu_hours": "GPU HOURS", "cpu_hours": "CPU HOURS", "total_cost": "COST"}
+CREDITS = {"total_used": "USED", "total_purchased": "PURCHASED", "pending": "PENDING", "outstanding": "OWED"}
+STYLES = {"pending": "yellow", "paid": "green", "completed": "green", "failed": "red"}
+Given = Annotated[str | None, typer.Argument(metavar="USER", help="Only this one: an Auth0 id or an e-mail.")]
+
+
+@example("pgfleet usage ada@example.com --month 2026-11")
+def usage(
+    given: Given = None,
+    *,
+    month: Annotated[str | None, typer.Option(help="Which month, as 2026-11; the present one if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what users have used in a month and what they owe; with USER, day by day."""
+    with database() as conn:
+        wanted = reads.read_month(conn, month)
+        if given is None:
+            show(lambda: look(conn, wanted), picture, as_json=as_json, watching=False)
+        else:
+            user = reads.resolve(conn, given)
+            show(lambda: look_at(conn, user, wanted), user_picture, as_json=as_json, watching=False)
+
+
+def look(conn: Connection, month: reads.Month) -> Record:
+    users = [_plain(user) for user in reads.listing(conn, month)]
+    return {"month": str(month), "currency": reads.currency(conn), "users": users}
+
+
+def look_at(conn: Connection, user: Record, month: reads.Month) -> Record:
+    days = reads.days(conn, user["user_id"], month)
+    return {
+        **user,
+        "month": str(month),
+        "currency": reads.currency(conn),
+        "days": [_plain(day) for day in days],
+        "sums": _plain({name: sum((day[name] for day in days), Decimal(0)) for name in AMOUNTS}),
+        "credits": _plain(reads.credit(conn, user["user_id"])),
+        "charges": [_plain(charge) for charge in reads.charges(conn, user["user_id"])],
+    }
+
+
+def _plain(row: Record) -> Record:
+    """Numbers as JSON has them."""
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+
+
+def picture(seen: Record) -> Group:
+    if not seen["users"]:
+        return Group(cell("no usage yet: a day is billed from an hour after its end (UTC) on, by `pgfleet worker`"))
+    return Group(_head(seen["month"], seen["currency"]), Text(), user_table(seen["users"]))
+
+
+def _head(what: str, currency: str) -> Text:
+    return cell(f"{what}, money in {currency}" if currency else what, "dim")
+
+
+def user_table(users: list[Record]) -> Table:
+    numbers = (*AMOUNTS.values(), *CREDITS.values())
+    made = table("USER", "EMAIL", *numbers, right=numbers, fold=("USER", "EMAIL"))
+    for user in users:
+        amounts = [*_amounts(user), *_money(user[name] for name in CREDITS)]
+        made.add_row(cell(user["user_id"]), cell(user["email"]), *amounts)
+    return made
+
+
+def _amounts(row: Record) -> list[Text]:
+    """Days and hours to a hundredth; the last is money."""
+    *used, cost = (row[name] for name in AMOUNTS)
+    return [*(cell(f"{number:,.2f}") for number in used), *_money((cost,))]
+
+
+def _money(numbers: Any) -> list[Text]:
+    return [cell(f"{number:,.2f}") for number in numbers]
+
+
+def user_picture(seen: Record) -> Group:
+    parts: list[Text | Table] = [_facts(seen), Text(), *_days(seen)]
+    if seen["charges"]:
+        parts += [Text(), Text("charges", style="bold"), _charges(seen["charges"])]
+    return Group(*parts)
+
+
+def _facts(seen: Record) -> Table:
+    money = {heading.lower(): f"{seen['credits'][name]:,.2f}" for name, heading in CREDITS.items()}
+    facts = {"user": seen["user_id"], "email": seen["email"], "name": seen["name"], **money}
+    made = Table.grid(padding=(0, 2))
+    for name, text in facts.items():
+        made.add_row(Text(name, style="dim"), cell(text))
+    return made
+
+
+def _days(seen: Record) -> list[Text | Table]:
+    if not seen["days"]:
+        return [cell(f"nothing was billed in {seen['month']}")]
+    made = table("DAY", *AMOUNTS.values(), right=tuple(AMOUNTS.values()))
+    for day in seen["days"]:
+        made.add_row(cell(day["date"]), *_amounts(day))
+    made.add_section()
+    made.add_row(cell("sum", "bold"), *_amounts(seen["sums"]), style="bold")
+    return [_head(seen["month"], seen["currency"]), made]
+
+
+def _charges(charges: list[Record]) -> Table:
+    made = Table.grid(padding=(0, 2))
+    for charge in charges:
+        at = Text(f"{charge['created_at']:%Y-%m-%d %H:%M}", style="dim")
+        money = cell(f"{charge['amount']:,.2f} {charge['currency'] or ''}")
+        status = cell(charge["status"], STYLES.get(charge["status"] or "", ""))
+        made.add_row(at, money, status, cell(charge["description"]), cell(charge["stripe_invoice_id"]))
+    return made

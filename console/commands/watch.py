@@ -1,0 +1,110 @@
+"""`pgfleet watch`: the timeline of one reservation, followed until it is over."""
+
+import time
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.commands.requests import AsJson, Id, User
+from pgfleet.console.connection import database
+from pgfleet.console.examples import example
+from pgfleet.console.pictures.timeline import Event, Timeline, coming, facts, past, read_timeline
+from pgfleet.producers.submit.terminal import out, print_json
+from pgfleet.producers.submit.wording import default_user
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reservation import FINAL
+from pgfleet.schema.rows.core import Record
+from pgfleet.schema.settings import read_settings
+
+LOOK_S = 0.3
+
+
+@example("pgfleet watch 3f2a9c1e --once")
+def watch(
+    given: Id,
+    *,
+    user: User = None,
+    once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the timeline of one reservation, and follow it until it is over.
+
+    With --json: one line now with --once, else one line for each change.
+    """
+    grace = timedelta(seconds=read_settings().expiry_grace_s)
+    with database() as conn:
+        row = reads.resolve(conn, given, user or default_user())
+        if once and not as_json:
+            out().print(_picture(read_timeline(conn, row, grace)))
+        elif as_json:
+            _follow_as_json(conn, row, grace, once=once)
+        elif out().is_terminal:
+            _follow_live(conn, row, grace)
+        else:
+            _follow_in_lines(conn, row, grace)
+
+
+def _over(row: Record) -> bool:
+    """Final, and nothing left of it outside."""
+    return row["status"] in FINAL and row["reservation_ended"] is not None
+
+
+def _again(conn: Connection, row: Record) -> Record:
+    time.sleep(LOOK_S)
+    return reads.by_id(conn, row["reservation_id"]) or row
+
+
+def _follow_live(conn: Connection, row: Record, grace: timedelta) -> None:
+    with Live(console=out(), auto_refresh=False) as live:
+        while True:
+            live.update(_picture(read_timeline(conn, row, grace)), refresh=True)
+            if _over(row):
+                return
+            row = _again(conn, row)
+
+
+def _follow_in_lines(conn: Connection, row: Record, grace: timedelta) -> None:
+    told = 0
+    while True:
+        events = past(read_timeline(conn, row, grace))
+        for event in events[told:]:
+            out().print(f"{event.at:%H:%M:%S} {event.what}: {event.why}", markup=False)
+        told = len(events)
+        if _over(row):
+            return
+        row = _again(conn, row)
+
+
+def _follow_as_json(conn: Connection, row: Record, grace: timedelta, *, once: bool) -> None:
+    told: Record | None = None
+    while True:
+        timeline = read_timeline(conn, row, grace)
+        if told != row:
+            print_json(timeline.as_json())
+            told = row
+        if once or _over(row):
+            return
+        row = _again(conn, row)
+
+
+def _picture(timeline: Timeline) -> Group:
+    head = Table.grid(padding=(0, 2))
+    for name, text in facts(timeline):
+        head.add_row(Text(name, style="dim"), Text(text))
+    parts: list[Text | Table] = [head, Text(), Text("what happened", style="bold"), _events(past(timeline))]
+    if timeline.messages:
+        parts += [Text(), Text("what comes next", style="bold"), _events(coming(timeline))]
+    return Group(*parts)
+
+
+def _events(events: list[Event]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for event in events:
+        table.add_row(Text(f"{event.at:%m-%d %H:%M:%S}", style="dim"), Text(event.what), Text(event.why))
+    return table

@@ -1,0 +1,120 @@
+"""What the demo claims about its end, checked against the database and the sandbox."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pgfleet.console.demo.disks import wrong_disk
+from pgfleet.console.demo.story import EXTENSION_S, HOUR_S, Planned, Story
+from pgfleet.console.demo.users import wrong_seats, wrong_users
+from pgfleet.console.demo.view import Scene
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.replay import letters
+from pgfleet.schema.reservation import FINAL, Status
+from pgfleet.schema.rows.core import Record
+
+OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that has to be true; `against` says what is not so."""
+
+    text: str
+    against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    claims: tuple[Claim, ...]
+    numbers: Record
+
+    @property
+    def untrue(self) -> list[Claim]:
+        return [claim for claim in self.claims if claim.against]
+
+
+def check(conn: Connection, box: Box, story: Story, scene: Scene) -> Summary:
+    state, dead = box.state(), letters.listing(conn, None, answered_too=True)
+    left = {name: state["objects"].get(name, 0) for name in OBJECTS}
+    held = {name: row["held_gpus"] for name, row in scene.types.items() if row["held_gpus"]}
+    claims = (
+        _claim("every reservation is over, and torn down", _not_over(story, scene)),
+        _claim("each ended as it should", _wrong_fates(story, scene)),
+        _claim("every history is without a gap", _gaps(story, scene)),
+        _claim("no GPU is held", (f"{name}: {gpus}" for name, gpus in held.items())),
+        _claim("nothing is left in the cluster", (f"{n} {name}" for name, n in left.items() if n)),
+        _claim("no pod was made twice", _doubles(story, scene, state)),
+        _claim("eight seats are eight users' with an account, one left, one waits for a seat", wrong_users(conn)),
+        _claim("seats, users and accounts agree on each cluster", wrong_seats(conn, box)),
+        _claim("a disk was used twice, and has a completed snapshot of each use, and no volume", wrong_disk(conn, box)),
+        _claim("what can't be understood is a dead letter, with the reason", _wrong_letters(dead)),
+    )
+    numbers = {
+        "submitted": len(story.planned),
+        "final": dict(sorted(Counter(row["status"] for row in scene.rows.values()).items())),
+        "dead_letters": len(dead),
+        "gpus_held": sum(held.values()),
+        "objects_left": sum(left.values()),
+        "seconds": round(scene.seconds, 1),
+    }
+    return Summary(claims, numbers)
+
+
+def _claim(text: str, against: Iterable[str]) -> Claim:
+    return Claim(text, tuple(against))
+
+
+def _not_over(story: Story, scene: Scene) -> Iterator[str]:
+    for one in story.planned:
+        row = scene.rows.get(one.reservation_id)
+        if row is None:
+            yield f"{_named(one)} does not exist"
+        elif row["status"] not in FINAL or row["reservation_ended"] is None:
+            yield f"{_named(one)} is {row['status']}: {row['current_detailed_status']}"
+
+
+def _wrong_fates(story: Story, scene: Scene) -> Iterator[str]:
+    for one in story.planned:
+        moves = scene.history[one.reservation_id]
+        last = (moves[-1]["from_status"], moves[-1]["to_status"]) if moves else None
+        if last != one.fate:
+            yield f"{_named(one)} went {last}, not {one.fate}: {moves[-1]['reason'] if moves else ''}"
+    row = scene.rows.get(story.extended.reservation_id)
+    if row is None or row["duration_hours"] * HOUR_S < story.extended.seconds + EXTENSION_S - 0.01:
+        yield f"{_named(story.extended)} was not extended"
+    row = scene.rows.get(story.broken.reservation_id)
+    if row is None or "Image" not in (row["failure_reason"] or ""):
+        yield f"{_named(story.broken)} does not say that its image is missing"
+
+
+def _gaps(story: Story, scene: Scene) -> Iterator[str]:
+    """From (new) to what the row says, each move from where the one before it ended."""
+    for one in story.planned:
+        row, moves = scene.rows.get(one.reservation_id), scene.history[one.reservation_id]
+        states = ["(new)", *(move["to_status"] for move in moves)]
+        if [move["from_status"] for move in moves] != states[:-1] or row is None or states[-1] != row["status"]:
+            yield f"{_named(one)}: {' '.join(states)}, its row says {row['status'] if row else 'nothing'}"
+
+
+def _doubles(story: Story, scene: Scene, state: dict[str, Any]) -> Iterator[str]:
+    """As many pods as admissions, and none under a name that was there before."""
+    admitted = sum(
+        move["to_status"] == Status.PREPARING for one in story.planned for move in scene.history[one.reservation_id]
+    )
+    if state["double_creations"] or state["created_pods"] > admitted:
+        yield f"{state['created_pods']} pods for {admitted} admissions, {state['double_creations']} twice"
+
+
+def _wrong_letters(dead: list[Record]) -> Iterator[str]:
+    if not any("gpu_type" in letter["reason"] and "reservation_id" in letter["reason"] for letter in dead):
+        yield "the malformed message is not there"
+    for letter in dead:
+        if letter["message"].get("reservation_id") != "not a uuid":
+            yield f"{letter['message'].get('action')}: {letter['reason']}"
+
+
+def _named(one: Planned) -> str:
+    return f"{one.reservation_id[:8]} ({one.what or f'{one.gpus} x {one.gpu_type}'})"

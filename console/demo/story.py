@@ -1,0 +1,136 @@
+"""What the demo submits, and what it does when it sees a reservation reach a state."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from psycopg.types.json import Jsonb
+
+from pgfleet.producers import reservation as producer
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reservation import QUEUE, Status
+
+NODES = ("h100:2x8", "a100:1x8", "t4:1x4", "cpu-x86:1x0")
+HOUR_S = 3600
+EXTENSION_S = 4
+SEND = "select pgmq.send(%s, %s)"
+USERS = ("ada", "grace", "linus")
+DISK = "data"
+
+MALFORMED = {"action": "create_reservation", "reservation_id": "not a uuid", "user_id": "ada", "gpu_count": 3}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A reservation of the demo, and how it has to end.
+
+    Attributes:
+        fate: the states of its last move.
+    """
+
+    gpu_type: str
+    gpus: int
+    seconds: float
+    what: str = ""
+    fate: tuple[str, str] = (Status.ACTIVE, Status.EXPIRED)
+    image: str | None = None
+    disk: str | None = None
+    user: str = "ada"
+    reservation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def send(self, conn: Connection) -> None:
+        producer.create_reservation(conn, **self._fields())
+
+    def send_by_sql(self, conn: Connection) -> None:
+        """As a service in any language would."""
+        conn.execute(SEND, (QUEUE, Jsonb({"action": "create_reservation", **self._fields()})))
+
+    def cancel(self, conn: Connection) -> None:
+        producer.cancel(self.reservation_id, self.user, conn)
+
+    def extend(self, conn: Connection) -> None:
+        producer.extend(self.reservation_id, self.user, EXTENSION_S / HOUR_S, conn)
+
+    def _fields(self) -> dict[str, object]:
+        fields = {
+            "reservation_id": self.reservation_id,
+            "user_id": self.user,
+            "gpu_type": self.gpu_type,
+            "gpu_count": self.gpus,
+            "duration_hours": self.seconds / HOUR_S,
+            "name": self.what or None,
+            "dockerimage": self.image,
+            "disk_name": self.disk,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """Done once, when `planned` is seen in `status`."""
+
+    planned: Planned
+    status: str
+    act: Callable[[Connection], None]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that happens: what is sent at first, and what is answered to what is seen."""
+
+    planned: tuple[Planned, ...]
+    first: tuple[Callable[[Connection], None], ...]
+    reactions: tuple[Reaction, ...]
+    extended: Planned
+    broken: Planned
+
+
+def story() -> Story:
+    """26 reservations that want more than the fleet has. No size can end up spread over two nodes."""
+    plain = tuple(
+        Planned(gpu_type, gpus, seconds, user=USERS[number % len(USERS)])
+        for number, (gpu_type, gpus, seconds) in enumerate(_PLAIN)
+    )
+    whole = [one for one in plain if (one.gpu_type, one.gpus) == ("h100", 8)]
+    small = [one for one in plain if (one.gpu_type, one.gpus) == ("h100", 4)]
+    broken = Planned("t4", 1, 6, "image missing", (Status.PREPARING, Status.FAILED), "acme/missing:1")
+    extended = Planned("a100", 1, 6, "extended")
+    cancelled = Planned("t4", 2, 30, "cancelled while active", (Status.ACTIVE, Status.CANCELLED))
+    by_sql = Planned("h100", 4, 6, "sent by plain SQL")
+    impatient = Planned("a100", 8, 30, "cancelled in the line", (Status.QUEUED, Status.CANCELLED))
+    overtaken = Planned("a100", 2, 30, "cancelled before created", ("(new)", Status.CANCELLED))
+    at_home = Planned("cpu-x86", 0, 6, "with a disk", disk=DISK)
+    home_again = Planned("cpu-x86", 0, 6, "with the same disk", disk=DISK)
+    at_once = [one for one in plain if one not in small]
+    first = (overtaken.cancel, *(one.send for one in (broken, cancelled, extended, at_home, *at_once)))
+    return Story(
+        planned=(broken, cancelled, extended, at_home, home_again, *plain, by_sql, impatient, overtaken),
+        first=(*first, _send_malformed),
+        reactions=(
+            Reaction(extended, Status.ACTIVE, impatient.send),
+            Reaction(impatient, Status.QUEUED, impatient.cancel),
+            Reaction(cancelled, Status.ACTIVE, cancelled.cancel),
+            Reaction(extended, Status.ACTIVE, extended.extend),
+            Reaction(overtaken, Status.CANCELLED, overtaken.send),
+            # It waits for the disk, and then for the snapshot of what the one before has left on it.
+            Reaction(at_home, Status.ACTIVE, home_again.send),
+            # Once the whole nodes are taken, so that nothing has to fit between.
+            *(Reaction(whole[0], Status.ACTIVE, one.send) for one in small),
+            Reaction(whole[0], Status.ACTIVE, by_sql.send_by_sql),
+        ),
+        extended=extended,
+        broken=broken,
+    )
+
+
+def _send_malformed(conn: Connection) -> None:
+    conn.execute(SEND, (QUEUE, Jsonb(MALFORMED)))
+
+
+# Type, GPUs, seconds.
+_PLAIN = (
+    *(("h100", 8, 6), ("h100", 8, 7), ("h100", 4, 6), ("h100", 4, 7), ("h100", 4, 8), ("h100", 4, 6)),
+    *(("a100", 4, 6), ("a100", 2, 7), ("a100", 8, 6), ("a100", 1, 6), ("a100", 2, 6)),
+    *(("t4", 4, 6), ("t4", 2, 6), ("t4", 1, 6), ("t4", 1, 7)),
+    *(("cpu-x86", 0, 8), ("cpu-x86", 0, 10), ("h100", 4, 6)),
+)

@@ -1,0 +1,84 @@
+"""How the demo shows itself: a table whose rows move on a terminal, a line for each move on a pipe."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.commands.listing import STYLES
+from pgfleet.console.demo.story import Planned
+from pgfleet.schema.rows.core import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Show = Callable[["Scene"], None]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is seen at one look: rows and types by name, the history of all, and how long it has gone on."""
+
+    rows: dict[str, Record]
+    types: dict[str, Record]
+    history: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    seconds: float = 0
+
+
+@contextmanager
+def stage(console: "Console", planned: Sequence[Planned]) -> Iterator[Show]:
+    """Yields what shows a scene."""
+    if not console.is_terminal:
+        yield _teller(console, planned)
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        yield lambda scene: live.update(_picture(scene, planned), refresh=True)
+
+
+def _teller(console: "Console", planned: Sequence[Planned]) -> Show:
+    told: dict[str, int] = defaultdict(int)
+
+    def tell(scene: Scene) -> None:
+        for one in planned:
+            moves = scene.history[one.reservation_id]
+            for move in moves[told[one.reservation_id] :]:
+                what = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
+                states = f"{move['from_status']} -> {move['to_status']}"
+                line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}  {move['reason']}"
+                console.print(line, markup=False)
+            told[one.reservation_id] = len(moves)
+
+    return tell
+
+
+def _picture(scene: Scene, planned: Sequence[Planned]) -> Table:
+    table = Table(box=None, pad_edge=False, title=_title(scene, planned), title_justify="left")
+    for heading in ("ID", "WANTS", "WENT THROUGH", "NOW"):
+        table.add_column(heading, no_wrap=True)
+    for one in planned:
+        row = scene.rows.get(one.reservation_id)
+        wants = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
+        told = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
+        table.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), Text(told))
+    return table
+
+
+def _title(scene: Scene, planned: Sequence[Planned]) -> Text:
+    names = dict.fromkeys(one.gpu_type for one in planned if one.gpus)
+    held = [
+        f"{name} {row['held_gpus']}/{row['total_cluster_gpus']}" for name in names if (row := scene.types.get(name))
+    ]
+    return Text(f"{scene.seconds:4.0f} s   GPUs held: {'   '.join(held)}", style="bold not italic")
+
+
+def _path(moves: list[Record]) -> Text:
+    text = Text()
+    for number, move in enumerate(moves):
+        text.append(" → " if number else "")
+        text.append(move["to_status"], style=STYLES.get(move["to_status"], ""))
+    return text

@@ -1,0 +1,118 @@
+"""The processes that `pgfleet up` and `pgfleet demo` start: the sandbox and workers. They never outlive it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgfleet.console.sandbox.aws.handle import BUCKET
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.errors import FleetError
+
+DRAIN_S = 35.0
+SHOWN_LINES = 15
+
+
+@dataclass(frozen=True)
+class Child:
+    """One process, in a session of its own so that Ctrl-C is for its parent, who ends it in order."""
+
+    name: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def told(self) -> str:
+        """The end of what it has logged."""
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-SHOWN_LINES:]) or "(it said nothing)"
+
+    def stop(self) -> None:
+        """Wait for it to end by itself once told to; kill it with all its processes if it does not."""
+        try:
+            self.process.wait(DRAIN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass(frozen=True)
+class Children:
+    """Starts processes with one environment, whose logs are files in one folder."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    workers: list[Child] = field(default_factory=list)
+    others: list[Child] = field(default_factory=list)
+
+    def sandbox(self, nodes: Sequence[str], **options: float) -> Box:
+        """Start the servers that stand for a cluster, AWS and GitHub.
+
+        Raises:
+            FleetError: it ended before it listened.
+        """
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        place = [f"--kubeconfig={self.folder / 'kubeconfig'}", f"--nodes={','.join(nodes)}", "--port=0", "--aws"]
+        child = self._start("sandbox", ["-m", "pgfleet.console.sandbox", "--exit-with-parent", *place, *flags])
+        self.others.append(child)
+        line = child.process.stdout.readline() if child.process.stdout else ""
+        if not line:
+            raise FleetError(f"The sandbox did not start:\n{child.told()}")
+        told = json.loads(line)
+        return Box(told["url"], told["kubeconfig"], told["aws_url"])
+
+    def worker(self, kind: str, settings: Mapping[str, str], number: int) -> None:
+        """Start a worker process of a kind, with settings of its own."""
+        command = ["-m", "pgfleet.console.main", "worker", kind, f"--parent={os.getpid()}"]
+        self.workers.append(self._start(f"{kind}-worker-{number}", command, settings))
+
+    def check(self) -> None:
+        """Raises FleetError if one has ended, with the end of its log."""
+        for child in (*self.workers, *self.others):
+            code = child.process.poll()
+            if code is not None:
+                raise FleetError(f"The {child.name} ended with code {code}:\n{child.told()}")
+
+    def _start(self, name: str, arguments: list[str], more: Mapping[str, str] | None = None) -> Child:
+        log = self.folder / f"{name}.log"
+        with log.open("w") as said:
+            process = subprocess.Popen(  # noqa: S603  # our own program, no shell
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if name == "sandbox" else said,
+                stderr=said,
+                env={**self.environment, **(more or {})},
+                text=True,
+                start_new_session=True,
+            )
+        return Child(name, process, log)
+
+
+@contextmanager
+def children(folder: Path, environment: Mapping[str, str]) -> Iterator[Children]:
+    """Processes that are gone afterwards: workers drain first, while what they work on still answers."""
+    started = Children(folder, environment)
+    try:
+        yield started
+    finally:
+        for group in (started.workers, started.others):
+            for child in group:
+                child.process.terminate()
+            for child in group:
+                child.stop()
+                if child.process.stdout:
+                    child.process.stdout.close()
+
+
+def cluster_settings(box: Box) -> dict[str, str]:
+    """The settings that make a worker work with a sandbox instead of the world."""
+    return {
+        "PGFLEET_KUBECONFIG": box.kubeconfig,
+        "PGFLEET_SSH_KEYS_URL": box.ssh_keys_url + "/{user}.keys",
+        "PGFLEET_CONTENTS_BUCKET": BUCKET,
+        **box.aws_environment,
+    }

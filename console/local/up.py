@@ -1,0 +1,151 @@
+"""`pgfleet up`: database, sandbox and workers in one terminal, with a view of what they do, until Ctrl-C."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from pgfleet.console.commands.listing import reservation_table, type_table
+from pgfleet.console.commands.queues import depth_table
+from pgfleet.console.connection import database_url
+from pgfleet.console.examples import example
+from pgfleet.console.local.capacity import set_capacity
+from pgfleet.console.local.children import Children, children, cluster_settings
+from pgfleet.console.local.disks import put_back_disks
+from pgfleet.console.local.users import add_example_users
+from pgfleet.console.sandbox.box import Box
+from pgfleet.producers.submit.database import connected
+from pgfleet.producers.submit.terminal import out, terminated_like_interrupted
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.queue import depths
+from pgfleet.schema.reservation import QUEUE
+from pgfleet.schema.settings import Settings, read_settings
+
+NODES = "h100:2x8,a100:1x8,t4:2x4,cpu-x86:1x0"
+LOOK_S = 0.5
+AWS_IS_SET = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"}
+LATEST = 12
+# A sandbox forgets its pods when it ends: what an earlier one ran is given up soon, not after minutes.
+SANDBOX_PACE = {"PGFLEET_POD_MISSING_GRACE_S": "10", "PGFLEET_WATCH_S": "5"}
+
+
+@example("pgfleet up --nodes h100:2x8,t4:1x4")
+def up(
+    *,
+    nodes: Annotated[str, typer.Option(help="The simulated fleet: type:nodes x GPUs.")] = NODES,
+    workers: Annotated[int, typer.Option(min=1, help="Reservation workers.")] = 2,
+) -> None:
+    """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, and a view of them.
+
+    With PGFLEET_KUBECONFIG the workers work on that cluster, and nothing is simulated; disks then need AWS_REGION.
+    """
+    embedded, dsn = read_settings().database_url is None, database_url()
+    settings = read_settings()
+    migrate(settings.direct_dsn())
+    with terminated_like_interrupted(), connected(settings.direct_dsn()) as conn:
+        _alone(conn)
+        with _running(settings, nodes.split(","), workers) as (started, box):
+            if box is not None:
+                _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
+            _say_what_to_type(embedded=embedded)
+            try:
+                _show(conn, settings, started)
+            except KeyboardInterrupt:
+                out().print("\nstopping: workers finish what they have in hand ...")
+    out().print("stopped" + ("; the database is still running: `pgfleet db stop`" if embedded else ""))
+
+
+def _alone(conn: Connection) -> None:
+    """One sandbox a database: workers of two would look for each other's pods."""
+    row = conn.execute("select pg_try_advisory_lock(hashtext('pgfleet.up'))").fetchone()
+    if not row or not row[0]:
+        raise Refusal("`pgfleet up` is running on this database already. Use it, or end it first.")
+
+
+@contextmanager
+def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[tuple[Children, Box | None]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="pgfleet-up-") as folder,
+        children(Path(folder), dict(os.environ)) as started,
+    ):
+        box = started.sandbox(nodes) if settings.kubeconfig is None else None
+        kept = {name: value for name, value in SANDBOX_PACE.items() if name not in os.environ}
+        more = {**cluster_settings(box), **kept} if box is not None else {}
+        for number in range(1, workers + 1):
+            started.worker("reservation", more, number)
+        started.worker("heartbeat", {}, 1)
+        started.worker("assignment", {}, 1)
+        if box is not None or AWS_IS_SET & os.environ.keys():
+            started.worker("disk", more, 1)
+        yield started, box
+
+
+def _fit(conn: Connection, nodes: list[str], dsn: str, box: Box, *, embedded: bool) -> None:
+    if embedded:
+        set_capacity(conn, nodes)
+        add_example_users(conn, box)
+        put_back_disks(conn, box)
+        return
+    out().print(
+        f"Reservations in {redact(dsn)} are now started in a simulated cluster ({','.join(nodes)}).\n"
+        "Its gpu_types are left as they are. Set PGFLEET_KUBECONFIG to work with a real one.",
+        style="yellow",
+    )
+
+
+def _say_what_to_type(*, embedded: bool) -> None:
+    where = "" if embedded else " (with the same DATABASE_URL)"
+    out().print(
+        f"[bold]In a second terminal{where}:[/]\n"
+        "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --wait\n"
+        "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead list\n"
+        "  pgfleet submit reservation --gpu-type h100 --gpus 1 --disk data --wait      pgfleet disk ls\n"
+        "  pgfleet submit assignment --user ada@example.com --wait      pgfleet users      pgfleet hopsworks\n"
+        "  pgfleet simulate fleet --nodes 100 --interval 5\n"
+        "Ctrl-C ends it.\n"
+    )
+
+
+def _show(conn: Connection, settings: Settings, started: Children) -> None:
+    """Until interrupted, or until a child has ended."""
+    if not out().is_terminal:
+        _show_moves(conn, started)
+    grace = timedelta(seconds=settings.expiry_grace_s)
+    with Live(console=out(), auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            live.update(_picture(conn, grace), refresh=True)
+            started.check()
+            time.sleep(LOOK_S)
+
+
+def _picture(conn: Connection, grace: timedelta) -> Group:
+    types = {name: row for name, row in reads.types(conn).items() if row["total_cluster_gpus"]}
+    rows = reads.listing(conn, reads.Filters(ended_too=True, most=LATEST))
+    lines = reads.lines(conn, [*types, *(row["gpu_type"] for row in rows if row["gpu_type"])])
+    busy = [row for row in depths(conn) if row["queue"] == QUEUE]
+    latest = reservation_table(rows, lines, grace) if rows else Text("no reservations yet", style="dim")
+    return Group(type_table(types, lines), Text(), depth_table(busy), Text(), latest)
+
+
+def _show_moves(conn: Connection, started: Children) -> None:
+    told = max((move["history_id"] for move in reads.moves_since(conn, 0)), default=0)
+    while True:
+        for move in reads.moves_since(conn, told):
+            states = f"{move['from_status']} -> {move['to_status']}"
+            out().print(f"{move['at']:%H:%M:%S} {move['row_id'][:8]} {states}: {move['reason']}", markup=False)
+            told = move["history_id"]
+        started.check()
+        time.sleep(LOOK_S)

@@ -1,0 +1,194 @@
+"""What `pgfleet disk` shows: the table of disks, all about one, and what is in quarantine."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.pictures.fleet import age, cell, table
+from pgfleet.producers.submit.follow.disk import story
+from pgfleet.producers.submit.terminal import out
+from pgfleet.producers.submit.wording import span
+from pgfleet.schema.disk import UNFINISHED, OperationStatus, Status
+from pgfleet.schema.printable import printable
+from pgfleet.schema.rows.core import Record
+
+WIDE = 140
+STYLES = {
+    "creating": "cyan",
+    "available": "green",
+    "attached": "yellow",
+    "deleted": "dim",
+    "purged": "dim",
+    "failed": "red",
+    "pending": "cyan",
+    "in_progress": "cyan",
+    "completed": "green",
+    "deleting": "dim",
+}
+# How AWS's own command line deletes what a person has looked at.
+REMOVE = {
+    "snap": "aws ec2 delete-snapshot --snapshot-id {resource_id}",
+    "vol": "aws ec2 delete-volume --volume-id {resource_id}",
+}
+ADVICE = (
+    "Nothing deletes these but you. Look what each is (aws ec2 describe-snapshots --snapshot-ids ID, "
+    "aws ec2 describe-volumes --volume-ids ID); when nobody needs it:"
+)
+
+
+def list_picture(seen: Record) -> Group:
+    found = seen["disks"]
+    if not found:
+        return Group(cell("no disks: `pgfleet disk create NAME` makes one, and so does a reservation with --disk NAME"))
+    return Group(_disk_table(found, seen["now"]))
+
+
+def _disk_table(found: list[Record], now: datetime) -> Table:
+    """With all columns only where there is room."""
+    wide = out().width >= WIDE
+    more = ("LAST SNAPSHOT", "PURGED ON") if wide else ()
+    headings = ("NAME", "USER", "STATUS", "SIZE", "USED", "IN USE BY", "SNAPSHOTS", *more, "WAITS FOR")
+    made = table(*headings, right=("SIZE", "USED"), fold=("NAME", "USER", "WAITS FOR"))
+    for row in found:
+        known = (cell(row["disk_name"]), cell(row["user_id"]), _status(row), _size(row), cell(row["disk_size"]))
+        taken, purge = age(_seconds(row["last_snapshot_at"], now)), row["purge_date"]
+        told = (cell(taken), cell(purge)) if wide else ()
+        # Where there is no column for it, the date is what there is to say of a deleted disk.
+        why = waits_for(row) if wide or purge is None else f"purged on {purge}"
+        made.add_row(*known, cell((row["reservation_id"] or "")[:8]), cell(counted(row)), *told, cell(why))
+    return made
+
+
+def _status(row: Record) -> Text:
+    return cell(row["status"], STYLES.get(row["status"], ""))
+
+
+def _size(row: Record) -> Text:
+    return cell("" if row["size_gb"] is None else f"{row['size_gb']} GB")
+
+
+def counted(row: Record) -> str:
+    """`3 (+1 pending 40 %)`: how many are completed, and how far the others are."""
+    pending = row["pending_snapshot_count"] or 0
+    percent = "" if row["pending_percent"] is None else f" {row['pending_percent']} %"
+    return f"{row['snapshot_count'] or 0}{f' (+{pending} pending{percent})' if pending else ''}"
+
+
+def waits_for(row: Record) -> str:
+    """What is the matter with a disk, or what it does."""
+    if row["status"] == Status.FAILED:
+        return str(row["status_reason"] or "")
+    return str(row["attach_error"] or row["data_lost"] or row["detail"] or "")
+
+
+def _seconds(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else (now - at).total_seconds()
+
+
+def disk_picture(seen: Record) -> Group:
+    head = Table.grid(padding=(0, 2))
+    for name, text in _facts(seen):
+        head.add_row(Text(name, style="dim"), text)
+    parts: list[Text | Table] = [head]
+    blocks = (
+        ("snapshots", _snapshots(seen["snapshots"], seen["now"]) if seen["snapshots"] else None),
+        ("asked of it last", _operations(seen["operations"]) if seen["operations"] else None),
+        ("what happened", _history(seen["history"]) if seen["history"] else None),
+    )
+    for title, block in blocks:
+        if block is not None:
+            parts += [Text(), Text(title, style="bold"), block]
+    return Group(*parts)
+
+
+def _facts(row: Record) -> Iterator[tuple[str, Text]]:
+    yield "disk", cell(f"{row['disk_name']}  ({row['disk_id']})")
+    yield "user", cell(row["user_id"])
+    yield "status", Text.assemble(_status(row), ": " if row["status_reason"] else "", cell(row["status_reason"]))
+    yield "since", cell(_ago(row["status_since"], row["now"]))
+    yield "size", Text.assemble(_size(row), cell(f", {row['disk_size']} used" if row["disk_size"] else ""))
+    if row["status"] == Status.ATTACHED:
+        yield "in use by", cell(_holder(row))
+    if waits_for(row):
+        yield "now", cell(waits_for(row), "red" if row["attach_error"] or row["data_lost"] else "")
+    yield "last used", cell(_ago(row["last_used"], row["now"]))
+    taken = row["last_snapshot_at"]
+    last = "" if taken is None else f", the last one {age(_seconds(taken, row['now']))}"
+    yield "snapshots", cell(f"{counted(row)}{last}")
+    if row["next_snapshot_id"] is not None:
+        yield "restored", cell(f"the next reservation finds snapshot {row['next_snapshot_id'][:8]}")
+    if row["latest_snapshot_content_s3"] is not None:
+        yield "contents", cell(row["latest_snapshot_content_s3"])
+    if row["purge_date"] is not None:
+        yield "purged on", cell(f"{row['purge_date']}; until then `pgfleet disk undelete {row['disk_name']}`", "yellow")
+
+
+def _holder(row: Record) -> str:
+    who = row["reservation_id"]
+    if who is None:
+        return "a reservation that is gone; `pgfleet disk unlock` releases it"
+    letting_go = ", and being released" if row["release_asked_at"] is not None else ""
+    return f"reservation {who} ({row['reservation_status']}){letting_go}"
+
+
+def _ago(at: datetime | None, now: datetime) -> str:
+    return "never" if at is None else f"{at:%Y-%m-%d %H:%M:%S}, {span((now - at).total_seconds())} ago"
+
+
+def _snapshots(found: list[Record], now: datetime) -> Table:
+    made = table("ID", "KIND", "STATUS", "PROGRESS", "AGE", "CONTENTS", right=("PROGRESS",), fold=("CONTENTS",))
+    for row in found:
+        live = row["status"] in UNFINISHED
+        percent = f"{row['progress_percent'] or 0} %" if live else ""
+        told = row["content_s3"] or (row["failure_reason"] if row["status"] == "failed" else None)
+        known = (cell(row["snapshot_id"][:8]), cell(row["kind"]), _status(row), cell(percent))
+        made.add_row(*known, cell(span((now - row["created_at"]).total_seconds())), cell(told))
+    return made
+
+
+def _operations(found: list[Record]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for row in found:
+        at, failed = Text(f"{row['created_at']:%m-%d %H:%M:%S}", style="dim"), row["status"] == OperationStatus.FAILED
+        what = row["action"] if row["source_disk"] is None else f"{row['action']} {row['source_disk']}"
+        known = (at, cell(row["operation_id"][:8]), cell(what), _status(row))
+        grid.add_row(*known, cell(story(row), "red" if failed else ""))
+    return grid
+
+
+def _history(found: list[Record]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for move in found:
+        at = Text(f"{move['at']:%m-%d %H:%M:%S}", style="dim")
+        grid.add_row(at, cell(move["to_status"]), cell(f"{move['reason']}  ({move['actor']})"))
+    return grid
+
+
+def quarantine_picture(seen: Record) -> Group:
+    found = seen["resources"]
+    if not found:
+        return Group(cell("nothing is in quarantine: every volume and snapshot that AWS has is accounted for"))
+    made = table("RESOURCE", "DISK", "SINCE", "WHY", fold=("DISK", "WHY"))
+    for row in found:
+        gone = "gone from AWS: " if row["gone_at"] is not None else ""
+        since = age(_seconds(row["found_at"], seen["now"]))
+        made.add_row(cell(row["resource_id"]), cell(_whose(row)), cell(since), cell(f"{gone}{row['reason']}"))
+    remedies = [remedy for row in found if row["gone_at"] is None and (remedy := _remedy(row))]
+    advice = [Text(), cell(ADVICE), *(Text(f"  {remedy}") for remedy in remedies)] if remedies else []
+    return Group(made, *advice)
+
+
+def _whose(row: Record) -> str:
+    if row["disk_name"] is not None:
+        return f"{row['disk_name']} of {row['user_id']} ({row['disk_status']})"
+    return f"no row {row['disk_id']}" if row["disk_id"] is not None else "unknown"
+
+
+def _remedy(row: Record) -> str:
+    """The command that deletes a resource; empty for what is neither a volume nor a snapshot."""
+    resource = str(row["resource_id"])
+    return REMOVE.get(resource.partition("-")[0], "").format(resource_id=shlex.quote(printable(resource)))

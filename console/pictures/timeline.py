@@ -1,0 +1,122 @@
+"""The timeline of one reservation: its moves, its dead letters, and the messages that will move it next."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pgfleet.producers.submit.wording import disk, gpus, span, waiting
+from pgfleet.schema.printable import printable
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import disk as disk_reads
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.place import Place, place
+from pgfleet.schema.rows.core import Record
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All that is known of one reservation at `now`."""
+
+    now: datetime
+    row: Record
+    place: Place | None
+    history: list[Record]
+    letters: list[Record]
+    messages: list[Record]
+    disk_moves: tuple[Record, ...] = ()
+
+    def as_json(self) -> Record:
+        where = self.place.as_json() if self.place else {}
+        told = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
+        return {**self.row, **where, **told, "disk_history": list(self.disk_moves)}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a timeline."""
+
+    at: datetime
+    what: str
+    why: str
+
+
+def read_timeline(conn: Connection, row: Record, grace: timedelta) -> Timeline:
+    row_id = row["reservation_id"]
+    now, line = reads.line_now(conn, row["gpu_type"])
+    return Timeline(
+        now=now,
+        row=row,
+        place=place(row, line, grace),
+        history=reads.history(conn, row_id),
+        letters=reads.letters(conn, row_id),
+        messages=reads.messages(conn, row_id),
+        disk_moves=tuple(disk_reads.of_reservation(conn, row)),
+    )
+
+
+def past(timeline: Timeline) -> list[Event]:
+    """What has happened, in order."""
+    return sorted([*_moves(timeline), *_disk_moves(timeline), *_deaths(timeline)], key=lambda event: event.at)
+
+
+def _moves(timeline: Timeline) -> Iterator[Event]:
+    for move in timeline.history:
+        yield Event(move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})")
+
+
+def _disk_moves(timeline: Timeline) -> Iterator[Event]:
+    """Of its disk and of the snapshots taken for it, which others move."""
+    for move in timeline.disk_moves:
+        of_disk = move["machine"] == disk_reads.DISK
+        who = f"disk {printable(timeline.row['disk_name'])}" if of_disk else f"snapshot {move['row_id'][:8]}"
+        yield Event(move["at"], f"{who} {move['to_status']}", f"{move['reason']}  ({move['actor']})")
+
+
+def _deaths(timeline: Timeline) -> Iterator[Event]:
+    for letter in timeline.letters:
+        answer = f", {letter['answer']}" if letter["answer"] else ""
+        number = f"dead letter {letter['dead_letter_id']}{answer}"
+        yield Event(letter["died_at"], number, f"{_action(letter['message'])}: {letter['reason']}")
+
+
+def coming(timeline: Timeline) -> list[Event]:
+    """Messages about it, by the time they are due."""
+    return [
+        Event(message["vt"], _action(message["message"]), _due(message, timeline.now)) for message in timeline.messages
+    ]
+
+
+def _due(message: Record, now: datetime) -> str:
+    if not message["later"]:
+        return "ready, waiting for a worker"
+    after = span((message["vt"] - now).total_seconds())
+    return f"in hand, or again in {after}" if message["read_ct"] else f"due in {after}"
+
+
+def _action(message: Any) -> str:
+    return str(message.get("action", "?")) if isinstance(message, dict) else "?"
+
+
+def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
+    """What its row says now; each as a name and a text."""
+    row = timeline.row
+    yield "reservation", f"{row['reservation_id']}  {row['name'] or ''}".rstrip()
+    yield "user", row["user_id"]
+    yield "asked for", f"{gpus(row)} for {span(row['duration_hours'] * 3600)}"
+    if row["disk_name"] is not None:
+        yield "disk", disk(row)
+    yield "status", f"{row['status']}, {row['current_detailed_status'] or row['status_reason'] or ''}"
+    if timeline.place is not None:
+        yield "in line", waiting(timeline.place, timeline.now)
+    yield "GPUs held", str(row["gpus_held"])
+    if row["expires_at"] is not None and row["reservation_ended"] is None:
+        yield "expires", _when(row["expires_at"], timeline.now)
+    for name, column in (("ssh", "ssh_command"), ("warning", "warning"), ("failure", "failure_reason")):
+        if row[column]:
+            yield name, row[column]
+
+
+def _when(at: datetime, now: datetime) -> str:
+    seconds = (at - now).total_seconds()
+    return f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"

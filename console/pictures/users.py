@@ -1,0 +1,154 @@
+"""What `pgfleet users` shows: the table of users, and all about one."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.pictures.fleet import age, cell, table
+from pgfleet.console.pictures.timeline import Event, Timeline, coming, past
+from pgfleet.producers.submit.terminal import out
+from pgfleet.producers.submit.wording import span
+from pgfleet.schema.assignment import FINAL, LIVE
+from pgfleet.schema.reads.assignment import NONE
+from pgfleet.schema.rows.core import Record
+
+WIDE = 140
+STYLES = {
+    "pending": "yellow",
+    "creating_user": "cyan",
+    "active": "green",
+    "released": "dim",
+    "failed": "red",
+    NONE: "dim",
+}
+
+
+def list_picture(seen: Record) -> Group:
+    parts: list[Text | Table] = [_head(seen["counts"])]
+    if seen["users"]:
+        parts += [Text(), user_table(seen["users"])]
+    if seen["more"]:
+        parts.append(cell(f"and {seen['more']} more: --limit, --cluster, --status or --waiting", "dim"))
+    return Group(*parts)
+
+
+def _head(counts: dict[str, int]) -> Text:
+    """`3 users: 1 pending, 2 active`."""
+    total = sum(counts.values())
+    if not total:
+        return cell("no such users: the sign-up service writes hopsworks.users")
+    told = Text(", ").join(
+        status(name, f"{number} {'without an assignment' if name == NONE else name}") for name, number in counts.items()
+    )
+    return Text.assemble(f"{total} user{'s' * (total != 1)}: ", told)
+
+
+def status(name: str, shown: str | None = None) -> Text:
+    return cell(shown or name, STYLES.get(name, ""))
+
+
+def user_table(found: list[Record]) -> Table:
+    """With all columns only where there is room."""
+    wide = out().width >= WIDE
+    more = ("USERNAME", "OWNER", "BY") if wide else ()
+    made = table("E-MAIL", "STATUS", "CLUSTER", *more, "SINCE", "WHY", fold=("E-MAIL", "CLUSTER", *more[:2], "WHY"))
+    for row in found:
+        known = (cell(row["email"]), _status(row), cell(row["cluster_name"]))
+        told = (cell(row[name]) for name in ("hopsworks_username", "owner_email", "assigned_by")) if wide else ()
+        made.add_row(*known, *told, _since(row["status_since"], wide=wide), cell(why(row)))
+    return made
+
+
+def _since(at: datetime | None, *, wide: bool) -> Text:
+    if at is None:
+        return Text()
+    return cell(f"{at:%Y-%m-%d %H:%M}" if wide else f"{at:%m-%d %H:%M}")
+
+
+def _status(row: Record) -> Text:
+    """`active, suspended`."""
+    name = row["status"] or NONE
+    return status(name, f"{name}, suspended" if row["suspended_at"] is not None else name)
+
+
+def why(row: Record) -> str:
+    """What a user waits for, or why it is over."""
+    if row["status"] in FINAL:
+        return str(row["status_reason"] or "")
+    if row["detail"] == f"{row['hopsworks_username']} on {row['cluster_name']}":
+        # Said already.
+        return ""
+    return str(row["detail"] or row["status_reason"] or "")
+
+
+def user_picture(seen: Record) -> Group:
+    head = Table.grid(padding=(0, 2))
+    for name, text in _facts(seen):
+        head.add_row(Text(name, style="dim"), text)
+    parts: list[Text | Table] = [head]
+    if seen["team"]:
+        parts += [Text(), Text("team", style="bold"), user_table(seen["team"])]
+    told = Timeline(seen["now"], seen, None, seen["history"], seen["dead_letters"], seen["messages"])
+    for title, events in (("what happened", past(told)), ("what comes next", coming(told))):
+        if events:
+            parts += [Text(), Text(title, style="bold"), _grid(events)]
+    return Group(*parts)
+
+
+def _facts(row: Record) -> Iterator[tuple[str, Text]]:
+    yield "user", cell(row["user_id"])
+    yield "e-mail", cell(row["email"])
+    yield "name", cell(row["name"])
+    if row["account_owner_id"] is not None:
+        yield "member of", cell(f"{row['owner_email']} ({row['account_owner_id']})")
+    if row["status"] is None:
+        yield "status", cell("no assignment: `pgfleet submit assignment` makes one", "dim")
+        return
+    yield "status", Text.assemble(_status(row), ": " if why(row) else "", cell(why(row)))
+    yield "since", cell(_ago(row["status_since"], row["now"]))
+    yield "cluster", _cluster(row)
+    yield "assigned by", cell(f"{row['assigned_by'] or '?'}, {_ago(row['assigned_at'], row['now'])}")
+    if row["suspended_at"] is not None:
+        alone = row["suspended_for"] in (None, row["user_id"])
+        with_whom = "" if alone else f", with the owner {row['suspended_for']}"
+        yield "suspended", cell(f"{_ago(row['suspended_at'], row['now'])}{with_whom}", "yellow")
+    yield from _account(row)
+
+
+def _cluster(row: Record) -> Text:
+    if row["cluster_name"] is not None:
+        return cell(row["cluster_name"])
+    if row["status"] in LIVE:
+        return cell(f"none yet; wanted is {row['wanted_cluster_name'] or 'the one with most room'}")
+    return cell("none" if row["left_cluster_name"] is None else f"none; was on {row['left_cluster_name']}")
+
+
+def _account(row: Record) -> Iterator[tuple[str, Text]]:
+    """What the Hopsworks server last said."""
+    if row["hopsworks_username"] is not None:
+        enabled = {None: "not looked at yet", True: "may log in", False: "may not log in"}[row["account_enabled"]]
+        number = "" if row["hopsworks_user_id"] is None else f", number {row['hopsworks_user_id']}"
+        projects = "" if row["max_projects"] is None else f", {row['max_projects']} projects of its own"
+        yield "account", cell(f"{row['hopsworks_username']}{number}: {enabled}{projects}")
+        yield "looked at", cell(age(_seconds(row["checked_at"], row["now"])))
+    for failure in row["failures"]:
+        times = f"{failure['failures']} times since {failure['first_failed_at']:%Y-%m-%d %H:%M}"
+        yield "wrong", cell(f"{failure['details']} ({times})", "red")
+
+
+def _seconds(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else (now - at).total_seconds()
+
+
+def _ago(at: datetime | None, now: datetime) -> str:
+    return "unknown" if at is None else f"{at:%Y-%m-%d %H:%M:%S}, {span((now - at).total_seconds())} ago"
+
+
+def _grid(events: Iterable[Event]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for event in events:
+        grid.add_row(Text(f"{event.at:%m-%d %H:%M:%S}", style="dim"), cell(event.what), cell(event.why))
+    return grid

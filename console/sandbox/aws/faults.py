@@ -1,0 +1,77 @@
+"""AWS's faults on order: the next matching requests are refused, delayed, dropped, or done and then denied."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from pgfleet.console.sandbox.aws.requests import Asked
+
+
+@dataclass(slots=True)
+class AwsFault:
+    """`action` is a regular expression for the whole of a request's name; `status` None only delays.
+
+    `after` carries the request out first, and then delays, refuses or drops its answer.
+    """
+
+    action: str
+    times: int = 1
+    status: int | None = 503
+    code: str = "InternalError"
+    message: str = "a fault of the sandbox"
+    after: bool = False
+    latency_s: float = 0.0
+    drop: bool = False
+
+    def matches(self, asked: Asked) -> bool:
+        return re.fullmatch(self.action, asked.name) is not None
+
+    def document(self, asked: Asked) -> str | None:
+        """What is answered instead; None of a fault that only delays."""
+        return None if self.status is None else error_document(self.code, self.message, is_ec2=asked.is_ec2)
+
+
+class AwsFaults:
+    def __init__(self) -> None:
+        self._ordered: list[AwsFault] = []
+
+    def order(self, wanted: dict[str, Any]) -> None:
+        """Raises `ValueError` or `TypeError` for an order that can't be read."""
+        fault = AwsFault(**wanted)
+        try:
+            re.compile(fault.action)
+        except re.error as error:
+            raise ValueError(f"action is no regular expression: {error}") from error
+        self._ordered.append(fault)
+
+    def clear(self) -> None:
+        self._ordered.clear()
+
+    def left(self) -> int:
+        return sum(fault.times for fault in self._ordered)
+
+    def take(self, asked: Asked) -> AwsFault | None:
+        for fault in self._ordered:
+            if fault.matches(asked):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._ordered.remove(fault)
+                return fault
+        return None
+
+
+def error_document(code: str, message: str, *, is_ec2: bool) -> str:
+    error = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+    inner = f"<Response><Errors>{error}</Errors><RequestID>sandbox</RequestID></Response>" if is_ec2 else error
+    return f'<?xml version="1.0" encoding="UTF-8"?>{inner}'
+
+
+def drop(environ: dict[str, Any]) -> None:
+    """The connection is closed; the answer goes nowhere. Raises what the server takes for a caller who left."""
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionResetError

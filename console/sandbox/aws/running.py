@@ -1,0 +1,18 @@
+"""Runs the sandbox's AWS in a thread of this process."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pgfleet.console.sandbox.aws.handle import Aws
+
+
+@contextmanager
+def running_aws(*, port: int = 0, snapshot_s: float = 0.0) -> Iterator[Aws]:
+    """A server in a thread; a snapshot takes `snapshot_s`."""
+    # Thousands of machine images that nobody asks for.
+    os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+    from pgfleet.console.sandbox.aws.server import serving  # noqa: PLC0415  # moto takes seconds to import
+
+    with serving(port, snapshot_s) as url:
+        yield Aws(url)

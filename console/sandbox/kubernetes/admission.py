@@ -1,0 +1,199 @@
+"""What a new or changed object must look like, and the defaults it is given before it is stored."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pgfleet.console.sandbox.kubernetes.demands import GPU
+from pgfleet.console.sandbox.kubernetes.quantities import parse_quantity
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, invalid
+from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object
+from pgfleet.console.sandbox.kubernetes.volume_checks import (
+    check_claim,
+    check_claim_change,
+    check_volume,
+    check_volume_change,
+    with_volume_defaults,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+LONGEST_NAME = 253
+LONGEST_LABEL = 63
+MUTABLE_POD_SPEC = {
+    "activeDeadlineSeconds",
+    "tolerations",
+    "terminationGracePeriodSeconds",
+    "containers",
+    "initContainers",
+}
+
+
+def name_of_new(plural: str, body: Object) -> str:
+    """The object's name, made from `generateName` when it has none."""
+    metadata = body.setdefault("metadata", {})
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = metadata["generateName"] + secrets.token_hex(3)[:5]
+    name = str(metadata.get("name") or "")
+    kind = RESOURCES[plural].kind
+    if not name:
+        raise invalid(kind, "", "metadata.name", "Required value: name or generateName is required")
+    pattern, longest = (SERVICE_NAME, LONGEST_LABEL) if plural == "services" else (NAME, LONGEST_NAME)
+    if len(name) > longest or not pattern.match(name):
+        why = f'Invalid value: "{name}": a lowercase RFC name of at most {longest} characters is needed'
+        raise invalid(kind, name, "metadata.name", why)
+    return name
+
+
+def check(plural: str, name: str, body: Object) -> None:
+    """Raises `RefusedError` (422) for an object no Kubernetes would store."""
+    resource = RESOURCES[plural]
+    if body.get("kind", resource.kind) != resource.kind:
+        raise RefusedError(400, f"{body['kind']} in the request, but {resource.kind} at this address")
+    body["kind"] = resource.kind
+    body["apiVersion"] = "v1"
+    _check_strings(resource.kind, name, body["metadata"])
+    _check_owners(resource.kind, name, body["metadata"])
+    if plural in CHECKS:
+        CHECKS[plural](name, body)
+
+
+def with_defaults(plural: str, body: Object) -> None:
+    """What the API server adds on creation."""
+    match plural:
+        case "pods":
+            _default_pod(body)
+        case "nodes":
+            body.setdefault("spec", {})
+            body.setdefault("status", {})
+        case "services":
+            body["spec"].setdefault("sessionAffinity", "None")
+            body["status"] = {"loadBalancer": {}}
+        case "namespaces":
+            body.setdefault("spec", {"finalizers": ["kubernetes"]})
+            body["status"] = {"phase": "Active"}
+        case "persistentvolumes" | "persistentvolumeclaims":
+            with_volume_defaults(plural, body)
+
+
+def check_change(plural: str, name: str, before: Object, after: Object) -> None:
+    """Raises `RefusedError` (422) for a change of what is fixed."""
+    if plural in CHANGE_CHECKS:
+        CHANGE_CHECKS[plural](name, before, after)
+
+
+def _check_pod_change(name: str, before: Object, after: Object) -> None:
+    """A pod's specification is fixed but for its images and a few limits."""
+    old = {field: value for field, value in before["spec"].items() if field not in MUTABLE_POD_SPEC}
+    new = {field: value for field, value in after["spec"].items() if field not in MUTABLE_POD_SPEC}
+    images = [_without_images(body["spec"]["containers"]) for body in (before, after)]
+    if old != new or images[0] != images[1]:
+        why = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+        raise invalid("Pod", name, "spec", why)
+
+
+def _without_images(containers: list[Object]) -> list[Object]:
+    return [{field: value for field, value in each.items() if field != "image"} for each in containers]
+
+
+def _check_strings(kind: str, name: str, metadata: Object) -> None:
+    for field in ("labels", "annotations"):
+        for key, value in (metadata.get(field) or {}).items():
+            if not isinstance(value, str):
+                raise RefusedError(400, f"{kind} {name}: metadata.{field}[{key}] must be a string")
+    for key, value in (metadata.get("labels") or {}).items():
+        if len(value) > LONGEST_LABEL or not re.fullmatch(r"([A-Za-z0-9]([-\w.]*[A-Za-z0-9])?)?", value):
+            raise invalid(kind, name, "metadata.labels", f'Invalid value: "{value}": of label {key}')
+
+
+def _check_owners(kind: str, name: str, metadata: Object) -> None:
+    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                place = f"metadata.ownerReferences[{index}].{field}"
+                raise invalid(kind, name, place, "Required value: must not be empty")
+
+
+def _check_pod(name: str, body: Object) -> None:
+    containers = (body.get("spec") or {}).get("containers")
+    if not containers:
+        raise invalid("Pod", name, "spec.containers", "Required value")
+    for index, container in enumerate(containers):
+        for field in ("name", "image"):
+            if not container.get(field):
+                raise invalid("Pod", name, f"spec.containers[{index}].{field}", "Required value")
+        _check_amounts(name, f"spec.containers[{index}].resources", container.get("resources") or {})
+
+
+def _check_amounts(name: str, place: str, resources: Object) -> None:
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    for field, amounts in (("requests", requests), ("limits", limits)):
+        for resource_name, amount in amounts.items():
+            _amount(name, f"{place}.{field}[{resource_name}]", resource_name, amount)
+    for resource_name, amount in requests.items():
+        limit = limits.get(resource_name)
+        if limit is None and resource_name != GPU:
+            continue
+        if limit is None:
+            raise invalid("Pod", name, place, f"Required value: limit must be set for {GPU}")
+        _check_limit(name, place, resource_name, (amount, limit))
+
+
+def _check_limit(name: str, place: str, resource_name: str, pair: tuple[Any, Any]) -> None:
+    amount, limit = (parse_quantity(resource_name, value) for value in pair)
+    if resource_name == GPU and amount != limit:
+        why = f'Invalid value: "{pair[0]}": must be equal to {GPU} limit of {pair[1]}'
+        raise invalid("Pod", name, f"{place}.requests", why)
+    if amount > limit:
+        why = f'Invalid value: "{pair[0]}": must be less than or equal to {resource_name} limit of {pair[1]}'
+        raise invalid("Pod", name, f"{place}.requests", why)
+
+
+def _amount(name: str, place: str, resource_name: str, amount: Any) -> int:
+    try:
+        return parse_quantity(resource_name, amount)
+    except ValueError as error:
+        raise invalid("Pod", name, place, f'Invalid value: "{amount}": {error}') from error
+
+
+def _check_service(name: str, body: Object) -> None:
+    spec = body.get("spec") or {}
+    body["spec"] = spec
+    headless = spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName"
+    if not spec.get("ports") and not headless:
+        raise invalid("Service", name, "spec.ports", "Required value")
+    for index, port in enumerate(spec.get("ports") or ()):
+        if not isinstance(port.get("port"), int) or not 0 < port["port"] < 65_536:
+            raise invalid("Service", name, f"spec.ports[{index}].port", "Invalid value: must be 1-65535")
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port["port"])
+
+
+def _default_pod(body: Object) -> None:
+    spec = body["spec"]
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("schedulerName", "default-scheduler")
+    for container in spec["containers"]:
+        resources = container.setdefault("resources", {})
+        if resources.get("limits"):
+            resources["requests"] = resources["limits"] | (resources.get("requests") or {})
+    body["status"] = {"phase": "Pending", "qosClass": "Burstable"}
+
+
+CHECKS: dict[str, Callable[[str, Object], None]] = {
+    "pods": _check_pod,
+    "services": _check_service,
+    "persistentvolumes": check_volume,
+    "persistentvolumeclaims": check_claim,
+}
+CHANGE_CHECKS: dict[str, Callable[[str, Object, Object], None]] = {
+    "pods": _check_pod_change,
+    "persistentvolumes": check_volume_change,
+    "persistentvolumeclaims": check_claim_change,
+}

@@ -1,0 +1,174 @@
+"""What a simulated pod does on its node: scripts of timed steps, chosen by an annotation or a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pgfleet.console.sandbox.kubernetes.conditions import set_condition
+from pgfleet.console.sandbox.kubernetes.recorder import Notice
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgfleet.console.sandbox.kubernetes.resources import Object
+
+ANNOTATION = "sandbox.pgfleet/behave"
+NAMES = (
+    "image-error",
+    "config-error",
+    "never-ready",
+    "slow",
+    "crash",
+    "oom",
+    "succeed",
+    "vanish",
+    "ready",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """After `delay_s`, `apply(pod, now)` changes the status; None means that the pod is simply gone."""
+
+    delay_s: float
+    apply: Callable[[Object, str], None] | None
+    notice: Notice | None = None
+
+
+def behaviour_of(pod: Object) -> str:
+    """Empty for a pod that just starts."""
+    told: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
+    if told:
+        return told
+    images = [container["image"] for container in pod["spec"]["containers"]]
+    return "image-error" if any("missing" in image for image in images) else ""
+
+
+def script(behaviour: str, delay_s: float, *, live: bool = False) -> list[Step]:
+    """The steps of a pod that starts, or of a live one, which takes the first at once.
+
+    Raises `RefusedError` (400) for a behaviour nobody knows.
+    """
+    name, _, argument = behaviour.partition("=")
+    start_s = 0 if live else delay_s
+    match name:
+        case "" | "ready":
+            return [Step(start_s, running, _notice("Normal", "Started", "Started container main"))]
+        case "image-error":
+            return _image_error(start_s, delay_s)
+        case "config-error":
+            change = partial(waiting, reason="CreateContainerConfigError", message="secret not found")
+            return [Step(start_s, change, _notice("Warning", "Failed", "Error: secret not found"))]
+        case "never-ready":
+            return [Step(start_s, unready)]
+        case "slow":
+            return [Step(start_s, unready), Step(_seconds(argument), running)]
+        case "crash" | "oom" | "succeed" | "vanish":
+            end = {"crash": failed, "oom": oom_killed, "succeed": succeeded, "vanish": None}[name]
+            return [Step(0, end)] if live else [Step(start_s, running), Step(delay_s, end)]
+        case _:
+            raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(NAMES)} was expected")
+
+
+def starting(pod: Object, now: str, *, host_ip: str, pod_ip: str) -> None:
+    """What kubelet writes when it has seen the pod."""
+    pod["status"] |= {"startTime": now, "hostIP": host_ip, "hostIPs": [{"ip": host_ip}]}
+    pod["status"] |= {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
+    set_condition(pod, "Initialized", holds=True, now=now)
+    waiting(pod, now, reason="ContainerCreating", message="")
+
+
+def waiting(pod: Object, now: str, *, reason: str, message: str) -> None:
+    state = {"waiting": {"reason": reason} | ({"message": message} if message else {})}
+    pod["status"]["phase"] = "Pending"
+    _set_containers(pod, state, ready=False)
+    _set_readiness(pod, now, ready=False)
+
+
+def running(pod: Object, now: str, *, ready: bool = True) -> None:
+    pod["status"]["phase"] = "Running"
+    _set_containers(pod, {"running": {"startedAt": now}}, ready=ready)
+    _set_readiness(pod, now, ready=ready)
+
+
+def unready(pod: Object, now: str) -> None:
+    running(pod, now, ready=False)
+
+
+def failed(pod: Object, now: str) -> None:
+    _end(pod, now, phase="Failed", exit_code=1, reason="Error")
+
+
+def succeeded(pod: Object, now: str) -> None:
+    _end(pod, now, phase="Succeeded", exit_code=0, reason="Completed")
+
+
+def oom_killed(pod: Object, now: str) -> None:
+    """Restarted at once where the restart policy allows, else the end of the pod."""
+    if pod["spec"].get("restartPolicy") == "Never":
+        _end(pod, now, phase="Failed", exit_code=137, reason="OOMKilled")
+        return
+    for status in pod["status"].get("containerStatuses") or ():
+        status["lastState"] = _terminated(status, now, exit_code=137, reason="OOMKilled")
+        status["restartCount"] += 1
+    running(pod, now)
+
+
+def _image_error(start_s: float, delay_s: float) -> list[Step]:
+    pull = partial(waiting, reason="ErrImagePull", message="failed to pull image: not found")
+    back_off = partial(waiting, reason="ImagePullBackOff", message="Back-off pulling image")
+    return [
+        Step(start_s, pull, _notice("Warning", "Failed", "Failed to pull image: not found")),
+        Step(delay_s, back_off, _notice("Normal", "BackOff", "Back-off pulling image")),
+    ]
+
+
+def _notice(kind: Any, reason: str, message: str) -> Notice:
+    return Notice(kind, reason, message, "kubelet")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise RefusedError(400, f"slow needs a number of seconds, as in slow=2.5, not {text!r}") from error
+
+
+def _end(pod: Object, now: str, *, phase: str, exit_code: int, reason: str) -> None:
+    pod["status"]["phase"] = phase
+    for status in pod["status"].get("containerStatuses") or ():
+        status["state"] = _terminated(status, now, exit_code=exit_code, reason=reason)
+        status |= {"ready": False, "started": False}
+    _set_readiness(pod, now, ready=False)
+
+
+def _terminated(status: Object, now: str, *, exit_code: int, reason: str) -> Object:
+    started_at = status["state"].get("running", {}).get("startedAt", now)
+    return {"terminated": {"exitCode": exit_code, "reason": reason, "startedAt": started_at, "finishedAt": now}}
+
+
+def _set_containers(pod: Object, state: Object, *, ready: bool) -> None:
+    """Keeps what earlier lives of the containers left: their count and the last end."""
+    known = {status["name"]: status for status in pod["status"].get("containerStatuses") or ()}
+    pod["status"]["containerStatuses"] = [
+        {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": f"sandbox://{container['image']}",
+            "restartCount": known.get(container["name"], {}).get("restartCount", 0),
+            "lastState": known.get(container["name"], {}).get("lastState", {}),
+            "state": state,
+            "ready": ready,
+            "started": "running" in state,
+        }
+        for container in pod["spec"]["containers"]
+    ]
+
+
+def _set_readiness(pod: Object, now: str, *, ready: bool) -> None:
+    why = ("", "") if ready else ("ContainersNotReady", "containers with unready status")
+    for kind in ("Ready", "ContainersReady"):
+        set_condition(pod, kind, holds=ready, now=now, why=why)

@@ -1,0 +1,122 @@
+r"""Deletion: grace periods, finalizers, and the garbage collection of what the deleted owned.
+
+delete ----> deletionTimestamp set ----> process ended ----> finalizers gone ----> removed
+   \                                                                                ^
+    +------ grace 0, or nothing to wait for ----------------------------------------+
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
+from pgfleet.console.sandbox.kubernetes.store import timestamp
+
+if TYPE_CHECKING:
+    from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store
+
+FINISHED = ("Succeeded", "Failed")
+
+
+class Deletions:
+    """`termination_delay_s` is how long a pod's process takes to end after it was told to."""
+
+    def __init__(self, store: Store, termination_delay_s: float) -> None:
+        self._store = store
+        self._termination_delay_s = termination_delay_s
+
+    def delete(self, record: Record, grace_s: int | None = None, *, orphan: bool = False) -> Record:
+        """The object as the deletion leaves it: marked, or its last version."""
+        if orphan:
+            self._disown_dependents(record.uid)
+        if record.key[0] == "namespaces":
+            self._empty_namespace(record.key[2])
+        waits_s = self._grace_s(record, grace_s)
+        if waits_s == 0:
+            return self._end(record)
+        marked = self._mark(record, waits_s)
+        delay_s = min(self._termination_delay_s, waits_s)
+        asyncio.get_running_loop().call_later(delay_s, self._end_process, record.key, record.uid)
+        return marked
+
+    def finish_if_released(self, record: Record) -> None:
+        """Removes an object whose last finalizer is gone; called after every update."""
+        if not record.deleting:
+            return
+        metadata = record.body()["metadata"]
+        if not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds"):
+            self._store.remove(record)
+
+    def watch(self, change: Change) -> None:
+        loop = asyncio.get_running_loop()
+        record = change.record
+        if change.kind == "DELETED":
+            loop.call_soon(self._collect_dependents, record.uid)
+            if record.key[0] == "nodes":
+                loop.call_soon(self._lose_pods_of, record.key[2])
+        elif record.owners and (change.before is None or change.before.owners != record.owners):
+            loop.call_soon(self._collect_if_ownerless, record.key, record.uid)
+
+    def _grace_s(self, record: Record, asked_s: int | None) -> int:
+        """Only a pod that runs has anything to wait for."""
+        fields = record.fields
+        if record.key[0] != "pods" or not fields["spec.nodeName"] or fields["status.phase"] in FINISHED:
+            return 0
+        body = record.body()
+        grace_s = asked_s if asked_s is not None else body["spec"].get("terminationGracePeriodSeconds", 30)
+        if record.deleting:
+            grace_s = min(grace_s, body["metadata"]["deletionGracePeriodSeconds"])
+        return max(0, int(grace_s))
+
+    def _mark(self, record: Record, grace_s: int) -> Record:
+        body = record.body()
+        metadata = body["metadata"]
+        if record.deleting and metadata.get("deletionGracePeriodSeconds") == grace_s:
+            return record
+        metadata["deletionTimestamp"] = metadata.get("deletionTimestamp") or timestamp(grace_s)
+        metadata["deletionGracePeriodSeconds"] = grace_s
+        return self._store.put(record, body)
+
+    def _end_process(self, key: Key, uid: str) -> None:
+        record = self._store.get(key)
+        if record and record.uid == uid:
+            self._end(record)
+
+    def _end(self, record: Record) -> Record:
+        if not record.body()["metadata"].get("finalizers"):
+            return self._store.remove(record)
+        return self._mark(record, 0)
+
+    def _empty_namespace(self, namespace: str) -> None:
+        for resource in RESOURCES.values():
+            for record in self._store.select(resource.plural, namespace) if resource.namespaced else ():
+                self._store.remove(record)
+
+    def _lose_pods_of(self, node: str) -> None:
+        for record in self._store.select("pods"):
+            if record.fields["spec.nodeName"] == node:
+                self._end(record)
+
+    def _collect_dependents(self, owner_uid: str) -> None:
+        for dependent in self._store.dependents(owner_uid):
+            self._collect_if_ownerless(dependent.key, dependent.uid)
+
+    def _collect_if_ownerless(self, key: Key, uid: str) -> None:
+        record = self._store.get(key)
+        if record is None or record.uid != uid or record.deleting or not record.owners:
+            return
+        if not any(self._is_alive(owner, record) for owner in record.owners):
+            self.delete(record)
+
+    def _is_alive(self, owner_uid: str, dependent: Record) -> bool:
+        """An owner in another namespace counts as absent, as it does in Kubernetes."""
+        owner = self._store.by_uid(owner_uid)
+        return owner is not None and owner.key[1] in ("", dependent.key[1])
+
+    def _disown_dependents(self, uid: str) -> None:
+        for dependent in self._store.dependents(uid):
+            body = dependent.body()
+            owners = body["metadata"]["ownerReferences"]
+            body["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
+            self._store.put(dependent, body)

@@ -1,0 +1,87 @@
+"""Commands in pods: a websocket on which the listing of the pod's home is sent, whatever the command was."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from pgfleet.console.sandbox.kubernetes.store import Record
+    from pgfleet.console.sandbox.kubernetes.tally import Tally
+
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+STDOUT, STATUS = b"\x01", b"\x03"
+FRAME_BYTES = 32 * 1024
+LISTING = b"""1.2G\t/home/dev
+/home/dev
+|-- notebooks
+|   `-- train.ipynb
+`-- results
+    `-- loss.csv
+
+2 directories, 2 files
+"""
+
+
+class Executions:
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._wanted: dict[tuple[str, str], tuple[bytes, float, str]] = {}
+
+    def order(self, namespace: str, name: str, wanted: dict[str, Any]) -> None:
+        """Raises `RefusedError` (400) for what is no order: base64 `content`, `delay_s` and `failure`."""
+        try:
+            content = base64.b64decode(wanted["content"], validate=True)
+            order = content, float(wanted.get("delay_s", 0)), str(wanted.get("failure", ""))
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise RefusedError(400, f"contents are base64 and seconds: {error!r}") from error
+        self._wanted[namespace, name] = order
+
+    async def answer(self, request: web.BaseRequest, pod: Record) -> web.StreamResponse:
+        """Raises `RefusedError` (400) for a pod, container or request in which nothing can be run."""
+        _check(request, pod)
+        socket = web.WebSocketResponse(protocols=PROTOCOLS, timeout=1.0)
+        if not socket.can_prepare(request).ok:
+            raise RefusedError(400, "Upgrade request required")
+        await socket.prepare(request)
+        self._tally.executions += 1
+        content, delay_s, failure = self._wanted.get(pod.key[1:], (LISTING, 0.0, ""))
+        with suppress(ConnectionError):  # a client that has seen enough goes away
+            await _play(socket, content, delay_s, failure)
+        return socket
+
+
+async def _play(socket: web.WebSocketResponse, content: bytes, delay_s: float, failure: str) -> None:
+    """The delay comes after the first half, so that a client has something by then."""
+    half = len(content) // 2
+    for part in (content[:half], content[half:]):
+        for start in range(0, len(part), FRAME_BYTES):
+            await socket.send_bytes(STDOUT + part[start : start + FRAME_BYTES])
+        await asyncio.sleep(delay_s if part is not content[half:] else 0)
+    status = {"metadata": {}, "status": "Success"}
+    if failure:
+        status |= {"status": "Failure", "message": failure, "reason": "InternalError"}
+    await socket.send_bytes(STATUS + orjson.dumps(status))
+    await socket.close()
+
+
+def _check(request: web.BaseRequest, pod: Record) -> None:
+    name, body = pod.key[2], pod.body()
+    containers = [container["name"] for container in body["spec"]["containers"]]
+    wanted = request.query.get("container", containers[0])
+    if wanted not in containers:
+        raise RefusedError(400, f"container {wanted} is not valid for pod {name}")
+    if not pod.fields["spec.nodeName"]:
+        raise RefusedError(400, f"pod {name} does not have a host assigned")
+    if pod.fields["status.phase"] != "Running":
+        raise RefusedError(400, f'container not found ("{wanted}")')
+    if not request.query.get("command"):
+        raise RefusedError(400, "you must specify at least 1 command")

@@ -1,0 +1,77 @@
+"""Groups of equal nodes, written `h100:2x8`, and the node objects made of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgfleet.console.sandbox.kubernetes.resources import Object
+    from pgfleet.console.sandbox.kubernetes.store import Record, Store
+
+GROUP = re.compile(r"^([a-z0-9][a-z0-9.-]*):(\d+)x(\d+)(?:x(\d+)(?:x(\d+))?)?$")
+GPU_TYPE_LABEL = "GpuType"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGroup:
+    gpu_type: str
+    count: int
+    gpus: int
+    cpu: int = 192
+    memory_gb: int = 2048
+    zone: str = field(default="us-east-2a", kw_only=True)
+
+
+def parse_group(text: str) -> NodeGroup:
+    """`type:nodes x GPUs`, and, if wanted, `x CPUs x GB`. Raises `ValueError`."""
+    found = GROUP.match(text.strip())
+    if found is None:
+        raise ValueError(f"nodes are written type:countxgpus[xcpu[xmemory_gb]], as in h100:2x8, not {text!r}")
+    numbers = [int(number) for number in found.groups()[1:] if number]
+    return NodeGroup(found[1], *numbers)
+
+
+def add_nodes(store: Store, group: NodeGroup) -> list[Record]:
+    """Numbered on from the highest of that type."""
+    first = 1 + max((_number(record.key[2], group.gpu_type) for record in store.select("nodes")), default=0)
+    index = store.count("nodes")
+    return [_add(store, group, first + offset, index + offset) for offset in range(group.count)]
+
+
+def _number(name: str, gpu_type: str) -> int:
+    rest = name.removeprefix(f"{gpu_type}-")
+    return int(rest) if rest != name and rest.isdigit() else 0
+
+
+def _add(store: Store, group: NodeGroup, number: int, index: int) -> Record:
+    name = f"{group.gpu_type}-{number}"
+    return store.add(("nodes", "", name), _node(name, group, index))
+
+
+def _node(name: str, group: NodeGroup, index: int) -> Object:
+    amounts = {"cpu": str(group.cpu), "memory": f"{group.memory_gb}Gi"}
+    if group.gpus:
+        amounts["nvidia.com/gpu"] = str(group.gpus)
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is ready"}
+    return {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": name,
+            "labels": {GPU_TYPE_LABEL: group.gpu_type, "kubernetes.io/hostname": name, ZONE_LABEL: group.zone},
+        },
+        "spec": {"providerID": f"sandbox:///{name}"},
+        "status": {
+            "capacity": amounts,
+            "allocatable": amounts,
+            "conditions": [ready],
+            "addresses": [
+                {"type": "InternalIP", "address": f"10.0.{index // 250}.{index % 250 + 1}"},
+                {"type": "ExternalIP", "address": f"203.0.{113 + index // 250}.{index % 250 + 1}"},
+                {"type": "Hostname", "address": name},
+            ],
+        },
+    }

@@ -1,0 +1,88 @@
+"""Events about objects: repeated ones are counted instead of stored again, and the oldest give way."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
+from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    source: str
+
+
+class Recorder:
+    def __init__(self, store: Store, most_events: int) -> None:
+        self._store = store
+        self._most_events = most_events
+        self._by_age: OrderedDict[Key, None] = OrderedDict()
+
+    def record(self, about: Record, notice: Notice) -> None:
+        """The first time an `Event` of its own, then a higher count and a later timestamp on the same one."""
+        key = _event_key(about, notice.reason)
+        known = self._store.get(key)
+        if known is None:
+            self._store.add(key, _event(key, about, notice))
+            return
+        body = known.body()
+        body |= {"count": body["count"] + 1, "lastTimestamp": timestamp(), "message": notice.message}
+        self._store.put(known, body)
+
+    def watch(self, change: Change) -> None:
+        if change.record.key[0] != "events":
+            return
+        if change.kind == "DELETED":
+            self._by_age.pop(change.record.key, None)
+            return
+        self._by_age[change.record.key] = None
+        self._by_age.move_to_end(change.record.key)
+        if len(self._by_age) > self._most_events:
+            asyncio.get_running_loop().call_soon(self._forget_oldest)
+
+    def _forget_oldest(self) -> None:
+        while len(self._by_age) > self._most_events:
+            oldest = self._store.get(next(iter(self._by_age)))
+            if oldest is None:
+                return
+            self._store.remove(oldest)
+
+
+def _event_key(about: Record, reason: str) -> Key:
+    """The same for the same reason about the same object, so that no table of them is needed."""
+    mark = zlib.crc32(f"{about.uid}/{reason}".encode())
+    return ("events", about.key[1] or "default", f"{about.key[2]}.{mark:08x}")
+
+
+def _event(key: Key, about: Record, notice: Notice) -> dict[str, object]:
+    now = timestamp()
+    return {
+        "kind": "Event",
+        "apiVersion": "v1",
+        "metadata": {"name": key[2], "namespace": key[1]},
+        "involvedObject": {
+            "kind": RESOURCES[about.key[0]].kind,
+            "apiVersion": "v1",
+            "namespace": about.key[1],
+            "name": about.key[2],
+            "uid": about.uid,
+            "resourceVersion": str(about.version),
+        },
+        "type": notice.type,
+        "reason": notice.reason,
+        "message": notice.message,
+        "source": {"component": notice.source},
+        "reportingComponent": notice.source,
+        "reportingInstance": "",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }

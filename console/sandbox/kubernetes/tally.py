@@ -1,0 +1,30 @@
+"""Counters over the life of the sandbox, and pods that were created twice under one name."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgfleet.console.sandbox.kubernetes.store import Change, Key
+
+MOST_NAMES = 200_000
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.requests = 0
+        self.created_pods = 0
+        self.double_creations = 0
+        self.executions = 0
+        self._names: OrderedDict[Key, None] = OrderedDict()
+
+    def watch(self, change: Change) -> None:
+        key = change.record.key
+        if change.kind != "ADDED" or key[0] != "pods":
+            return
+        self.created_pods += 1
+        self.double_creations += key in self._names
+        self._names[key] = None
+        if len(self._names) > MOST_NAMES:
+            self._names.popitem(last=False)

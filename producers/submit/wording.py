@@ -1,0 +1,77 @@
+"""Reservations in words: spans of time, why one waits, what became of one."""
+
+import getpass
+import os
+from datetime import datetime
+
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.printable import printable
+from pgfleet.schema.reads.place import DISK_CODES, Place
+from pgfleet.schema.reservation import Status
+from pgfleet.schema.rows.core import Record
+
+WHO = "PGFLEET_USER"
+
+
+def default_user() -> str:
+    """$PGFLEET_USER, else the login name.
+
+    Raises:
+        FleetError: neither is known.
+    """
+    given = os.environ.get(WHO)
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise FleetError(f"Who are you? Give --user, or set {WHO}.") from None
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest fitting unit: `8 s`, `3 min`, `2.5 h`, `4 d`."""
+    seconds = max(seconds, 0)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} d"
+
+
+def gpus(row: Record) -> str:
+    """`2 x h100`; a cpu type has no count, a tombstone nothing."""
+    if row["gpu_type"] is None:
+        return "-"
+    return f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_count"] else str(row["gpu_type"])
+
+
+def disk(row: Record) -> str:
+    """`data, 200 GB, attached`; a disk that is not there yet has only its name."""
+    size = "" if row["disk_size_gb"] is None else f", {row['disk_size_gb']} GB"
+    return f"{printable(row['disk_name'])}{size}, {row['disk_status'] or 'not there yet'}"
+
+
+def waiting(place: Place, now: datetime) -> str:
+    """`position 3, ETA 12 min`."""
+    eta = "unknown" if place.eta is None else span((place.eta - now).total_seconds())
+    return f"position {place.ahead + 1}, ETA {eta}"
+
+
+def story(row: Record, place: Place | None, now: datetime) -> str:
+    """One line: how it is, why, and until when."""
+    shown = row["current_detailed_status"] or row["status_reason"] or ""
+    match row["status"]:
+        case Status.PENDING | Status.QUEUED if place is not None:
+            if place.code in DISK_CODES and not shown.startswith(place.code):
+                # Its disk is not as it was when the worker last looked.
+                shown = f"{place.code}: disk {disk(row)}"
+            return f"{shown} ({waiting(place, now)})"
+        case Status.ACTIVE:
+            left = (row["expires_at"] - now).total_seconds()
+            return f"{span(left)} left" if left > 0 else "its time is over"
+        case Status.FAILED:
+            return str(row["failure_reason"] or row["status_reason"] or shown)
+        case Status.CANCELLED | Status.EXPIRED:
+            return str(row["status_reason"] or shown)
+        case _:
+            return str(shown)

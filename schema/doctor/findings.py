@@ -1,0 +1,89 @@
+"""What an examination of a database says: a finding with what to do about it, and how old or large is too much."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, LiteralString
+
+from psycopg.rows import dict_row
+
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import Record
+
+SHOWN = 5
+
+
+class Severity(StrEnum):
+    """What each asks of whoever reads it."""
+
+    OK = "ok"  # nothing
+    SKIPPED = "skipped"  # nothing yet: something else has to be put right first
+    WARNING = "warning"  # a look: work goes on, for now
+    ERROR = "error"  # to be put right: something is wrong, or soon will be
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check says; `remedy` is a command or SQL, None where there is nothing to do. Holds no secret."""
+
+    check: str
+    severity: Severity
+    text: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is worth telling.
+
+    Attributes:
+        old_s, very_old_s: age of a transaction, for a warning and for an error.
+        old_xids, very_old_xids: the same for what has no age in time: how many transactions began since.
+        dead_rows: dead rows of a queue, if they are also more than `dead_ratio` times the live ones.
+        large_bytes, few_rows: a queue's table of that size with fewer live rows.
+        unconsumed_s: how long a message may be due.
+        used_share: of the numbers that a sequence has.
+    """
+
+    old_s: float = 60
+    very_old_s: float = 600
+    old_xids: int = 100_000
+    very_old_xids: int = 10_000_000
+    dead_rows: int = 10_000
+    dead_ratio: float = 2
+    large_bytes: int = 100 * 1024 * 1024
+    few_rows: int = 10_000
+    unconsumed_s: float = 300
+    used_share: float = 0.5
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at the database.
+
+    Attributes:
+        healthy: what is true where nothing is found.
+        find: what it finds; reads only.
+        unable: how bad it is that it can't be run, as what it reads is not there.
+    """
+
+    name: str
+    healthy: str
+    find: Callable[[Connection, Limits], list[Finding]]
+    unable: Severity = Severity.SKIPPED
+
+
+def ask(conn: Connection, query: LiteralString, **given: Any) -> list[Record]:
+    """All rows of a query whose parameters are named."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, given).fetchall()
+
+
+def listed(things: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    known = list(things)
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return ", ".join(known[:SHOWN]) + more

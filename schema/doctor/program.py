@@ -1,0 +1,124 @@
+"""Checks of what the program stands on: versions, what is missing, files applied, and settings of the database."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
+from pgfleet.schema.database.migrate import missing
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import Record
+
+VERSIONS, SCHEMA, MIGRATIONS, SETTINGS = "versions", "schema", "migrations", "settings"
+OLDEST, NEWEST = 14, 18
+SEARCH_PATH = ("public", "hopsworks", "autoscaler", "clusters")
+
+_VERSIONS = """
+  select current_setting('server_version') as server, current_setting('server_version_num')::int / 10000 as major,
+    to_regprocedure('pgmq.create(text)') is not null as has_pgmq,
+    (select extversion from pg_extension where extname = 'pgmq') as pgmq
+"""
+
+
+def versions(conn: Connection, _: Limits) -> list[Finding]:
+    """Always says which they are."""
+    return [supported(ask(conn, _VERSIONS)[0])]
+
+
+def supported(row: Record) -> Finding:
+    pgmq = row["pgmq"] or ("installed as SQL" if row["has_pgmq"] else "not installed")
+    text = f"PostgreSQL {row['server']}, PGMQ {pgmq}, pgfleet {_own_version()}"
+    if OLDEST <= row["major"] <= NEWEST:
+        return Finding(VERSIONS, Severity.OK, text)
+    remedy = f"use a server of PostgreSQL {OLDEST} to {NEWEST}, which pgfleet is tested with"
+    return Finding(VERSIONS, Severity.WARNING, text, remedy)
+
+
+def _own_version() -> str:
+    try:
+        return version("pgfleet")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
+def absent(conn: Connection, _: Limits) -> list[Finding]:
+    things = missing(conn)
+    if not things:
+        return []
+    return [Finding(SCHEMA, Severity.ERROR, f"{len(things)} missing: {listed(things)}", "pgfleet migrate")]
+
+
+_RECORDED = "select version, checksum from public.schema_migrations order by version"
+
+
+def checksums(conn: Connection, _: Limits) -> list[Finding]:
+    """One that was recorded without a checksum is taken as it is, as `migrate` does."""
+    recorded = {row["version"]: row["checksum"] for row in ask(conn, _RECORDED) if is_ours(row["version"])}
+    files = {file.version: file for file in sql_files()}
+    unknown = [name for name in recorded if name not in files]
+    edited = [file for name, file in files.items() if recorded.get(name) not in (None, file.checksum)]
+    return _newer(unknown) + [_edited(file) for file in edited]
+
+
+def _newer(unknown: list[str]) -> list[Finding]:
+    if not unknown:
+        return []
+    text = f"newer database: it has seen {listed(unknown)}, which this program does not have"
+    remedy = "run the version of pgfleet that brought it there, or a later one"
+    return [Finding(MIGRATIONS, Severity.ERROR, text, remedy)]
+
+
+def _edited(file: SqlFile) -> Finding:
+    text = f"{file.version}.sql was edited after it was applied"
+    if file.is_fixture:
+        return Finding(MIGRATIONS, Severity.WARNING, text, "pgfleet migrate applies it again")
+    remedy = "restore the file as it was released, and put the change into a new numbered file"
+    return Finding(MIGRATIONS, Severity.ERROR, text, remedy)
+
+
+# What new sessions get: reset_val is the database's, or the server's where the database says nothing.
+_SETTINGS = """
+  select quote_ident(current_database()) as database,
+    (select split_part(setting, '=', 2)
+     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase, unnest(s.setconfig) as setting
+     where d.datname = current_database() and s.setrole = 0 and setting like 'search_path=%%') as search_path,
+    (select reset_val from pg_settings where name = 'fsync') as fsync,
+    (select reset_val from pg_settings where name = 'full_page_writes') as full_page_writes,
+    (select reset_val from pg_settings where name = 'synchronous_commit') as synchronous_commit
+"""
+
+
+def settings(conn: Connection, _: Limits) -> list[Finding]:
+    row = ask(conn, _SETTINGS)[0]
+    return _search_path(row) + durability(row)
+
+
+def _search_path(row: Record) -> list[Finding]:
+    """Their order matters as well: two of them have a table `users`."""
+    names = [name.strip(' "') for name in (row["search_path"] or "").split(",")]
+    if [name for name in names if name in SEARCH_PATH] == list(SEARCH_PATH):
+        return []
+    wanted = ", ".join(SEARCH_PATH)
+    text = f"the search_path of the database is {row['search_path'] or 'not set'}: queries without schema names fail"
+    remedy = f"alter database {row['database']} set search_path = {wanted}"
+    return [Finding(SETTINGS, Severity.WARNING, text, remedy)]
+
+
+def durability(row: Record) -> list[Finding]:
+    risks = {
+        "fsync": (Severity.ERROR, "a crash of the server can destroy the database", "alter system reset fsync"),
+        "full_page_writes": (
+            Severity.WARNING,
+            "a crash while a page is written can destroy it, unless the file system prevents it",
+            "alter system reset full_page_writes",
+        ),
+        "synchronous_commit": (
+            Severity.WARNING,
+            "a crash of the server forgets what was just committed, after the cluster was told",
+            f"alter system reset synchronous_commit; alter database {row['database']} reset synchronous_commit",
+        ),
+    }
+    return [
+        Finding(SETTINGS, severity, f"{name} is off: {danger}", f"{remedy}; select pg_reload_conf()")
+        for name, (severity, danger, remedy) in risks.items()
+        if row[name] == "off"
+    ]

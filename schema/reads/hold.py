@@ -1,0 +1,119 @@
+"""What a disk means for the reservation that wants it: whether it has to wait, with which code, or can never start."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+
+from pgfleet.schema.disk import Status
+from pgfleet.schema.reads.place import DISK_IN_USE, SNAPSHOT_PENDING, DryRun
+from pgfleet.schema.rows.core import Record
+from pgfleet.schema.tables import disks, reservations
+
+# The disk that a reservation's row asks for; the later nodes of a gang have none.
+wanted_disk = disks.alias("wanted_disk")
+_d, _r = wanted_disk.c, reservations.c
+_free = sa.and_(_d.status == Status.AVAILABLE.value, sa.func.coalesce(_d.pending_snapshot_count, 0) == 0)
+_theirs = sa.and_(
+    _d.status == Status.ATTACHED.value,
+    _d.reservation_id.is_not_distinct_from(_r.reservation_id),
+    _d.release_asked_at.is_(None),
+)
+_in_use = sa.and_(_d.status == Status.ATTACHED.value, _d.release_asked_at.is_(None))
+# A snapshot of a disk in use brings it no nearer.
+_unfinished = sa.or_(
+    _d.status == Status.CREATING.value,
+    sa.and_(sa.func.coalesce(_d.pending_snapshot_count, 0) > 0, sa.not_(_in_use)),
+)
+_LOST = [Status.DELETED.value, Status.PURGED.value, Status.FAILED.value]
+
+# Reservations, each with the disk that it wants, if there is such a disk.
+RESERVATIONS_WITH_DISK = reservations.outerjoin(
+    wanted_disk,
+    sa.and_(_d.user_id == _r.user_id, _d.disk_name == _r.disk_name, sa.func.coalesce(_r.node_index, 0) == 0),
+)
+# Whether a waiting reservation is kept by its disk, and lets others of its type pass.
+BLOCKED: sa.ColumnElement[bool] = sa.and_(_d.disk_id.is_not(None), sa.not_(sa.or_(_free, _theirs)))
+# Why it is kept; null where it is not, and where the disk will never be free.
+REASON_CODE: sa.ColumnElement[str | None] = sa.case(
+    (sa.and_(BLOCKED, _unfinished, _d.status.not_in(_LOST)), SNAPSHOT_PENDING),
+    (sa.and_(BLOCKED, _d.status == Status.ATTACHED.value), DISK_IN_USE),
+    else_=sa.null(),
+)
+
+
+def purge_date(disk: Record, kept: timedelta) -> date | None:
+    """Until when a deleted disk can be brought back; None for one that is not deleted."""
+    if disk["status"] != Status.DELETED:
+        return None
+    if disk["delete_date"] is not None:
+        known: date = disk["delete_date"]
+        return known
+    since: datetime = disk["marked_deleted_at"] or disk["status_since"]
+    return (since + kept).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a dry run asks of a disk that there is.
+
+    Attributes:
+        size_gb: how large it should be, where that was said.
+        kept: for how long a deleted disk can be brought back.
+    """
+
+    disk: Record
+    size_gb: int | None
+    kept: timedelta
+    now: datetime
+
+
+def with_disk(answer: DryRun, asked: Asked) -> DryRun:
+    """The answer to a dry run, now that its disk is known; what is worse is told first."""
+    if answer.code == "REJECTED":
+        return answer
+    refused = _refusal(asked)
+    if refused:
+        return DryRun(starts_now=False, code="REJECTED", reason=refused)
+    code = _code(asked.disk)
+    if code is None or answer.code == "TYPE_DISABLED":
+        return answer
+    # When it will be free is nobody's to know: a reservation may be prolonged, a snapshot takes as long as it takes.
+    return replace(answer, starts_now=False, code=code, reason=_why(asked.disk, code), eta=None)
+
+
+def _refusal(asked: Asked) -> str | None:
+    """Why a reservation with it can never start."""
+    disk, name = asked.disk, asked.disk["disk_name"]
+    until = purge_date(disk, asked.kept)
+    match disk["status"]:
+        case Status.DELETED if until is None or until < asked.now.date():
+            return f"disk {name} is deleted, and being purged"
+        case Status.DELETED:
+            return f"disk {name} is deleted; until {until} `pgfleet disk undelete {name}` brings it back"
+        case Status.PURGED:
+            return f"disk {name} is purged: it was deleted for longer than it is kept"
+        case Status.FAILED:
+            return f"disk {name} could not be made: {disk['status_reason'] or 'no reason is known'}"
+        case _ if asked.size_gb not in (None, disk["size_gb"]):
+            return f"disk {name} has {disk['size_gb']} GB, not {asked.size_gb}"
+        case _:
+            return None
+
+
+def _code(disk: Record) -> str | None:
+    """As REASON_CODE, for a reservation that does not exist yet."""
+    in_use = disk["status"] == Status.ATTACHED and disk["release_asked_at"] is None
+    if disk["status"] == Status.CREATING or (disk["pending_snapshot_count"] and not in_use):
+        return SNAPSHOT_PENDING
+    return DISK_IN_USE if disk["status"] == Status.ATTACHED else None
+
+
+def _why(disk: Record, code: str) -> str:
+    name, who = disk["disk_name"], disk["reservation_id"]
+    if code == SNAPSHOT_PENDING:
+        made = f"a snapshot of disk {name} is not completed, {disk['pending_percent'] or 0} %"
+        return made if disk["pending_snapshot_count"] else f"disk {name} is being made"
+    if disk["release_asked_at"] is not None:
+        return f"disk {name} is being released: {disk['detail'] or 'its volume is going'}"
+    return f"disk {name} is in use by {f'reservation {who[:8]}' if who else 'a reservation that is gone'}"

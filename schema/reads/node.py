@@ -1,0 +1,118 @@
+"""Reading the autoscaler's nodes for people: their state, their pools, what they should run; and the sweep's doubts."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.heartbeat import NodeStatus
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.tables import node_configurations, nodes, offline_sweeps, pools
+
+# The worst first.
+ORDER = (NodeStatus.OFFLINE, NodeStatus.ERROR, NodeStatus.ACTIVE, NodeStatus.INACTIVE)
+_n, _p, _c, _s = nodes.c, pools.c, node_configurations.c, offline_sweeps.c
+
+
+@dataclass(frozen=True)
+class NodeFilters:
+    """Which nodes to list; without a status, all of them."""
+
+    status: NodeStatus | None = None
+    deleted_too: bool = False
+    most: int = 50
+
+
+def read_node_status(text: str) -> NodeStatus:
+    """A state by its name, in capitals or not.
+
+    Raises:
+        FleetError: there is no such state; the message lists them.
+    """
+    if text.upper() not in {status.value for status in NodeStatus}:
+        raise FleetError(f"{text} is no status of a node. Known are {', '.join(ORDER)}.")
+    return NodeStatus(text.upper())
+
+
+def listing(conn: Connection, filters: NodeFilters) -> list[Record]:
+    """Nodes, the worst first, each with its `pools`, and `drift`: it runs another configuration than it should."""
+    found = fetch(conn, _nodes(filters))
+    by_node = defaultdict(list)
+    for pool in fetch(conn, _pools([node["id"] for node in found])):
+        by_node[pool.pop("node_id")].append(pool)
+    return [{**node, "drift": _drifts(node), "pools": by_node[node["id"]]} for node in found]
+
+
+def _nodes(filters: NodeFilters) -> sa.Select[Any]:
+    last_heartbeat = sa.func.timezone("UTC", _n.last_heartbeat)
+    expected = (
+        sa.select(_c.config_hash)
+        .where(_c.node_id == _n.id, _c.is_active)
+        .order_by(_c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=sa.cast(_n.status, sa.Text))
+    return (
+        sa.select(
+            *(_n.id, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since, _n.error_message),
+            last_heartbeat.label("last_heartbeat"),
+            age_s(last_heartbeat).label("seen_s"),
+            _n.config_hash,
+            expected.label("expected_config_hash"),
+            _n.deleted_at,
+        )
+        .where(*_wanted(filters))
+        .order_by(worst, _n.name, _n.id)
+        .limit(filters.most)
+    )
+
+
+def age_s(moment: Any) -> sa.ColumnElement[float]:
+    """How many seconds ago a time was."""
+    return sa.cast(sa.extract("epoch", FLEET_NOW - moment), sa.Double)
+
+
+def _wanted(filters: NodeFilters) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [] if filters.deleted_too else [_n.deleted_at.is_(None)]
+    if filters.status is not None:
+        conditions.append(_n.status == filters.status.value)
+    return conditions
+
+
+def _pools(node_ids: list[int]) -> sa.Select[Any]:
+    columns = (_p.node_id, _p.oracle_pool_id, _p.name, _p.status, _p.is_active, _p.current_instances)
+    more = (_p.active_instances, _p.target_instances, _p.min_instances, _p.max_instances, _p.last_reported_at)
+    return sa.select(*columns, *more).where(_p.node_id.in_(node_ids)).order_by(_p.node_id, _p.oracle_pool_id)
+
+
+def _drifts(node: Record) -> bool:
+    """As the worker has it (024): one that says nothing of its configuration runs another. Never heard: unknown."""
+    expected = node["expected_config_hash"]
+    return None not in (expected, node["last_heartbeat"]) and node["config_hash"] != expected
+
+
+def count_nodes(conn: Connection, filters: NodeFilters) -> int:
+    """How many nodes there are of those to list, beyond the limit too."""
+    number: int = fetch(conn, sa.select(sa.func.count().label("number")).where(*_wanted(filters)).select_from(nodes))[
+        0
+    ]["number"]
+    return number
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """How many nodes that are not deleted are in each state, the worst first."""
+    statement = sa.select(_n.status, sa.func.count().label("number")).where(_n.deleted_at.is_(None)).group_by(_n.status)
+    number = {row["status"]: row["number"] for row in fetch(conn, statement)}
+    return {status.value: number.get(status.value, 0) for status in ORDER}
+
+
+def last_sweep(conn: Connection, machine: str) -> Record | None:
+    """What the offline sweep of `node` or `cluster_node` saw last; None where it never ran."""
+    columns = (_s.swept_at, _s.alive, _s.silent, _s.marked, _s.held_back, _s.held_back_since)
+    ages = (age_s(_s.swept_at).label("swept_s"), age_s(_s.held_back_since).label("held_back_s"))
+    rows = fetch(conn, sa.select(*columns, *ages).where(_s.machine == machine))
+    return rows[0] if rows else None

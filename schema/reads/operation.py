@@ -1,0 +1,92 @@
+"""Reading operations on disks for people: one by its id or the beginning of it, those of a disk, what is on its way."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from pgfleet.schema.disk import QUEUE, REQUESTS
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads.disk import CANDIDATES, RECENT, as_text, whole
+from pgfleet.schema.rows.core import Record, fetch, queue_table
+from pgfleet.schema.tables import dead_letters, disk_operations, disk_snapshots
+
+_o, _s, _d = disk_operations.c, disk_snapshots.c, dead_letters.c
+_queue = queue_table(QUEUE).c
+_COLUMNS = (
+    *(as_text(_o.operation_id, "operation_id"), _o.action, _o.user_id, _o.disk_name),
+    *(_o.body["source_disk"].astext.label("source_disk"), as_text(_o.disk_id, "disk_id")),
+    *(_o.status, _o.status_reason, _o.status_since, _o.error, _o.detail, _o.created_at, _o.finished_at),
+    *(as_text(_o.snapshot_id, "snapshot_id"), _s.status.label("snapshot_status"), _s.progress_percent),
+)
+
+
+def _rows() -> sa.Select[Any]:
+    """Each with the snapshot that it waits for, or has made."""
+    return sa.select(*_COLUMNS).select_from(disk_operations.outerjoin(disk_snapshots, _s.snapshot_id == _o.snapshot_id))
+
+
+def by_id(conn: Connection, operation_id: str) -> Record | None:
+    rows = fetch(conn, _rows().where(_o.operation_id == operation_id))
+    return rows[0] if rows else None
+
+
+def resolve(conn: Connection, given: str, user_id: str) -> str:
+    """The whole id of an operation, of whoever it is; or of what a user has asked for, by the beginning of its id.
+
+    Raises:
+        Refusal: several begin so, or none does, or nothing is known of a whole one.
+    """
+    given = given.strip().lower()
+    exact = whole(given)
+    if exact is not None:
+        if not (messages(conn, exact) or by_id(conn, exact) or letters(conn, exact)):
+            raise Refusal(f"There is no operation {exact}. `pgfleet disk show NAME` lists those of a disk.")
+        return exact
+    begins = sa.cast(_o.operation_id, sa.Text).startswith(given, autoescape=True)
+    mine = _rows().where(_o.user_id == user_id, begins).order_by(_o.created_at.desc()).limit(CANDIDATES + 1)
+    found = fetch(conn, mine) if given else []
+    if len(found) == 1:
+        return str(found[0]["operation_id"])
+    if not found:
+        raise Refusal(
+            f"{printable(user_id)} has no operation whose id begins with {printable(given) or 'nothing'}. "
+            "`pgfleet disk show NAME` lists those of a disk; one that no worker has taken yet needs its whole id."
+        )
+    listed = "\n".join(f"  {row['operation_id']}  {row['action']} {row['disk_name']}" for row in found[:CANDIDATES])
+    raise Refusal(f"{printable(given)} is the beginning of several operations of {printable(user_id)}:\n{listed}")
+
+
+def of_disk(conn: Connection, disk: Record, most: int = RECENT) -> list[Record]:
+    """What was asked of a disk last, newest first; also what was to be cloned from it.
+
+    Not of an earlier one of its name, which is purged.
+    """
+    waiting = sa.and_(_o.disk_id.is_(None), _o.disk_name == disk["disk_name"])
+    named = sa.or_(waiting, _o.body["source_disk"].astext == disk["disk_name"])
+    by_name = sa.and_(named, _o.created_at >= disk["created_at"])
+    mine = _rows().where(_o.user_id == disk["user_id"], sa.or_(_o.disk_id == disk["disk_id"], by_name))
+    return fetch(conn, mine.order_by(_o.created_at.desc(), _o.operation_id).limit(most))
+
+
+def messages(conn: Connection, operation_id: str) -> list[Record]:
+    """Messages about one operation that lie in the queue, by the time they are due."""
+    about = _queue.message["operation_id"].astext == operation_id
+    columns = (_queue.msg_id, _queue.vt, _queue.read_ct, _queue.message)
+    return fetch(conn, sa.select(*columns).where(about).order_by(_queue.vt, _queue.msg_id))
+
+
+def letters(conn: Connection, operation_id: str) -> list[Record]:
+    """Dead letters about one operation, answered ones too, oldest first."""
+    columns = (_d.dead_letter_id, _d.died_at, _d.message, _d.reason, _d.attempts, _d.answer, _d.answered_at)
+    about = _d.message["operation_id"].astext == operation_id
+    return fetch(conn, sa.select(*columns).where(_d.queue == QUEUE, about).order_by(_d.dead_letter_id))
+
+
+def on_their_way(conn: Connection, user_id: str, disk_name: str) -> list[Record]:
+    """Requests about a disk that somebody has sent and no worker has taken yet: they may still change what it is."""
+    body = _queue.message
+    named = (body["disk_name"].astext == disk_name, body["target_disk"].astext == disk_name)
+    asked = (body["user_id"].astext == user_id, body["action"].astext.in_(sorted(REQUESTS)), sa.or_(*named))
+    return fetch(conn, sa.select(_queue.msg_id, body).where(*asked).order_by(_queue.msg_id))

@@ -1,0 +1,90 @@
+"""Dead letters: listed, shown, replayed and discarded. An answered one stays, with who answered it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from pgfleet.schema import assignment, disk, reservation
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Connection, Outgoing
+from pgfleet.schema.replay import (
+    assignment as assignment_replay,
+)
+from pgfleet.schema.replay import (
+    disk as disk_replay,
+)
+from pgfleet.schema.replay import (
+    reservation as reservation_replay,
+)
+from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.tables import dead_letters
+
+_d = dead_letters.c
+
+# How a queue's letter brings its row back; None from it: nothing to bring back, the message is sent again.
+REVIVE: dict[str, Callable[[Connection, Record, str], str | None]] = {
+    reservation.QUEUE: reservation_replay.revive,
+    assignment.QUEUE: assignment_replay.revive,
+    disk.QUEUE: disk_replay.revive,
+}
+
+
+def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Record]:
+    """Dead letters, newest first; answered ones only if asked for."""
+    statement = sa.select(*_d).order_by(_d.dead_letter_id.desc()).limit(most)
+    if queue is not None:
+        statement = statement.where(_d.queue == queue)
+    if not answered_too:
+        statement = statement.where(_d.answered_at.is_(None))
+    return fetch(conn, statement)
+
+
+def one(conn: Connection, letter_id: int) -> Record:
+    """Raises Refusal: there is none of this number."""
+    return _found(fetch(conn, sa.select(*_d).where(_d.dead_letter_id == letter_id)), letter_id)
+
+
+def replay(conn: Connection, letter_id: int, who: str) -> str:
+    """Give a message another life, and its row if it failed with it; in one transaction. What was done.
+
+    Raises:
+        Refusal: there is no such letter, it is answered already, or its row can't be brought back, at present or ever.
+    """
+    with conn.transaction():
+        letter = _answer(conn, letter_id, "replayed", who)
+        revive = REVIVE.get(letter["queue"])
+        done = revive(conn, letter, who) if revive else None
+        if done is not None:
+            return done
+        kernel.send(conn, letter["queue"], [Outgoing(letter["message"])])
+    return f"sent again to {letter['queue']}"
+
+
+def discard(conn: Connection, letter_id: int, who: str) -> None:
+    """Say that nothing needs to be done about a letter.
+
+    Raises:
+        Refusal: there is no such letter, or it is answered already.
+    """
+    with conn.transaction():
+        _answer(conn, letter_id, "discarded", who)
+
+
+def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Record:
+    """Lock a letter and mark it; whoever comes second finds it answered."""
+    locked = sa.select(*_d).where(_d.dead_letter_id == letter_id).with_for_update()
+    letter = _found(fetch(conn, locked), letter_id)
+    if letter["answered_at"] is not None:
+        by, at = letter["answered_by"], f"{letter['answered_at']:%Y-%m-%d %H:%M:%S}"
+        raise Refusal(f"Dead letter {letter_id} was {letter['answer']} already, by {by} at {at}.")
+    values: dict[str, Any] = {"answered_at": FLEET_NOW, "answer": answer, "answered_by": who}
+    fetch(conn, sa.update(dead_letters).where(_d.dead_letter_id == letter_id).values(values))
+    return letter
+
+
+def _found(letters: list[Record], letter_id: int) -> Record:
+    if not letters:
+        raise Refusal(f"There is no dead letter {letter_id}. See `pgfleet dead list`.")
+    return letters[0]

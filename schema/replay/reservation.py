@@ -1,0 +1,70 @@
+"""failed -> pending: a reservation that failed with its message gets another life when the letter is replayed."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Connection, Outgoing
+from pgfleet.schema.reservation import QUEUE, Status
+from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, sign
+from pgfleet.schema.tables import reservations
+
+# What the life before has left in the row.
+_FORGOTTEN = (
+    *("reservation_ended", "failed_at", "failure_reason", "launched_at", "expires_at"),
+    *("pod_name", "node_ip", "node_private_ip", "node_port", "ssh_command"),
+    *("ebs_volume_id", "ebs_availability_zone"),
+    *("retry_at", "pod_missing_since", "warning", "last_warning_time", "status_msg_id"),
+)
+_c = reservations.c
+
+
+def revive(conn: Connection, letter: Record, who: str) -> str | None:
+    """Move the failed row of a ticket back to the line, in the caller's transaction. What was done.
+
+    Returns:
+        None where there is no row to bring back: the letter is no ticket, or its row did not fail.
+
+    Raises:
+        Refusal: its pod is still being torn down.
+    """
+    row = _failed_row(conn, letter["message"])
+    if row is None:
+        return None
+    row_id = row["reservation_id"]
+    if row["reservation_ended"] is None or row["gpus_held"]:
+        raise Refusal(f"Reservation {row_id} is still being torn down. Try again in a moment.")
+    number = row["ticket"] + 1
+    reason = f"replayed from dead letter {letter['dead_letter_id']}"
+    sign(conn, who, reason)
+    fetch(conn, sa.update(reservations).where(_c.reservation_id == row_id).values(_values(number, reason)))
+    turn = {"action": "advance", "reservation_id": row_id, "ticket": number}
+    line = {"action": "admit", "gpu_type": row["gpu_type"]}
+    kernel.send(conn, QUEUE, [Outgoing(line), Outgoing(turn)])
+    return f"reservation {row_id} is pending again"
+
+
+def _failed_row(conn: Connection, message: Any) -> Record | None:
+    if not isinstance(message, dict) or message.get("action") != "advance":
+        return None
+    columns = (_c.reservation_id, _c.status, _c.gpu_type, _c.gpus_held, _c.ticket, _c.reservation_ended)
+    mine = _c.reservation_id == str(message.get("reservation_id"))
+    rows = fetch(conn, sa.select(*columns).where(mine).with_for_update())
+    return rows[0] if rows and rows[0]["status"] == Status.FAILED else None
+
+
+def _values(ticket: int, reason: str) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(_FORGOTTEN, sa.null()),
+        "status": Status.PENDING.value,
+        "status_reason": reason,
+        "current_detailed_status": "Waiting for its turn",
+        "ticket": ticket,
+        # Its wait begins anew, at the end of the line.
+        "waiting_since": FLEET_NOW,
+        "schedule_failures": 0,
+        "warnings_sent": Jsonb({}),
+    }

@@ -1,0 +1,90 @@
+"""`pgfleet db` and `pgfleet migrate` as a person meets them."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pgfleet.console.commands.database import db, migrate_command
+from pgfleet.console.local.pginstall import find_programs
+from pgfleet.schema.database.catalog import sql_files
+from pgfleet.schema.database.dsn import Unreachable
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def pgfleet(monkeypatch: pytest.MonkeyPatch, short_dir: Path) -> Run:
+    """Runs the command with an embedded server of its own; gives the exit code and what was printed."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
+    monkeypatch.setenv("PGFLEET_DATA_DIR", str(short_dir))
+    app = typer.Typer()
+    app.add_typer(db, name="db")
+    app.command("migrate")(migrate_command)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_the_url_and_nothing_else_is_printed_and_leads_to_a_server(pgfleet: Run, short_dir: Path) -> None:
+    code, printed = pgfleet("db", "url")
+
+    assert code == 0
+    psql = find_programs(short_dir).folder / "psql"
+    said = subprocess.run([psql, printed.strip(), "-Atc", "select 1"], capture_output=True, text=True, check=True)
+    assert said.stdout == "1\n"
+
+
+def test_the_url_given_is_printed_whole(pgfleet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@h/db")
+
+    assert pgfleet("db", "url") == (0, "postgresql://u:secret@h/db\n")
+
+
+def test_a_server_is_followed_through_its_life(pgfleet: Run) -> None:
+    assert pgfleet("db", "status")[0] == 1
+    assert pgfleet("db", "stop") == (0, "was not running\n")
+
+    code, lines = pgfleet("migrate")
+    assert (code, lines.count("applied ")) == (0, len(sql_files()))
+    assert pgfleet("migrate") == (0, f"nothing to do: {len(sql_files())} files applied\n")
+    assert pgfleet("migrate", "--check") == (0, "nothing is missing\n")
+    assert pgfleet("db", "status")[0] == 0
+
+    assert pgfleet("db", "stop") == (0, "stopped\n")
+    assert pgfleet("db", "status")[0] == 1
+
+
+def test_the_check_lists_what_is_missing_and_changes_nothing(
+    pgfleet: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("alter table public.disks drop column size_gb, drop column disk_size")
+
+    assert pgfleet("migrate", "--check") == (1, "column public.disks.size_gb\ncolumn public.disks.disk_size\n")
+    assert pgfleet("db", "status")[0] == 1
+
+
+def test_migrations_go_to_the_direct_url(pgfleet: Run, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/pooler")
+    monkeypatch.setenv("DATABASE_DIRECT_URL", dsn)
+
+    assert pgfleet("migrate") == (0, f"nothing to do: {len(sql_files())} files applied\n")
+
+
+def test_an_unreachable_server_is_told_without_its_password(pgfleet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
+
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1") as failed:
+        pgfleet("migrate")
+
+    assert "secret" not in str(failed.value)

@@ -1,0 +1,172 @@
+"""Dead letters: a replayed one gives its reservation another life, whoever answers second is told."""
+
+from typing import Any
+
+import pytest
+
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.replay import letters as dead
+from pgfleet.schema.rows.core import Record
+from worlds.commands import Pgfleet
+from worlds.fleet import Connection, Worker, assert_sound, history_of, new_id, row_of, send
+from worlds.reservations import QUEUE, create, ended, letters, status_of
+
+
+def the_letter(conn: Connection) -> Record:
+    (letter,) = dead.listing(conn, None, answered_too=False)
+    return letter
+
+
+def failed_by_its_message(conn: Connection, worker: Worker, box: Box) -> str:
+    """A reservation that failed after three attempts, torn down."""
+    box.fault("/pods$", method="POST", status=500, times=3)
+    row_id = create(conn)
+    worker.run_until(lambda: status_of(conn, row_id) == "failed")
+    ended(conn, worker, row_id)
+    return row_id
+
+
+def queued_bodies(conn: Connection) -> list[Any]:
+    rows = conn.execute("select message, headers from pgmq.q_gpu_reservations where read_ct = 0 order by msg_id")
+    return rows.fetchall()
+
+
+def test_a_replayed_ticket_gives_its_reservation_another_life(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = failed_by_its_message(conn, worker, box)
+
+    dead.replay(conn, the_letter(conn)["dead_letter_id"], "grace")
+    row = row_of(conn, row_id)
+    worker.run_until(lambda: status_of(conn, row_id) == "active")
+
+    assert row["status"] == "pending"
+    forgotten = ("reservation_ended", "failed_at", "failure_reason", "pod_name", "retry_at", "expires_at")
+    assert [row[name] for name in forgotten] == [None] * len(forgotten)
+    assert history_of(conn, row_id)[-3:] == [
+        ("failed", "pending"),
+        ("pending", "preparing"),
+        ("preparing", "active"),
+    ]
+    assert_sound(conn)
+
+
+def test_the_history_says_who_replayed_it(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = failed_by_its_message(conn, worker, box)
+    number = the_letter(conn)["dead_letter_id"]
+
+    dead.replay(conn, number, "grace")
+
+    told = conn.execute(
+        "select reason, actor from public.status_history where row_id = %s order by history_id desc limit 1", (row_id,)
+    ).fetchone()
+    assert told == (f"replayed from dead letter {number}", "console:grace")
+
+
+def test_a_replay_while_its_pod_is_torn_down_is_refused_and_changes_nothing(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    box.fault("/pods$", method="POST", status=500, times=3)
+    row_id = create(conn)
+    worker.run_until(lambda: status_of(conn, row_id) == "failed")
+    number = the_letter(conn)["dead_letter_id"]
+
+    with pytest.raises(Refusal, match="again in a moment"):
+        dead.replay(conn, number, "grace")
+
+    assert status_of(conn, row_id) == "failed"
+    assert dead.one(conn, number)["answered_at"] is None
+
+
+def test_any_other_message_is_sent_again_without_its_past(conn: Connection, worker: Worker) -> None:
+    send(conn, QUEUE, {"action": "nonsense"})
+    worker.run()
+
+    dead.replay(conn, the_letter(conn)["dead_letter_id"], "grace")
+
+    assert queued_bodies(conn) == [({"action": "nonsense"}, None)]
+    worker.run()
+    assert len(letters(conn)) == 2
+
+
+def test_a_null_message_can_be_replayed(conn: Connection, worker: Worker) -> None:
+    send(conn, QUEUE, None)
+    worker.run()
+
+    dead.replay(conn, the_letter(conn)["dead_letter_id"], "grace")
+
+    assert queued_bodies(conn) == [(None, None)]
+
+
+def test_a_ticket_of_a_reservation_that_went_on_is_only_sent_again(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = failed_by_its_message(conn, worker, box)
+    number = the_letter(conn)["dead_letter_id"]
+    dead.replay(conn, number, "grace")
+    worker.run_until(lambda: status_of(conn, row_id) == "active")
+    conn.execute(
+        "insert into public.dead_letters (queue, msg_id, row_id, message, reason, enqueued_at)"
+        " select queue, msg_id, row_id, message, reason, enqueued_at from public.dead_letters"
+    )
+
+    dead.replay(conn, the_letter(conn)["dead_letter_id"], "grace")
+    worker.run_once()
+
+    assert status_of(conn, row_id) == "active"
+
+
+@pytest.mark.parametrize("answer", [dead.replay, dead.discard])
+@pytest.mark.parametrize("again", [dead.replay, dead.discard])
+def test_a_letter_is_answered_once(conn: Connection, worker: Worker, answer: Any, again: Any) -> None:
+    send(conn, QUEUE, {"action": "nonsense"})
+    worker.run()
+    number = the_letter(conn)["dead_letter_id"]
+    answer(conn, number, "grace")
+
+    with pytest.raises(Refusal, match="already, by grace"):
+        again(conn, number, "ada")
+
+
+def test_a_discarded_letter_stays_and_is_not_sent(conn: Connection, worker: Worker) -> None:
+    send(conn, QUEUE, {"action": "nonsense"})
+    worker.run()
+    number = the_letter(conn)["dead_letter_id"]
+
+    dead.discard(conn, number, "grace")
+
+    assert queued_bodies(conn) == []
+    assert dead.listing(conn, None, answered_too=False) == []
+    (kept,) = dead.listing(conn, QUEUE, answered_too=True)
+    assert (kept["answer"], kept["answered_by"]) == ("discarded", "grace")
+
+
+def test_a_letter_that_does_not_exist_is_refused(conn: Connection) -> None:
+    with pytest.raises(Refusal, match="no dead letter 42"):
+        dead.replay(conn, 42, new_id())
+
+
+def test_a_screen_shows_the_names_of_environment_variables_and_not_their_values(
+    conn: Connection, worker: Worker, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(conn, gpu_count=3, env_vars={"HF_TOKEN": "hunter2"})
+    worker.run()
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+
+    shown = pgfleet("dead", "show", str(the_letter(conn)["dead_letter_id"]))
+    listed = pgfleet("dead", "list", "--json")
+
+    assert "HF_TOKEN" in shown.out
+    assert "hunter2" not in shown.out + listed.out
+
+
+def test_a_letter_that_python_cant_read_is_listed_shown_and_replayed_as_it_was(
+    conn: Connection, worker: Worker, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn.execute("select pgmq.send(%s, (repeat('[', 3000) || repeat(']', 3000))::jsonb)", (QUEUE,))
+    worker.run()
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+    number = str(the_letter(conn)["dead_letter_id"])
+
+    assert pgfleet("dead", "list", "--json").code == 0
+    assert "unreadable JSON" in pgfleet("dead", "show", number).out
+    assert pgfleet("dead", "replay", number).code == 0
+    row = conn.execute("select message::text = repeat('[', 3000) || repeat(']', 3000) from pgmq.q_gpu_reservations")
+    assert row.fetchone() == (True,)

@@ -1,0 +1,76 @@
+"""The demo would notice if what it claims were not so; that it is so, tests/demo sees."""
+
+from pgfleet.console.demo.check import check
+from pgfleet.console.demo.story import Planned, Story, story
+from pgfleet.console.demo.view import Scene
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.reads import reservation as reads
+from worlds.fleet import Connection, Worker
+from worlds.reservations import active, status_of
+
+
+def scene_of(conn: Connection) -> Scene:
+    rows = reads.listing(conn, reads.Filters(ended_too=True))
+    scene = Scene({row["reservation_id"]: row for row in rows}, reads.types(conn))
+    for move in reads.moves_since(conn, 0):
+        scene.history[move["row_id"]].append(move)
+    return scene
+
+
+def story_of(row_id: str) -> Story:
+    one = Planned("h100", 2, 6, reservation_id=row_id)
+    return Story(planned=(one,), first=(), reactions=(), extended=one, broken=one)
+
+
+def untrue(conn: Connection, box: Box, told: Story, scene: Scene) -> str:
+    return "\n".join(f"{claim.text}: {claim.against}" for claim in check(conn, box, told, scene).untrue)
+
+
+def test_a_reservation_that_is_not_over_is_noticed(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+
+    found = untrue(conn, box, story_of(row_id), scene_of(conn))
+
+    assert "is active: Ready" in found
+    assert "no GPU is held: ('h100: 2',)" in found
+    assert "nothing is left in the cluster: ('1 pods', '1 services')" in found
+    assert "the malformed message is not there" in found
+
+
+def test_a_gap_in_a_history_is_noticed(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    conn.execute("delete from public.status_history where to_status = 'preparing'")
+
+    found = untrue(conn, box, story_of(row_id), scene_of(conn))
+
+    assert "(new) pending active, its row says active" in found
+
+
+def test_another_end_than_planned_is_noticed(conn: Connection, worker: Worker, box: Box) -> None:
+    row_id = active(conn, worker)
+    conn.execute("update public.reservations set status = 'failed', ticket = -1")
+    assert status_of(conn, row_id) == "failed"
+
+    found = untrue(conn, box, story_of(row_id), scene_of(conn))
+
+    assert "went ('active', 'failed')" in found
+
+
+def test_a_reservation_that_was_lost_is_noticed(conn: Connection, box: Box) -> None:
+    told = story()
+
+    found = untrue(conn, box, told, scene_of(conn))
+
+    assert found.count("does not exist") == len(told.planned)
+
+
+def test_no_message_of_the_story_is_out_of_range(conn: Connection, worker: Worker, box: Box) -> None:
+    told = story()
+    acts = [*told.first, *(reaction.act for reaction in told.reactions)]
+
+    for act in acts:
+        act(conn)
+
+    assert len(told.planned) == 26
+    row = conn.execute("select count(*) from pgmq.q_gpu_reservations").fetchone()
+    assert row == (len(acts),)

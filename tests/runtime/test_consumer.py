@@ -1,0 +1,285 @@
+"""The consumer that dramatiq asks for work: how much it claims, in which order, and what it gives back."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from dramatiq.broker import MessageProxy
+from psycopg.types.json import Jsonb
+
+from pgfleet.workers.runtime.broker import ClaimConsumer
+from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.work import work
+from worlds.fleet import move_clock, settings_for, until, worker_on
+from worlds.small.kind import QUEUE, do, small_kind
+from worlds.small.world import Small
+
+
+def consumer_on(small: Small, claims: int = 2, batch: int = 2) -> ClaimConsumer:
+    bench = replace(small.worker.bench, kind=small_kind(small.tools, batch=batch))
+    return ClaimConsumer(bench, claims=claims, timeout_s=0.01)
+
+
+def jobs(small: Small, number: int) -> list[int]:
+    return [small.send(do(small.job(job_id))) for job_id in range(1, number + 1)]
+
+
+def next_of(consumer: ClaimConsumer) -> list[int] | None:
+    proxy = next(consumer)
+    return None if proxy is None else ids(proxy)
+
+
+def ids(proxy: MessageProxy) -> list[int]:
+    return [delivery.token.msg_id for delivery in proxy.args[0]]
+
+
+def claimed(consumer: ClaimConsumer) -> MessageProxy:
+    proxy = next(consumer)
+    assert proxy is not None
+    return proxy
+
+
+def answer(consumer: ClaimConsumer, proxy: MessageProxy) -> None:
+    work(consumer.bench, proxy.args[0])
+    consumer.ack(proxy)
+
+
+def die(small: Small) -> list[Delivery]:
+    """Claim all that is due and end without a word."""
+    deliveries = small.worker.claim()
+    small.worker.bench.hand.drop(delivery.token for delivery in deliveries)
+    move_clock(small.conn, 91)
+    return deliveries
+
+
+def test_one_claim_is_one_message_of_dramatiq(small: Small) -> None:
+    sent = jobs(small, 3)
+    consumer = consumer_on(small, batch=5)
+
+    proxy = claimed(consumer)
+
+    assert (proxy.queue_name, proxy.actor_name) == (QUEUE, "small_job")
+    assert ids(proxy) == sent
+    assert {token.msg_id for token in consumer.bench.hand.tokens()} == set(sent)
+
+
+def test_no_more_is_claimed_than_there_are_free_places(small: Small) -> None:
+    sent = jobs(small, 7)
+    consumer = consumer_on(small)
+
+    first = claimed(consumer)
+    assert next_of(consumer) == sent[2:4]
+    assert next_of(consumer) is None
+    assert small.one("select count(*) from pgmq.q_small_jobs where read_ct = 0") == 3
+
+    consumer.ack(first)
+    assert next_of(consumer) == sent[4:6]
+    assert next_of(consumer) is None
+
+
+def test_a_kind_with_effects_claims_what_its_threads_can_take(small: Small) -> None:
+    kind = small_kind(effects=True, batch=500)
+    bench = replace(small.worker.bench, kind=kind)
+
+    assert ClaimConsumer(bench, claims=1, timeout_s=0.01).batch == bench.settings.effect_threads
+
+
+def test_a_suspect_runs_alone_after_everything_else_and_nothing_is_claimed_meanwhile(small: Small) -> None:
+    suspects = jobs(small, 2)
+    die(small)
+    others = [small.send(do(small.job(job_id))) for job_id in range(3, 8)]
+    consumer = consumer_on(small, claims=2, batch=4)
+
+    first = claimed(consumer)
+    assert ids(first) == others[:2]
+    assert next_of(consumer) is None, "a suspect waits for all that is in hand"
+    consumer.ack(first)
+    one = claimed(consumer)
+    assert ids(one) == suspects[:1]
+    assert next_of(consumer) is None, "one suspect at a time"
+    consumer.ack(one)
+    two = claimed(consumer)
+    assert ids(two) == suspects[1:]
+    assert next_of(consumer) is None, "nothing is claimed while the last suspect runs"
+
+    consumer.ack(two)
+    assert next_of(consumer) == others[2:]
+
+
+def test_a_claim_of_nothing_but_suspects_is_handed_out_one_by_one(small: Small) -> None:
+    suspects = jobs(small, 2)
+    die(small)
+    consumer = consumer_on(small)
+
+    assert next_of(consumer) is None
+    one = claimed(consumer)
+    assert ids(one) == suspects[:1]
+    answer(consumer, one)
+    assert next_of(consumer) == suspects[1:]
+
+
+def test_a_message_given_back_is_no_suspect(small: Small) -> None:
+    sent = jobs(small, 1)
+    consumer = consumer_on(small)
+
+    for _ in range(5):
+        proxy = claimed(consumer)
+        consumer.requeue([proxy])
+        consumer.ack(proxy)
+
+    assert next_of(consumer) == sent
+    assert small.one("select read_ct from pgmq.q_small_jobs") == 6
+
+
+def test_what_no_thread_has_taken_is_given_back_at_once(small: Small) -> None:
+    sent = jobs(small, 4)
+    consumer = consumer_on(small)
+    proxies = [claimed(consumer), claimed(consumer)]
+
+    consumer.requeue(proxies)
+
+    assert [small.due_s(msg_id) <= 0 for msg_id in sent] == [True] * 4
+    assert consumer.bench.hand.tokens() == []
+    assert [(d.deaths, d.released, d.attempts) for d in small.worker.claim()] == [(0, 1, 0)] * 4
+
+
+def test_who_drains_claims_nothing_and_gives_suspects_back(small: Small) -> None:
+    suspects = jobs(small, 2)
+    die(small)
+    consumer = consumer_on(small)
+    assert next_of(consumer) is None
+    more = small.send(do(small.job(3)))
+
+    consumer.bench.draining.set()
+
+    assert next_of(consumer) is None
+    assert [small.due_s(msg_id) <= 0 for msg_id in [*suspects, more]] == [True] * 3
+    assert small.one("select read_ct from pgmq.q_small_jobs where msg_id = %s", (more,)) == 0
+    assert consumer.bench.hand.tokens() == []
+
+
+def test_who_drains_hands_back_what_is_not_started(small: Small) -> None:
+    sent = jobs(small, 2)
+    consumer = consumer_on(small)
+    proxy = claimed(consumer)
+
+    consumer.bench.draining.set()
+    work(consumer.bench, proxy.args[0])
+
+    assert small.tools.seen == []
+    assert [small.due_s(msg_id) <= 0 for msg_id in sent] == [True] * 2
+
+
+def test_a_message_that_keeps_killing_its_worker_is_dead_before_it_is_run_again(small: Small) -> None:
+    (msg_id,) = jobs(small, 1)
+    for _ in range(3):
+        die(small)
+    consumer = consumer_on(small)
+    assert next_of(consumer) is None
+
+    answer(consumer, claimed(consumer))
+
+    assert small.tools.seen == []
+    assert small.letters() == ["the worker ended 3 times while it had this message in hand"]
+    assert small.all("select msg_id from public.dead_letters") == [msg_id]
+    assert small.status() == "failed"
+    assert small.queue() == []
+
+
+def test_a_message_that_killed_its_worker_less_often_is_run_again(small: Small) -> None:
+    jobs(small, 1)
+    for _ in range(2):
+        die(small)
+
+    small.worker.run_once()
+
+    assert small.status() == "running"
+
+
+def test_deaths_releases_and_failures_are_told_apart(small: Small) -> None:
+    small.send(do(small.job(1), "raise"))
+    small.worker.run_once()
+    move_clock(small.conn, 10)
+    consumer = consumer_on(small)
+    proxy = claimed(consumer)
+    consumer.requeue([proxy])
+    die(small)
+
+    (delivery,) = small.worker.claim()
+
+    assert (delivery.attempts, delivery.released, delivery.deaths) == (1, 1, 1)
+
+
+ERRORS: list[Callable[[], Exception]] = [
+    psycopg.OperationalError,
+    psycopg.errors.AdminShutdown,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.UndefinedTable,
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_of_the_database_is_no_reason_to_raise(
+    small: Small, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
+) -> None:
+    (msg_id,) = jobs(small, 1)
+    consumer = consumer_on(small)
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise error()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pgfleet.schema.queue.kernel.claim", refuse)
+        assert next_of(consumer) is None
+
+    assert next_of(consumer) == [msg_id]
+
+
+def test_connections_that_the_server_ended_are_replaced(small: Small) -> None:
+    (msg_id,) = jobs(small, 1)
+    consumer = consumer_on(small)
+    others = "pid <> pg_backend_pid() and datname = current_database()"
+
+    small.conn.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}".encode())
+
+    assert until(lambda: next_of(consumer), within_s=10) == [msg_id]
+
+
+def test_periodic_work_becomes_a_message_once_however_many_workers(small: Small) -> None:
+    small.conn.execute(
+        "insert into public.periodic (name, queue, message, every) values ('tick', %s, %s, '10 min')",
+        (QUEUE, Jsonb(do(small.job(1)))),
+    )
+    with ExitStack() as stack:
+        settings = settings_for(small.dsn)
+        workers = [stack.enter_context(worker_on(small_kind(), settings)) for _ in range(2)]
+        consumers = [ClaimConsumer(worker.bench, claims=1, timeout_s=0.01) for worker in workers]
+        proxies: list[MessageProxy | None] = []
+        threads = [threading.Thread(target=lambda c=c: proxies.append(next(c))) for c in consumers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+    assert small.one("select max(msg_id) - min(msg_id) from pgmq.q_small_jobs") == 0
+    ahead = "select extract(epoch from next_at - public.fleet_now())::float8 from public.periodic"
+    assert small.one(ahead) == pytest.approx(600, abs=5)
+
+
+def test_periodic_work_comes_back_after_its_time(small: Small) -> None:
+    small.conn.execute(
+        "insert into public.periodic (name, queue, message, every) values ('tick', %s, %s, '10 min')",
+        (QUEUE, Jsonb(do(small.job(1)))),
+    )
+    consumer = consumer_on(small)
+    answer(consumer, claimed(consumer))
+    move_clock(small.conn, 601)
+    consumer.periodic_at = 0
+
+    answer(consumer, claimed(consumer))
+
+    assert small.status() == "done"

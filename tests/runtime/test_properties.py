@@ -1,0 +1,286 @@
+"""Whatever happens to messages, in whatever order: none is lost, none counts twice, no stale owner changes anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue.kernel import Token
+from pgfleet.workers.runtime.bench import Bench
+from pgfleet.workers.runtime.hand import Delivery, Hand
+from pgfleet.workers.runtime.kind import Occasion
+from pgfleet.workers.runtime.outcomes import Done, Outcome, Send, Wait, advance
+from pgfleet.workers.runtime.verdict import release
+from pgfleet.workers.runtime.work import work, write
+from worlds.fleet import move_clock
+from worlds.small.kind import EVENTS, QUEUE, Do, Tools, View, do, small_kind
+from worlds.small.world import BROKEN_HISTORIES, CLEAN, Small
+
+ROWS = [1, 2, 3]
+WORKERS = st.sampled_from([0, 1])
+PICKS = st.integers(0, 9)
+LIMIT = 3
+
+
+def run(message: Do, view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
+    """Moves a row that is ready, and tells of it; a row that is not has been moved by another message."""
+    row = view.rows[message.job_id]
+    if row.status != "ready":
+        return Done("moved already")
+    return advance(row, "running", "moved", then=(Send({"told": message.job_id}, queue=EVENTS),))
+
+
+def break_down(_message: Do, _view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
+    raise RuntimeError("broken")
+
+
+def wait(_message: Do, view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
+    return Wait("not yet", view.now + timedelta(seconds=60))
+
+
+def fail(message: Do, view: View, reason: str) -> Outcome | None:
+    row = view.rows[message.job_id]
+    return advance(row, "failed", reason) if row.status == "ready" else None
+
+
+@dataclass
+class Model:
+    """What must be true: the messages in the queue with how often each was read, and where the others are."""
+
+    queued: dict[int, int] = field(default_factory=dict)
+    about: dict[int, int] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
+    dead: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    rows: dict[int, str] = field(default_factory=lambda: dict.fromkeys(ROWS, "ready"))
+
+    def sent(self, msg_id: int, row: int) -> None:
+        assert msg_id not in self.about, "an id is given once"
+        self.queued[msg_id] = 0
+        self.about[msg_id] = row
+
+    def owns(self, token: Token) -> bool:
+        return self.queued.get(token.msg_id) == token.read_ct
+
+    def leave(self, msg_id: int, to: set[int]) -> None:
+        del self.queued[msg_id]
+        to.add(msg_id)
+
+    def die(self, msg_id: int) -> None:
+        self.leave(msg_id, self.dead)
+        self.end_row(msg_id, "failed")
+
+    def end_row(self, msg_id: int, status: str) -> None:
+        row = self.about[msg_id]
+        if self.rows[row] == "ready":
+            self.rows[row] = status
+
+
+class QueueLife(RuleBasedStateMachine):
+    def __init__(self, small: Small) -> None:
+        super().__init__()
+        self.small = small
+        self.model = Model()
+        self.hands: list[list[Delivery]] = [[], []]
+        small.conn.execute(CLEAN)
+        for row in ROWS:
+            small.job(row)
+            self.send(row, 0)
+
+    # What producers and the time do.
+
+    @rule(row=st.sampled_from(ROWS), delay_s=st.sampled_from([0, 0, 60]))
+    def send(self, row: int, delay_s: int) -> None:
+        self.model.sent(self.small.send(do(row), delay_s=delay_s), row)
+
+    @rule(seconds=st.sampled_from([5, 30, 91, 200]))
+    def let_time_pass(self, seconds: int) -> None:
+        move_clock(self.small.conn, seconds)
+
+    # What workers do.
+
+    @precondition(lambda self: self.model.queued)
+    @rule(who=WORKERS, limit=st.integers(1, 4))
+    def claim(self, who: int, limit: int) -> None:
+        messages, _ = kernel.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
+        for message in messages:
+            self.model.queued[message.token.msg_id] += 1
+            assert self.model.owns(message.token)
+        self.hands[who] += [Delivery(message) for message in messages]
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=WORKERS)
+    def crash(self, who: int) -> None:
+        self.hands[who].clear()
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=WORKERS)
+    def claim_what_the_other_still_holds(self, who: int) -> None:
+        move_clock(self.small.conn, 91)
+        self.claim(who, 4)
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=WORKERS)
+    def extend(self, who: int) -> None:
+        tokens = [delivery.token for delivery in self.hands[who]]
+
+        kept = kernel.extend(self.small.conn, QUEUE, tokens, timedelta(seconds=90))
+
+        assert kept == {token for token in tokens if self.model.owns(token)}
+
+    def someone_has_work(self) -> bool:
+        return any(self.hands)
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def succeed(self, pick: int) -> None:
+        delivery = self._answered(self._take(pick), run)
+        if delivery is not None:
+            self.model.leave(delivery.token.msg_id, self.model.settled)
+            self.model.end_row(delivery.token.msg_id, "running")
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def break_down(self, pick: int) -> None:
+        delivery = self._answered(self._take(pick), break_down)
+        if delivery is not None and delivery.attempts + 1 >= LIMIT:
+            self.model.die(delivery.token.msg_id)
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def wait(self, pick: int) -> None:
+        delivery = self._answered(self._take(pick), wait)
+        if delivery is not None:
+            self.model.leave(delivery.token.msg_id, self.model.settled)
+            fresh = self.small.one("select max(msg_id) from pgmq.q_small_jobs")
+            self.model.sent(fresh, self.model.about[delivery.token.msg_id])
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def give_back(self, pick: int) -> None:
+        delivery = self._take(pick)
+        before = self._everything()
+
+        settled = write(self._bench(run), [release(delivery, timedelta(0), "")])
+
+        assert bool(settled.done) == self.model.owns(delivery.token)
+        assert settled.done or self._everything() == before
+
+    @precondition(lambda self: self._stale())
+    @rule(pick=PICKS, step=st.sampled_from([run, break_down, wait]))
+    def answer_after_the_lease_was_lost(self, pick: int, step: Callable[..., Outcome]) -> None:
+        stale = self._stale()
+        delivery = stale[pick % len(stale)]
+        for hand in self.hands:
+            hand[:] = [held for held in hand if held is not delivery]
+
+        assert self._answered(delivery, step) is None
+
+    def _stale(self) -> list[Delivery]:
+        """What somebody still believes to hold, and somebody else holds."""
+        held = (delivery for hand in self.hands for delivery in hand)
+        return [d for d in held if d.token.msg_id in self.model.queued and not self.model.owns(d.token)]
+
+    def _answered(self, delivery: Delivery, step: Callable[..., Outcome]) -> Delivery | None:
+        """Work on a delivery; it, if it was still to be answered and was not found deadly before its step."""
+        before = self._everything()
+        bench = self._bench(step)
+        bench.hand.take([delivery.token], float("inf"))
+
+        work(bench, [delivery])
+
+        if not self.model.owns(delivery.token):
+            assert self._everything() == before, "a stale owner changes nothing"
+            return None
+        if delivery.deaths >= LIMIT:
+            self.model.die(delivery.token.msg_id)
+            return None
+        return delivery
+
+    def _take(self, pick: int) -> Delivery:
+        hand = self.hands[pick % 2] or self.hands[1 - pick % 2]
+        return hand.pop(pick % len(hand))
+
+    def _bench(self, step: Callable[..., Outcome]) -> Bench:
+        return replace(self.small.worker.bench, kind=small_kind(step=step, fail=fail), hand=Hand(90))
+
+    # What another client of PGMQ does.
+
+    @precondition(lambda self: self.model.queued)
+    @rule()
+    def read_by_another_client(self) -> None:
+        for msg_id in self.small.all("select msg_id from pgmq.read('small_jobs', 30, 1)"):
+            self.model.queued[msg_id] += 1
+
+    @precondition(lambda self: self.model.queued)
+    @rule(pick=PICKS, verb=st.sampled_from(["delete", "archive"]))
+    def take_away_by_another_client(self, pick: int, verb: str) -> None:
+        msg_id = self._queued(pick)
+        assert self.small.one(f"select pgmq.{verb}('small_jobs', %s::bigint)", (msg_id,))
+        self.model.leave(msg_id, self.model.deleted)
+
+    @precondition(lambda self: self.model.queued)
+    @rule(pick=PICKS, seconds=st.sampled_from([0, 60]))
+    def delay_by_another_client(self, pick: int, seconds: int) -> None:
+        self.small.all("select pgmq.set_vt('small_jobs', %s::bigint, %s)", (self._queued(pick), seconds))
+
+    def _queued(self, pick: int) -> int:
+        return sorted(self.model.queued)[pick % len(self.model.queued)]
+
+    # What holds at every moment.
+
+    @invariant()
+    def every_message_is_in_one_place(self) -> None:
+        queued = dict(self.small.all("select msg_id, read_ct from pgmq.q_small_jobs"))
+        assert queued == self.model.queued
+        assert sorted(self.small.all("select msg_id from public.dead_letters")) == sorted(self.model.dead)
+        places = [set(queued), self.model.settled, self.model.dead, self.model.deleted]
+        assert set().union(*places) == set(self.model.about)
+        assert sum(map(len, places)) == len(self.model.about)
+
+    @invariant()
+    def each_row_has_moved_once_at_most_and_told_of_it(self) -> None:
+        rows = dict(self.small.all("select job_id, status from public.small_jobs"))
+        assert rows == self.model.rows
+        told = sorted(self.small.all("select (message->>'told')::integer from pgmq.q_small_events"))
+        assert told == sorted(row for row, status in rows.items() if status == "running")
+
+    @invariant()
+    def histories_are_gap_free(self) -> None:
+        assert self.small.all(BROKEN_HISTORIES) == []
+
+    def _everything(self) -> Any:
+        tables = ["pgmq.q_small_jobs", "pgmq.q_small_events", "public.dead_letters", "public.small_jobs"]
+        return [self.small.all(f"select t.*, t.xmin::text from {table} t order by 1") for table in tables]
+
+    def teardown(self) -> None:
+        """Poison or not, in the end nothing is left: every message is settled or dead."""
+        for _ in range(40):
+            if not self.model.queued:
+                return
+            move_clock(self.small.conn, 91)
+            self.hands[0].clear()
+            self.claim(0, 100)
+            while self.hands[0]:
+                self.succeed(0)
+        raise AssertionError("messages are left that nobody can settle")
+
+
+def test_no_order_of_events_breaks_what_must_hold(small: Small) -> None:
+    chosen = settings(
+        max_examples=60,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+    class Life(QueueLife):
+        def __init__(self) -> None:
+            super().__init__(small)
+
+    run_state_machine_as_test(Life, settings=chosen)

@@ -1,0 +1,190 @@
+"""Migrations: all or nothing, once, and by `psql -f` as well; whatever is missing is told at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pgmq.install import get_embedded_install_sql
+
+from pgfleet.schema.database import catalog
+from pgfleet.schema.database import migrate as program
+from pgfleet.schema.database.catalog import SqlFile, sql_files
+from pgfleet.schema.database.migrate import (
+    EditedMigration,
+    MigrationFailed,
+    NewerDatabase,
+    SchemaMissing,
+    migrate,
+    missing,
+    verify,
+)
+from worlds.database import by_psql, comparable, dump
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+EVERY_VERSION = [file.version for file in sql_files()]
+
+
+@pytest.fixture
+def program_files(monkeypatch: pytest.MonkeyPatch) -> list[SqlFile]:
+    """The files of the program, to be changed by a test."""
+    files = sql_files()
+    monkeypatch.setattr(program, "sql_files", lambda: files)
+    return files
+
+
+def test_the_first_run_applies_every_file_and_the_second_none(empty_dsn: str) -> None:
+    first = migrate(empty_dsn)
+    before = dump(empty_dsn)
+
+    second = migrate(empty_dsn)
+
+    assert [file.version for file in first] == EVERY_VERSION
+    assert second == []
+    assert dump(empty_dsn) == before
+
+
+def test_schema_comes_before_fixtures_in_the_order_of_names() -> None:
+    folders = [version.split("/")[0] for version in EVERY_VERSION]
+
+    assert folders == sorted(folders, reverse=True)
+    assert EVERY_VERSION[:2] == ["schema/000_schema_migrations", "schema/001_users_and_keys"]
+
+
+def test_two_runs_at_once_apply_every_file_once(empty_dsn: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(migrate, [empty_dsn] * 4))
+
+    assert sorted(len(applied) for applied in runs) == [0, 0, 0, len(EVERY_VERSION)]
+
+
+def test_files_run_twice_by_psql_make_the_same_database_as_migrate(dsn: str, empty_dsn: str) -> None:
+    by_psql(empty_dsn, get_embedded_install_sql())
+    for file in sql_files() * 2:
+        by_psql(empty_dsn, file.text)
+
+    assert comparable(dump(empty_dsn)) == comparable(dump(dsn))
+    with psycopg.connect(empty_dsn) as conn:
+        assert missing(conn) == []
+    assert [file.version for file in migrate(empty_dsn)] == EVERY_VERSION
+
+
+def test_an_edited_schema_file_is_refused_by_name(dsn: str, program_files: list[SqlFile]) -> None:
+    program_files[2] = replace(program_files[2], text=program_files[2].text + "-- edited\n")
+    program_files.append(SqlFile("schema/099_new", "create table public.novel ()"))
+
+    with pytest.raises(EditedMigration, match=r"schema/002_reservations\.sql"):
+        migrate(dsn)
+
+    assert not exists(dsn, "public.novel")
+
+
+def test_line_endings_are_no_edit(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for file in sql_files():
+        path = tmp_path / f"{file.version}.sql"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file.text.replace("\n", "\r\n").encode())
+    monkeypatch.setattr(catalog, "files", lambda package: tmp_path / package.removeprefix("pgfleet."))
+
+    assert migrate(dsn) == []
+
+
+def test_an_edited_fixture_is_applied_again(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
+    place = EVERY_VERSION.index("fixtures/001_initial_gpu_types")
+    before = program_files[place]
+    program_files[place] = replace(before, text=before.text.replace("48, 192, 8", "48, 192, 9"))
+
+    (applied,) = migrate(dsn)
+
+    assert (applied.version, applied.again) == ("fixtures/001_initial_gpu_types", True)
+    assert value(conn, "select total_cluster_gpus from public.gpu_types where gpu_type = 't4'") == 9
+    assert migrate(dsn) == []
+
+
+def test_a_newer_database_is_refused(dsn: str, conn: Connection) -> None:
+    conn.execute("insert into public.schema_migrations (version) values ('schema/777_from_the_future')")
+
+    with pytest.raises(NewerDatabase, match="schema/777_from_the_future"):
+        migrate(dsn)
+
+
+def test_versions_of_other_programs_are_theirs(dsn: str, conn: Connection) -> None:
+    conn.execute("insert into public.schema_migrations (version) values ('20250101_their_own')")
+
+    assert migrate(dsn) == []
+    assert missing(conn) == []
+
+
+def test_a_table_of_migrations_without_checksums_is_taken_over(empty_dsn: str) -> None:
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute("create table public.schema_migrations (version text primary key, applied_at timestamptz)")
+
+    assert [file.version for file in migrate(empty_dsn)] == EVERY_VERSION
+
+
+def test_a_file_that_fails_applies_nothing_and_names_its_line(empty_dsn: str, program_files: list[SqlFile]) -> None:
+    program_files.insert(3, SqlFile("schema/002_wrong", "select 1;\n\nselect from nowhere"))
+
+    with pytest.raises(MigrationFailed, match=r'schema/002_wrong\.sql:3: relation "nowhere"'):
+        migrate(empty_dsn)
+
+    assert not exists(empty_dsn, "public.schema_migrations")
+
+
+def test_queues_without_pgmq_say_how_to_install_it(empty_dsn: str) -> None:
+    queues = next(file for file in sql_files() if file.version == "schema/007_pgmq_queues")
+
+    with psycopg.connect(empty_dsn) as conn, pytest.raises(psycopg.Error) as refused:
+        conn.execute(queues.text.encode())
+
+    assert refused.value.sqlstate == "PF001"
+    assert 'get_embedded_install_sql as s; print(s())" | psql "$DATABASE_URL"' in (
+        refused.value.diag.message_hint or ""
+    )
+
+
+def test_everything_missing_is_in_one_list(conn: Connection, program_files: list[SqlFile]) -> None:
+    conn.execute("alter table public.reservations drop column oom_count")
+    conn.execute("drop table public.domain_mappings")
+    conn.execute("drop function public.create_queue")
+    conn.execute("select pgmq.drop_queue('disk_operations')")
+    program_files.append(SqlFile("schema/099_new", ""))
+
+    assert missing(conn) == [
+        "table public.domain_mappings",
+        "column public.reservations.oom_count",
+        "function public.create_queue",
+        "queue disk_operations",
+        "migration schema/099_new has not been applied",
+    ]
+
+
+def test_a_service_stops_with_the_whole_list(conn: Connection) -> None:
+    conn.execute("alter table public.reservations drop column oom_count, drop column warnings_sent")
+
+    with pytest.raises(SchemaMissing) as stopped:
+        verify(conn)
+
+    assert "column public.reservations.oom_count\n" in str(stopped.value)
+    assert "column public.reservations.warnings_sent\n" in str(stopped.value)
+    assert "pgfleet migrate" in str(stopped.value)
+
+
+def test_an_empty_database_lacks_every_table_and_migration(empty_dsn: str) -> None:
+    with psycopg.connect(empty_dsn) as conn:
+        things = missing(conn)
+
+    assert {f"migration {version} has not been applied" for version in EVERY_VERSION} <= set(things)
+    assert {"table public.reservations", "function pgmq.send", "queue gpu_reservations"} <= set(things)
+
+
+def exists(dsn: str, table: str) -> bool:
+    with psycopg.connect(dsn) as conn:
+        return value(conn, "select to_regclass(%s) is not null", table) is True
+
+
+def value(conn: Connection, query: str, *parameters: object) -> Any:
+    row = conn.execute(query.encode(), parameters or None).fetchone()
+    return row and row[0]

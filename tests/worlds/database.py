@@ -1,0 +1,96 @@
+"""Servers and databases for tests, gone afterwards, and what is in one as text."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from pgfleet.console.local import embedded
+from pgfleet.console.local.pginstall import find_programs
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+TEMPORARY = "pgfleet-tests-"
+
+
+@contextmanager
+def fresh_database(server_dsn: str, template: str = "template1") -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(server_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+    try:
+        yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server_dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@contextmanager
+def temporary_server() -> Iterator[str]:
+    """An embedded server that is gone afterwards; also removes those of sessions that were killed."""
+    for left in Path("/tmp").glob(f"{TEMPORARY}*"):  # noqa: S108 - only names of ours
+        if not Path("/proc", left.name.split("-")[2]).exists() and Path("/proc/self").exists():
+            remove_servers(left)
+    with temporary_folder() as folder:
+        yield embedded.start(folder / "data")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir="/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        remove_servers(folder)
+
+
+def remove_servers(folder: Path) -> None:
+    for data in folder.rglob("PG_VERSION"):
+        if (data.parent / "postgresql.conf").exists():
+            embedded.stop(data.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def container(image: str) -> Iterator[str]:
+    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is asked for
+
+    with PostgresContainer(image, driver=None) as server:
+        yield server.get_connection_url()
+
+
+def dump(dsn: str) -> str:
+    """The whole database as SQL, but for when and how files were recorded."""
+    return run_program("pg_dump", "--restrict-key=same", "--exclude-table-data=public.schema_migrations", dsn)
+
+
+def comparable(text: str) -> str:
+    """Without times, and the rows of a table in one order: an update moves a row within its table."""
+    timeless = re.sub(r"\d{4}-\d\d-\d\d [\d:.]+\+00", "<time>", text)
+    return re.sub(
+        r"(?ms)^(COPY [^\n]* FROM stdin;\n)(.*?)^(\\\.\n)",
+        lambda table: table[1] + "".join(sorted(table[2].splitlines(keepends=True))) + table[3],
+        timeless,
+    )
+
+
+def by_psql(dsn: str, text: str) -> None:
+    run_program("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-", dsn, text=text)
+
+
+def run_program(name: str, *arguments: str, text: str = "") -> str:
+    program = find_programs(Path("/tmp")).folder / name  # noqa: S108 - nothing is put there
+    done = subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,235 @@
+"""What worker tests share: a clock that tests move, a worker that runs in the test's own thread, and processes."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psycopg
+from dramatiq import cli
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.queue import kernel
+from pgfleet.schema.settings import Settings, read_settings
+from pgfleet.workers.runtime.bench import Bench
+from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.kind import AnyKind
+from pgfleet.workers.runtime.serve import bench_for, open_pool
+from pgfleet.workers.runtime.work import work
+from worlds import kill_at
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+REPOSITORY = Path(__file__).parents[2]
+
+
+def until(condition: Callable[[], Any], *, within_s: float, what: str = "the condition") -> Any:
+    """Wait for a condition; its value."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {within_s} s")
+
+
+def move_clock(conn: Connection, seconds: float) -> None:
+    """Let fleet_now be this much later, for every session at once."""
+    found = conn.execute("select prosrc from pg_proc where oid = 'public.fleet_now()'::regprocedure").fetchone()
+    assert found is not None
+    already = re.search(r"interval '(\S+) seconds'", found[0])
+    ahead = (float(already.group(1)) if already else 0) + seconds
+    conn.execute(
+        "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
+        f" as $$ select statement_timestamp() + interval '{ahead} seconds' $$"
+    )
+
+
+def send(conn: Connection, queue: str, body: Any) -> int:
+    row = conn.execute("select pgmq.send(%s, %s)", (queue, None if body is None else Jsonb(body))).fetchone()
+    assert row is not None
+    msg_id: int = row[0]
+    return msg_id
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def settings_for(dsn: str, box: Box | None = None, **given: Any) -> Settings:
+    quick = {"pod_poll_s": 0.05, "teardown_poll_s": 0.05, "backoff_s": 0.05, "effect_threads": 4}
+    outside = {"kubeconfig": box.kubeconfig, "ssh_keys_url": f"{box.ssh_keys_url}/{{user}}.keys"} if box else {}
+    return read_settings(database_url=dsn, **{**quick, **outside, **given})
+
+
+class Worker:
+    """One kind, worked on in the test's thread: a batch at a time, so that a test sees every step."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def claim(self, limit: int = 50) -> list[Delivery]:
+        asked_at = time.monotonic()
+        with self.bench.pool.connection() as conn:
+            messages, _ = kernel.claim(conn, self.bench.kind.queue, limit, self.bench.settings.lease)
+        self.bench.hand.take((message.token for message in messages), asked_at)
+        return [Delivery(message) for message in messages]
+
+    def run_once(self, limit: int = 50) -> int:
+        """Claim and answer one batch; how many messages it had."""
+        deliveries = self.claim(limit)
+        if deliveries:
+            work(self.bench, deliveries)
+        return len(deliveries)
+
+    def run(self) -> int:
+        """Answer all that is due, and what that makes due; how many messages."""
+        total = 0
+        while number := self.run_once():
+            total += number
+            assert total < 10_000, "messages keep each other alive"
+        return total
+
+    def run_until(self, condition: Callable[[], Any], within_s: float = 30) -> Any:
+        """Go on until a condition holds; its value."""
+
+        def turn() -> Any:
+            self.run_once()
+            return condition()
+
+        return until(turn, within_s=within_s)
+
+
+@contextmanager
+def worker_on(kind: AnyKind, settings: Settings) -> Iterator[Worker]:
+    with open_pool(settings, 4) as pool, bench_for(kind, settings, pool, Event()) as bench:
+        yield Worker(bench)
+
+
+def row_of(conn: Connection, reservation_id: str) -> dict[str, Any]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            "select * from public.reservations where reservation_id = %s", (reservation_id,)
+        ).fetchone()
+    assert row is not None, f"no row {reservation_id}"
+    return row
+
+
+def history_of(conn: Connection, row_id: str) -> list[tuple[str, str]]:
+    return conn.execute(
+        "select from_status, to_status from public.status_history where row_id = %s order by history_id", (row_id,)
+    ).fetchall()
+
+
+def broken_histories(machine: str, table: str, key: str) -> str:
+    """The query for rows whose history has a gap, or ends elsewhere than the row."""
+    return f"""
+with steps as (
+  select row_id, from_status, to_status,
+    lag(to_status, 1, '(new)') over (partition by row_id order by history_id) as before,
+    last_value(to_status) over (
+      partition by row_id order by history_id rows between unbounded preceding and unbounded following) as last
+  from public.status_history where machine = '{machine}'
+)
+select r.{key} from {table} r
+left join steps s on s.row_id = r.{key}::text
+where s.row_id is null or s.from_status <> s.before or s.last <> r.status
+"""
+
+
+BROKEN_HISTORIES = broken_histories("reservation", "public.reservations", "reservation_id").encode()
+WRONG_COUNTS = """
+select g.gpu_type, g.held_gpus, coalesce(sum(r.gpus_held), 0)
+from public.gpu_types g left join public.reservations r using (gpu_type)
+group by g.gpu_type, g.held_gpus, g.total_cluster_gpus
+having g.held_gpus <> coalesce(sum(r.gpus_held), 0) or g.held_gpus > g.total_cluster_gpus
+"""
+
+
+def assert_sound(conn: Connection) -> None:
+    """What holds at every moment: gap-free histories that agree with the rows, and GPUs counted right."""
+    assert conn.execute(BROKEN_HISTORIES).fetchall() == []
+    assert conn.execute(WRONG_COUNTS).fetchall() == []
+
+
+def worker_environment(dsn: str, box: Box | None, **settings: Any) -> dict[str, str]:
+    outside = (
+        {"PGFLEET_KUBECONFIG": box.kubeconfig, "PGFLEET_SSH_KEYS_URL": f"{box.ssh_keys_url}/{{user}}.keys"}
+        if box
+        else {}
+    )
+    own = {f"PGFLEET_{name.upper()}": str(value) for name, value in settings.items()}
+    quick = {"dramatiq_worker_timeout": "200", "PGFLEET_LOG_LEVEL": "error"}
+    return {**os.environ, "DATABASE_URL": dsn, **quick, **outside, **own}
+
+
+@contextmanager
+def worker_process(
+    dsn: str, box: Box | None, module: str = "pgfleet.workers.reservation", threads: int = 2, **settings: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as dramatiq's command line starts it, in a process group of its own."""
+    command = [sys.executable, "-m", "dramatiq", module, "-p", "1", "-t", str(threads)]
+    environment = worker_environment(dsn, box, **settings)
+    process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the worker and dramatiq's own parent process, at once."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+# A worker's modules take two seconds to import: here they are imported once, and workers are forked from there.
+FORKS = multiprocessing.get_context("forkserver")
+
+
+@contextmanager
+def forked_worker(dsn: str, module: str, *point: Any, **settings: Any) -> Iterator[ForkServerProcess]:
+    """A worker as dramatiq's command line starts it, killed in the end, or at `point`, given as `kill_at.arm` takes it.
+
+    All forked workers of a session are of one module.
+    """
+    FORKS.set_forkserver_preload(["dramatiq.cli", module])
+    process = FORKS.Process(target=_be_worker, args=(module, worker_environment(dsn, None, **settings), *point))
+    process.start()
+    try:
+        yield process
+    finally:
+        try:
+            assert process.pid
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # dead already, or not yet in a group of its own
+            process.kill()
+        process.join()
+
+
+def _be_worker(module: str, environment: dict[str, str], *point: Any) -> None:
+    os.setsid()
+    os.environ.update(environment)
+    # As in a process that a command line has started: dramatiq's own workers are forked from this one.
+    multiprocessing.set_start_method("fork", force=True)
+    if point:
+        kill_at.arm(*point)
+    arguments = cli.make_argument_parser().parse_args([module, "-p", "1", "-t", "1"])  # type: ignore[no-untyped-call]
+    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]

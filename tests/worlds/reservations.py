@@ -1,0 +1,50 @@
+"""What reservation tests share: requests, and waiting for what becomes of them."""
+
+from typing import Any
+
+from worlds.fleet import Connection, Worker, new_id, row_of, send
+
+QUEUE = "gpu_reservations"
+
+
+def create(conn: Connection, **fields: Any) -> str:
+    body = {
+        "action": "create_reservation",
+        "reservation_id": new_id(),
+        "user_id": "ada",
+        "gpu_type": "h100",
+        "gpu_count": 2,
+        "duration_hours": 4,
+        **fields,
+    }
+    send(conn, QUEUE, body)
+    return str(body["reservation_id"])
+
+
+def ask(conn: Connection, action: str, row_id: str, user: str = "ada", **fields: Any) -> None:
+    send(conn, QUEUE, {"action": action, "reservation_id": row_id, "user_id": user, **fields})
+
+
+def active(conn: Connection, worker: Worker, **fields: Any) -> str:
+    row_id = create(conn, **fields)
+    reach(conn, worker, row_id, "active")
+    return row_id
+
+
+def status_of(conn: Connection, row_id: str) -> str | None:
+    row = conn.execute("select status from public.reservations where reservation_id = %s", (row_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def reach(conn: Connection, worker: Worker, row_id: str, status: str) -> dict[str, Any]:
+    worker.run_until(lambda: status_of(conn, row_id) == status)
+    return row_of(conn, row_id)
+
+
+def ended(conn: Connection, worker: Worker, row_id: str) -> dict[str, Any]:
+    worker.run_until(lambda: row_of(conn, row_id)["reservation_ended"] is not None)
+    return row_of(conn, row_id)
+
+
+def letters(conn: Connection) -> list[str]:
+    return [row[0] for row in conn.execute("select reason from public.dead_letters order by dead_letter_id")]

@@ -1,0 +1,149 @@
+"""The line for seats: who may have one, on which cluster, and what the others are told."""
+
+from collections import Counter
+from datetime import timedelta
+
+from pgfleet.schema.assignment import Held, Status
+from pgfleet.schema.rows.row import Row
+from pgfleet.workers.assignment.tools import ADMIT, Hold, Tools, Turn, next_ticket, told
+from pgfleet.workers.assignment.view import LINE_LIMIT, View
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Wait, advance
+
+ROOMY = "active"
+FULL = "full"
+# How a breaker's kind is told.
+CODES = {
+    "api_key": Held.CLUSTER_KEY_REFUSED,
+    "unreachable": Held.CLUSTER_UNREACHABLE,
+    "busy": Held.CLUSTER_UNREACHABLE,
+}
+Taken = Counter[str]
+
+
+def admit(view: View, tools: Tools) -> Outcome:
+    """Pending -> creating_user, for the oldest that fit; others are not in their way.
+
+    The seats are taken in the statement that writes the rows; the database refuses one too many, and then the line is
+    looked at again.
+    """
+    taken: Taken = Counter()
+    seated = []
+    for row in view.line[:LINE_LIMIT]:
+        seat = find_seat(row, view, tools, taken)
+        if isinstance(seat, Row):
+            taken[str(seat.id)] += 1
+            seated.append((row, seat))
+    if not seated:
+        return Done("nobody finds a seat")
+    # The others of the line; and those who have waited for their owner.
+    more = (ADMIT,) if len(view.line) > LINE_LIMIT or any(row.user_id in view.members for row, _ in seated) else ()
+    tickets = (next_ticket(row, seat.id) for row, seat in seated)
+    return Advance(tuple(_admission(row, seat) for row, seat in seated), (*tickets, *more))
+
+
+def _admission(row: Row, cluster: Row) -> Move:
+    return Move(row, Status.CREATING_USER, f"a seat on {cluster.name}", {**seat_on(cluster), "ticket": row.ticket + 1})
+
+
+def seat_on(cluster: Row) -> dict[str, object]:
+    """What a row says that takes a seat."""
+    return {
+        "hopsworks_cluster_id": cluster.id,
+        "holds_seat": True,
+        "wanted_cluster_id": None,
+        "hopsworks_username": None,
+        "hopsworks_user_id": None,
+        "account_enabled": None,
+        "max_projects": None,
+        "detail": f"Creating the account on {cluster.name}",
+    }
+
+
+def find_seat(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
+    """The cluster that has a seat for a row, besides those `taken` already; or why it has to wait."""
+    if row.suspended_at is not None:
+        return Hold(Held.SUSPENDED, "no account is made for a suspended user")
+    user = view.users[row.user_id]
+    if user.account_owner_id is not None:
+        return _beside_owner(user, view, tools, taken)
+    if row.wanted_cluster_id is not None:
+        return _on(view.clusters[str(row.wanted_cluster_id)], view, taken)
+    return _least_loaded(view, taken)
+
+
+def _beside_owner(user: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
+    owner = view.rows.get(user.account_owner_id)
+    if owner is None or owner.hopsworks_cluster_id is None:
+        return Hold(Held.OWNER_NOT_ASSIGNED, "the owner of the account has no cluster yet")
+    if owner.suspended_at is not None:
+        return Hold(Held.SUSPENDED, "the owner of the account is suspended")
+    seat = _on(view.clusters[str(owner.hopsworks_cluster_id)], view, taken)
+    if tools.settings.members_overflow and isinstance(seat, Hold) and seat.code == Held.CLUSTER_FULL:
+        return _least_loaded(view, taken)
+    return seat
+
+
+def _on(cluster: Row, view: View, taken: Taken) -> Row | Hold:
+    if cluster.status not in (ROOMY, FULL):
+        return Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}: it takes no new users")
+    hold = unanswered(cluster, view)
+    if hold is not None:
+        return hold
+    if _free(cluster, taken) > 0:
+        return cluster
+    return Hold(Held.CLUSTER_FULL, f"all {cluster.max_users or 0} seats of {cluster.name} are taken")
+
+
+def _least_loaded(view: View, taken: Taken) -> Row | Hold:
+    in_use = [cluster for cluster in view.clusters.values() if cluster.status in (ROOMY, FULL)]
+    if not in_use:
+        return Hold(Held.NO_CLUSTER, "no Hopsworks cluster is active")
+    answering = [cluster for cluster in in_use if unanswered(cluster, view) is None]
+    free = [cluster for cluster in answering if _free(cluster, taken) > 0]
+    if free:
+        return min(free, key=lambda cluster: ((cluster.current_users or 0) + taken[str(cluster.id)], str(cluster.id)))
+    silent = [cluster for cluster in in_use if cluster not in answering and _free(cluster, taken) > 0]
+    for hold in (unanswered(cluster, view) for cluster in silent):
+        if hold is not None:
+            return hold
+    return Hold(Held.CLUSTER_FULL, f"no free seat on any of {len(in_use)} clusters")
+
+
+def unanswered(cluster: Row, view: View) -> Hold | None:
+    """Why a cluster should not be called now; None if it may be."""
+    breaker = view.breakers.get(str(cluster.id))
+    if breaker is None or breaker.retry_at is None:
+        return None
+    return Hold(CODES[breaker.kind], f"{cluster.name}: {breaker.reason}")
+
+
+def _free(cluster: Row, taken: Taken) -> int:
+    if cluster.current_users is None:
+        # Nobody has counted yet: the sweep will.
+        return 0
+    free: int = (cluster.max_users or 0) - cluster.current_users - taken[str(cluster.id)]
+    return free
+
+
+def wait_in_line(row: Row, turn: Turn) -> Outcome:
+    """The ticket of a waiting row: told why it waits, given up without an owner, else the line is looked at."""
+    if row.hopsworks_cluster_id is not None:
+        # It moves here; or another service has written the row, and counted its seat.
+        why = "its seat is taken" if row.holds_seat else "its seat was taken by another service"
+        values = {"holds_seat": True, "ticket": row.ticket + 1, "detail": "Looking for the account"}
+        return advance(row, Status.CREATING_USER, why, values, (next_ticket(row),))
+    settings = turn.tools.settings
+    until = turn.later(settings.seat_recheck_s)
+    seat = find_seat(row, turn.view, turn.tools, Counter())
+    if isinstance(seat, Row):
+        return Wait("in line", until, then=(ADMIT,))
+    # Its wait for an owner, say, does not begin before its wait for a seat has ended.
+    same = row.waits_since is None or (row.detail or "").startswith(seat.code)
+    waits_since = (row.waits_since or row.status_since) if same else turn.view.now
+    waited = turn.view.now - waits_since
+    if seat.code == Held.OWNER_NOT_ASSIGNED and waited > timedelta(seconds=settings.owner_wait_s):
+        reason = f"{seat}; waited {settings.owner_wait_s / 3600:g} hours for it"
+        values = {"failed_at": turn.view.now, "detail": reason, "ticket": row.ticket + 1}
+        return advance(row, Status.FAILED, reason, values)
+    values = {} if waits_since == row.waits_since else {"waits_since": waits_since}
+    return Wait(str(seat), until, changes=told(row, str(seat), values))

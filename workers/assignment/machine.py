@@ -1,0 +1,153 @@
+"""The assignment worker: every user a seat on a Hopsworks cluster and an account there, exactly once.
+
+    pending --> creating_user --> active --> released --> pending (assigned again)
+       |              |
+       +--------------+--> failed --> pending (asked for again, or replayed)
+
+`admit` gives free seats to those who wait, oldest first; the row's ticket then makes the account. A row has one ticket
+at a time: a move hands out the next and makes the one before it stale. What is wrong with a cluster is the cluster's:
+its rows wait (`assignment_health.py`). Who leaves has no seat from that moment on; the account is deactivated after.
+"""
+
+from collections.abc import Callable
+
+from pgfleet.schema.assignment import (
+    BILLING,
+    LIVE,
+    QUEUE,
+    Admit,
+    Assign,
+    Call,
+    CallAnswered,
+    CallFailed,
+    CloseAccount,
+    Drain,
+    Probe,
+    Reactivate,
+    Release,
+    Request,
+    Status,
+    Suspend,
+    Sweep,
+    SweepAccounts,
+    SweepSeats,
+    Ticket,
+    read,
+)
+from pgfleet.schema.messages import Message
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.assignment.account import close, create_account, tend
+from pgfleet.workers.assignment.billing import days as billing
+from pgfleet.workers.assignment.health import call, sweep, sweep_accounts, sweep_seats
+from pgfleet.workers.assignment.line import admit, wait_in_line
+from pgfleet.workers.assignment.requests import assign, drain, request
+from pgfleet.workers.assignment.tools import Tools, Turn, close_account, connected
+from pgfleet.workers.assignment.view import View, load
+from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.outcomes import Done, Outcome, Reject, advance
+
+Step = Callable[[Row, Turn], Outcome]
+
+
+def ended(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
+    return Done(f"it is {row.status}")
+
+
+STEPS: dict[Status, Step] = {
+    Status.PENDING: wait_in_line,
+    Status.CREATING_USER: create_account,
+    Status.ACTIVE: tend,
+    Status.RELEASED: ended,
+    Status.FAILED: ended,
+}
+
+
+SWEEPS: dict[type[Message], Callable[[View], Outcome]] = {
+    Sweep: sweep,
+    SweepSeats: sweep_seats,
+    SweepAccounts: sweep_accounts,
+}
+
+
+def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """One decision about one message."""
+    match message:
+        case Ticket():
+            return _turn(message, view, tools, occasion)
+        case Admit():
+            return admit(view, tools)
+        case Assign():
+            return assign(message, view, tools, occasion)
+        case Release() | Suspend() | Reactivate():
+            return request(message, view, tools, occasion)
+        case CloseAccount():
+            return close(message, Turn(view, tools, occasion))
+        case CallFailed() | CallAnswered() | Probe():
+            return call(message, Turn(view, tools, occasion))
+        case Drain():
+            return drain(message, Turn(view, tools, occasion))
+        case Sweep() | SweepSeats() | SweepAccounts():
+            return SWEEPS[type(message)](view)
+        case _ if view.billing is not None and isinstance(message, BILLING):
+            return billing.step(message, view.billing, tools, occasion)
+        case _:
+            return Reject(f"{type(message).__name__} is no message of this queue")
+
+
+def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    row = view.rows.get(message.user_id)
+    if row is None:
+        return Done("no such assignment")
+    if row.ticket != message.ticket:
+        # What was made on a cluster that the user has left meanwhile may have come after its account was closed.
+        left = message.cluster_id if message.cluster_id != str(row.hopsworks_cluster_id) else None
+        return Done("a stale ticket", (close_account(row.user_id, left),) if left else ())
+    return STEPS[Status(row.status)](row, Turn(view, tools, occasion))
+
+
+def key(message: Message) -> str:
+    match message:
+        case Request():
+            return message.user_id
+        case Call():
+            return f"cluster {message.cluster_id}"
+        case _:
+            return type(message).__name__
+
+
+def fail(message: Message, view: View, reason: str) -> Outcome | None:
+    """Given up: a ticket fails its live row, and the seat is given back. Anything else is only a dead letter."""
+    if not isinstance(message, Ticket):
+        return None
+    row = view.rows.get(message.user_id)
+    if row is None or row.status not in LIVE or row.ticket != message.ticket:
+        return None
+    values = {"failed_at": view.now, "detail": reason, "ticket": row.ticket + 1}
+    return advance(row, Status.FAILED, reason, values)
+
+
+def limit(message: Message, view: View, settings: Settings) -> int | None:
+    """How many attempts. Nobody who is active is given up, and no account of somebody who has left stays open.
+
+    A cluster that does not answer counts as no attempt at all: its rows wait.
+    """
+    row = view.rows.get(message.user_id) if isinstance(message, Ticket) else None
+    patient = not isinstance(message, Request) or isinstance(message, CloseAccount)
+    return None if patient or (row is not None and row.status == Status.ACTIVE) else settings.attempts
+
+
+KIND = Kind(
+    name="assignment",
+    queue=QUEUE,
+    read=read,
+    key=key,
+    load=load,
+    step=step,
+    fail=fail,
+    limit=limit,
+    tools=connected,
+    batch=16,
+    once=lambda message: isinstance(message, (Admit, Sweep, SweepSeats, SweepAccounts, Ticket)),
+    effects=True,
+)

@@ -1,0 +1,182 @@
+"""All that the steps of assignment messages look at, loaded in one round trip."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from pgfleet.schema.assignment import (
+    BILLING,
+    Admit,
+    Assign,
+    CloseAccount,
+    Drain,
+    Probe,
+    Reactivate,
+    Request,
+    Suspend,
+    Sweep,
+    SweepAccounts,
+    SweepSeats,
+)
+from pgfleet.schema.messages import Message
+from pgfleet.schema.queue.kernel import Connection, Cursor
+from pgfleet.schema.rows.row import Row, rows_in
+from pgfleet.schema.settings import Settings
+from pgfleet.schema.tables import (
+    accounts_to_close,
+    cluster_breakers,
+    health_check_failures,
+    hopsworks_clusters,
+    hopsworks_users,
+    user_hopsworks_assignments,
+)
+from pgfleet.workers.assignment import queries
+from pgfleet.workers.assignment.billing import view as billing
+from pgfleet.workers.assignment.billing.view import BillingView
+
+# How many rows one look at the line may seat, or one sweep may find; more are seen by the next look.
+LINE_LIMIT = 100
+REPAIR_LIMIT = 500
+PAGE = 100
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another user with the same mailbox, on a cluster."""
+
+    user_id: str
+    cluster_id: str
+    status: str
+    account_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The rows as they are at `now`. Rows and users by user, clusters and breakers by cluster (its id as text).
+
+    Attributes:
+        rows: assignments of the users asked about, and of their owners.
+        line: assignments that may find a seat, oldest first.
+        open_failures: what is wrong at present, by (cluster, check, user or '').
+        members: for each owner asked about, the team members that have an assignment.
+        neighbours: for each user asked about, those with the same mailbox that are on a cluster.
+        turns: (user, ticket, cluster) of rows that get a turn, by the action of the sweep.
+        stuck: users whose account is to be made on a cluster that may answer again.
+        closings: accounts that are to be closed, by (user, cluster).
+        unclosed: (user, cluster, account) of those that nobody is about to close.
+        admit_is_due: whether somebody is about to look at the line, who has not begun.
+        drains: the numbers of the messages that drain a cluster.
+        unprobed: clusters whose breaker is open, and nobody looks whether they answer again.
+        counted: how many assignments each cluster has, counted after the clusters were read.
+        pages: the next users of a cluster that is drained, in order.
+        billing: what billing looks at, where it was asked.
+    """
+
+    now: datetime
+    rows: dict[str, Row]
+    users: dict[str, Row]
+    clusters: dict[str, Row]
+    breakers: dict[str, Row]
+    line: list[Row] = field(default_factory=list)
+    open_failures: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    members: dict[str, list[str]] = field(default_factory=dict)
+    neighbours: dict[str, list[Neighbour]] = field(default_factory=dict)
+    turns: dict[str, list[tuple[str, int, UUID | None]]] = field(default_factory=dict)
+    stuck: dict[str, list[str]] = field(default_factory=dict)
+    closings: dict[tuple[str, str], Row] = field(default_factory=dict)
+    unclosed: list[tuple[str, str, int | None]] = field(default_factory=list)
+    admit_is_due: bool = False
+    drains: dict[str, list[int]] = field(default_factory=dict)
+    unprobed: list[str] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+    pages: dict[Drain, list[str]] = field(default_factory=dict)
+    billing: BillingView | None = None
+
+
+def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
+    """The view of some messages: their users with their owners, every cluster, and what sweeps among them need."""
+    line = _line(conn, settings) if _some(messages, Admit) else []
+    pages = {message: _page(conn, message) for message in messages if isinstance(message, Drain)}
+    stuck = {m.cluster_id: _stuck(conn, m) for m in messages if isinstance(m, Probe)}
+    asked_about = {message.user_id for message in messages if isinstance(message, Request)}
+    users = sorted(asked_about.union((row.user_id for row in line), *pages.values(), *stuck.values()))
+    asked = [message for message in messages if isinstance(message, BILLING)]
+    with conn.pipeline():
+        now = conn.execute(queries.NOW)
+        rows, people = (conn.execute(text, {"users": users}) for text in (queries.ROWS, queries.USERS))
+        clusters, breakers = conn.execute(queries.CLUSTERS), conn.execute(queries.BREAKERS)
+        failures, neighbours = (conn.execute(text, {"users": users}) for text in (queries.FAILURES, queries.NEIGHBOURS))
+        members = conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else ()
+        closings = conn.execute(queries.CLOSINGS, {"users": users}) if _some(messages, CloseAccount) else ()
+        drains = conn.execute(queries.DRAINS, {"clusters": [message.cluster_id for message in pages]}) if pages else ()
+        admit_is_due = conn.execute(queries.ADMIT_IS_DUE) if _some(messages, Assign) else ()
+        turns = dict(_ask_turns(conn, messages, settings))
+        unclosed = conn.execute(queries.UNCLOSED, {"most": REPAIR_LIMIT}) if _some(messages, Sweep) else ()
+        unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else ()
+        # Only after the clusters: a seat taken in between makes the cluster's version old, and so the count.
+        counted = conn.execute(queries.COUNTED) if _some(messages, SweepSeats) else None
+    return View(
+        now=now.fetchall()[0][0],
+        rows={row.user_id: row for row in rows_in(user_hopsworks_assignments, rows)},
+        users={row.id: row for row in rows_in(hopsworks_users, people, queries.USER_COLUMNS)},
+        clusters={str(row.id): row for row in rows_in(hopsworks_clusters, clusters, queries.CLUSTER_COLUMNS)},
+        breakers={str(row.cluster_id): row for row in rows_in(cluster_breakers, breakers)},
+        line=line,
+        open_failures={_place(row): row for row in rows_in(health_check_failures, failures)},
+        members=_grouped((row[0], row[1]) for row in members),
+        neighbours=_grouped((user_id, Neighbour(*other)) for user_id, *other in neighbours),
+        turns={asker: [(row[0], row[1], row[2]) for row in cursor] for asker, cursor in turns.items()},
+        stuck=stuck,
+        closings={(row.user_id, str(row.hopsworks_cluster_id)): row for row in rows_in(accounts_to_close, closings)},
+        unclosed=[(row[0], row[1], row[2]) for row in unclosed],
+        admit_is_due=any(row[0] for row in admit_is_due),
+        drains=_grouped((row[0], row[1]) for row in drains),
+        unprobed=[row[0] for row in unprobed],
+        counted=dict(counted.fetchall()) if counted else {},
+        pages=pages,
+        billing=billing.load(conn, asked, settings) if asked else None,
+    )
+
+
+def _some(messages: Sequence[Message], *types: type[Message]) -> bool:
+    return any(isinstance(message, types) for message in messages)
+
+
+def _line(conn: Connection, settings: Settings) -> list[Row]:
+    asked = {"most": LINE_LIMIT + 1, "overflow": settings.members_overflow}
+    return list(rows_in(user_hopsworks_assignments, conn.execute(queries.LINE, asked)))
+
+
+def _ask_turns(conn: Connection, messages: Sequence[Message], settings: Settings) -> Iterator[tuple[str, Cursor]]:
+    """By the action of the sweep that asks."""
+    if _some(messages, Sweep):
+        yield "sweep", conn.execute(queries.FORGOTTEN, {"most": REPAIR_LIMIT})
+    if _some(messages, SweepAccounts):
+        every = timedelta(seconds=settings.account_check_s)
+        yield "sweep_accounts", conn.execute(queries.DUE, {"check_every": every, "most": REPAIR_LIMIT})
+
+
+def _stuck(conn: Connection, message: Probe) -> list[str]:
+    asked = {"cluster": message.cluster_id, "most": REPAIR_LIMIT}
+    return [row[0] for row in conn.execute(queries.STUCK, asked)]
+
+
+def _page(conn: Connection, message: Drain) -> list[str]:
+    asked = {"cluster": message.cluster_id, "after": message.after, "most": PAGE}
+    return [row[0] for row in conn.execute(queries.PAGE_OF, asked)]
+
+
+def _place(failure: Row) -> tuple[str, str, str]:
+    return str(failure.hopsworks_cluster_id), failure.check_name, failure.user_id or ""
+
+
+def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    grouped: dict[str, list[T]] = {}
+    for first, second in pairs:
+        grouped.setdefault(first, []).append(second)
+    return grouped

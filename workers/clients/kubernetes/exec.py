@@ -1,0 +1,144 @@
+"""Commands in pods: a websocket on which Kubernetes sends what the command writes, and how it ended.
+
+`kubernetes.stream` opens the same websocket, but waits without an end for a server that doesn't answer, and replaces
+a method of the client that it is given.
+"""
+
+import json
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import websocket
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream.ws_client import (
+    ERROR_CHANNEL,
+    STDOUT_CHANNEL,
+    V4_CHANNEL_PROTOCOL,
+    get_websocket_url,
+    websocket_proxycare,
+)
+
+from pgfleet.workers.runtime.outcomes import TryAgainError
+
+DATA = (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """All that a command may take: from the connection to its end, and of its output."""
+
+    seconds: float
+    size_bytes: int
+
+
+def upgraded(api: client.CoreV1Api) -> client.CoreV1Api:
+    """A client of the same server for commands in pods; nothing of it is shared with the other one's requests."""
+    return client.CoreV1Api(_Upgraded(api.api_client.configuration))
+
+
+class _Upgraded(client.ApiClient):
+    """Opens a websocket where another client would send a request; whoever asked closes it."""
+
+    def call_api(
+        self,
+        method: Any,  # noqa: ARG002  # as it is there
+        url: Any,
+        header_params: Any = None,
+        body: Any = None,  # noqa: ARG002  # same
+        post_params: Any = None,  # noqa: ARG002  # same
+        _request_timeout: Any = None,
+    ) -> Any:
+        """The generated methods return the socket, if they are called with `_preload_content=False`."""
+        socket = _opened(self.configuration, url, header_params or {}, _request_timeout)
+        return SimpleNamespace(response=socket, status=200)
+
+
+def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds) -> bytes:
+    """What a command wrote to stdout; cut where it is longer than the bounds allow.
+
+    `opened` makes the connection, within the seconds it is given.
+
+    Raises:
+        TryAgainError: the command couldn't be started, didn't end in time, or failed without a word.
+    """
+    deadline = time.monotonic() + bounds.seconds
+    try:
+        socket = opened(bounds.seconds)
+        try:
+            return _read(socket, deadline, bounds.size_bytes)
+        finally:
+            socket.shutdown()  # type: ignore[no-untyped-call]  # not `close`, which waits for the other side
+    except (ApiException, websocket.WebSocketException, OSError) as error:
+        raise TryAgainError(f"the pod's command has no answer: {_words(error)}") from error
+
+
+def _read(socket: websocket.WebSocket, deadline: float, size_bytes: int) -> bytes:
+    """A frame is a byte that names its channel, and what was written to it."""
+    written = bytearray()
+    while len(written) < size_bytes:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TryAgainError("the pod's command took too long")
+        socket.settimeout(left_s)
+        opcode, frame = socket.recv_data_frame(control_frame=True)
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            raise TryAgainError("the pod's command was cut off")
+        if opcode not in DATA or not frame.data:
+            continue
+        if frame.data[0] == ERROR_CHANNEL:
+            _check(frame.data[1:], written)
+            return bytes(written)
+        if frame.data[0] == STDOUT_CHANNEL:
+            written += frame.data[1:]
+    return bytes(written[:size_bytes])
+
+
+def _check(status: bytes, written: bytearray) -> None:
+    """A failure after some words is none: they are worth having."""
+    try:
+        told = json.loads(status)
+    except ValueError:
+        told = {}
+    if told.get("status") != "Success" and not written:
+        raise TryAgainError(f"the pod's command failed: {str(told.get('message', ''))[:300]}")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, websocket.WebSocketBadStatusException):
+        return f"Kubernetes answered {error.status_code}"
+    return type(error).__name__
+
+
+def _opened(configuration: Any, url: str, headers: dict[str, str], timeout_s: float) -> websocket.WebSocket:
+    """The connection that `kubernetes.stream` would make, with a timeout."""
+    options: dict[str, Any] = {
+        "header": [f"{name}: {value}" for name, value in headers.items() if name.lower() == "authorization"],
+        "subprotocols": [V4_CHANNEL_PROTOCOL],
+        "redirect_limit": 0,
+    }
+    if configuration.proxy or configuration.proxy_headers:
+        care: Any = websocket_proxycare
+        options = care(options, configuration, url, headers) | {"http_proxy_timeout": timeout_s}
+    address: Any = get_websocket_url
+    return websocket.create_connection(
+        address(url), timeout=timeout_s, sslopt=_tls(configuration), skip_utf8_validation=True, **options
+    )
+
+
+def _tls(configuration: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE}
+    if configuration.verify_ssl:
+        options = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": configuration.ssl_ca_cert}
+        if configuration.assert_hostname is not None:
+            options["check_hostname"] = configuration.assert_hostname
+    given = {
+        "certfile": configuration.cert_file,
+        "keyfile": configuration.key_file,
+        "server_hostname": configuration.tls_server_name,
+    }
+    return options | {name: value for name, value in given.items() if value}

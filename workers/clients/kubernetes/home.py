@@ -1,0 +1,214 @@
+"""Homes: a reservation's EBS volume as a static PersistentVolume and its claim, and what is in it.
+
+    volume (cluster) <--- claimRef / volumeName ---> claim (namespace) <--- pod, at /home/dev
+
+A volume outlives its claim and a claim its pod, so removal goes the other way: the pod, the claim, the volume.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubernetes import client
+
+from pgfleet.workers.clients.kubernetes.exec import Bounds, output, upgraded
+from pgfleet.workers.clients.kubernetes.manifest import CONTAINER, HOME
+from pgfleet.workers.clients.kubernetes.pods import MANAGED, asked, or_exists, or_none
+from pgfleet.workers.clients.kubernetes.volumes import (
+    Home,
+    Part,
+    claim_body,
+    claim_part,
+    owner_of,
+    volume_body,
+    volume_part,
+)
+from pgfleet.workers.clients.kubernetes.zones import GPU_TYPE, ZONE, gpus_in_use, machine, zones_with_room
+from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
+
+__all__ = ["Home", "Homes", "size_of"]
+
+PAGE = 500
+# To wait for what is going is no failed attempt.
+SOON_S = 5.0
+UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+LONGEST_CONTENTS_BYTES = 256 * 1024
+# A person reads a listing in a terminal: no control characters but those of lines and columns.
+UNPRINTABLE = dict.fromkeys({*range(32), *range(127, 160)} - {ord("\n"), ord("\t")}, "\N{REPLACEMENT CHARACTER}")
+SIZE = re.compile(rf"^([0-9]{{1,9}}(?:[.,][0-9]{{1,3}})?[BKMGTPEZY]?)[\t ]+{HOME}$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Homes:
+    """The volumes and claims of one namespace's pods. Every call has a timeout well under a lease."""
+
+    api: client.CoreV1Api
+    namespace: str
+    timeout_s: float
+    contents_timeout_s: float = 30.0
+    exec_api: client.CoreV1Api = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exec_api", upgraded(self.api))
+
+    def make(self, home: Home) -> None:
+        """Create volume and claim, or adopt those that an earlier attempt has made.
+
+        Raises:
+            NeverError: the name is taken by another reservation's.
+            TryAgainError: what is there is of another EBS volume, or of no use any more; it has been told to go.
+        """
+        claim = self._claim(home.name)
+        if claim is not None:  # looked at first: our volume would be bound to whatever claim there is of its name
+            self._check(home, claim, home.name)
+        self._check(home, self._made_volume(home) or self._volume(home.name), home.volume_id)
+        if claim is None:
+            self._check(home, self._made_claim(home) or self._claim(home.name), home.name)
+
+    def leads_to(self, home: Home) -> bool:
+        """Whether the volume of this name is that of this EBS volume: a pod of an older attempt may have another."""
+        volume = self._volume(home.name)
+        return volume is not None and volume.source == home.volume_id and volume.reservation_id == home.reservation_id
+
+    def remove(self, name: str, reservation_id: str) -> bool:
+        """Ask for the end of a reservation's claim, and of its volume when the claim is gone; True once both are.
+
+        What is another reservation's is left alone.
+        """
+        claim = self._claim(name)
+        if claim is not None and claim.reservation_id == reservation_id:
+            if not claim.deleting:
+                self._delete(self.api.delete_namespaced_persistent_volume_claim, claim, name, self.namespace)
+            return False
+        volume = self._volume(name)
+        if volume is not None and volume.reservation_id == reservation_id:
+            if not volume.deleting:
+                self._delete(self.api.delete_persistent_volume, volume, name)
+            return False
+        return True
+
+    def managed(self) -> list[str]:
+        """The reservations of all volumes that this program has made for this namespace."""
+        every = self._each(self.api.list_persistent_volume, label_selector=MANAGED)
+        ours = [volume for volume in every if _namespace_of(volume) == self.namespace]
+        return [owner for volume in ours if (owner := owner_of(volume))]
+
+    def zones(self, gpu_type: str, gpus: int) -> list[str]:
+        """The zones in which a pod could go now, the one with the most room first.
+
+        Raises:
+            NeverError: the type's nodes don't say in which zone they are.
+        """
+        nodes = self._each(self.api.list_node, label_selector=f"{GPU_TYPE}={gpu_type}")
+        machines = [machine(node) for node in nodes]
+        if machines and not any(each.zone for each in machines):
+            raise NeverError(f"no node of {gpu_type} has the label {ZONE}")
+        used: Counter[str] = Counter()
+        if machines and gpus:
+            used = gpus_in_use(self._each(self.api.list_namespaced_pod, self.namespace, field_selector=UNFINISHED))
+        return zones_with_room(machines, used, gpus)
+
+    def contents(self, pod: str) -> str:
+        """The size of a pod's home and its first three levels, as text of at most 256 KiB.
+
+        Raises:
+            TryAgainError: the pod can't be asked now.
+        """
+        written = output(
+            lambda timeout_s: self.exec_api.connect_get_namespaced_pod_exec(  # type: ignore[arg-type, return-value]
+                pod,
+                self.namespace,
+                command=["/bin/sh", "-c", listing(self.contents_timeout_s)],
+                container=CONTAINER,
+                stdin=False,
+                stdout=True,
+                stderr=False,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=min(timeout_s, self.timeout_s),  # for each step of the connection
+            ),
+            Bounds(self.contents_timeout_s, LONGEST_CONTENTS_BYTES),
+        )
+        text = written.decode("utf-8", "replace").translate(UNPRINTABLE)
+        return text.encode()[:LONGEST_CONTENTS_BYTES].decode("utf-8", "ignore")
+
+    def _made_volume(self, home: Home) -> Part | None:
+        """None where the name is taken."""
+        body = client.V1PersistentVolume.model_validate(volume_body(home, self.namespace))
+        made = or_exists(lambda: self.api.create_persistent_volume(body, _request_timeout=self.timeout_s))
+        return volume_part(made) if made else None
+
+    def _made_claim(self, home: Home) -> Part | None:
+        """None where the name is taken."""
+        body = client.V1PersistentVolumeClaim.model_validate(claim_body(home, self.namespace))
+        made = or_exists(
+            lambda: self.api.create_namespaced_persistent_volume_claim(
+                self.namespace, body, _request_timeout=self.timeout_s
+            )
+        )
+        return claim_part(made) if made else None
+
+    def _check(self, home: Home, found: Part | None, source: str) -> None:
+        """What is there is what we would make, or it is told to go if it is ours."""
+        if found is None:
+            raise TryAgainError(f"{home.name} was there and is gone again", after_s=SOON_S)
+        if found.reservation_id != home.reservation_id:
+            raise NeverError(f"the name {home.name} is taken by a volume or claim of another reservation")
+        if found.deleting or not found.usable or found.source != source:
+            self.remove(home.name, home.reservation_id)
+            raise TryAgainError(f"{home.name} of an earlier attempt has to go first", after_s=SOON_S)
+
+    def _volume(self, name: str) -> Part | None:
+        volume = or_none(lambda: self.api.read_persistent_volume(name, _request_timeout=self.timeout_s))
+        return None if volume is None else volume_part(volume)
+
+    def _claim(self, name: str) -> Part | None:
+        claim = or_none(
+            lambda: self.api.read_namespaced_persistent_volume_claim(
+                name, self.namespace, _request_timeout=self.timeout_s
+            )
+        )
+        return None if claim is None else claim_part(claim)
+
+    def _delete(self, delete: Callable[..., Any], part: Part, *name: str) -> None:
+        """Exactly this one; one that is gone already is fine."""
+        options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=part.uid))
+        or_none(lambda: delete(*name, body=options, _request_timeout=self.timeout_s))
+
+    def _each(self, listed: Callable[..., Any], *where: str, **wanted: str) -> Iterator[Any]:
+        """All that a list has, page by page."""
+        more: str | None = None
+        while True:
+            page = asked(
+                lambda: listed(*where, **wanted, limit=PAGE, _continue=more, _request_timeout=self.timeout_s)  # noqa: B023  # called before the next turn
+            )
+            yield from page.items
+            more = page.metadata.var_continue if page.metadata else None
+            if not more:
+                return
+
+
+def size_of(contents: str) -> str | None:
+    """What `du -sh` says in a listing, such as 1.2G."""
+    found = SIZE.search(contents)
+    return found[1] if found else None
+
+
+def listing(within_s: float) -> str:
+    """The command: `du` may be busy for long with many files, and the tree is worth having without a size."""
+    du_s, tree_s = max(1, int(within_s * 0.6)), max(1, int(within_s * 0.3))
+    return f"""
+limited() {{ if command -v timeout >/dev/null; then timeout "$@"; else shift; "$@"; fi; }}
+{{
+  limited {du_s} du -sh {HOME}
+  if command -v tree >/dev/null; then limited {tree_s} tree -L 3 {HOME}
+  else limited {tree_s} find {HOME} -maxdepth 3; fi
+}} 2>/dev/null | head -c {LONGEST_CONTENTS_BYTES}
+"""
+
+
+def _namespace_of(volume: Any) -> str | None:
+    claim = volume.spec.claim_ref if volume.spec else None
+    return claim.namespace if claim else None

@@ -1,0 +1,233 @@
+"""The disk worker: what each message, and each state, makes of disks, their snapshots and what people ask of them.
+
+    disk:      creating --> available <--> attached          snapshot:  pending --> creating --> completed --> deleting
+                  |             |   ^                                      |           |                          |
+                  v             v   | undelete                             +-----------+--> failed                v
+                failed       deleted --> purged                                                               deleted
+
+A disk is attached in the commit that admits its reservation, and its release is asked for when the pod is gone
+(workers/reservation/disk.py); all that concerns AWS happens here. A row that something has to happen to has one ticket.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from pgfleet.schema.disk import (
+    LIVE_OPERATION,
+    NUDGE,
+    QUEUE,
+    UNFINISHED,
+    DiskTicket,
+    Operation,
+    Proceed,
+    Prune,
+    PruneSnapshot,
+    Reconcile,
+    SnapshotStatus,
+    SnapshotTicket,
+    Status,
+    Suspect,
+    Sweep,
+    read,
+)
+from pgfleet.schema.messages import Message
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.settings import Settings
+from pgfleet.schema.tables import disks
+from pgfleet.workers.disk.life import begin as begin_disk
+from pgfleet.workers.disk.life import deleted, purged_name
+from pgfleet.workers.disk.operation import failed as failed_operation
+from pgfleet.workers.disk.operation import start
+from pgfleet.workers.disk.reconcile import look, reconcile
+from pgfleet.workers.disk.requests import go_on
+from pgfleet.workers.disk.snapshot import begin, failed, kept, prune, remove, watch
+from pgfleet.workers.disk.tools import Tools, Turn, connected, proceed, told
+from pgfleet.workers.disk.view import View, load
+from pgfleet.workers.disk.volume import attached
+from pgfleet.workers.handover import disk_ticket, snapshot_ticket
+from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.outcomes import (
+    Advance,
+    Done,
+    Move,
+    Outcome,
+    RefusedError,
+    Reject,
+    Send,
+    Wait,
+    without_waiting,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# What AWS refuses is asked for again, but not often: a person has to do something about it.
+REFUSED_AGAIN_S = 600.0
+
+Step = Callable[[Row, Turn], Outcome]
+
+
+def rest(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
+    return Done(f"it is {row.status}")
+
+
+DISK_STEPS: dict[Status, Step] = {
+    Status.CREATING: begin_disk,
+    Status.AVAILABLE: rest,
+    Status.ATTACHED: attached,
+    Status.DELETED: deleted,
+    Status.PURGED: rest,
+    Status.FAILED: rest,
+}
+
+SNAPSHOT_STEPS: dict[SnapshotStatus, Step] = {
+    SnapshotStatus.PENDING: begin,
+    SnapshotStatus.CREATING: watch,
+    SnapshotStatus.COMPLETED: kept,
+    SnapshotStatus.DELETING: remove,
+    SnapshotStatus.DELETED: rest,
+    SnapshotStatus.FAILED: rest,
+}
+
+
+def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+    """One decision about one message."""
+    turn = Turn(view, tools, occasion)
+    match message:
+        case Operation():
+            return start(message, turn)
+        case Proceed():
+            row = view.operations.get(message.operation_id)
+            return Done("no such operation") if row is None else go_on(row, turn)
+        case DiskTicket():
+            return _turn(view.disks.get(message.disk_id), message.ticket, DISK_STEPS, turn)
+        case SnapshotTicket():
+            return _turn(view.snapshots.get(message.snapshot_id), message.ticket, SNAPSHOT_STEPS, turn)
+        case PruneSnapshot():
+            found = view.snapshots.get(message.snapshot_id)
+            return Done("no such snapshot") if found is None else prune(found, turn)
+        case Suspect():
+            return look(message, turn)
+        case Reconcile():
+            return reconcile(turn)
+        case Sweep():
+            return sweep(view)
+        case Prune():
+            return Done("snapshots looked through", tuple(map(_prune, view.prunable)))
+        case _:
+            return Reject(f"{type(message).__name__} is no message of this queue")
+
+
+def _turn(row: Row | None, ticket: int, steps: dict[Status, Step] | dict[SnapshotStatus, Step], turn: Turn) -> Outcome:
+    """Nothing is done for a row that is missing: what it had at AWS stays there."""
+    if row is None:
+        return Done("no such row")
+    if ticket not in (NUDGE, row.ticket):
+        return Done("a stale ticket")
+    try:
+        outcome = steps[row.status](row, turn)
+    except RefusedError as refused:
+        if not _holds_data(row):
+            raise
+        log.warning("disk.refused", row=str(row.key), reason=str(refused))
+        outcome = _look_later(row, str(refused), turn)
+    return without_waiting(outcome) if ticket == NUDGE else outcome
+
+
+def _holds_data(row: Row) -> bool:
+    """It can't fail, whatever AWS refuses: it is shown, and tried again."""
+    if row.table is disks:
+        return row.status == Status.ATTACHED and row.ebs_volume_id is not None
+    return row.status in (SnapshotStatus.COMPLETED, SnapshotStatus.DELETING)
+
+
+def _look_later(row: Row, reason: str, turn: Turn) -> Wait:
+    column = "detail" if row.table is disks else "failure_reason"
+    shown = () if row.columns[column] == reason else (Move(row, None, values={column: reason}),)
+    return Wait(reason, turn.later(REFUSED_AGAIN_S), shown)
+
+
+def sweep(view: View) -> Outcome:
+    """A row that something has to happen to has a message: the exceptions get theirs back."""
+    forgotten = view.forgotten
+    return Done(
+        "rows looked after",
+        (
+            *(disk_ticket(*row) for row in forgotten.disks),
+            *(snapshot_ticket(*row) for row in forgotten.snapshots),
+            *(proceed(operation_id) for operation_id in forgotten.operations),
+        ),
+    )
+
+
+def _prune(snapshot_id: str) -> Send:
+    return Send({"action": "prune_snapshot", "snapshot_id": snapshot_id})
+
+
+def key(message: Message) -> str:
+    match message:
+        case Operation() | Proceed():
+            return message.operation_id
+        case DiskTicket():
+            return message.disk_id
+        case SnapshotTicket() | PruneSnapshot():
+            return message.snapshot_id
+        case Suspect():
+            return message.resource_id
+        case _:
+            return type(message).__name__
+
+
+def fail(message: Message, view: View, reason: str) -> Outcome | None:
+    """Given up: an operation, a snapshot or a new disk fails; a disk that can't be attached tells its reservation."""
+    match message:
+        case Proceed() if (row := view.operations.get(message.operation_id)) and row.status in LIVE_OPERATION:
+            return failed_operation(row, reason, view)
+        case SnapshotTicket() if (row := view.snapshots.get(message.snapshot_id)) and row.status in UNFINISHED:
+            return failed(row, reason, view)
+        case DiskTicket() if (row := view.disks.get(message.disk_id)) and message.ticket == row.ticket:
+            return _fail_disk(row, reason, view)
+        case _:
+            return None
+
+
+def _fail_disk(row: Row, reason: str, view: View) -> Outcome | None:
+    if row.status == Status.CREATING:
+        values = {"disk_name": purged_name(row), "detail": reason, "ticket": row.ticket + 1}
+        return Advance((Move(row, Status.FAILED, reason, values),), told(row.disk_id, view))
+    if row.status == Status.ATTACHED and row.ebs_volume_id is None and row.release_asked_at is None:
+        again = disk_ticket(row.disk_id, row.ticket + 1)
+        return Advance((Move(row, None, values={"attach_error": reason, "ticket": row.ticket + 1}),), (again,))
+    return None
+
+
+def limit(message: Message, view: View, settings: Settings) -> int | None:
+    """How many attempts. No outage costs anybody a volume, or a snapshot that a volume waits for."""
+    match message:
+        case SnapshotTicket():
+            row = view.snapshots.get(message.snapshot_id)
+            asked_for = row is not None and row.status == SnapshotStatus.PENDING and row.operation_id is not None
+            return settings.attempts if asked_for else None
+        case DiskTicket():
+            disk = view.disks.get(message.disk_id)
+            return settings.attempts if disk is not None and disk.status == Status.CREATING else None
+        case Operation() | Proceed():
+            return settings.attempts
+        case _:
+            return None
+
+
+KIND = Kind(
+    name="disk",
+    queue=QUEUE,
+    read=read,
+    key=key,
+    load=load,
+    step=step,
+    fail=fail,
+    limit=limit,
+    tools=connected,
+    batch=16,
+    once=lambda message: not isinstance(message, Operation),
+    effects=True,
+)

@@ -1,0 +1,221 @@
+"""A reservation's persistent disk: attached when it is admitted, its home in the pod, and released at its end.
+
+What concerns AWS is the disk worker's (workers/disk/): here its row is asked for a volume, and for its release.
+"""
+
+from collections.abc import Container
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, ZONE_FULL, Status
+from pgfleet.schema.reservation import CreateReservation, pod_name
+from pgfleet.schema.reservation import Status as ReservationStatus
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.tables import disks
+from pgfleet.workers.clients.kubernetes.home import Home, size_of
+from pgfleet.workers.clients.kubernetes.pod import PodState
+from pgfleet.workers.handover import disk_ticket, next_turn, release
+from pgfleet.workers.reservation.tools import Tools, ticket
+from pgfleet.workers.reservation.view import View
+from pgfleet.workers.runtime.kind import Occasion
+from pgfleet.workers.runtime.outcomes import (
+    Advance,
+    Change,
+    Move,
+    NeverError,
+    New,
+    Outcome,
+    Send,
+    TryAgainError,
+    Wait,
+)
+
+# Who can't list what is in the home for so long gives up: the snapshot is what counts.
+LISTING_PATIENCE = timedelta(seconds=60)
+# The disk tells when it is free; this is to be safe.
+RELEASE_RECHECK_S = 60.0
+
+
+def asks_for_disk(row: Row) -> bool:
+    """Of a gang, the first node has the disk."""
+    return row.disk_name is not None and not row.node_index
+
+
+def disk_misfit(message: CreateReservation, view: View) -> str | None:
+    """Why a reservation can never have the disk that it asks for."""
+    if message.disk_name is None:
+        return None if message.disk_size_gb is None else "disk_size_gb: only with disk_name"
+    disk = view.disks.get((message.user_id, message.disk_name))
+    if disk is not None and message.disk_size_gb not in (None, disk.size_gb):
+        return f"disk_size_gb: disk {disk.disk_name} has {disk.size_gb} GB"
+    return no_disk(disk) if disk is not None else None
+
+
+def no_disk(disk: Row) -> str | None:
+    """Why nobody can have this disk, now or later."""
+    if disk.status == Status.DELETED:
+        undelete = f"pgfleet disk undelete {disk.disk_name}"
+        return f"disk_name: disk {disk.disk_name} was deleted; until {disk.delete_date}: {undelete}"
+    if disk.status in (Status.PURGED, Status.FAILED):
+        return f"disk_name: disk {disk.disk_name} is {disk.status}"
+    return None
+
+
+def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | None, view: View) -> Advance:
+    """The disk of the first reservation that asks for it, made with its row."""
+    if disk_name is None or (user_id, disk_name) in view.disks:
+        return Advance(())
+    disk_id = uuid4()
+    values = {
+        "disk_id": disk_id,
+        "disk_name": disk_name,
+        "user_id": user_id,
+        "size_gb": size_gb or DEFAULT_SIZE_GB,
+        "created_at": view.now,
+        "ticket": 1,
+    }
+    new = New(disks, Status.CREATING, f"asked for by reservation {row_id}", values)
+    return Advance((new,), (disk_ticket(disk_id, 1),))
+
+
+def attachment(row: Row, view: View) -> tuple[Change, Send] | None:
+    """What goes with its admission; None where it asks for no disk."""
+    if not asks_for_disk(row):
+        return None
+    disk = view.disks[row.user_id, row.disk_name]
+    values = {
+        "reservation_id": row.reservation_id,
+        "attachment": disk.attachment + 1,
+        "source_snapshot_id": disk.next_snapshot_id or disk.newest_snapshot_id,
+        "last_used": view.now,
+        "detail": None,
+        "attach_error": None,
+        "ticket": disk.ticket + 1,
+    }
+    return Move(disk, Status.ATTACHED, f"for reservation {row.reservation_id}", values), next_turn(disk)
+
+
+def disk_hold(row: Row, view: View, taken: Container[tuple[str, str]] = ()) -> str | None:
+    """Why its disk keeps it waiting: who has it, or how far its snapshot is; `taken` are those that this look gives."""
+    disk = view.disks.get((row.user_id, row.disk_name)) if asks_for_disk(row) else None
+    if disk is None:
+        return None
+    if (row.user_id, row.disk_name) in taken:
+        return f"DISK_IN_USE: disk {disk.disk_name} is being attached to another reservation"
+    if disk.status == Status.ATTACHED and disk.release_asked_at is None:
+        return f"DISK_IN_USE: disk {disk.disk_name} is attached to reservation {disk.reservation_id or 'that is gone'}"
+    if disk.pending_snapshot_count:
+        return f"SNAPSHOT_PENDING: disk {disk.disk_name}: its snapshot is {disk.progress or 0} % done"
+    if disk.status == Status.CREATING:
+        return f"SNAPSHOT_PENDING: disk {disk.disk_name} is being made"
+    if disk.status == Status.ATTACHED:
+        return f"DISK_IN_USE: disk {disk.disk_name} is being released: {disk.detail or 'its volume is going'}"
+    return None
+
+
+def home_of(row: Row, disk: Row) -> Home:
+    return Home(
+        name=home_name(row),
+        reservation_id=row.reservation_id,
+        pod=row.pod_name,
+        volume_id=disk.ebs_volume_id,
+        size_gb=disk.size_gb,
+        zone=disk.ebs_availability_zone,
+    )
+
+
+def home_name(row: Row) -> str:
+    return f"{pod_name(row.reservation_id)}-home"
+
+
+class NoRoomError(Exception):
+    """No node of the type has room now, or AWS none for its volume in their zone."""
+
+
+def disk_of(row: Row, view: View) -> Row:
+    """The disk that is attached to it.
+
+    Raises:
+        NoRoomError: not in this zone.
+        NeverError: it can't be attached, or somebody has taken it away; the reservation never gets an empty home.
+    """
+    disk = view.held.get(row.reservation_id)
+    if disk is None or disk.release_asked_at is not None:
+        raise NeverError(f"disk {row.disk_name} is not attached to it any more")
+    if disk.attach_error and disk.attach_error.startswith(ZONE_FULL):
+        raise NoRoomError
+    if disk.attach_error:
+        raise NeverError(f"disk {row.disk_name} can't be attached: {disk.attach_error}")
+    return disk
+
+
+def make_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Wait | None:
+    """Zone, volume, claim: what it waits for; None when the pod may be made.
+
+    Raises:
+        NoRoomError: there is no node that a zone could be taken from.
+    """
+    disk = disk_of(row, view)
+    again = view.now + timedelta(seconds=tools.settings.pod_poll_s)
+    if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
+        zones = tools.homes.zones(row.gpu_type, row.gpu_count)
+        if not zones:
+            raise NoRoomError
+        # Where a pod has found no node before, the next zone is tried.
+        zone = sorted(zones)[row.schedule_failures % len(zones)] if row.schedule_failures else zones[0]
+        zoned = Move(disk, None, values={"ebs_availability_zone": zone, "ticket": disk.ticket + 1})
+        return Wait("Making its disk's volume", again, (zoned, *_shown(row, disk)), (next_turn(disk),))
+    if disk.ebs_volume_id is None or disk.volume_is_new or disk.ebs_availability_zone is None:
+        return Wait("Making its disk's volume", again, _shown(row, disk))
+    occasion.hold()
+    tools.homes.make(home_of(row, disk))
+    return None
+
+
+def remove_home(row: Row, tools: Tools, occasion: Occasion) -> bool:
+    """Whether it is seen gone."""
+    occasion.hold()
+    return tools.homes.remove(home_name(row), row.reservation_id)
+
+
+def _shown(row: Row, disk: Row) -> tuple[Move, ...]:
+    shown = f"Making the volume of disk {disk.disk_name}"
+    return () if row.current_detailed_status == shown else (Move(row, None, values={"current_detailed_status": shown}),)
+
+
+def list_contents(row: Row, disk: Row, view: View, tools: Tools) -> Wait:
+    """What is in the home, while there is still a pod to ask; for the snapshot that follows."""
+    text = None
+    try:
+        text = tools.homes.contents(row.pod_name)
+    except (TryAgainError, NeverError):
+        if view.now - row.status_since < LISTING_PATIENCE:
+            raise
+    values: dict[str, Any] = {"contents": text, "contents_at": view.now}
+    size = size_of(text) if text else None
+    return Wait("its home was listed", view.now, (Move(disk, None, values={**values, **_size(size)}),))
+
+
+def _size(size: str | None) -> dict[str, Any]:
+    return {"disk_size": size} if size else {}
+
+
+def is_to_be_listed(row: Row, pod: PodState | None, disk: Row | None) -> bool:
+    if pod is None or disk is None or disk.release_asked_at is not None or disk.contents_at is not None:
+        return False
+    return pod.phase == "Running" and not pod.deleting and pod.reservation_id == row.reservation_id
+
+
+def let_go(row: Row, disk: Row, view: View) -> Advance:
+    """Ask for the release; the reservation is over when its disk is free."""
+    kind = "cancellation" if row.status == ReservationStatus.CANCELLED else "shutdown"
+    asked = release(disk, kind, view.now)
+    freed = (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()
+    at = view.now + timedelta(seconds=RELEASE_RECHECK_S)
+    return Advance((*freed, *asked.changes), (*asked.then, ticket(row.reservation_id, row.ticket, at)))
+
+
+def wait_for_release(row: Row, view: View) -> Outcome:
+    freed = (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()
+    return Wait("its disk is being released", view.now + timedelta(seconds=RELEASE_RECHECK_S), freed)
