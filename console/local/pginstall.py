@@ -4,6 +4,7 @@ Only the wheel's programs are used. Its Python half changes permissions up to `/
 of recovery and believes any process that has the number in `postmaster.pid`.
 """
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -129,10 +130,12 @@ def _ensure_account() -> None:
     if _has_account():
         return
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", ACCOUNT]
-    useradd = shutil.which(command[0])
-    if useradd is not None:
-        subprocess.run([useradd, *command[1:]], check=False, capture_output=True)  # noqa: S603 - constants
-    # Another process may have made it at the same time, so what counts is that it is there.
+    # Two useradd at once give the account two numbers, one after the other: whoever took the first has no account.
+    with Path("/etc/passwd").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        useradd = shutil.which(command[0])
+        if useradd is not None and not _has_account():
+            subprocess.run([useradd, *command[1:]], check=False, capture_output=True)  # noqa: S603 - constants
     if not _has_account():
         raise FleetError(
             f"PostgreSQL does not run as root, and the account {ACCOUNT} can't be made.\n"

@@ -600,7 +600,7 @@ def test_no_error_holds_the_key(odd: Odd, hopsworks: Hopsworks, answer: Any) -> 
         hopsworks.open_account(odd.at, ANN, no_hold)
 
     told = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
-    ours = [text for text in told.format() if "test_hopsworks_client.py" not in text]
+    ours = [text for text in told.format() if __file__ not in text]
     assert ours
     assert not any(KEY in text for text in ours)
     error: BaseException | None = raised.value
