@@ -10,16 +10,11 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from pgfleet.schema import assignment, disk, heartbeat, reservation
+from pgfleet.schema.kinds import contracts
 from pgfleet.schema.messages import Message
 
 FOLDER = Path(__file__).parent / "messages"
-QUEUES: dict[str, Mapping[str, type[Message]]] = {
-    reservation.QUEUE: reservation.REQUESTS,
-    heartbeat.QUEUE: heartbeat.REQUESTS,
-    assignment.QUEUE: assignment.REQUESTS,
-    disk.QUEUE: disk.REQUESTS,
-}
+QUEUES: dict[str, Mapping[str, type[Message]]] = {one.queue: one.requests for one in contracts().values()}
 
 
 def schema_of(queue: str) -> dict[str, Any]:

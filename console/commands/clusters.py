@@ -1,6 +1,6 @@
 """`pgfleet clusters` and `pgfleet cluster`: clusters of nodes, who leads them and how healthy they are."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
@@ -14,7 +14,7 @@ from pgfleet.producers.submit.terminal import out
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import cluster as reads
 from pgfleet.schema.reads.node import last_sweep
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 MACHINE = "cluster_node"
 WIDE = 140
@@ -34,22 +34,22 @@ def clusters(
         show(lambda: look(conn, ended_too=ended_too), picture, as_json=as_json, watching=watching)
 
 
-def look(conn: Connection, *, ended_too: bool) -> Record:
+def look(conn: Connection, *, ended_too: bool) -> dict[str, Any]:
     return {"sweep": last_sweep(conn, MACHINE), "clusters": reads.listing(conn, ended_too=ended_too)}
 
 
-def picture(seen: Record) -> Group:
+def picture(seen: dict[str, Any]) -> Group:
     if not seen["clusters"]:
         return Group(cell("no clusters: select clusters.create_cluster('a name') makes one"))
     return Group(*_notes(seen), cluster_table(seen["clusters"]))
 
 
-def _notes(seen: Record) -> list[Text]:
+def _notes(seen: dict[str, Any]) -> list[Text]:
     notes = sweep_notes(seen["sweep"])
     return [*notes, Text()] if notes else []
 
 
-def cluster_table(found: list[Record]) -> Table:
+def cluster_table(found: list[Row]) -> Table:
     numbers = ("HEALTH", "ONLINE", "EPOCH")
     folded = ("NAME", "REGION", "STATUS", "NOT WELL", "PRIMARY", "COORDINATOR")
     headings = ("ID", *folded[:3], "HEALTH", "ONLINE", *folded[3:], "EPOCH", "OLDEST SEEN")
@@ -70,22 +70,22 @@ def short_id(cluster_id: str) -> str:
     return cluster_id.removeprefix("cluster-")[:8]
 
 
-def _status(row: Record) -> Text:
+def _status(row: dict[str, Any]) -> Text:
     """One that a person set is not its health's."""
     return status(row["status"], f"{row['status']} (operator)" if row["operator_status"] else None)
 
 
-def _not_well(row: Record) -> Text:
+def _not_well(row: dict[str, Any]) -> Text:
     """`1 warning, 2 offline`; nothing where all are well."""
     counts = {name: row[f"{name}_nodes"] for name in ("warning", "critical", "offline")}
     return Text(", ").join(status(name, f"{number} {name}") for name, number in counts.items() if number)
 
 
-def _primary(row: Record) -> Text:
+def _primary(row: dict[str, Any]) -> Text:
     return cell(f"LEADERLESS (was {row['primary_name']})", "red") if row["leaderless"] else cell(row["primary_name"])
 
 
-def _oldest(row: Record) -> Text:
+def _oldest(row: dict[str, Any]) -> Text:
     return cell(age(row["oldest_seen_s"]) if row["total_nodes"] else "")
 
 
@@ -97,7 +97,7 @@ def cluster(given: Given, *, as_json: AsJson = False, watching: Watch = False) -
         show(lambda: look_at(conn, cluster_id), cluster_picture, as_json=as_json, watching=watching)
 
 
-def look_at(conn: Connection, cluster_id: str) -> Record:
+def look_at(conn: Connection, cluster_id: str) -> dict[str, Any]:
     return {
         **(reads.by_id(conn, cluster_id) or {}),
         "sweep": last_sweep(conn, MACHINE),
@@ -107,7 +107,7 @@ def look_at(conn: Connection, cluster_id: str) -> Record:
     }
 
 
-def cluster_picture(seen: Record) -> Group:
+def cluster_picture(seen: dict[str, Any]) -> Group:
     parts: list[Text | Table] = [*_notes(seen), _facts(seen)]
     if seen["nodes"]:
         parts += [Text(), node_table(seen["nodes"])]
@@ -118,7 +118,7 @@ def cluster_picture(seen: Record) -> Group:
     return Group(*parts)
 
 
-def _facts(row: Record) -> Table:
+def _facts(row: dict[str, Any]) -> Table:
     score = f"{row['health_score']:.2f}"
     nodes = (
         f"{row['online_nodes']} of {row['total_nodes']} online, {row['warning_nodes']} warning, "
@@ -142,7 +142,7 @@ def _facts(row: Record) -> Table:
     return head
 
 
-def node_table(found: list[Record]) -> Table:
+def node_table(found: list[Row]) -> Table:
     """Without errors, which are among the recommendations; with the last columns only where there is room."""
     numbers = ("CPU", "MEM", "DISK", "LOAD", "PRIO")
     headings = ("NAME", "STATUS", "HEALTH", *numbers[:4], "SEEN", "ROLES", "PRIO", "LEADS")
@@ -156,18 +156,18 @@ def node_table(found: list[Record]) -> Table:
     return made
 
 
-def _measured(node: Record) -> list[Text]:
+def _measured(node: dict[str, Any]) -> list[Text]:
     names = ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent")
     load = "" if node["load_average"] is None else f"{node['load_average']:.2f}"
     return [*(cell("" if node[name] is None else f"{node[name]:.0f}%") for name in names), cell(load)]
 
 
-def _leads(node: Record) -> Text:
+def _leads(node: dict[str, Any]) -> Text:
     led = [name for name in ("primary", "coordinator") if node[f"is_{name}"]]
     return cell(", ".join(led), "bold")
 
 
-def _events(events: list[Record]) -> Table:
+def _events(events: list[Row]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for event in events:
         style = SEVERITIES.get(event["severity"], "")

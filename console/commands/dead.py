@@ -1,7 +1,8 @@
 """`pgfleet dead`: messages that could not be handled, and what a person decides about them."""
 
 import json
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,7 +13,6 @@ from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.printable import printable
 from pgfleet.schema.replay import letters
-from pgfleet.schema.rows.core import Record
 
 app = typer.Typer(
     help="Messages that could not be handled: list, show, replay, discard.",
@@ -42,7 +42,7 @@ def list_letters(
         err().print("no dead letters" if answered_too else "no open dead letters")
 
 
-def _table(found: list[Record]) -> Table:
+def _table(found: Iterable[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("NO", "DIED", "QUEUE", "ACTION", "ROW"):
         table.add_column(heading, no_wrap=True)
@@ -61,7 +61,7 @@ def _table(found: list[Record]) -> Table:
     return table
 
 
-def _without_values(letter: Record) -> Record:
+def _without_values(letter: dict[str, Any]) -> dict[str, Any]:
     """Environment variables are where people put their tokens: a screen shows their names."""
     message = letter["message"]
     if not isinstance(message, dict) or not isinstance(message.get("env_vars"), dict):

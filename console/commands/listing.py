@@ -1,7 +1,8 @@
 """`pgfleet ls` and `pgfleet types`: what is reserved, and what there is to reserve."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,7 +14,7 @@ from pgfleet.producers.submit.wording import gpus, span, story
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Line, place
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import read_settings
 
 
@@ -40,12 +41,12 @@ def reservations(  # noqa: PLR0913  # one parameter an option
         err().print("none" if ended_too else "none that is live; --all lists the others too")
 
 
-def _as_json(row: Record, lines: dict[str, Line], grace: timedelta) -> Record:
+def _as_json(row: dict[str, Any], lines: dict[str, Line], grace: timedelta) -> dict[str, Any]:
     where = place(row, lines.get(row["gpu_type"]), grace)
     return {**row, **(where.as_json() if where else {})}
 
 
-def reservation_table(rows: list[Record], lines: dict[str, Line], grace: timedelta) -> Table:
+def reservation_table(rows: list[Row], lines: dict[str, Line], grace: timedelta) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     with_disks = any(row["disk_name"] for row in rows)
     for heading in ("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS"):
@@ -89,7 +90,7 @@ def types(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdou
         out().print(type_table(known, lines))
 
 
-def _type_as_json(row: Record, line: Line, grace: timedelta) -> Record:
+def _type_as_json(row: dict[str, Any], line: Line, grace: timedelta) -> dict[str, Any]:
     next_free = min((release.expires_at for release in line.releases), default=None)
     return {
         **row,
@@ -99,7 +100,7 @@ def _type_as_json(row: Record, line: Line, grace: timedelta) -> Record:
     }
 
 
-def type_table(known: dict[str, Record], lines: dict[str, Line]) -> Table:
+def type_table(known: Mapping[str, Mapping[str, Any]], lines: dict[str, Line]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("TYPE")
     for heading in ("GPUS", "FREE", "PER NODE", "WAITING"):

@@ -1,6 +1,6 @@
 """`pgfleet nodes`: the autoscaler's nodes, the worst first, with their pools and whether they run what they should."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
@@ -12,7 +12,7 @@ from pgfleet.console.examples import example
 from pgfleet.console.pictures.fleet import AsJson, Watch, age, cell, short, show, status, sweep_notes, table
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 
 @example("pgfleet nodes --status offline --watch")
@@ -33,13 +33,13 @@ def nodes(
         show(lambda: look(conn, filters), picture, as_json=as_json, watching=watching)
 
 
-def look(conn: Connection, filters: reads.NodeFilters) -> Record:
+def look(conn: Connection, filters: reads.NodeFilters) -> dict[str, Any]:
     found = reads.listing(conn, filters)
     more = reads.count_nodes(conn, filters) - len(found) if len(found) == filters.most else 0
     return {"counts": reads.counts(conn), "sweep": reads.last_sweep(conn, "node"), "nodes": found, "more": more}
 
 
-def picture(seen: Record) -> Group:
+def picture(seen: dict[str, Any]) -> Group:
     parts: list[Text | Table] = [_head(seen["counts"])]
     if any(seen["counts"].values()):
         parts += sweep_notes(seen["sweep"])
@@ -59,7 +59,7 @@ def _head(counts: dict[str, int]) -> Text:
     return Text.assemble(f"{total} node{'s' * (total != 1)}: ", told)
 
 
-def node_table(found: list[Record]) -> Table:
+def node_table(found: list[Row]) -> Table:
     numbers = ("POOLS", "INSTANCES", "ACTIVE")
     headings = ("ID", "NAME", "REGION", "STATUS", "SEEN", *numbers, "DRIFT")
     made = table(*headings, right=("ID", *numbers), fold=("NAME", "REGION", "DRIFT"))
@@ -69,11 +69,11 @@ def node_table(found: list[Record]) -> Table:
     return made
 
 
-def _status(node: Record) -> Text:
+def _status(node: dict[str, Any]) -> Text:
     return status(node["status"]) if node["deleted_at"] is None else cell(f"{node['status']} (deleted)", "dim")
 
 
-def _pools(pools: list[Record]) -> tuple[Text, Text, Text]:
+def _pools(pools: list[Row]) -> tuple[Text, Text, Text]:
     """How many pools; their instances, `3 -> 5` where a schedule asks for so many; how many of those are active."""
     used = [pool for pool in pools if pool["is_active"]]
     if not used:
@@ -85,30 +85,30 @@ def _pools(pools: list[Record]) -> tuple[Text, Text, Text]:
     return _pool_count(used, len(pools)), cell(f"{now} -> {target}" if scheduled else now), cell(active)
 
 
-def _pool_count(used: list[Record], total: int) -> Text:
+def _pool_count(used: list[Row], total: int) -> Text:
     """`2 (+1 off)`, in the colour of the sickest."""
     worst = next((name for name in ("error", "warning") if name in {pool["status"] for pool in used}), "")
     off = f" (+{total - len(used)} off)" if total > len(used) else ""
     return status(worst, f"{len(used)}{off}")
 
 
-def _instances(pool: Record) -> int:
+def _instances(pool: dict[str, Any]) -> int:
     return int(pool["current_instances"] or 0)
 
 
-def _target(pool: Record) -> int:
+def _target(pool: dict[str, Any]) -> int:
     """A pool without a schedule stays as it is."""
     return _instances(pool) if pool["target_instances"] is None else int(pool["target_instances"])
 
 
-def _drift(node: Record) -> Text:
+def _drift(node: dict[str, Any]) -> Text:
     """What it runs, and what it should."""
     if not node["drift"]:
         return Text()
     return cell(f"{short(node['config_hash']) or '?'}, not {short(node['expected_config_hash'])}", "yellow")
 
 
-def _told(found: list[Record]) -> list[Text]:
+def _told(found: list[Row]) -> list[Text]:
     """The errors that they report; of those that are silent, why they are offline."""
     told = [
         Text.assemble(cell(node["name"], "bold"), ": ", cell(node["error_message"] or node["status_reason"]))

@@ -10,7 +10,7 @@ from pgfleet.console.examples import example
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.reads.queue import depths
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 
 @example("pgfleet queues --json")
@@ -24,7 +24,7 @@ def queues(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdo
         out().print(depth_table(found))
 
 
-def depth_table(found: list[Record]) -> Table:
+def depth_table(found: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("QUEUE")
     for heading in ("READY", "DELAYED", "IN HAND", "OLDEST READY", "DEAD"):

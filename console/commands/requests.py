@@ -1,7 +1,7 @@
 """`pgfleet cancel` and `pgfleet extend`: what a user asks of a reservation; a worker answers."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reservation import FINAL, Status
-from pgfleet.schema.rows.core import Record
 from pgfleet.schema.settings import read_settings
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A reservation's id, or the beginning of it.")]
@@ -65,14 +64,14 @@ def _unknown(conn: Connection, given: str) -> bool:
     return reads.by_id(conn, whole) is None
 
 
-def _owned(conn: Connection, given: str, user: str) -> Record:
+def _owned(conn: Connection, given: str, user: str) -> dict[str, Any]:
     row = reads.resolve(conn, given, user)
     if row["user_id"] != user:
         raise Refusal(f"Reservation {given} belongs to {row['user_id']}. If you act for them: --user.")
     return row
 
 
-def _refuse_if_over(row: Record) -> None:
+def _refuse_if_over(row: dict[str, Any]) -> None:
     if row["status"] in FINAL:
         raise Refusal(f"Too late: reservation {row['reservation_id']} is {row['status']}.")
 

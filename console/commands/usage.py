@@ -13,7 +13,7 @@ from pgfleet.console.examples import example
 from pgfleet.console.pictures.fleet import AsJson, cell, show, table
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import usage as reads
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 AMOUNTS = {"seat_days": "SEAT DAYS", "gpu_hours": "GPU HOURS", "cpu_hours": "CPU HOURS", "total_cost": "COST"}
 CREDITS = {"total_used": "USED", "total_purchased": "PURCHASED", "pending": "PENDING", "outstanding": "OWED"}
@@ -38,12 +38,12 @@ def usage(
             show(lambda: look_at(conn, user, wanted), user_picture, as_json=as_json, watching=False)
 
 
-def look(conn: Connection, month: reads.Month) -> Record:
+def look(conn: Connection, month: reads.Month) -> dict[str, Any]:
     users = [_plain(user) for user in reads.listing(conn, month)]
     return {"month": str(month), "currency": reads.currency(conn), "users": users}
 
 
-def look_at(conn: Connection, user: Record, month: reads.Month) -> Record:
+def look_at(conn: Connection, user: dict[str, Any], month: reads.Month) -> dict[str, Any]:
     days = reads.days(conn, user["user_id"], month)
     return {
         **user,
@@ -56,12 +56,12 @@ def look_at(conn: Connection, user: Record, month: reads.Month) -> Record:
     }
 
 
-def _plain(row: Record) -> Record:
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Numbers as JSON has them."""
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
-def picture(seen: Record) -> Group:
+def picture(seen: dict[str, Any]) -> Group:
     if not seen["users"]:
         return Group(cell("no usage yet: a day is billed from an hour after its end (UTC) on, by `pgfleet worker`"))
     return Group(_head(seen["month"], seen["currency"]), Text(), user_table(seen["users"]))
@@ -71,7 +71,7 @@ def _head(what: str, currency: str) -> Text:
     return cell(f"{what}, money in {currency}" if currency else what, "dim")
 
 
-def user_table(users: list[Record]) -> Table:
+def user_table(users: list[Row]) -> Table:
     numbers = (*AMOUNTS.values(), *CREDITS.values())
     made = table("USER", "EMAIL", *numbers, right=numbers, fold=("USER", "EMAIL"))
     for user in users:
@@ -80,7 +80,7 @@ def user_table(users: list[Record]) -> Table:
     return made
 
 
-def _amounts(row: Record) -> list[Text]:
+def _amounts(row: dict[str, Any]) -> list[Text]:
     """Days and hours to a hundredth; the last is money."""
     *used, cost = (row[name] for name in AMOUNTS)
     return [*(cell(f"{number:,.2f}") for number in used), *_money((cost,))]
@@ -90,14 +90,14 @@ def _money(numbers: Any) -> list[Text]:
     return [cell(f"{number:,.2f}") for number in numbers]
 
 
-def user_picture(seen: Record) -> Group:
+def user_picture(seen: dict[str, Any]) -> Group:
     parts: list[Text | Table] = [_facts(seen), Text(), *_days(seen)]
     if seen["charges"]:
         parts += [Text(), Text("charges", style="bold"), _charges(seen["charges"])]
     return Group(*parts)
 
 
-def _facts(seen: Record) -> Table:
+def _facts(seen: dict[str, Any]) -> Table:
     money = {heading.lower(): f"{seen['credits'][name]:,.2f}" for name, heading in CREDITS.items()}
     facts = {"user": seen["user_id"], "email": seen["email"], "name": seen["name"], **money}
     made = Table.grid(padding=(0, 2))
@@ -106,7 +106,7 @@ def _facts(seen: Record) -> Table:
     return made
 
 
-def _days(seen: Record) -> list[Text | Table]:
+def _days(seen: dict[str, Any]) -> list[Text | Table]:
     if not seen["days"]:
         return [cell(f"nothing was billed in {seen['month']}")]
     made = table("DAY", *AMOUNTS.values(), right=tuple(AMOUNTS.values()))
@@ -117,7 +117,7 @@ def _days(seen: Record) -> list[Text | Table]:
     return [_head(seen["month"], seen["currency"]), made]
 
 
-def _charges(charges: list[Record]) -> Table:
+def _charges(charges: list[Row]) -> Table:
     made = Table.grid(padding=(0, 2))
     for charge in charges:
         at = Text(f"{charge['created_at']:%Y-%m-%d %H:%M}", style="dim")

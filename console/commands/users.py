@@ -1,7 +1,7 @@
 """`pgfleet users`: Hopsworks users and their assignments: listed, shown, released, suspended, let in again."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,6 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
-from pgfleet.schema.rows.core import Record
 
 app = typer.Typer(
     cls=ListsByDefault,
@@ -50,7 +49,7 @@ def list_users(
         show(lambda: look(conn, filters), list_picture, as_json=as_json, watching=False)
 
 
-def look(conn: Connection, filters: reads.UserFilters) -> Record:
+def look(conn: Connection, filters: reads.UserFilters) -> dict[str, Any]:
     found, counts = reads.listing(conn, filters), reads.counts(conn, filters)
     return {"counts": counts, "users": found, "more": max(sum(counts.values()) - len(found), 0)}
 
@@ -63,8 +62,8 @@ def show_user(given: Given, *, as_json: AsJson = False) -> None:
         show(lambda: look_at(conn, user_id), user_picture, as_json=as_json, watching=False)
 
 
-def look_at(conn: Connection, user_id: str) -> Record:
-    user = reads.user(conn, user_id) or {}
+def look_at(conn: Connection, user_id: str) -> dict[str, Any]:
+    user: dict[str, Any] = reads.user(conn, user_id) or {}
     return {
         **user,
         "now": reads.now(conn),
@@ -85,7 +84,7 @@ def release(
 ) -> None:
     """Take seat and account back. The account is deactivated, not deleted."""
 
-    def send(conn: Connection, user: Record) -> str:
+    def send(conn: Connection, user: dict[str, Any]) -> str:
         if user["status"] in FINAL and not reads.requests(conn, user["user_id"]):
             return f"is {user['status']} already"
         producer.release(user["user_id"], reason, conn)
@@ -98,7 +97,7 @@ def release(
 def suspend(given: Given, *, as_json: AsJson = False) -> None:
     """Keep a user from logging in, and the team of an owner; they keep their seats."""
 
-    def send(conn: Connection, user: Record) -> str:
+    def send(conn: Connection, user: dict[str, Any]) -> str:
         producer.suspend(user["user_id"], conn)
         return f"suspend sent{_and_team(conn, user)}"
 
@@ -109,7 +108,7 @@ def suspend(given: Given, *, as_json: AsJson = False) -> None:
 def reactivate(given: Given, *, as_json: AsJson = False) -> None:
     """Let a user in again, and the team that was suspended with an owner."""
 
-    def send(conn: Connection, user: Record) -> str:
+    def send(conn: Connection, user: dict[str, Any]) -> str:
         if user["suspended_at"] is None and not reads.requests(conn, user["user_id"]):
             return "is not suspended"
         producer.reactivate(user["user_id"], conn)
@@ -118,12 +117,12 @@ def reactivate(given: Given, *, as_json: AsJson = False) -> None:
     _ask(given, send, as_json=as_json)
 
 
-def _and_team(conn: Connection, user: Record) -> str:
+def _and_team(conn: Connection, user: dict[str, Any]) -> str:
     members = [member for member in reads.team(conn, user["user_id"]) if member["status"] is not None]
     return f", for {len(members)} team members too" if members else ""
 
 
-def _ask(given: str, send: Callable[[Connection, Record], str], *, as_json: bool) -> None:
+def _ask(given: str, send: Callable[[Connection, dict[str, Any]], str], *, as_json: bool) -> None:
     """Ask something of the assignment of a user; it may be on its way.
 
     Raises:

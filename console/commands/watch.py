@@ -2,7 +2,7 @@
 
 import time
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
@@ -19,7 +19,6 @@ from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reservation import FINAL
-from pgfleet.schema.rows.core import Record
 from pgfleet.schema.settings import read_settings
 
 LOOK_S = 0.3
@@ -50,17 +49,17 @@ def watch(
             _follow_in_lines(conn, row, grace)
 
 
-def _over(row: Record) -> bool:
+def _over(row: dict[str, Any]) -> bool:
     """Final, and nothing left of it outside."""
     return row["status"] in FINAL and row["reservation_ended"] is not None
 
 
-def _again(conn: Connection, row: Record) -> Record:
+def _again(conn: Connection, row: dict[str, Any]) -> dict[str, Any]:
     time.sleep(LOOK_S)
     return reads.by_id(conn, row["reservation_id"]) or row
 
 
-def _follow_live(conn: Connection, row: Record, grace: timedelta) -> None:
+def _follow_live(conn: Connection, row: dict[str, Any], grace: timedelta) -> None:
     with Live(console=out(), auto_refresh=False) as live:
         while True:
             live.update(_picture(read_timeline(conn, row, grace)), refresh=True)
@@ -69,7 +68,7 @@ def _follow_live(conn: Connection, row: Record, grace: timedelta) -> None:
             row = _again(conn, row)
 
 
-def _follow_in_lines(conn: Connection, row: Record, grace: timedelta) -> None:
+def _follow_in_lines(conn: Connection, row: dict[str, Any], grace: timedelta) -> None:
     told = 0
     while True:
         events = past(read_timeline(conn, row, grace))
@@ -81,8 +80,8 @@ def _follow_in_lines(conn: Connection, row: Record, grace: timedelta) -> None:
         row = _again(conn, row)
 
 
-def _follow_as_json(conn: Connection, row: Record, grace: timedelta, *, once: bool) -> None:
-    told: Record | None = None
+def _follow_as_json(conn: Connection, row: dict[str, Any], grace: timedelta, *, once: bool) -> None:
+    told: dict[str, Any] | None = None
     while True:
         timeline = read_timeline(conn, row, grace)
         if told != row:

@@ -13,7 +13,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.replay import letters
 from pgfleet.schema.reservation import FINAL, Status
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
@@ -29,7 +29,7 @@ class Claim:
 @dataclass(frozen=True)
 class Summary:
     claims: tuple[Claim, ...]
-    numbers: Record
+    numbers: dict[str, Any]
 
     @property
     def untrue(self) -> list[Claim]:
@@ -108,7 +108,7 @@ def _doubles(story: Story, scene: Scene, state: dict[str, Any]) -> Iterator[str]
         yield f"{state['created_pods']} pods for {admitted} admissions, {state['double_creations']} twice"
 
 
-def _wrong_letters(dead: list[Record]) -> Iterator[str]:
+def _wrong_letters(dead: list[Row]) -> Iterator[str]:
     if not any("gpu_type" in letter["reason"] and "reservation_id" in letter["reason"] for letter in dead):
         yield "the malformed message is not there"
     for letter in dead:

@@ -8,7 +8,8 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.producers import assignment as producer
 from pgfleet.schema.assignment import Status
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record, fetch
+from pgfleet.schema.rows.core import fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
 
 CLUSTERS = ("demo-east", "demo-west")
@@ -69,5 +70,5 @@ def wrong_seats(conn: Connection, box: Box) -> Iterator[str]:
             yield f"{cluster['name']}: {cluster['current_users']} seats, {len(here)} rows, {len(let_in)} accounts"
 
 
-def _rows(conn: Connection) -> list[Record]:
+def _rows(conn: Connection) -> list[Row]:
     return fetch(conn, sa.select(*_a).order_by(_a.user_id))

@@ -1,10 +1,10 @@
 """How the demo shows itself: a table whose rows move on a terminal, a line for each move on a pipe."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.table import Table
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pgfleet.console.commands.listing import STYLES
 from pgfleet.console.demo.story import Planned
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +24,9 @@ Show = Callable[["Scene"], None]
 class Scene:
     """What is seen at one look: rows and types by name, the history of all, and how long it has gone on."""
 
-    rows: dict[str, Record]
-    types: dict[str, Record]
-    history: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    rows: Mapping[str, Mapping[str, Any]]
+    types: Mapping[str, Mapping[str, Any]]
+    history: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     seconds: float = 0
 
 
@@ -76,7 +76,7 @@ def _title(scene: Scene, planned: Sequence[Planned]) -> Text:
     return Text(f"{scene.seconds:4.0f} s   GPUs held: {'   '.join(held)}", style="bold not italic")
 
 
-def _path(moves: list[Record]) -> Text:
+def _path(moves: list[Row]) -> Text:
     text = Text()
     for number, move in enumerate(moves):
         text.append(" → " if number else "")

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -14,7 +15,7 @@ from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.disk import UNFINISHED, OperationStatus, Status
 from pgfleet.schema.printable import printable
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 WIDE = 140
 STYLES = {
@@ -40,14 +41,14 @@ ADVICE = (
 )
 
 
-def list_picture(seen: Record) -> Group:
+def list_picture(seen: dict[str, Any]) -> Group:
     found = seen["disks"]
     if not found:
         return Group(cell("no disks: `pgfleet disk create NAME` makes one, and so does a reservation with --disk NAME"))
     return Group(_disk_table(found, seen["now"]))
 
 
-def _disk_table(found: list[Record], now: datetime) -> Table:
+def _disk_table(found: list[Row], now: datetime) -> Table:
     """With all columns only where there is room."""
     wide = out().width >= WIDE
     more = ("LAST SNAPSHOT", "PURGED ON") if wide else ()
@@ -63,22 +64,22 @@ def _disk_table(found: list[Record], now: datetime) -> Table:
     return made
 
 
-def _status(row: Record) -> Text:
+def _status(row: dict[str, Any]) -> Text:
     return cell(row["status"], STYLES.get(row["status"], ""))
 
 
-def _size(row: Record) -> Text:
+def _size(row: dict[str, Any]) -> Text:
     return cell("" if row["size_gb"] is None else f"{row['size_gb']} GB")
 
 
-def counted(row: Record) -> str:
+def counted(row: dict[str, Any]) -> str:
     """`3 (+1 pending 40 %)`: how many are completed, and how far the others are."""
     pending = row["pending_snapshot_count"] or 0
     percent = "" if row["pending_percent"] is None else f" {row['pending_percent']} %"
     return f"{row['snapshot_count'] or 0}{f' (+{pending} pending{percent})' if pending else ''}"
 
 
-def waits_for(row: Record) -> str:
+def waits_for(row: dict[str, Any]) -> str:
     """What is the matter with a disk, or what it does."""
     if row["status"] == Status.FAILED:
         return str(row["status_reason"] or "")
@@ -89,7 +90,7 @@ def _seconds(at: datetime | None, now: datetime) -> float | None:
     return None if at is None else (now - at).total_seconds()
 
 
-def disk_picture(seen: Record) -> Group:
+def disk_picture(seen: dict[str, Any]) -> Group:
     head = Table.grid(padding=(0, 2))
     for name, text in _facts(seen):
         head.add_row(Text(name, style="dim"), text)
@@ -105,7 +106,7 @@ def disk_picture(seen: Record) -> Group:
     return Group(*parts)
 
 
-def _facts(row: Record) -> Iterator[tuple[str, Text]]:
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "disk", cell(f"{row['disk_name']}  ({row['disk_id']})")
     yield "user", cell(row["user_id"])
     yield "status", Text.assemble(_status(row), ": " if row["status_reason"] else "", cell(row["status_reason"]))
@@ -127,7 +128,7 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
         yield "purged on", cell(f"{row['purge_date']}; until then `pgfleet disk undelete {row['disk_name']}`", "yellow")
 
 
-def _holder(row: Record) -> str:
+def _holder(row: dict[str, Any]) -> str:
     who = row["reservation_id"]
     if who is None:
         return "a reservation that is gone; `pgfleet disk unlock` releases it"
@@ -139,7 +140,7 @@ def _ago(at: datetime | None, now: datetime) -> str:
     return "never" if at is None else f"{at:%Y-%m-%d %H:%M:%S}, {span((now - at).total_seconds())} ago"
 
 
-def _snapshots(found: list[Record], now: datetime) -> Table:
+def _snapshots(found: list[Row], now: datetime) -> Table:
     made = table("ID", "KIND", "STATUS", "PROGRESS", "AGE", "CONTENTS", right=("PROGRESS",), fold=("CONTENTS",))
     for row in found:
         live = row["status"] in UNFINISHED
@@ -150,7 +151,7 @@ def _snapshots(found: list[Record], now: datetime) -> Table:
     return made
 
 
-def _operations(found: list[Record]) -> Table:
+def _operations(found: list[Row]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for row in found:
         at, failed = Text(f"{row['created_at']:%m-%d %H:%M:%S}", style="dim"), row["status"] == OperationStatus.FAILED
@@ -160,7 +161,7 @@ def _operations(found: list[Record]) -> Table:
     return grid
 
 
-def _history(found: list[Record]) -> Table:
+def _history(found: list[Row]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for move in found:
         at = Text(f"{move['at']:%m-%d %H:%M:%S}", style="dim")
@@ -168,7 +169,7 @@ def _history(found: list[Record]) -> Table:
     return grid
 
 
-def quarantine_picture(seen: Record) -> Group:
+def quarantine_picture(seen: dict[str, Any]) -> Group:
     found = seen["resources"]
     if not found:
         return Group(cell("nothing is in quarantine: every volume and snapshot that AWS has is accounted for"))
@@ -182,13 +183,13 @@ def quarantine_picture(seen: Record) -> Group:
     return Group(made, *advice)
 
 
-def _whose(row: Record) -> str:
+def _whose(row: dict[str, Any]) -> str:
     if row["disk_name"] is not None:
         return f"{row['disk_name']} of {row['user_id']} ({row['disk_status']})"
     return f"no row {row['disk_id']}" if row["disk_id"] is not None else "unknown"
 
 
-def _remedy(row: Record) -> str:
+def _remedy(row: dict[str, Any]) -> str:
     """The command that deletes a resource; empty for what is neither a volume nor a snapshot."""
     resource = str(row["resource_id"])
     return REMOVE.get(resource.partition("-")[0], "").format(resource_id=shlex.quote(printable(resource)))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import JustifyMethod, RenderableType
@@ -12,7 +12,6 @@ from rich.text import Text
 
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import span
-from pgfleet.schema.rows.core import Record
 
 REFRESH_S = 2
 # A sweep is due every 15 seconds (024): after so many, nobody is sweeping.
@@ -42,7 +41,11 @@ Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds
 
 
 def show(
-    look: Callable[[], Record], draw: Callable[[Record], RenderableType], *, as_json: bool, watching: bool
+    look: Callable[[], dict[str, Any]],
+    draw: Callable[[dict[str, Any]], RenderableType],
+    *,
+    as_json: bool,
+    watching: bool,
 ) -> None:
     """Print what there is to see, once or again and again: in place on a terminal, one after another elsewhere."""
     if watching and not as_json and out().is_terminal:
@@ -58,7 +61,7 @@ def show(
         time.sleep(REFRESH_S)
 
 
-def _follow_live(look: Callable[[], Record], draw: Callable[[Record], RenderableType]) -> None:
+def _follow_live(look: Callable[[], dict[str, Any]], draw: Callable[[dict[str, Any]], RenderableType]) -> None:
     with Live(console=out(), auto_refresh=False) as live:
         while True:
             live.update(draw(look()), refresh=True)
@@ -92,7 +95,7 @@ def short(config_hash: str | None) -> str:
     return (config_hash or "")[:8]
 
 
-def sweep_notes(sweep: Record | None) -> list[Text]:
+def sweep_notes(sweep: dict[str, Any] | None) -> list[Text]:
     """What there is to say of the offline sweep, where its silence would mislead."""
     if sweep is None or sweep["swept_s"] > SWEEPS_MISSED_S:
         last = "never" if sweep is None else f"last {span(sweep['swept_s'])} ago"

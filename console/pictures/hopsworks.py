@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -12,7 +13,7 @@ from pgfleet.console.pictures.users import user_table
 from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.printable import typed
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 BAR = 10
 WIDE = 120
@@ -20,7 +21,7 @@ STYLES = {"active": "green", "full": "yellow", "maintenance": "cyan", "inactive"
 REKEY = "pgfleet hopsworks rekey"
 
 
-def list_picture(seen: Record) -> Group:
+def list_picture(seen: dict[str, Any]) -> Group:
     found = seen["clusters"]
     if not found:
         return Group(cell("no Hopsworks clusters: `pgfleet hopsworks add` makes one known"))
@@ -29,7 +30,7 @@ def list_picture(seen: Record) -> Group:
     return Group(*parts, *([Text()] if notes else []), *notes)
 
 
-def _head(found: list[Record], waiting_for_any: dict[str, int]) -> Text:
+def _head(found: list[Row], waiting_for_any: dict[str, int]) -> Text:
     """`2 clusters, 14 of 200 seats taken; 3 users wait for any of them: 3 CLUSTER_FULL`."""
     taken, seats = (sum(row[name] or 0 for row in found) for name in ("current_users", "max_users"))
     text = f"{len(found)} cluster{'s' * (len(found) != 1)}, {taken} of {seats} seats taken"
@@ -42,7 +43,7 @@ def _counted(numbers: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in numbers.items())
 
 
-def cluster_table(found: list[Record]) -> Table:
+def cluster_table(found: list[Row]) -> Table:
     headings = ("NAME", "STATUS", "LOAD", "SEATS", "ANSWERS", "WAITING", "WRONG")
     made = table(*headings, right=("SEATS",), fold=("NAME", "WAITING", "WRONG"))
     for row in found:
@@ -52,11 +53,11 @@ def cluster_table(found: list[Record]) -> Table:
     return made
 
 
-def _status(row: Record) -> Text:
+def _status(row: dict[str, Any]) -> Text:
     return cell(row["status"], STYLES.get(row["status"] or "", ""))
 
 
-def load(row: Record) -> Text:
+def load(row: dict[str, Any]) -> Text:
     """`####...... 40%`, where there is room for it; a cluster without seats has no load."""
     most, taken = row["max_users"] or 0, row["current_users"] or 0
     if not most:
@@ -67,18 +68,18 @@ def load(row: Record) -> Text:
     return cell(f"{bar:.<{BAR}} {share:.0%}" if out().width >= WIDE else f"{share:.0%}", style)
 
 
-def seats(row: Record) -> Text:
+def seats(row: dict[str, Any]) -> Text:
     return cell(f"{row['current_users'] or 0}/{row['max_users'] or 0}", "red" if row["mismatch"] else "")
 
 
-def _wrong(row: Record) -> Text:
+def _wrong(row: dict[str, Any]) -> Text:
     """`MISMATCH 5, 1 account`: how many users are assigned, where as many seats are not counted; open failures."""
     mismatch = (f"MISMATCH {row['assigned']}",) if row["mismatch"] else ()
     failures = (_counted(row["open_failures"]),) if row["open_failures"] else ()
     return cell(", ".join((*mismatch, *failures)), "red")
 
 
-def _answers(row: Record) -> Text:
+def _answers(row: dict[str, Any]) -> Text:
     """What its breaker says."""
     breaker = row["breaker"]
     if breaker["open"]:
@@ -86,7 +87,7 @@ def _answers(row: Record) -> Text:
     return cell(f"{breaker['failures']} failed", "yellow") if breaker["failures"] else cell("yes", "green")
 
 
-def _notes(row: Record) -> Iterator[Text]:
+def _notes(row: dict[str, Any]) -> Iterator[Text]:
     """What is wrong with a cluster, and what there is to do about it."""
     breaker, name = row["breaker"], cell(row["name"], "bold")
     if breaker["open"]:
@@ -99,12 +100,12 @@ def _notes(row: Record) -> Iterator[Text]:
         yield Text.assemble(name, ": ", cell(text, "red"))
 
 
-def reason(row: Record) -> str:
+def reason(row: dict[str, Any]) -> str:
     """Why its breaker is open, without the name that every such reason begins with."""
     return str(row["breaker"]["reason"] or "").removeprefix(f"{row['name']}: ")
 
 
-def cluster_picture(seen: Record) -> Group:
+def cluster_picture(seen: dict[str, Any]) -> Group:
     head = Table.grid(padding=(0, 2))
     for name, text in _facts(seen):
         head.add_row(Text(name, style="dim"), text)
@@ -118,7 +119,7 @@ def cluster_picture(seen: Record) -> Group:
     return Group(*parts)
 
 
-def _facts(row: Record) -> Iterator[tuple[str, Text]]:
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "cluster", cell(row["id"])
     yield "name", cell(row["name"])
     yield "API", cell(row["api_url"])
@@ -132,7 +133,7 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
         yield "wrong", note
 
 
-def _since(breaker: Record, now: datetime) -> str:
+def _since(breaker: dict[str, Any], now: datetime) -> str:
     if not breaker["open"]:
         return ""
     since, until = (now - breaker["opened_at"]).total_seconds(), (breaker["retry_at"] - now).total_seconds()
@@ -140,7 +141,7 @@ def _since(breaker: Record, now: datetime) -> str:
     return f"since {span(since)}; {again}"
 
 
-def _failures(found: list[Record]) -> Table:
+def _failures(found: list[Row]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for failure in found:
         at = Text(f"{failure['last_failed_at']:%m-%d %H:%M:%S}", style="dim")

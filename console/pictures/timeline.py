@@ -11,7 +11,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Place, place
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Timeline:
     """All that is known of one reservation at `now`."""
 
     now: datetime
-    row: Record
+    row: dict[str, Any]
     place: Place | None
-    history: list[Record]
-    letters: list[Record]
-    messages: list[Record]
-    disk_moves: tuple[Record, ...] = ()
+    history: list[Row]
+    letters: list[Row]
+    messages: list[Row]
+    disk_moves: tuple[dict[str, Any], ...] = ()
 
-    def as_json(self) -> Record:
+    def as_json(self) -> dict[str, Any]:
         where = self.place.as_json() if self.place else {}
         told = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
         return {**self.row, **where, **told, "disk_history": list(self.disk_moves)}
@@ -41,7 +41,7 @@ class Event:
     why: str
 
 
-def read_timeline(conn: Connection, row: Record, grace: timedelta) -> Timeline:
+def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Timeline:
     row_id = row["reservation_id"]
     now, line = reads.line_now(conn, row["gpu_type"])
     return Timeline(
@@ -87,7 +87,7 @@ def coming(timeline: Timeline) -> list[Event]:
     ]
 
 
-def _due(message: Record, now: datetime) -> str:
+def _due(message: dict[str, Any], now: datetime) -> str:
     if not message["later"]:
         return "ready, waiting for a worker"
     after = span((message["vt"] - now).total_seconds())

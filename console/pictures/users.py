@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -13,7 +14,7 @@ from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.assignment import FINAL, LIVE
 from pgfleet.schema.reads.assignment import NONE
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 WIDE = 140
 STYLES = {
@@ -26,7 +27,7 @@ STYLES = {
 }
 
 
-def list_picture(seen: Record) -> Group:
+def list_picture(seen: dict[str, Any]) -> Group:
     parts: list[Text | Table] = [_head(seen["counts"])]
     if seen["users"]:
         parts += [Text(), user_table(seen["users"])]
@@ -50,7 +51,7 @@ def status(name: str, shown: str | None = None) -> Text:
     return cell(shown or name, STYLES.get(name, ""))
 
 
-def user_table(found: list[Record]) -> Table:
+def user_table(found: list[Row]) -> Table:
     """With all columns only where there is room."""
     wide = out().width >= WIDE
     more = ("USERNAME", "OWNER", "BY") if wide else ()
@@ -68,13 +69,13 @@ def _since(at: datetime | None, *, wide: bool) -> Text:
     return cell(f"{at:%Y-%m-%d %H:%M}" if wide else f"{at:%m-%d %H:%M}")
 
 
-def _status(row: Record) -> Text:
+def _status(row: dict[str, Any]) -> Text:
     """`active, suspended`."""
     name = row["status"] or NONE
     return status(name, f"{name}, suspended" if row["suspended_at"] is not None else name)
 
 
-def why(row: Record) -> str:
+def why(row: dict[str, Any]) -> str:
     """What a user waits for, or why it is over."""
     if row["status"] in FINAL:
         return str(row["status_reason"] or "")
@@ -84,7 +85,7 @@ def why(row: Record) -> str:
     return str(row["detail"] or row["status_reason"] or "")
 
 
-def user_picture(seen: Record) -> Group:
+def user_picture(seen: dict[str, Any]) -> Group:
     head = Table.grid(padding=(0, 2))
     for name, text in _facts(seen):
         head.add_row(Text(name, style="dim"), text)
@@ -98,7 +99,7 @@ def user_picture(seen: Record) -> Group:
     return Group(*parts)
 
 
-def _facts(row: Record) -> Iterator[tuple[str, Text]]:
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "user", cell(row["user_id"])
     yield "e-mail", cell(row["email"])
     yield "name", cell(row["name"])
@@ -118,7 +119,7 @@ def _facts(row: Record) -> Iterator[tuple[str, Text]]:
     yield from _account(row)
 
 
-def _cluster(row: Record) -> Text:
+def _cluster(row: dict[str, Any]) -> Text:
     if row["cluster_name"] is not None:
         return cell(row["cluster_name"])
     if row["status"] in LIVE:
@@ -126,7 +127,7 @@ def _cluster(row: Record) -> Text:
     return cell("none" if row["left_cluster_name"] is None else f"none; was on {row['left_cluster_name']}")
 
 
-def _account(row: Record) -> Iterator[tuple[str, Text]]:
+def _account(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     """What the Hopsworks server last said."""
     if row["hopsworks_username"] is not None:
         enabled = {None: "not looked at yet", True: "may log in", False: "may not log in"}[row["account_enabled"]]

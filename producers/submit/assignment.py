@@ -1,6 +1,6 @@
 """`pgfleet submit assignment`: ask for a user's seat on a Hopsworks cluster, as the sign-up service would."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
-from pgfleet.schema.rows.core import Record
 
 ASSIGNMENT_EXAMPLE = "Example: pgfleet submit assignment --user ada@example.org --wait"
 SHOWN = ("status", "status_reason", "detail", "cluster_id", "cluster_name", "hopsworks_username", "assigned_by")
@@ -49,7 +48,7 @@ def submit_assignment(  # noqa: PLR0913  # one parameter an option
             _tell(user_id, reads.user(conn, user_id), sent=known is None, as_json=as_json)
 
 
-def _user(conn: Connection, given: str) -> tuple[str, Record | None]:
+def _user(conn: Connection, given: str) -> tuple[str, dict[str, Any] | None]:
     """The id to send, and who it is, unless it is an Auth0 id whose user may be on its way.
 
     Raises:
@@ -65,7 +64,7 @@ def _user(conn: Connection, given: str) -> tuple[str, Record | None]:
     return (found["user_id"] if found else given), found
 
 
-def _known(conn: Connection, row: Record, where: Record | None) -> str | None:
+def _known(conn: Connection, row: dict[str, Any], where: dict[str, Any] | None) -> str | None:
     """Why nothing needs to be sent: sent twice it is one assignment. None if it has to be.
 
     Raises:
@@ -87,14 +86,14 @@ def _known(conn: Connection, row: Record, where: Record | None) -> str | None:
     return None
 
 
-def _last_request(conn: Connection, user_id: str) -> Record:
+def _last_request(conn: Connection, user_id: str) -> dict[str, Any]:
     """The assign or release of a user that was sent last and not answered yet; empty if there is none."""
     waiting = sorted(reads.messages(conn, user_id), key=lambda message: message["msg_id"])
     bodies = [message["message"] for message in waiting if reads.action_of(message) in ("assign", "release")]
     return bodies[-1] if bodies else {}
 
 
-def _refuse_elsewhere(row: Record, where: Record | None) -> None:
+def _refuse_elsewhere(row: dict[str, Any], where: dict[str, Any] | None) -> None:
     if where is not None and where["id"] != row["cluster_id"]:
         who = typed(row["email"], row["user_id"])
         raise Refusal(
@@ -103,7 +102,7 @@ def _refuse_elsewhere(row: Record, where: Record | None) -> None:
         )
 
 
-def _send(conn: Connection, user_id: str, where: Record | None, by: str | None) -> None:
+def _send(conn: Connection, user_id: str, where: dict[str, Any] | None, by: str | None) -> None:
     given = {"cluster_id": where["id"] if where else None, "assigned_by": by}
     assign(user_id, conn, **{name: value for name, value in given.items() if value is not None})
 
@@ -127,7 +126,7 @@ def _wait(conn: Connection, target: Target, timeout_s: float | None, *, sent: bo
         out().print(printable(last.row["hopsworks_username"]), markup=False, emoji=False)
 
 
-def _tell(user_id: str, row: Record | None, *, sent: bool, as_json: bool, rejected: str | None = None) -> None:
+def _tell(user_id: str, row: dict[str, Any] | None, *, sent: bool, as_json: bool, rejected: str | None = None) -> None:
     if as_json:
         shown = {name: (row or {}).get(name) for name in SHOWN}
         print_json({"user_id": user_id, "sent": sent, **shown, "rejected": rejected})

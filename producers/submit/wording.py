@@ -3,12 +3,12 @@
 import getpass
 import os
 from datetime import datetime
+from typing import Any
 
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reads.place import DISK_CODES, Place
 from pgfleet.schema.reservation import Status
-from pgfleet.schema.rows.core import Record
 
 WHO = "PGFLEET_USER"
 
@@ -38,14 +38,14 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} d"
 
 
-def gpus(row: Record) -> str:
+def gpus(row: dict[str, Any]) -> str:
     """`2 x h100`; a cpu type has no count, a tombstone nothing."""
     if row["gpu_type"] is None:
         return "-"
     return f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_count"] else str(row["gpu_type"])
 
 
-def disk(row: Record) -> str:
+def disk(row: dict[str, Any]) -> str:
     """`data, 200 GB, attached`; a disk that is not there yet has only its name."""
     size = "" if row["disk_size_gb"] is None else f", {row['disk_size_gb']} GB"
     return f"{printable(row['disk_name'])}{size}, {row['disk_status'] or 'not there yet'}"
@@ -57,7 +57,7 @@ def waiting(place: Place, now: datetime) -> str:
     return f"position {place.ahead + 1}, ETA {eta}"
 
 
-def story(row: Record, place: Place | None, now: datetime) -> str:
+def story(row: dict[str, Any], place: Place | None, now: datetime) -> str:
     """One line: how it is, why, and until when."""
     shown = row["current_detailed_status"] or row["status_reason"] or ""
     match row["status"]:

@@ -3,7 +3,7 @@
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 DISKS = "disks"
 WORKER = "a running disk worker repairs it within a minute: pgfleet worker disk"
@@ -42,7 +42,7 @@ _RECOUNT = (
 )
 
 
-def _counted(row: Record) -> Finding:
+def _counted(row: Row) -> Finding:
     text = (
         f"{_name(row)}: {row['counted']} snapshots and {row['counted_pending']} pending ones are counted, there are "
         f"{row['completed']} and {row['pending']}"
@@ -50,7 +50,7 @@ def _counted(row: Record) -> Finding:
     return Finding(DISKS, Severity.ERROR, text, _RECOUNT.format(**row))
 
 
-def _name(row: Record) -> str:
+def _name(row: Row) -> str:
     return f"{printable(row['disk_name'])} of {printable(row['user_id'])}"
 
 
@@ -66,7 +66,7 @@ _HELD = """
 """
 
 
-def _held(row: Record) -> Finding:
+def _held(row: Row) -> Finding:
     gone = row["reservation_id"] is None
     short = (row["reservation_id"] or "")[:8]
     why = "its reservation is gone" if gone else f"its reservation {short} ended {row['hours']:.0f} h ago"
@@ -82,7 +82,7 @@ _SLOW = """
 """
 
 
-def _slow(rows: list[Record]) -> list[Finding]:
+def _slow(rows: list[Row]) -> list[Finding]:
     if not rows:
         return []
     first = rows[0]
@@ -97,7 +97,7 @@ _QUARANTINED = """
 """
 
 
-def _quarantined(rows: list[Record]) -> list[Finding]:
+def _quarantined(rows: list[Row]) -> list[Finding]:
     if not rows:
         return []
     told = listed(printable(row["resource_id"]) for row in rows)
@@ -143,7 +143,7 @@ _FORGOTTEN = {
 }
 
 
-def _unattended(what: str, rows: list[Record]) -> list[Finding]:
+def _unattended(what: str, rows: list[Row]) -> list[Finding]:
     """An error where the sweep should have seen them by now: then no worker runs."""
     overdue = [row["id"] for row in rows if row["is_overdue"]]
     recent = [row["id"] for row in rows if not row["is_overdue"]]

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, LiteralString
 
-from psycopg.rows import dict_row
-
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row, as_rows
 
 SHOWN = 5
 
@@ -76,9 +74,9 @@ class Check:
     unable: Severity = Severity.SKIPPED
 
 
-def ask(conn: Connection, query: LiteralString, **given: Any) -> list[Record]:
+def ask(conn: Connection, query: LiteralString, **given: Any) -> list[Row]:
     """All rows of a query whose parameters are named."""
-    with conn.cursor(row_factory=dict_row) as cursor:
+    with conn.cursor(row_factory=as_rows) as cursor:
         return cursor.execute(query, given).fetchall()
 
 

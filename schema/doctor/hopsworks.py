@@ -3,7 +3,7 @@
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 HOPSWORKS = "hopsworks"
 WORKER = "pgfleet worker assignment"
@@ -24,7 +24,7 @@ _OPEN = """
 """
 
 
-def _breaker(row: Record) -> Finding:
+def _breaker(row: Row) -> Finding:
     """A refused key is an operator's to replace; whether the others answer again is looked at by the worker."""
     handle, name = typed(row["name"], row["id"]), printable(row["name"])
     reason = printable((row["reason"] or "").removeprefix(f"{row['name']}: "))
@@ -44,7 +44,7 @@ _ACCOUNTS = """
 """
 
 
-def _accounts(rows: list[Record]) -> list[Finding]:
+def _accounts(rows: list[Row]) -> list[Finding]:
     if not rows:
         return []
     text = f"{len(rows)} accounts are not as they should be: {listed(printable(row['who']) for row in rows)}"
@@ -66,7 +66,7 @@ _FORGOTTEN = """
 """
 
 
-def _unattended(rows: list[Record]) -> list[Finding]:
+def _unattended(rows: list[Row]) -> list[Finding]:
     """An error where the sweep should have seen them by now: then no worker runs."""
     overdue = [printable(row["user_id"]) for row in rows if row["is_overdue"]]
     recent = [printable(row["user_id"]) for row in rows if not row["is_overdue"]]

@@ -1,12 +1,14 @@
 """Checks of what the program stands on: versions, what is missing, files applied, and settings of the database."""
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.migrate import missing
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 VERSIONS, SCHEMA, MIGRATIONS, SETTINGS = "versions", "schema", "migrations", "settings"
 OLDEST, NEWEST = 14, 18
@@ -24,7 +26,7 @@ def versions(conn: Connection, _: Limits) -> list[Finding]:
     return [supported(ask(conn, _VERSIONS)[0])]
 
 
-def supported(row: Record) -> Finding:
+def supported(row: Mapping[str, Any]) -> Finding:
     pgmq = row["pgmq"] or ("installed as SQL" if row["has_pgmq"] else "not installed")
     text = f"PostgreSQL {row['server']}, PGMQ {pgmq}, pgfleet {_own_version()}"
     if OLDEST <= row["major"] <= NEWEST:
@@ -92,7 +94,7 @@ def settings(conn: Connection, _: Limits) -> list[Finding]:
     return _search_path(row) + durability(row)
 
 
-def _search_path(row: Record) -> list[Finding]:
+def _search_path(row: Row) -> list[Finding]:
     """Their order matters as well: two of them have a table `users`."""
     names = [name.strip(' "') for name in (row["search_path"] or "").split(",")]
     if [name for name in names if name in SEARCH_PATH] == list(SEARCH_PATH):
@@ -103,7 +105,7 @@ def _search_path(row: Record) -> list[Finding]:
     return [Finding(SETTINGS, Severity.WARNING, text, remedy)]
 
 
-def durability(row: Record) -> list[Finding]:
+def durability(row: Mapping[str, Any]) -> list[Finding]:
     risks = {
         "fsync": (Severity.ERROR, "a crash of the server can destroy the database", "alter system reset fsync"),
         "full_page_writes": (

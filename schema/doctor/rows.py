@@ -5,7 +5,7 @@ from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, liste
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.queue import depths
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queues"
 # Which worker consumes each queue.
@@ -42,7 +42,7 @@ def gpu_counters(conn: Connection, _: Limits) -> list[Finding]:
     return [finding for row in ask(conn, _GPUS) for finding in _gpus(row)]
 
 
-def _gpus(row: Record) -> list[Finding]:
+def _gpus(row: Row) -> list[Finding]:
     """Counted wrong, or more than there are, or both."""
     wrong = f"{row['gpu_type']}: {row['counted']} GPUs are counted as held, reservations hold {row['held']}"
     many = f"{row['gpu_type']}: {row['counted']} GPUs are counted as held, of {row['total']}"
@@ -71,7 +71,7 @@ def seats(conn: Connection, _: Limits) -> list[Finding]:
     return [_seats(row) for row in ask(conn, _SEATS)]
 
 
-def _seats(row: Record) -> Finding:
+def _seats(row: Row) -> Finding:
     name = printable(row["name"])
     text = f"{name}: {row['counted']} seats are counted as taken, {row['taken']} users are assigned (MISMATCH)"
     return Finding(SEATS, Severity.ERROR, text, _RECOUNT_SEATS)
@@ -111,14 +111,14 @@ def queues(conn: Connection, limits: Limits) -> list[Finding]:
     return [finding for row in depths(conn) for finding in (*_dead(row), *_unconsumed(row, limits))]
 
 
-def _dead(row: Record) -> list[Finding]:
+def _dead(row: Row) -> list[Finding]:
     if not row["dead"]:
         return []
     remedy = f"pgfleet dead list --queue {row['queue']}"
     return [Finding(QUEUES, Severity.WARNING, f"{row['queue']}: {row['dead']} open dead letters", remedy)]
 
 
-def _unconsumed(row: Record, limits: Limits) -> list[Finding]:
+def _unconsumed(row: Row, limits: Limits) -> list[Finding]:
     late_s = row["oldest_ready_s"] or 0
     if row["queue"] not in catalog.QUEUES or late_s <= limits.unconsumed_s:
         return []

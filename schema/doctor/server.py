@@ -1,9 +1,12 @@
 """Checks of the server's own bookkeeping: old transactions, tables that grew, indexes, sequences."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pgfleet.schema.database.catalog import QUEUES
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 
 TRANSACTIONS, BLOAT, INDEXES, SEQUENCES = "transactions", "bloat", "indexes", "sequences"
 SCHEMAS = ["public", "hopsworks", "autoscaler", "clusters", "pgmq"]
@@ -36,7 +39,7 @@ def transactions(conn: Connection, limits: Limits) -> list[Finding]:
     return [finding for row in ask(conn, _HOLDERS) if (finding := holder(row, limits))]
 
 
-def holder(row: Record, limits: Limits) -> Finding | None:
+def holder(row: Mapping[str, Any], limits: Limits) -> Finding | None:
     """A replica and a slot have no age in time: theirs is counted in transactions."""
     timed = row["age_s"] is not None
     age = (row["age_s"] if timed else row["age_xids"]) or 0
@@ -82,7 +85,7 @@ def bloat(conn: Connection, limits: Limits) -> list[Finding]:
     return [_swollen(row, limits, held) for row in swollen]
 
 
-def _swollen(row: Record, limits: Limits, held: str) -> Finding:
+def _swollen(row: Row, limits: Limits, held: str) -> Finding:
     size = f"{row['bytes'] / 1024 / 1024:.0f} MB"
     text = f"{row['name']} has {row['dead']} dead rows and {row['live']} live ones in {size}"
     remedy = f"vacuum {row['name']}{held}"
@@ -91,11 +94,11 @@ def _swollen(row: Record, limits: Limits, held: str) -> Finding:
     return Finding(BLOAT, Severity.WARNING, text, remedy)
 
 
-def _is_full_of_dead(row: Record, limits: Limits) -> bool:
+def _is_full_of_dead(row: Row, limits: Limits) -> bool:
     return bool(row["dead"] > limits.dead_rows and row["dead"] > limits.dead_ratio * row["live"])
 
 
-def _is_large(row: Record, limits: Limits) -> bool:
+def _is_large(row: Row, limits: Limits) -> bool:
     return bool(row["bytes"] > limits.large_bytes and row["live"] < limits.few_rows)
 
 
@@ -114,7 +117,7 @@ def indexes(conn: Connection, _: Limits) -> list[Finding]:
     return [_invalid(row) for row in ask(conn, _INVALID, schemas=SCHEMAS)]
 
 
-def _invalid(row: Record) -> Finding:
+def _invalid(row: Row) -> Finding:
     verb = "drop" if row["is_left"] else "reindex"
     return Finding(INDEXES, Severity.ERROR, f"{row['name']} is not valid", f"{verb} index concurrently {row['name']}")
 
@@ -144,7 +147,7 @@ def sequences(conn: Connection, limits: Limits) -> list[Finding]:
     return [_filling(row) for row in ask(conn, _FILLING, schemas=SCHEMAS, share=limits.used_share)]
 
 
-def _filling(row: Record) -> Finding:
+def _filling(row: Row) -> Finding:
     text = f"{row['table_name']}.{row['column_name']} has used {row['last_value'] / row['most']:.0%} of its numbers"
     # An identity's sequence follows its column; a serial's does not.
     remedy = f"alter table {row['table_name']} alter column {row['column_name']} type bigint"

@@ -13,7 +13,8 @@ from pgfleet.schema.assignment import LIVE, MACHINE, QUEUE, REQUESTS, Status
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
     dead_letters,
     health_check_failures,
@@ -73,7 +74,7 @@ def read_status(text: str) -> str:
     return text.lower()
 
 
-def user(conn: Connection, user_id: str) -> Record | None:
+def user(conn: Connection, user_id: str) -> Row | None:
     """A user by the whole id, with the assignment; its columns are None where there is none."""
     rows = fetch(conn, _people().where(_u.id == user_id))
     return rows[0] if rows else None
@@ -83,7 +84,7 @@ def _people() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(_everybody)
 
 
-def find_user(conn: Connection, given: str) -> Record | None:
+def find_user(conn: Connection, given: str) -> Row | None:
     """The user of a whole id or e-mail, its letter case aside; None if there is none.
 
     Raises:
@@ -93,7 +94,7 @@ def find_user(conn: Connection, given: str) -> Record | None:
     return _only(conn, given, _u.id == given, _u.email == given, sa.func.lower(_u.email) == given.lower())
 
 
-def resolve_user(conn: Connection, given: str) -> Record:
+def resolve_user(conn: Connection, given: str) -> Row:
     """The user of a whole id or e-mail, or of the unique beginning of one.
 
     Raises:
@@ -115,7 +116,7 @@ def _begins(given: str) -> sa.ColumnElement[bool]:
     return sa.or_(*(sa.func.lower(column).startswith(given, autoescape=True) for column in (_u.id, _u.email)))
 
 
-def _only(conn: Connection, given: str, *conditions: sa.ColumnElement[bool]) -> Record | None:
+def _only(conn: Connection, given: str, *conditions: sa.ColumnElement[bool]) -> Row | None:
     """The one user of the first condition that anybody meets.
 
     Raises:
@@ -134,7 +135,7 @@ def _only(conn: Connection, given: str, *conditions: sa.ColumnElement[bool]) -> 
     return None
 
 
-def listing(conn: Connection, filters: UserFilters) -> list[Record]:
+def listing(conn: Connection, filters: UserFilters) -> list[Row]:
     """Users with their assignments, those who need somebody first; who has none comes last."""
     place = sa.case({status.value: number for number, status in enumerate(ORDER)}, value=_a.status, else_=len(ORDER))
     statement = _people().where(*_conditions(filters)).order_by(place, _a.asked_at.nulls_first(), _u.email, _u.id)
@@ -162,7 +163,7 @@ def counts(conn: Connection, filters: UserFilters) -> dict[str, int]:
     return {name: number[name] for name in (*ORDER, NONE) if name in number}
 
 
-def team(conn: Connection, owner_id: str) -> list[Record]:
+def team(conn: Connection, owner_id: str) -> list[Row]:
     """The team members of an owner, by e-mail."""
     return fetch(conn, _people().where(_u.account_owner_id == owner_id).order_by(_u.email, _u.id))
 
@@ -173,7 +174,7 @@ def now(conn: Connection) -> datetime:
     return moment
 
 
-def history(conn: Connection, assignment_id: str | None) -> list[Record]:
+def history(conn: Connection, assignment_id: str | None) -> list[Row]:
     """Every move of one assignment, oldest first."""
     h = status_history.c
     columns = (h.at, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
@@ -181,7 +182,7 @@ def history(conn: Connection, assignment_id: str | None) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(*mine).order_by(h.history_id))
 
 
-def letters(conn: Connection, user_id: str) -> list[Record]:
+def letters(conn: Connection, user_id: str) -> list[Row]:
     """Dead letters about one user, answered ones too, oldest first."""
     d = dead_letters.c
     columns = (d.dead_letter_id, d.died_at, d.message, d.reason, d.attempts, d.answer, d.answered_at)
@@ -189,25 +190,25 @@ def letters(conn: Connection, user_id: str) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(d.queue == QUEUE, about).order_by(d.dead_letter_id))
 
 
-def messages(conn: Connection, user_id: str) -> list[Record]:
+def messages(conn: Connection, user_id: str) -> list[Row]:
     """Messages about one user that lie in the queue, by the time they are due."""
     q = queue_table(QUEUE).c
     columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
     return fetch(conn, sa.select(*columns).where(q.message["user_id"].astext == user_id).order_by(q.vt, q.msg_id))
 
 
-def requests(conn: Connection, user_id: str) -> list[Record]:
+def requests(conn: Connection, user_id: str) -> list[Row]:
     """Those among them that somebody has sent, and that may still change what there is to ask."""
     return [message for message in messages(conn, user_id) if action_of(message) in REQUESTS]
 
 
-def action_of(record: Record) -> str | None:
+def action_of(record: Row) -> str | None:
     """What a message or a letter asks for; None where nobody can tell."""
     body = record["message"]
     return body.get("action") if isinstance(body, dict) else None
 
 
-def failures(conn: Connection, user_id: str) -> list[Record]:
+def failures(conn: Connection, user_id: str) -> list[Row]:
     """What is wrong with a user's account at present."""
     f = health_check_failures.c
     columns = (f.check_name, f.details, f.failures, f.first_failed_at, f.last_failed_at)

@@ -11,7 +11,8 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.heartbeat import ClusterStatus
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.node import age_s
-from pgfleet.schema.rows.core import Record, fetch
+from pgfleet.schema.rows.core import fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import cluster_events, cluster_nodes, clusters
 
 CANDIDATES = 10
@@ -36,7 +37,7 @@ _health = sa.table(
 _LIVE = _c.status != ClusterStatus.DECOMMISSIONING.value
 
 
-def listing(conn: Connection, *, ended_too: bool = False) -> list[Record]:
+def listing(conn: Connection, *, ended_too: bool = False) -> list[Row]:
     """Clusters with their nodes counted, the worst first; those taken out of use only if asked for."""
     worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=_c.status)
     statement = _overview().order_by(_c.leaderless.desc(), worst, _c.name, _c.cluster_id)
@@ -67,12 +68,12 @@ def _name_of(node_id: sa.Column[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(node.c.name).where(node.c.node_id == node_id).scalar_subquery()
 
 
-def by_id(conn: Connection, cluster_id: str) -> Record | None:
+def by_id(conn: Connection, cluster_id: str) -> Row | None:
     rows = fetch(conn, _overview().where(_c.cluster_id == cluster_id))
     return rows[0] if rows else None
 
 
-def resolve(conn: Connection, given: str) -> Record:
+def resolve(conn: Connection, given: str) -> Row:
     """The cluster of a whole id or name, or of the unique beginning of one; a cluster in use rather than a former one.
 
     Raises:
@@ -97,13 +98,13 @@ def _begins(given: str) -> sa.ColumnElement[bool]:
     return sa.or_(*ids, sa.func.lower(_c.name).startswith(given, autoescape=True))
 
 
-def _ambiguous(given: str, found: list[Record]) -> str:
+def _ambiguous(given: str, found: list[Row]) -> str:
     listed = "\n".join(f"  {row['cluster_id']}  {row['name']}  {row['status']}" for row in found[:CANDIDATES])
     more = "\n  and more" if len(found) > CANDIDATES else ""
     return f"{given} fits several clusters; give more of the id:\n{listed}{more}"
 
 
-def nodes_of(conn: Connection, cluster_id: str) -> list[Record]:
+def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:
     """The nodes of a cluster that are not deleted, in order of their number."""
     columns = (_n.node_id, _n.node_number, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since)
     measured = (_n.cpu_usage_percent, _n.memory_usage_percent, _n.disk_usage_percent, _n.load_average)
@@ -131,7 +132,7 @@ def recommendations(conn: Connection, cluster_id: str) -> list[str]:
     return advice
 
 
-def last_events(conn: Connection, cluster_id: str) -> list[Record]:
+def last_events(conn: Connection, cluster_id: str) -> list[Row]:
     """What happened to it last, the newest first, without what is only for debugging."""
     columns = (_e.event_id, _e.created_at, _e.severity, _e.event_type, _e.node_id, _e.message, _e.details, _e.epoch)
     mine = (_e.cluster_id == cluster_id, _e.severity != "debug")

@@ -4,6 +4,7 @@ No statement here selects what a person has in a disk: only where its listing is
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.reservation import ID_LENGTH
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
     disk_operations,
     disk_quarantine,
@@ -79,12 +81,12 @@ def _rows() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(held)
 
 
-def by_name(conn: Connection, user_id: str, disk_name: str) -> Record | None:
+def by_name(conn: Connection, user_id: str, disk_name: str) -> Row | None:
     rows = fetch(conn, _rows().where(_d.user_id == user_id, _d.disk_name == disk_name))
     return rows[0] if rows else None
 
 
-def resolve(conn: Connection, disk_name: str, user_id: str) -> Record:
+def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
     """The disk of a user by its name.
 
     Raises:
@@ -100,7 +102,7 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Record:
     raise Refusal(f"{text} See `pgfleet disk ls`; `pgfleet disk create {typed(disk_name, 'NAME')}` makes one.")
 
 
-def listing(conn: Connection, filters: DiskFilters) -> list[Record]:
+def listing(conn: Connection, filters: DiskFilters) -> list[Row]:
     """Disks by their user and name; those that are purged, or could not be made, only if asked for."""
     statement = _rows().order_by(_d.user_id, _d.disk_name).limit(filters.most)
     if filters.user_id is not None:
@@ -110,13 +112,13 @@ def listing(conn: Connection, filters: DiskFilters) -> list[Record]:
     return fetch(conn, statement)
 
 
-def snapshots(conn: Connection, disk_id: str) -> list[Record]:
+def snapshots(conn: Connection, disk_id: str) -> list[Row]:
     """The snapshots of a disk, newest first."""
     statement = sa.select(*_SNAPSHOT_COLUMNS).where(_s.disk_id == disk_id)
     return fetch(conn, statement.order_by(_s.created_at.desc(), _s.snapshot_id))
 
 
-def resolve_snapshot(conn: Connection, disk: Record, given: str) -> Record:
+def resolve_snapshot(conn: Connection, disk: Row, given: str) -> Row:
     """The snapshot of a whole id, or of the beginning of one, that is unique among those of the disk.
 
     Raises:
@@ -134,19 +136,19 @@ def resolve_snapshot(conn: Connection, disk: Record, given: str) -> Record:
     raise Refusal(f"{printable(given)} is the beginning of several snapshots of disk {name}:\n{listed}")
 
 
-def history(conn: Connection, disk_id: str) -> list[Record]:
+def history(conn: Connection, disk_id: str) -> list[Row]:
     """Every move of one disk, oldest first."""
     return _moves(conn, DISK, [disk_id])
 
 
-def _moves(conn: Connection, machine: str, ids: Any) -> list[Record]:
+def _moves(conn: Connection, machine: str, ids: Any) -> list[Row]:
     """Of the rows of these ids: a list, or a select of them."""
     h = status_history.c
     columns = (h.at, h.row_id, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
     return fetch(conn, sa.select(*columns).where(h.machine == machine, h.row_id.in_(ids)).order_by(h.history_id))
 
 
-def of_reservation(conn: Connection, reservation: Record) -> list[Record]:
+def of_reservation(conn: Connection, reservation: Mapping[str, Any]) -> list[Row]:
     """The moves of a reservation's disk while it wanted or had it, and of the snapshots taken for it; oldest first.
 
     A reservation is over only when its disk is free.
@@ -157,18 +159,18 @@ def of_reservation(conn: Connection, reservation: Record) -> list[Record]:
     mine = (_d.user_id == reservation["user_id"], _d.disk_name == reservation["disk_name"])
     taken = _s.reservation_id == reservation["reservation_id"]
     of_disk = [
-        {"machine": DISK, **move}
+        Row({"machine": DISK, **move})
         for move in _moves(conn, DISK, sa.select(sa.cast(_d.disk_id, sa.Text)).where(*mine))
         if move["at"] >= since and (until is None or move["at"] <= until)
     ]
     of_snapshots = [
-        {"machine": SNAPSHOT, **move}
+        Row({"machine": SNAPSHOT, **move})
         for move in _moves(conn, SNAPSHOT, sa.select(sa.cast(_s.snapshot_id, sa.Text)).where(taken))
     ]
     return sorted([*of_disk, *of_snapshots], key=lambda move: move["at"])
 
 
-def quarantine(conn: Connection, *, gone_too: bool) -> list[Record]:
+def quarantine(conn: Connection, *, gone_too: bool) -> list[Row]:
     """What AWS has and no row accounts for, oldest first; what it no longer has only if asked for."""
     columns = (
         *(_q.resource_id, as_text(_q.disk_id, "disk_id"), as_text(_q.snapshot_id, "snapshot_id"), _q.reason),
@@ -187,6 +189,6 @@ def whole(given: str) -> str | None:
         return None
 
 
-def restorable(snapshot: Record) -> bool:
+def restorable(snapshot: Row) -> bool:
     """Whether a disk can be given what this snapshot holds."""
     return bool(snapshot["status"] == SnapshotStatus.COMPLETED)

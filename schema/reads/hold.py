@@ -1,13 +1,15 @@
 """What a disk means for the reservation that wants it: whether it has to wait, with which code, or can never start."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from pgfleet.schema.disk import Status
 from pgfleet.schema.reads.place import DISK_IN_USE, SNAPSHOT_PENDING, DryRun
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import disks, reservations
 
 # The disk that a reservation's row asks for; the later nodes of a gang have none.
@@ -42,7 +44,7 @@ REASON_CODE: sa.ColumnElement[str | None] = sa.case(
 )
 
 
-def purge_date(disk: Record, kept: timedelta) -> date | None:
+def purge_date(disk: Mapping[str, Any], kept: timedelta) -> date | None:
     """Until when a deleted disk can be brought back; None for one that is not deleted."""
     if disk["status"] != Status.DELETED:
         return None
@@ -62,7 +64,7 @@ class Asked:
         kept: for how long a deleted disk can be brought back.
     """
 
-    disk: Record
+    disk: Row
     size_gb: int | None
     kept: timedelta
     now: datetime
@@ -101,7 +103,7 @@ def _refusal(asked: Asked) -> str | None:
             return None
 
 
-def _code(disk: Record) -> str | None:
+def _code(disk: Row) -> str | None:
     """As REASON_CODE, for a reservation that does not exist yet."""
     in_use = disk["status"] == Status.ATTACHED and disk["release_asked_at"] is None
     if disk["status"] == Status.CREATING or (disk["pending_snapshot_count"] and not in_use):
@@ -109,7 +111,7 @@ def _code(disk: Record) -> str | None:
     return DISK_IN_USE if disk["status"] == Status.ATTACHED else None
 
 
-def _why(disk: Record, code: str) -> str:
+def _why(disk: Row, code: str) -> str:
     name, who = disk["disk_name"], disk["reservation_id"]
     if code == SNAPSHOT_PENDING:
         made = f"a snapshot of disk {name} is not completed, {disk['pending_percent'] or 0} %"

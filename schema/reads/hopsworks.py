@@ -13,7 +13,8 @@ from pgfleet.schema.assignment import LIVE, Held
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import Record, fetch
+from pgfleet.schema.rows.core import fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
     cluster_breakers,
     health_check_failures,
@@ -29,14 +30,14 @@ _USER_INFO = re.compile(r"//[^/?#\s]*@")
 _BREAKER = ("failures", "kind", "reason", "opened_at", "retry_at")
 
 
-def listing(conn: Connection) -> list[Record]:
+def listing(conn: Connection) -> list[Row]:
     """Every cluster by name: load, breaker, who waits for it by reason code, and open failures by check."""
     waits, wrong = waiting(conn), _open_failures(conn)
     rows = fetch(conn, _overview().order_by(_c.name, _c.id))
-    return [{**_told(row), "waiting": waits.get(row["id"], {}), "open_failures": wrong[row["id"]]} for row in rows]
+    return [Row({**_told(row), "waiting": waits.get(row["id"], {}), "open_failures": wrong[row["id"]]}) for row in rows]
 
 
-def by_id(conn: Connection, cluster_id: str) -> Record | None:
+def by_id(conn: Connection, cluster_id: str) -> Row | None:
     """As in the listing, without who waits and what is wrong."""
     rows = fetch(conn, _overview().where(_id == cluster_id))
     return _told(rows[0]) if rows else None
@@ -55,19 +56,21 @@ def _overview() -> sa.Select[Any]:
     ).select_from(hopsworks_clusters.outerjoin(cluster_breakers, _b.cluster_id == _c.id))
 
 
-def _told(row: Record) -> Record:
+def _told(row: Row) -> Row:
     breaker = {name: row.pop(f"breaker_{name}") for name in _BREAKER}
     url = _USER_INFO.sub("//***@", row["api_url"]).partition("?")[0]
     mismatch = (row["current_users"] or 0) != row["assigned"]
-    return {
-        **row,
-        "api_url": url,
-        "mismatch": mismatch,
-        "breaker": {"open": breaker["retry_at"] is not None, **breaker},
-    }
+    return Row(
+        {
+            **row,
+            "api_url": url,
+            "mismatch": mismatch,
+            "breaker": {"open": breaker["retry_at"] is not None, **breaker},
+        }
+    )
 
 
-def resolve(conn: Connection, given: str) -> Record:
+def resolve(conn: Connection, given: str) -> Row:
     """The cluster of a whole id or name, or of the unique beginning of one.
 
     Raises:
@@ -87,7 +90,7 @@ def resolve(conn: Connection, given: str) -> Record:
     )
 
 
-def _ambiguous(given: str, found: list[Record]) -> str:
+def _ambiguous(given: str, found: list[Row]) -> str:
     listed = "\n".join(f"  {row['id']}  {printable(row['name'])}  {row['status']}" for row in found[:CANDIDATES])
     more = "\n  and more" if len(found) > CANDIDATES else ""
     return f"{printable(given)} fits several Hopsworks clusters; give the id:\n{listed}{more}"
@@ -131,7 +134,7 @@ def _open_failures(conn: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-def failures(conn: Connection, cluster_id: str, most: int) -> list[Record]:
+def failures(conn: Connection, cluster_id: str, most: int) -> list[Row]:
     """What is wrong with a cluster, and with accounts on it, at present; the cluster's own first."""
     columns = (_f.check_name, _f.user_id, hopsworks_users.c.email, _f.details, _f.failures)
     times = (_f.first_failed_at, _f.last_failed_at)

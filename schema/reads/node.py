@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.heartbeat import NodeStatus
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import node_configurations, nodes, offline_sweeps, pools
 
 # The worst first.
@@ -37,13 +38,13 @@ def read_node_status(text: str) -> NodeStatus:
     return NodeStatus(text.upper())
 
 
-def listing(conn: Connection, filters: NodeFilters) -> list[Record]:
+def listing(conn: Connection, filters: NodeFilters) -> list[Row]:
     """Nodes, the worst first, each with its `pools`, and `drift`: it runs another configuration than it should."""
     found = fetch(conn, _nodes(filters))
     by_node = defaultdict(list)
     for pool in fetch(conn, _pools([node["id"] for node in found])):
         by_node[pool.pop("node_id")].append(pool)
-    return [{**node, "drift": _drifts(node), "pools": by_node[node["id"]]} for node in found]
+    return [Row({**node, "drift": _drifts(node), "pools": by_node[node["id"]]}) for node in found]
 
 
 def _nodes(filters: NodeFilters) -> sa.Select[Any]:
@@ -89,7 +90,7 @@ def _pools(node_ids: list[int]) -> sa.Select[Any]:
     return sa.select(*columns, *more).where(_p.node_id.in_(node_ids)).order_by(_p.node_id, _p.oracle_pool_id)
 
 
-def _drifts(node: Record) -> bool:
+def _drifts(node: Row) -> bool:
     """As the worker has it (024): one that says nothing of its configuration runs another. Never heard: unknown."""
     expected = node["expected_config_hash"]
     return None not in (expected, node["last_heartbeat"]) and node["config_hash"] != expected
@@ -110,7 +111,7 @@ def counts(conn: Connection) -> dict[str, int]:
     return {status.value: number.get(status.value, 0) for status in ORDER}
 
 
-def last_sweep(conn: Connection, machine: str) -> Record | None:
+def last_sweep(conn: Connection, machine: str) -> Row | None:
     """What the offline sweep of `node` or `cluster_node` saw last; None where it never ran."""
     columns = (_s.swept_at, _s.alive, _s.silent, _s.marked, _s.held_back, _s.held_back_since)
     ages = (age_s(_s.swept_at).label("swept_s"), age_s(_s.held_back_since).label("held_back_s"))

@@ -1,5 +1,6 @@
 """Reading operations on disks for people: one by its id or the beginning of it, those of a disk, what is on its way."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,8 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.disk import CANDIDATES, RECENT, as_text, whole
-from pgfleet.schema.rows.core import Record, fetch, queue_table
+from pgfleet.schema.rows.core import fetch, queue_table
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import dead_letters, disk_operations, disk_snapshots
 
 _o, _s, _d = disk_operations.c, disk_snapshots.c, dead_letters.c
@@ -27,7 +29,7 @@ def _rows() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(disk_operations.outerjoin(disk_snapshots, _s.snapshot_id == _o.snapshot_id))
 
 
-def by_id(conn: Connection, operation_id: str) -> Record | None:
+def by_id(conn: Connection, operation_id: str) -> Row | None:
     rows = fetch(conn, _rows().where(_o.operation_id == operation_id))
     return rows[0] if rows else None
 
@@ -58,7 +60,7 @@ def resolve(conn: Connection, given: str, user_id: str) -> str:
     raise Refusal(f"{printable(given)} is the beginning of several operations of {printable(user_id)}:\n{listed}")
 
 
-def of_disk(conn: Connection, disk: Record, most: int = RECENT) -> list[Record]:
+def of_disk(conn: Connection, disk: Mapping[str, Any], most: int = RECENT) -> list[Row]:
     """What was asked of a disk last, newest first; also what was to be cloned from it.
 
     Not of an earlier one of its name, which is purged.
@@ -70,21 +72,21 @@ def of_disk(conn: Connection, disk: Record, most: int = RECENT) -> list[Record]:
     return fetch(conn, mine.order_by(_o.created_at.desc(), _o.operation_id).limit(most))
 
 
-def messages(conn: Connection, operation_id: str) -> list[Record]:
+def messages(conn: Connection, operation_id: str) -> list[Row]:
     """Messages about one operation that lie in the queue, by the time they are due."""
     about = _queue.message["operation_id"].astext == operation_id
     columns = (_queue.msg_id, _queue.vt, _queue.read_ct, _queue.message)
     return fetch(conn, sa.select(*columns).where(about).order_by(_queue.vt, _queue.msg_id))
 
 
-def letters(conn: Connection, operation_id: str) -> list[Record]:
+def letters(conn: Connection, operation_id: str) -> list[Row]:
     """Dead letters about one operation, answered ones too, oldest first."""
     columns = (_d.dead_letter_id, _d.died_at, _d.message, _d.reason, _d.attempts, _d.answer, _d.answered_at)
     about = _d.message["operation_id"].astext == operation_id
     return fetch(conn, sa.select(*columns).where(_d.queue == QUEUE, about).order_by(_d.dead_letter_id))
 
 
-def on_their_way(conn: Connection, user_id: str, disk_name: str) -> list[Record]:
+def on_their_way(conn: Connection, user_id: str, disk_name: str) -> list[Row]:
     """Requests about a disk that somebody has sent and no worker has taken yet: they may still change what it is."""
     body = _queue.message
     named = (body["disk_name"].astext == disk_name, body["target_disk"].astext == disk_name)

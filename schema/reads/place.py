@@ -1,10 +1,11 @@
 """Where a reservation stands in its line, why it waits, and until when: from real ends only, else unknown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pgfleet.schema.reservation import WAITING, CreateReservation, misfit
-from pgfleet.schema.rows.core import Record
 
 DISK_IN_USE, SNAPSHOT_PENDING = "DISK_IN_USE", "SNAPSHOT_PENDING"
 # Of one that its disk keeps: others of its type pass it.
@@ -60,7 +61,7 @@ class Place:
     ahead: int
     eta: datetime | None
 
-    def as_json(self) -> Record:
+    def as_json(self) -> dict[str, Any]:
         """`position` counts from 1: the next one to start."""
         return {"reason_code": self.code, "position": self.ahead + 1, "ahead": self.ahead, "eta": self.eta}
 
@@ -76,7 +77,7 @@ class DryRun:
     eta: datetime | None = None
 
 
-def place(row: Record, line: Line | None, grace: timedelta) -> Place | None:
+def place(row: Mapping[str, Any], line: Line | None, grace: timedelta) -> Place | None:
     """The place of a waiting reservation; None for one that does not wait. `grace` follows every expiry.
 
     When a disk will be free is unknown.
@@ -98,7 +99,11 @@ def reason_code(shown: str | None) -> str | None:
 
 
 def dry_run(
-    message: CreateReservation, gpu_type: Record | None, line: Line | None, max_hours: float, grace: timedelta
+    message: CreateReservation,
+    gpu_type: Mapping[str, Any] | None,
+    line: Line | None,
+    max_hours: float,
+    grace: timedelta,
 ) -> DryRun:
     """What would become of a reservation sent now."""
     refused = misfit(message, gpu_type, max_hours)

@@ -3,18 +3,19 @@
 import sqlalchemy as sa
 
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import dead_letters
 
 _meta = sa.table("meta", sa.column("queue_name", sa.Text), schema="pgmq")
 _d = dead_letters.c
 
 
-def depths(conn: Connection) -> list[Record]:
+def depths(conn: Connection) -> list[Row]:
     """One record a queue: queue, ready, delayed, in_hand, dead, oldest_ready_s (None where nothing is ready)."""
     names = [row["queue_name"] for row in fetch(conn, sa.select(_meta.c.queue_name).order_by("queue_name"))]
     dead = {row["queue"]: row["dead"] for row in fetch(conn, _open_letters())}
-    return [{"queue": name, **fetch(conn, _depth(name))[0], "dead": dead.get(name, 0)} for name in names]
+    return [Row({"queue": name, **fetch(conn, _depth(name))[0], "dead": dead.get(name, 0)}) for name in names]
 
 
 def _depth(queue: str) -> sa.Select[tuple[int, int, int, float]]:

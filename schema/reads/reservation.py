@@ -13,7 +13,8 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.hold import BLOCKED, REASON_CODE, RESERVATIONS_WITH_DISK, wanted_disk
 from pgfleet.schema.reads.place import Line, Release, Waiter
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import dead_letters, gpu_types, reservations, status_history
 
 CANDIDATES = 10
@@ -79,7 +80,7 @@ def read_status(text: str) -> Status:
     return Status(text)
 
 
-def by_id(conn: Connection, reservation_id: str) -> Record | None:
+def by_id(conn: Connection, reservation_id: str) -> Row | None:
     rows = fetch(conn, _rows().where(_c.reservation_id == reservation_id))
     return rows[0] if rows else None
 
@@ -89,7 +90,7 @@ def _rows() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(RESERVATIONS_WITH_DISK)
 
 
-def resolve(conn: Connection, given: str, user_id: str) -> Record:
+def resolve(conn: Connection, given: str, user_id: str) -> Row:
     """The reservation of a whole id, whoever owns it, or of a prefix that is unique among the user's.
 
     Raises:
@@ -114,18 +115,18 @@ def _with_prefix(prefix: str) -> sa.Select[Any]:
     return _rows().where(begins).order_by(_c.created_at.desc()).limit(CANDIDATES + 1)
 
 
-def _candidate(row: Record) -> str:
+def _candidate(row: Row) -> str:
     gpus = f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_type"] else "never created"
     return f"  {row['reservation_id']}  {row['status']:<9}  {gpus}  {row['name'] or ''}".rstrip()
 
 
-def _not_found(given: str, user_id: str, others: list[Record]) -> str:
+def _not_found(given: str, user_id: str, others: list[Row]) -> str:
     text = f"{user_id} has no reservation whose id begins with {given}."
     owners = sorted({row["user_id"] for row in others})
     return f"{text}\n--user {owners[0]} has one." if owners and given else f"{text} See `pgfleet ls --all`."
 
 
-def listing(conn: Connection, filters: Filters) -> list[Record]:
+def listing(conn: Connection, filters: Filters) -> list[Row]:
     """Reservations, newest first; those that are over only if asked for."""
     statement = _rows().order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
     if filters.user_id is not None:
@@ -139,7 +140,7 @@ def listing(conn: Connection, filters: Filters) -> list[Record]:
     return fetch(conn, statement)
 
 
-def history(conn: Connection, reservation_id: str) -> list[Record]:
+def history(conn: Connection, reservation_id: str) -> list[Row]:
     """Every move of one reservation, oldest first."""
     h = status_history.c
     columns = (h.at, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
@@ -147,7 +148,7 @@ def history(conn: Connection, reservation_id: str) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(*mine).order_by(h.history_id))
 
 
-def moves_since(conn: Connection, history_id: int) -> list[Record]:
+def moves_since(conn: Connection, history_id: int) -> list[Row]:
     """The moves of all reservations after one, oldest first."""
     h = status_history.c
     columns = (h.history_id, h.row_id, h.at, h.from_status, h.to_status, h.reason)
@@ -155,7 +156,7 @@ def moves_since(conn: Connection, history_id: int) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(*later).order_by(h.history_id))
 
 
-def letters(conn: Connection, reservation_id: str) -> list[Record]:
+def letters(conn: Connection, reservation_id: str) -> list[Row]:
     """Dead letters about one reservation, answered ones too, oldest first."""
     d = dead_letters.c
     columns = (d.dead_letter_id, d.died_at, d.message, d.reason, d.attempts, d.answer, d.answered_at)
@@ -163,7 +164,7 @@ def letters(conn: Connection, reservation_id: str) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(d.queue == QUEUE, about).order_by(d.dead_letter_id))
 
 
-def messages(conn: Connection, reservation_id: str) -> list[Record]:
+def messages(conn: Connection, reservation_id: str) -> list[Row]:
     """Messages about one reservation that lie in the queue, by the time they are due."""
     q = _queue.c
     columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
@@ -171,7 +172,7 @@ def messages(conn: Connection, reservation_id: str) -> list[Record]:
     return fetch(conn, sa.select(*columns).where(about).order_by(q.vt, q.msg_id))
 
 
-def types(conn: Connection) -> dict[str, Record]:
+def types(conn: Connection) -> dict[str, Row]:
     """Every GPU type by its name."""
     g = gpu_types.c
     columns = (g.gpu_type, g.total_cluster_gpus, g.held_gpus, g.is_active, g.max_gpus, g.max_per_node)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
 
 CHARGES = 20
@@ -47,7 +48,7 @@ def read_month(conn: Connection, text: str | None) -> Month:
     return Month(date(int(found[1]), int(found[2]), 1))
 
 
-def listing(conn: Connection, month: Month) -> list[Record]:
+def listing(conn: Connection, month: Month) -> list[Row]:
     """Users with use in the month, a credit or a charge, who cost most first."""
     used = _sums(month)
     pending = _pending()
@@ -107,7 +108,7 @@ def _credits(pending: sa.Subquery) -> tuple[sa.Label[Any], ...]:
     )
 
 
-def resolve(conn: Connection, given: str) -> Record:
+def resolve(conn: Connection, given: str) -> Row:
     """A user by Auth0 id or e-mail, in capitals or not; a whole id rather than an e-mail.
 
     Raises:
@@ -128,13 +129,13 @@ def _in_lower_case(given: str) -> sa.ColumnElement[bool]:
     return sa.or_(*(sa.func.lower(column) == sa.func.lower(given) for column in (_u.id, _u.email)))
 
 
-def days(conn: Connection, user_id: str, month: Month) -> list[Record]:
+def days(conn: Connection, user_id: str, month: Month) -> list[Row]:
     """A user's days of a month, the newest first."""
     columns = (_d.date, *(_none_is_0(_d[name]).label(name) for name in _AMOUNTS))
     return fetch(conn, sa.select(*columns).where(_d.user_id == user_id, *_within(month)).order_by(_d.date.desc()))
 
 
-def credit(conn: Connection, user_id: str) -> Record:
+def credit(conn: Connection, user_id: str) -> Row:
     """What a user has bought and used since the beginning; zeros where nothing is known."""
     pending = _pending()
     statement = (
@@ -146,7 +147,7 @@ def credit(conn: Connection, user_id: str) -> Record:
     return fetch(conn, statement.where(_u.id == user_id))[0]
 
 
-def charges(conn: Connection, user_id: str) -> list[Record]:
+def charges(conn: Connection, user_id: str) -> list[Row]:
     """A user's last charges and refunds, the newest first."""
     columns = (_h.created_at, _h.amount, _h.currency, _h.status, _h.description, _h.stripe_invoice_id)
     newest = sa.select(*columns).where(_h.user_id == user_id).order_by(_h.created_at.desc(), _h.id)

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from pgfleet.schema.assignment import QUEUE, WAITING, Status
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, sign
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import user_hopsworks_assignments
 
 # What the life before has left in the row.
@@ -15,7 +16,7 @@ _FORGOTTEN = ("failed_at", "released_at", "hopsworks_username", "status_msg_id")
 _a = user_hopsworks_assignments.c
 
 
-def revive(conn: Connection, letter: Record, who: str) -> str | None:
+def revive(conn: Connection, letter: Row, who: str) -> str | None:
     """Move the failed row of a ticket back to the line, in the caller's transaction. What was done.
 
     Returns:
@@ -33,7 +34,7 @@ def revive(conn: Connection, letter: Record, who: str) -> str | None:
     return f"the assignment of {user_id} is pending again"
 
 
-def _failed_row(conn: Connection, message: Any) -> Record | None:
+def _failed_row(conn: Connection, message: Any) -> Row | None:
     if not isinstance(message, dict) or message.get("action") != "advance":
         return None
     columns = (_a.id, _a.user_id, _a.status, _a.ticket)

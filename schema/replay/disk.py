@@ -7,13 +7,14 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.rows.core import Record, fetch, sign
+from pgfleet.schema.rows.core import fetch, sign
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import disk_operations, disk_snapshots, disks
 
 _o, _s, _d = disk_operations.c, disk_snapshots.c, disks.c
 
 
-def revive(conn: Connection, letter: Record, who: str) -> str | None:
+def revive(conn: Connection, letter: Row, who: str) -> str | None:
     """Let the failed operation of a letter go on, in the caller's transaction. What was done.
 
     Returns:

@@ -18,20 +18,21 @@ from pgfleet.schema.replay import (
 from pgfleet.schema.replay import (
     reservation as reservation_replay,
 )
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import dead_letters
 
 _d = dead_letters.c
 
 # How a queue's letter brings its row back; None from it: nothing to bring back, the message is sent again.
-REVIVE: dict[str, Callable[[Connection, Record, str], str | None]] = {
+REVIVE: dict[str, Callable[[Connection, Row, str], str | None]] = {
     reservation.QUEUE: reservation_replay.revive,
     assignment.QUEUE: assignment_replay.revive,
     disk.QUEUE: disk_replay.revive,
 }
 
 
-def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Record]:
+def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Row]:
     """Dead letters, newest first; answered ones only if asked for."""
     statement = sa.select(*_d).order_by(_d.dead_letter_id.desc()).limit(most)
     if queue is not None:
@@ -41,7 +42,7 @@ def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: in
     return fetch(conn, statement)
 
 
-def one(conn: Connection, letter_id: int) -> Record:
+def one(conn: Connection, letter_id: int) -> Row:
     """Raises Refusal: there is none of this number."""
     return _found(fetch(conn, sa.select(*_d).where(_d.dead_letter_id == letter_id)), letter_id)
 
@@ -72,7 +73,7 @@ def discard(conn: Connection, letter_id: int, who: str) -> None:
         _answer(conn, letter_id, "discarded", who)
 
 
-def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Record:
+def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Row:
     """Lock a letter and mark it; whoever comes second finds it answered."""
     locked = sa.select(*_d).where(_d.dead_letter_id == letter_id).with_for_update()
     letter = _found(fetch(conn, locked), letter_id)
@@ -84,7 +85,7 @@ def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Record:
     return letter
 
 
-def _found(letters: list[Record], letter_id: int) -> Record:
+def _found(letters: list[Row], letter_id: int) -> Row:
     if not letters:
         raise Refusal(f"There is no dead letter {letter_id}. See `pgfleet dead list`.")
     return letters[0]

@@ -9,7 +9,8 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.reservation import QUEUE, Status
-from pgfleet.schema.rows.core import FLEET_NOW, Record, fetch, sign
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import reservations
 
 # What the life before has left in the row.
@@ -22,7 +23,7 @@ _FORGOTTEN = (
 _c = reservations.c
 
 
-def revive(conn: Connection, letter: Record, who: str) -> str | None:
+def revive(conn: Connection, letter: Row, who: str) -> str | None:
     """Move the failed row of a ticket back to the line, in the caller's transaction. What was done.
 
     Returns:
@@ -47,7 +48,7 @@ def revive(conn: Connection, letter: Record, who: str) -> str | None:
     return f"reservation {row_id} is pending again"
 
 
-def _failed_row(conn: Connection, message: Any) -> Record | None:
+def _failed_row(conn: Connection, message: Any) -> Row | None:
     if not isinstance(message, dict) or message.get("action") != "advance":
         return None
     columns = (_c.reservation_id, _c.status, _c.gpu_type, _c.gpus_held, _c.ticket, _c.reservation_ended)

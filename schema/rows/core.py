@@ -1,24 +1,20 @@
-"""Runs SQLAlchemy Core statements on a psycopg connection; the answer is rows as dictionaries."""
-
-from typing import Any, TypeAlias
+"""Runs SQLAlchemy Core statements on a psycopg connection; the answer is rows."""
 
 import sqlalchemy as sa
-from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pgfleet.schema.queue.kernel import Connection, read_json
 from pgfleet.schema.rows.kernel import DIALECT
-
-Record: TypeAlias = dict[str, Any]
+from pgfleet.schema.rows.row import Row, as_rows
 
 FLEET_NOW = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True))
 
 
-def fetch(conn: Connection, statement: sa.Executable) -> list[Record]:
+def fetch(conn: Connection, statement: sa.Executable) -> list[Row]:
     """All rows of a select, or of an update with RETURNING."""
     compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
-    with conn.cursor(row_factory=dict_row) as cursor:
+    with conn.cursor(row_factory=as_rows) as cursor:
         set_json_loads(read_json, cursor)
         cursor.execute(str(compiled).encode(), compiled.params)
         return cursor.fetchall() if cursor.description else []

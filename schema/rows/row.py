@@ -1,36 +1,61 @@
-"""Rows as a step sees them: loaded whole, read-only, and with the version that guards their next move."""
+"""Rows as steps and people see them: columns by name, read-only; one that is loaded to be moved knows its version."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows import kernel as row_kernel
 
 
-class Row:
-    """One row of `table`; columns are attributes. Settling it asks that its version is still the same."""
+class Row(dict[str, Any]):
+    """Columns by name, as keys and as attributes. Settling one with a version asks that it is still the same.
 
-    __slots__ = ("columns", "table", "version")
+    Attributes:
+        table: what it is a row of, where it was loaded to be moved.
+        version: PostgreSQL's own, of the row as it was loaded.
+    """
 
-    def __init__(self, table: sa.Table, columns: dict[str, Any], version: str) -> None:
-        self.table = table
-        self.columns = columns
+    __slots__ = ("_table", "version")
+
+    def __init__(
+        self,
+        columns: Iterable[tuple[str, Any]] | Mapping[str, Any],
+        table: sa.Table | None = None,
+        version: str = "",
+    ) -> None:
+        super().__init__(columns)
+        self._table = table
         self.version = version
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self.columns[name]
+            return self[name]
         except KeyError:
-            raise AttributeError(f"{self.table.name} has no column {name}") from None
+            raise AttributeError(
+                f"{self._table if self._table is not None else 'the row'} has no column {name}"
+            ) from None
+
+    @property
+    def table(self) -> sa.Table:
+        if self._table is None:
+            raise TypeError("a row that was read for people can't be moved")
+        return self._table
 
     @property
     def key(self) -> Any:
-        return self.columns[row_kernel.key_column(self.table).name]
+        return self[row_kernel.key_column(self.table).name]
 
     def __repr__(self) -> str:
-        return f"<{self.table.name} {self.key} {self.columns.get('status')}>"
+        return f"<{self.table.name} {self.key} {self.get('status')}>" if self._table is not None else super().__repr__()
+
+
+def as_rows(cursor: psycopg.Cursor[Any]) -> Any:
+    """Psycopg's row factory for rows that are read for people."""
+    names = [column.name for column in cursor.description or ()]
+    return lambda values: Row(zip(names, values, strict=True))
 
 
 def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
@@ -47,4 +72,4 @@ def rows_in(table: sa.Table, answer: Iterable[Any], names: Sequence[str] = ()) -
     """Rows in the order of the answer: version, then the columns of these names, unless of the whole table."""
     columns = names or [column.name for column in table.columns]
     for version, *values in answer:
-        yield Row(table, dict(zip(columns, values, strict=True)), version)
+        yield Row(zip(columns, values, strict=True), table, version)

@@ -7,13 +7,13 @@ import pytest
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.replay import letters as dead
-from pgfleet.schema.rows.core import Record
+from pgfleet.schema.rows.row import Row
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, assert_sound, history_of, new_id, row_of, send
 from worlds.reservations import QUEUE, create, ended, letters, status_of
 
 
-def the_letter(conn: Connection) -> Record:
+def the_letter(conn: Connection) -> Row:
     (letter,) = dead.listing(conn, None, answered_too=False)
     return letter
 

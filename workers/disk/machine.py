@@ -143,7 +143,7 @@ def _holds_data(row: Row) -> bool:
 
 def _look_later(row: Row, reason: str, turn: Turn) -> Wait:
     column = "detail" if row.table is disks else "failure_reason"
-    shown = () if row.columns[column] == reason else (Move(row, None, values={column: reason}),)
+    shown = () if row[column] == reason else (Move(row, None, values={column: reason}),)
     return Wait(reason, turn.later(REFUSED_AGAIN_S), shown)
 
 

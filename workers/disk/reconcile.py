@@ -170,7 +170,7 @@ def _found_again(row: Row) -> Outcome:
         "completed_at",
         "created_at",
     )
-    values = {**{name: row.columns[name] for name in kept}, "snapshot_id": again, "ticket": 1}
+    values = {**{name: row[name] for name in kept}, "snapshot_id": again, "ticket": 1}
     changes = (
         Move(row, None, values={"ebs_snapshot_id": None}),
         New(disk_snapshots, SnapshotStatus.PENDING, f"AWS has it again, after {row.snapshot_id}", values),

@@ -192,7 +192,7 @@ def _clone(row: Row, turn: Turn) -> Outcome:
         return failed(row, f"disk {name}: {problem}", turn.view)
     if copied is None:
         return Advance((target, begun(row, target.values["disk_id"])), (_first_turn(target),))
-    disk = Row(disks, {"disk_id": target.values["disk_id"], "size_gb": source.size_gb}, "")
+    disk = Row({"disk_id": target.values["disk_id"], "size_gb": source.size_gb})
     new = _new_snapshot(row, disk, {"kind": "manual", **copied})
     changes = (as_it_is(source), target, new, begun(row, disk.disk_id, new.values["snapshot_id"]))
     return Advance(changes, (_first_turn(target), _first_look(new)))

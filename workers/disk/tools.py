@@ -51,7 +51,7 @@ class Turn:
 
 def wait(row: Row, detail: str, until: datetime, **values: Any) -> Outcome:
     """Look again; what it waits for is shown in the row, unless it says so already."""
-    shown = {**values, **({} if row.columns.get("detail", detail) == detail else {"detail": detail})}
+    shown = {**values, **({} if row.get("detail", detail) == detail else {"detail": detail})}
     return Wait(detail, until, (Move(row, None, values=shown),) if shown else ())
 
 

@@ -134,7 +134,7 @@ def unfit(row: Row, view: View, tools: Tools) -> str | None:
         if problem:
             return problem
     gpu_type = view.gpu_types.get(row.gpu_type)
-    return misfit(row, gpu_type.columns if gpu_type else None, tools.settings.max_total_hours)
+    return misfit(row, gpu_type, tools.settings.max_total_hours)
 
 
 def _give_up(row: Row, view: View, reason: str) -> Move:

@@ -168,7 +168,7 @@ def _misfit(message: CreateReservation, view: View, tools: Tools) -> str | None:
     gpu_type = view.gpu_types.get(message.gpu_type)
     if gpu_type is not None and not gpu_type.is_active:
         return f"gpu_type: {message.gpu_type} is switched off"
-    return misfit(message, gpu_type.columns if gpu_type else None, tools.settings.max_hours)
+    return misfit(message, gpu_type, tools.settings.max_hours)
 
 
 def _request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:

@@ -216,7 +216,7 @@ def _lock_counters(conn: Connection, units: list[Unit]) -> None:
 
 
 def _before(change: Change, column: str) -> Any:
-    return change.row.columns.get(column) if isinstance(change, Move) else None
+    return change.row.get(column) if isinstance(change, Move) else None
 
 
 def _rank(table: sa.Table) -> tuple[int, str]:
@@ -236,7 +236,7 @@ def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> 
         (
             move.row.key,
             move.row.version,
-            *(changed.get(name, move.row.columns[name]) for name in columns),
+            *(changed.get(name, move.row[name]) for name in columns),
         )
         for (move, _), changed in zip(moves, values, strict=True)
     ]

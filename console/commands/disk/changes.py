@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,11 +20,10 @@ from pgfleet.schema.reads import disk as reads
 from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads.hold import purge_date
 from pgfleet.schema.reservation import FINAL
-from pgfleet.schema.rows.core import Record
 from pgfleet.schema.settings import read_settings
 
 # Given who asks and the disk as it is now, None where it is not there yet; sends, and returns the operation's id.
-Send = Callable[[Connection, str, Record | None], str]
+Send = Callable[[Connection, str, dict[str, Any] | None], str]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A disk's name.")]
 
 
@@ -51,7 +50,7 @@ def snapshot(
 ) -> None:
     """Keep a copy of a disk in use as it is now. One that nobody uses has its copy already."""
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         _refuse_deleted(row)
         return producer.snapshot_disk(owner, name, conn)
 
@@ -63,7 +62,7 @@ def delete(
 ) -> None:
     """Delete a disk that nobody uses. For 30 days it can be brought back."""
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         _refuse_deleted(row)
         _refuse_held(row)
         return producer.delete_disk(owner, name, conn)
@@ -76,7 +75,7 @@ def undelete(
 ) -> None:
     """Bring a deleted disk back, while it is not purged."""
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         if row is not None and row["status"] == Status.PURGED:
             raise Refusal(f"Too late: disk {printable(name)} is purged.")
         if row is not None and row["status"] != Status.DELETED:
@@ -97,7 +96,7 @@ def clone(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Make a new disk with what another one holds: of one in use, what it holds now."""
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         _refuse_deleted(row)
         if not operations.on_their_way(conn, owner, target):
             _refuse_taken(reads.by_name(conn, owner, target))
@@ -118,7 +117,7 @@ def restore(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Let the next reservation find what an older snapshot holds. The newer ones stay."""
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         _refuse_deleted(row)
         _refuse_held(row)
         chosen = reads.resolve_snapshot(conn, reads.resolve(conn, name, owner), given)
@@ -137,7 +136,7 @@ def unlock(
     A disk that is kept back because AWS has lost data of it goes on with what there is.
     """
 
-    def send(conn: Connection, owner: str, row: Record | None) -> str:
+    def send(conn: Connection, owner: str, row: dict[str, Any] | None) -> str:
         if row is not None and row["status"] != Status.ATTACHED and not row["data_lost"]:
             raise Refusal(f"Disk {printable(name)} is not in use: it is {row['status']}.")
         if row is not None and row["reservation_status"] not in (None, *FINAL):
@@ -160,7 +159,7 @@ def _ask(name: str, user: str | None, send: Send, how: Telling, what: str) -> No
         finish(conn, send(conn, owner, row), what, how)
 
 
-def _refuse_taken(row: Record | None) -> None:
+def _refuse_taken(row: dict[str, Any] | None) -> None:
     if row is None or row["status"] in (Status.PURGED, Status.FAILED):
         return
     name = printable(row["disk_name"])
@@ -169,25 +168,25 @@ def _refuse_taken(row: Record | None) -> None:
     raise Refusal(f"There is a disk {name} already: it is {row['status']}. See it: pgfleet disk show {name}")
 
 
-def _refuse_deleted(row: Record | None) -> None:
+def _refuse_deleted(row: dict[str, Any] | None) -> None:
     if row is not None and row["status"] == Status.DELETED:
         raise Refusal(_deleted(row))
     if row is not None and row["status"] in (Status.PURGED, Status.FAILED):
         raise Refusal(f"Too late: disk {printable(row['disk_name'])} is {row['status']}.")
 
 
-def _refuse_held(row: Record | None) -> None:
+def _refuse_held(row: dict[str, Any] | None) -> None:
     """One that is being released is in use for minutes; what then becomes of the request, the worker says."""
     if row is not None and row["status"] == Status.ATTACHED and row["release_asked_at"] is None:
         raise Refusal(f"Disk {printable(row['disk_name'])} is in use{_by(row)}.")
 
 
-def _deleted(row: Record) -> str:
+def _deleted(row: dict[str, Any]) -> str:
     name, until = printable(row["disk_name"]), purge_date(row, timedelta(seconds=read_settings().disk_kept_s))
     return f"Disk {name} is deleted; until {until} `pgfleet disk undelete {name}` brings it back."
 
 
-def _by(row: Record) -> str:
+def _by(row: dict[str, Any]) -> str:
     """By whom a disk is used, and how that ends."""
     if row["reservation_id"] is None:
         return f", and its reservation is gone: pgfleet disk unlock {printable(row['disk_name'])}"

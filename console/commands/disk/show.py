@@ -1,7 +1,7 @@
 """`pgfleet disk`: persistent disks listed and shown, operations followed; what changes them: `disks_changes.py`."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import disk as reads
 from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads.hold import purge_date
-from pgfleet.schema.rows.core import Record
 from pgfleet.schema.settings import read_settings
 
 app = typer.Typer(
@@ -46,11 +45,11 @@ def list_disks(
         show(lambda: look(conn, filters), list_picture, as_json=as_json, watching=False)
 
 
-def look(conn: Connection, filters: reads.DiskFilters) -> Record:
+def look(conn: Connection, filters: reads.DiskFilters) -> dict[str, Any]:
     return {"now": reads.now(conn), "disks": [_with_purge_date(row) for row in reads.listing(conn, filters)]}
 
 
-def _with_purge_date(row: Record) -> Record:
+def _with_purge_date(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "purge_date": purge_date(row, timedelta(seconds=read_settings().disk_kept_s))}
 
 
@@ -62,7 +61,7 @@ def show_disk(name: changes.Name, *, user: User = None, as_json: AsJson = False)
         show(lambda: look_at(conn, name, owner), disk_picture, as_json=as_json, watching=False)
 
 
-def look_at(conn: Connection, name: str, owner: str) -> Record:
+def look_at(conn: Connection, name: str, owner: str) -> dict[str, Any]:
     row = _with_purge_date(reads.resolve(conn, name, owner))
     return {
         **row,

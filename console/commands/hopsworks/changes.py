@@ -20,7 +20,8 @@ from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.printable import typed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import hopsworks as reads
-from pgfleet.schema.rows.core import Record, fetch
+from pgfleet.schema.rows.core import fetch
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import hopsworks_clusters
 
 KEY_VARIABLE = "PGFLEET_HOPSWORKS_KEY"
@@ -132,7 +133,7 @@ def rekey(given: Given, *, as_json: AsJson = False) -> None:
         _tell(cluster, told + probed, as_json=as_json)
 
 
-def _update(conn: Connection, cluster_id: str, but_for: sa.ColumnElement[bool], values: dict[str, Any]) -> list[Record]:
+def _update(conn: Connection, cluster_id: str, but_for: sa.ColumnElement[bool], values: dict[str, Any]) -> list[Row]:
     mine = (_c.id == cluster_id, but_for)
     return fetch(conn, sa.update(hopsworks_clusters).where(*mine).values(values).returning(_c.status))
 
@@ -156,7 +157,7 @@ def drain(
     _tell(seen, f"is in {seen['status']}: {_fate(seen, free, moving=move)}", as_json=as_json, **more)
 
 
-def _fate(cluster: Record, free: int, *, moving: bool) -> str:
+def _fate(cluster: dict[str, Any], free: int, *, moving: bool) -> str:
     """What becomes of the users of a cluster that is drained."""
     users = cluster["assigned"]
     seats = f"{free} seat{'s are' if free != 1 else ' is'} free elsewhere"
@@ -178,7 +179,7 @@ def reopen(given: Given, *, as_json: AsJson = False) -> None:
     _tell(seen, f"is {seen['status']}", as_json=as_json)
 
 
-def _tell(cluster: Record, what: str, *, as_json: bool, **more: Any) -> None:
+def _tell(cluster: dict[str, Any], what: str, *, as_json: bool, **more: Any) -> None:
     if as_json:
         shown = {name: cluster[name] for name in ("id", "name", "status", "max_users", "current_users")}
         print_json({**shown, "result": what, **more})

@@ -1,6 +1,6 @@
 """`pgfleet hopsworks`: Hopsworks clusters listed and shown; what changes them is in `hopsworks_changes.py`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,6 @@ from pgfleet.console.pictures.hopsworks import cluster_picture, list_picture
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import assignment as users
 from pgfleet.schema.reads import hopsworks as reads
-from pgfleet.schema.rows.core import Record
 
 FAILURES = 20
 
@@ -35,7 +34,7 @@ def list_clusters(*, as_json: AsJson = False) -> None:
         show(lambda: look(conn), list_picture, as_json=as_json, watching=False)
 
 
-def look(conn: Connection) -> Record:
+def look(conn: Connection) -> dict[str, Any]:
     return {"clusters": reads.listing(conn), "waiting_for_any": reads.waiting(conn).get(None, {})}
 
 
@@ -52,7 +51,7 @@ def show_cluster(
         show(lambda: look_at(conn, cluster_id, most), cluster_picture, as_json=as_json, watching=False)
 
 
-def look_at(conn: Connection, cluster_id: str, most: int) -> Record:
+def look_at(conn: Connection, cluster_id: str, most: int) -> dict[str, Any]:
     here = users.UserFilters(cluster_id=cluster_id, most=most)
     found = users.listing(conn, here)
     return {

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pgfleet.schema.assignment import FINAL, Held, Status
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import assignment as reads
-from pgfleet.schema.rows.core import Record
 
 LOOK_S = 0.2
 SILENCE_S = 10.0
@@ -31,7 +31,7 @@ class Target:
 class Look:
     """One look at an assignment: its user if there is one, else why the assign was rejected, if it was."""
 
-    row: Record | None
+    row: dict[str, Any] | None
     text: str
     taken: bool = True
     rejected: str | None = None

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pgfleet.schema.disk import LIVE_OPERATION, REQUESTS, UNFINISHED, OperationStatus
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import operation as reads
-from pgfleet.schema.rows.core import Record
 
 LOOK_S = 0.2
 SILENCE_S = 10.0
@@ -19,7 +19,7 @@ HINT = "; is one running? `pgfleet worker disk` starts one"
 class Look:
     """One look at an operation: its row if there is one, else why its request was rejected, if it was."""
 
-    row: Record | None
+    row: dict[str, Any] | None
     text: str
     rejected: str | None = None
 
@@ -48,12 +48,12 @@ def look(conn: Connection, operation_id: str) -> Look:
     return Look(None, "sent: no worker has taken it yet")
 
 
-def _is_request(record: Record) -> bool:
+def _is_request(record: dict[str, Any]) -> bool:
     body = record["message"]
     return isinstance(body, dict) and body.get("action") in REQUESTS
 
 
-def story(row: Record) -> str:
+def story(row: dict[str, Any]) -> str:
     """How an operation is, in words: its error, or what it does, and how far its snapshot is."""
     if row["status"] == OperationStatus.FAILED:
         return printable(row["error"] or row["status_reason"])

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from pgfleet.producers.submit.wording import story
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Place, place
 from pgfleet.schema.reservation import FINAL, Status
-from pgfleet.schema.rows.core import Record
 
 LOOK_S = 0.2
 SILENCE_S = 10.0
@@ -35,7 +35,7 @@ class Target:
 class Look:
     """One look at a reservation: its row if there is one, else why its create was rejected, if it was."""
 
-    row: Record | None
+    row: dict[str, Any] | None
     place: Place | None
     text: str
     rejected: str | None = None

@@ -145,7 +145,7 @@ def _cost(used: Used, rates: Mapping[str, Row]) -> tuple[Decimal, str]:
 
 
 def _of(credit: Row | None, column: str) -> Decimal:
-    return Decimal(0) if credit is None else credit.columns[column] or Decimal(0)
+    return Decimal(0) if credit is None else credit[column] or Decimal(0)
 
 
 def _counted(user: str, used: Used, cost: Decimal, credit: Row | None) -> Change:
