@@ -4,14 +4,14 @@ The moves between the states are in `018_assignment_machine.sql`, where the data
 make them are in `workers/assignment/machine.py`.
 """
 
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BeforeValidator, Field
 
-from pgfleet.schema.messages import Message, Name, Uuid, read_message
+from pgfleet.schema.messages import Message, Name, Time, Uuid, by_action, read_message
 
 QUEUE = "cluster_assignments"
 MACHINE = "assignment"
@@ -167,10 +167,6 @@ class Measure(Message):
     action: Literal["measure"] = "measure"
 
 
-def _time(value: object) -> object:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
 def _day(value: object) -> object:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
@@ -179,7 +175,7 @@ class MeasureCluster(Call):
     """The worker's own: one cluster's measurement of one slot of time."""
 
     action: Literal["measure_cluster"] = "measure_cluster"
-    slot: Annotated[datetime, BeforeValidator(_time)]
+    slot: Time
 
 
 class Bill(Message):
@@ -198,28 +194,24 @@ class BillUser(Request):
 BILLING = (Measure, MeasureCluster, Bill, BillUser)
 
 # What others send; the published JSON Schema is made of these.
-REQUESTS: dict[str, type[Message]] = {
-    "assign": Assign,
-    "release": Release,
-    "suspend": Suspend,
-    "reactivate": Reactivate,
-    "drain": Drain,
-}
+REQUESTS: dict[str, type[Message]] = by_action(Assign, Release, Suspend, Reactivate, Drain)
 ACTIONS: dict[str, type[Message]] = {
     **REQUESTS,
-    "advance": Ticket,
-    "close_account": CloseAccount,
-    "admit": Admit,
-    "call_failed": CallFailed,
-    "call_answered": CallAnswered,
-    "probe": Probe,
-    "sweep": Sweep,
-    "sweep_seats": SweepSeats,
-    "sweep_accounts": SweepAccounts,
-    "measure": Measure,
-    "measure_cluster": MeasureCluster,
-    "bill": Bill,
-    "bill_user": BillUser,
+    **by_action(
+        Ticket,
+        CloseAccount,
+        Admit,
+        CallFailed,
+        CallAnswered,
+        Probe,
+        Sweep,
+        SweepSeats,
+        SweepAccounts,
+        Measure,
+        MeasureCluster,
+        Bill,
+        BillUser,
+    ),
 }
 
 

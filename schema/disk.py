@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from pgfleet.schema.messages import Message, Name, Uuid, read_message
+from pgfleet.schema.messages import Message, Name, Uuid, by_action, read_message
 
 QUEUE = "disk_operations"
 # A disk that a reservation asks for without saying how large.
@@ -182,25 +182,12 @@ class Suspect(Message):
 
 
 # What others send; the published JSON Schema is made of these.
-REQUESTS: dict[str, type[Message]] = {
-    "create_disk": CreateDisk,
-    "snapshot_disk": SnapshotDisk,
-    "delete_disk": DeleteDisk,
-    "undelete_disk": UndeleteDisk,
-    "clone_disk": CloneDisk,
-    "restore_disk": RestoreDisk,
-    "clear_disk_lock": ClearDiskLock,
-}
+REQUESTS: dict[str, type[Message]] = by_action(
+    CreateDisk, SnapshotDisk, DeleteDisk, UndeleteDisk, CloneDisk, RestoreDisk, ClearDiskLock
+)
 ACTIONS: dict[str, type[Message]] = {
     **REQUESTS,
-    "proceed": Proceed,
-    "advance_disk": DiskTicket,
-    "advance_snapshot": SnapshotTicket,
-    "sweep": Sweep,
-    "prune": Prune,
-    "prune_snapshot": PruneSnapshot,
-    "reconcile": Reconcile,
-    "suspect": Suspect,
+    **by_action(Proceed, DiskTicket, SnapshotTicket, Sweep, Prune, PruneSnapshot, Reconcile, Suspect),
 }
 
 

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from pgfleet.schema.messages import BadMessage, Message, Name, read_message
+from pgfleet.schema.messages import BadMessage, Message, Name, read_message, read_time
 
 QUEUE = "node_heartbeats"
 METRICS_LIMIT = 65_536
@@ -58,10 +58,6 @@ class ClusterStatus(StrEnum):
     MAINTENANCE = "maintenance"  # its health, or the operator who set it
     OFFLINE = "offline"  # its health
     DECOMMISSIONING = "decommissioning"  # nobody
-
-
-def _time(value: object) -> object:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _utc(moment: datetime) -> datetime:
@@ -140,7 +136,7 @@ class _Heartbeat(Message):
 
     action: Literal["heartbeat"] = "heartbeat"
     id: HeartbeatId
-    sent_at: Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_utc)]
+    sent_at: Annotated[AwareDatetime, BeforeValidator(read_time), AfterValidator(_utc)]
     status: Status
     error_message: Text | None = None
     config_hash: Annotated[str, StringConstraints(max_length=64)] | None = None

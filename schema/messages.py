@@ -1,10 +1,11 @@
 """What all messages have in common, and how a body of any kind is read."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from pgfleet.schema.errors import FleetError
 
@@ -30,6 +31,11 @@ def _no_control_characters(text: str) -> str:
     return text
 
 
+def read_time(value: object) -> object:
+    """Messages are JSON: their times are text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
 def _uuid(text: str) -> str:
     try:
         return str(UUID(text))
@@ -38,7 +44,14 @@ def _uuid(text: str) -> str:
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
+Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Time = Annotated[datetime, BeforeValidator(read_time)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)]
+
+
+def by_action(*models: type[M]) -> dict[str, type[M]]:
+    """Messages by the words that their `action` may be."""
+    return {word: model for model in models for word in get_args(model.model_fields["action"].annotation)}
 
 
 def read_message(body: Any, actions: Mapping[str, type[M]]) -> M:
@@ -77,6 +90,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     return repr(value)[:60] if isinstance(value, (str, int, float, bool)) else _json_name(value)
-
-
-Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -5,13 +5,13 @@ make them are in `workers/reservation/machine.py`.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from pgfleet.schema.messages import Hours, Message, Name, Uuid, read_message
+from pgfleet.schema.disk import DiskName, SizeGb
+from pgfleet.schema.messages import Hours, Message, Name, Time, Uuid, by_action, read_message
 
 QUEUE = "gpu_reservations"
 MACHINE = "reservation"
@@ -41,10 +41,6 @@ def _gpu_count(count: int) -> int:
     if count not in (0, *GPU_COUNTS):
         raise ValueError(f"must be 1, 2, 4, 8 or 16, or 0 for a cpu type; not {count}")
     return count
-
-
-def _time(value: object) -> object:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _environment(given: dict[str, str]) -> dict[str, str]:
@@ -77,15 +73,15 @@ class CreateReservation(Message):
     name: Name | None = None
     github_user: GithubUser | None = None
     jupyter_enabled: bool = False
-    disk_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")] | None = None
-    disk_size_gb: Annotated[int, Field(ge=10, le=10_000)] | None = None
+    disk_name: DiskName | None = None
+    disk_size_gb: SizeGb | None = None
     dockerimage: Image | None = None
     env_vars: Environment = Field(default_factory=dict)
     command: Annotated[str, StringConstraints(max_length=65_536)] | None = None
     preserve_entrypoint: bool = False
     secondary_users: Annotated[list[GithubUser], Field(max_length=50)] = Field(default_factory=list)
     version: Annotated[str, StringConstraints(max_length=50)] | None = None
-    submitted_at: Annotated[datetime, BeforeValidator(_time)] | None = None
+    submitted_at: Time | None = None
     total_nodes: Annotated[int, Field(ge=1, le=4)] = 1
 
     @model_validator(mode="after")
@@ -160,22 +156,10 @@ class SweepPods(Message):
 
 
 # What others send; the published JSON Schema is made of these.
-REQUESTS: dict[str, type[Message]] = {
-    "create_reservation": CreateReservation,
-    "cancel": Cancel,
-    "extend": Extend,
-    "extend_reservation": Extend,
-    "enable_jupyter": EnableJupyter,
-    "disable_jupyter": DisableJupyter,
-    "add_user": AddUser,
-}
-ACTIONS: dict[str, type[Message]] = {
-    **REQUESTS,
-    "advance": Ticket,
-    "admit": Admit,
-    "sweep": Sweep,
-    "sweep_pods": SweepPods,
-}
+REQUESTS: dict[str, type[Message]] = by_action(
+    CreateReservation, Cancel, Extend, EnableJupyter, DisableJupyter, AddUser
+)
+ACTIONS: dict[str, type[Message]] = {**REQUESTS, **by_action(Ticket, Admit, Sweep, SweepPods)}
 
 
 def read(body: Any) -> Message:
