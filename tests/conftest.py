@@ -12,7 +12,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.workers.reservation.machine import KIND
 from worlds.commands import Pgfleet
-from worlds.database import Connection, container, fresh_database, temporary_folder, temporary_server
+from worlds.database import Connection, container, fresh_database, quick_server, temporary_folder
 from worlds.fleet import Worker, settings_for, worker_on
 from worlds.small.kind import SET_UP
 from worlds.small.world import Small, small_world
@@ -30,10 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def server_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
-    """A server on which databases can be made; durable as in production."""
+    """A server on which databases can be made; an embedded one is quick and not durable."""
     where = str(pytestconfig.getoption("--postgres"))
     if where == "embedded":
-        with temporary_server() as dsn:
+        with quick_server() as dsn:
             yield dsn
     elif where == "container":
         with container(str(pytestconfig.getoption("--postgres-image"))) as dsn:

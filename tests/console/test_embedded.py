@@ -143,9 +143,8 @@ def test_a_server_that_can_not_start_says_why(data_dir: Path) -> None:
         embedded.start(data_dir)
 
 
-def test_commits_are_durable_and_the_socket_is_private(server_dsn: str, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--postgres") != "embedded":
-        pytest.skip("another server's settings are its own")
+def test_commits_are_durable_and_the_socket_is_private(data_dir: Path) -> None:
+    dsn = embedded.start(data_dir)
 
     for setting, value in {
         "fsync": "on",
@@ -156,7 +155,7 @@ def test_commits_are_durable_and_the_socket_is_private(server_dsn: str, request:
         "max_connections": "200",
         "TimeZone": "UTC",
     }.items():
-        assert execute(server_dsn, f"show {setting}") == [(value,)]
+        assert execute(dsn, f"show {setting}") == [(value,)]
 
 
 def test_the_dsn_works_for_psql_and_sqlalchemy(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

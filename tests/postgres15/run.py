@@ -17,7 +17,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 from pgfleet.console.local.pginstall import Programs, find_programs
-from worlds.database import temporary_folder
+from worlds.database import configure, temporary_folder
 
 FOLDER = Path("/usr/lib/postgresql/15/bin")
 TESTS = (
@@ -49,8 +49,10 @@ def postgres15() -> Iterator[str]:
         )
         settings = f"-k {data} -c listen_addresses= -c max_connections=200 -c timezone=UTC"
         programs.run("pg_ctl", "start", "-D", str(data), "-l", str(data / "server.log"), "-w", "-o", settings)
+        url = f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+        configure(url, "off")
         try:
-            yield f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+            yield url
         finally:
             programs.run("pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
 

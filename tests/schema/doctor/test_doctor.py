@@ -16,7 +16,7 @@ from pgfleet.schema.doctor.program import durability, supported
 from pgfleet.schema.doctor.rows import WORKERS
 from pgfleet.schema.doctor.server import holder
 from worlds.commands import Pgfleet
-from worlds.database import fresh_database
+from worlds.database import durable, fresh_database
 from worlds.fleet import Connection, new_id, send, until
 from worlds.reservations import QUEUE
 
@@ -29,6 +29,13 @@ def healthy_dsn(server_dsn: str, template: str) -> Iterator[str]:
     """One database for all that only look, or that change their mind."""
     with fresh_database(server_dsn, template) as dsn:
         yield with_settings(dsn)
+
+
+@pytest.fixture
+def durable_server(server_dsn: str) -> Iterator[None]:
+    """For all that look at the server's settings."""
+    with durable(server_dsn):
+        yield
 
 
 @pytest.fixture
@@ -51,7 +58,9 @@ def own(own_dsn: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def pgfleet(healthy_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pgfleet:
+def pgfleet(
+    durable_server: None, healthy_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Pgfleet:
     monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
     return Pgfleet(healthy_dsn, monkeypatch, capsys)
 
@@ -263,6 +272,7 @@ def test_a_newer_database_is_an_error(conn: Connection) -> None:
 # --- settings
 
 
+@pytest.mark.usefixtures("durable_server")
 @pytest.mark.parametrize("path", [None, "public", "hopsworks, public, autoscaler, clusters"])
 def test_a_search_path_without_all_four_in_their_order_is_a_warning(
     conn: Connection, healthy_dsn: str, path: str | None
@@ -278,12 +288,14 @@ def test_a_search_path_without_all_four_in_their_order_is_a_warning(
     assert found(conn, "settings") == []
 
 
+@pytest.mark.usefixtures("durable_server")
 def test_a_longer_search_path_is_as_good(conn: Connection, healthy_dsn: str) -> None:
     conn.execute(f'alter database {name_of(healthy_dsn)} set search_path = "$user", {SEARCH_PATH}, pgmq')
 
     assert found(conn, "settings") == []
 
 
+@pytest.mark.usefixtures("durable_server")
 def test_commits_that_do_not_wait_for_the_disk_are_a_warning(own: Connection, own_dsn: str) -> None:
     own.execute(f"alter database {name_of(own_dsn)} set synchronous_commit = off")
 
