@@ -57,7 +57,7 @@ generated: $(READY) ## Write what is made from code anew: the messages' JSON Sch
 diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for it
 	$(BIN)/python -m pgfleet.console.diagram
 
-kubectl-test: $(READY) ## The tests that need kubectl: the manifests, and the simulator
+kubectl-test: $(READY) ## The tests that need kubectl: the manifests
 	$(BIN)/python -m pytest tests/kubectl
 
 pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler

@@ -12,7 +12,6 @@ from pgfleet.console.sandbox.faults import Faults
 from pgfleet.console.sandbox.hopsworks import servers as hopsworks
 from pgfleet.console.sandbox.kubernetes import api, metrics, paths
 from pgfleet.console.sandbox.kubernetes.cluster import Cluster, Options
-from pgfleet.console.sandbox.kubernetes.discovery import discovery
 from pgfleet.console.sandbox.kubernetes.nodes import NodeGroup, add_nodes
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 
@@ -58,6 +57,7 @@ class Application:
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         """Errors become answers here, so that a fault after the request sees them as such."""
+        not_served = RefusedError(404, "the server could not find the requested resource")
         try:
             if request.path.startswith(paths.PREFIX):
                 return await self._api.answer(request)
@@ -69,7 +69,4 @@ class Application:
                 return await ssh_keys.ssh_keys(request.path, self.cluster.options.slow_keys_s)
         except RefusedError as refused:
             return answer(refused.status, refused.code)
-        document = discovery(request.path)
-        if document is None:
-            raise RefusedError(404, "the server could not find the requested resource")
-        return web.Response(text=document) if isinstance(document, str) else answer(document)
+        return answer(not_served.status, not_served.code)

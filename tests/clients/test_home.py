@@ -104,7 +104,7 @@ def test_a_home_of_which_one_half_was_lost_is_made_anew(homes: Homes, box: Box, 
     if lost == "claim":
         v1.delete_namespaced_persistent_volume_claim(OURS.name, NS)
     else:
-        v1.patch_persistent_volume(OURS.name, [{"op": "replace", "path": "/metadata/finalizers", "value": []}])
+        v1.patch_persistent_volume(OURS.name, {"metadata": {"finalizers": []}})
         v1.delete_persistent_volume(OURS.name)
 
     def made() -> bool:

@@ -109,15 +109,3 @@ def test_a_cluster_wide_volume_is_not_collected_for_its_pod(v1: Api) -> None:
 
     until(lambda: not v1.list_namespaced_service(NS).items)
     assert v1.read_persistent_volume("disk")
-
-
-def test_a_namespace_takes_its_objects_with_it(v1: Api) -> None:
-    v1.create_namespace({"metadata": {"name": "tmp"}})
-    v1.create_namespaced_service("tmp", service("s"))
-
-    v1.delete_namespace("tmp")
-
-    with pytest.raises(client.ApiException) as refused:
-        v1.create_namespaced_service("tmp", service("s"))
-    assert refused.value.status == 404
-    assert not v1.list_service_for_all_namespaces().items

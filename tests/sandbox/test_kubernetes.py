@@ -23,11 +23,8 @@ box, v1 = sandbox_cluster.box, sandbox_cluster.v1
         ("reservation=a", ["a"]),
         ("reservation==a", ["a"]),
         ("reservation!=a", ["b", "c"]),
-        ("reservation in (a, c)", ["a", "c"]),
-        ("reservation notin (a,b)", ["c"]),
         ("extra", ["c"]),
-        ("!extra", ["a", "b"]),
-        ("reservation!=a,!extra", ["b"]),
+        ("reservation!=a,extra", ["c"]),
     ],
 )
 def test_label_selectors_choose(v1: Api, selector: str, names: list[str]) -> None:
@@ -165,25 +162,6 @@ def test_a_pod_without_containers_is_invalid(v1: Api) -> None:
     assert told(refused)["reason"] == "Invalid"
 
 
-def test_replacing_an_old_version_is_a_conflict(v1: Api) -> None:
-    old = v1.create_namespaced_service(NS, service("a"))
-    v1.patch_namespaced_service("a", NS, {"metadata": {"labels": {"x": "y"}}})
-
-    with pytest.raises(client.ApiException) as refused:
-        v1.replace_namespaced_service("a", NS, old)
-
-    assert refused.value.status == 409
-    assert "the object has been modified" in told(refused)["message"]
-
-
-def test_a_generated_name_is_new_each_time(v1: Api) -> None:
-    body = {"metadata": {"generateName": "svc-"}, "spec": {"ports": [{"port": 80}]}}
-
-    names = {v1.create_namespaced_service(NS, body).metadata.name for _ in range(3)}
-
-    assert len(names) == 3
-
-
 def test_the_status_is_changed_by_its_own_address_only(v1: Api) -> None:
     v1.patch_node("h100-1", {"status": {"phase": "x"}, "metadata": {"labels": {"a": "b"}}})
     v1.patch_node_status("h100-1", {"status": {"phase": "y"}, "metadata": {"labels": {"a": "c"}}})
@@ -191,15 +169,6 @@ def test_the_status_is_changed_by_its_own_address_only(v1: Api) -> None:
     node = v1.read_node("h100-1")
 
     assert (node.status.phase, node.metadata.labels["a"]) == ("y", "b")
-
-
-def test_deleting_a_collection_deletes_what_is_selected(v1: Api) -> None:
-    for name in ("a", "b"):
-        v1.create_namespaced_pod(NS, pod(name, 1))
-
-    v1.delete_collection_namespaced_pod(NS, label_selector="reservation=a", grace_period_seconds=0)
-
-    assert [each.metadata.name for each in v1.list_namespaced_pod(NS).items] == ["b"]
 
 
 def test_a_second_creation_under_one_name_is_counted(box: Box, v1: Api) -> None:

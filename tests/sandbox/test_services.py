@@ -44,13 +44,3 @@ def test_node_ports_run_out_and_come_back() -> None:
 
         assert refused.value.status == 422
         assert made.spec.ports[0].node_port == 30_000
-
-
-def test_a_headless_service_has_no_address(v1: Api) -> None:
-    body = service("a", "ClusterIP")
-    body["spec"]["clusterIP"] = "None"
-
-    made = v1.create_namespaced_service(NS, body)
-
-    assert made.spec.cluster_ip == "None"
-    assert made.spec.ports[0].node_port is None

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from kubernetes import client
@@ -158,15 +155,6 @@ def test_a_volume_that_lacks_something_is_invalid(v1: Api, field: str, told_of: 
     assert told_of in told(refused)["message"]
 
 
-def test_what_a_volume_stands_for_never_changes(v1: Api) -> None:
-    v1.create_persistent_volume(volume("d"))
-
-    with pytest.raises(client.ApiException) as refused:
-        v1.patch_persistent_volume("d", {"spec": {"csi": {"volumeHandle": "vol-2"}}})
-
-    assert refused.value.status == 422
-
-
 def test_a_pod_waits_for_its_claim_and_then_for_its_volume(v1: Api) -> None:
     v1.create_namespaced_pod(NS, with_claim(pod("a", 1), "d"))
     (first,) = until(lambda: events(v1, "a", "FailedScheduling"))
@@ -242,20 +230,3 @@ def test_a_pod_that_comes_back_to_its_node_finds_its_volume_attached(box: Box, v
 
     assert box.state()["attachments"] == {"vol-1": "cpu-x86-1"}
     assert [each["event"] for each in box.state()["attachment_log"]] == ["attach"]
-
-
-@pytest.mark.parametrize(
-    ("path", "name"), [("persistentvolumes", "d"), (f"namespaces/{NS}/persistentvolumeclaims", "d")]
-)
-def test_tables_show_what_is_bound_to_what(box: Box, v1: Api, path: str, name: str) -> None:
-    bound(v1)
-
-    connection = http.client.HTTPConnection(urlsplit(box.url).netloc, timeout=10)
-    connection.request("GET", f"/api/v1/{path}", headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
-    table = json.loads(connection.getresponse().read())
-    connection.close()
-
-    names = [column["name"] for column in table["columnDefinitions"]]
-    cells = dict(zip(names, table["rows"][0]["cells"], strict=True))
-    assert cells.items() >= {"Name": name, "Status": "Bound", "Capacity": "10Gi", "Access Modes": "RWO"}.items()
-    assert cells.get("Claim", cells.get("Volume")) in ("d", f"{NS}/d")

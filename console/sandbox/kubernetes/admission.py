@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from pgfleet.console.sandbox.kubernetes.demands import GPU
 from pgfleet.console.sandbox.kubernetes.quantities import parse_quantity
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, invalid
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object
-from pgfleet.console.sandbox.kubernetes.volume_checks import (
-    check_claim,
-    check_claim_change,
-    check_volume,
-    check_volume_change,
-    with_volume_defaults,
-)
+from pgfleet.console.sandbox.kubernetes.volume_checks import check_claim, check_volume, with_volume_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,24 +18,14 @@ NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
-MUTABLE_POD_SPEC = {
-    "activeDeadlineSeconds",
-    "tolerations",
-    "terminationGracePeriodSeconds",
-    "containers",
-    "initContainers",
-}
 
 
 def name_of_new(plural: str, body: Object) -> str:
-    """The object's name, made from `generateName` when it has none."""
-    metadata = body.setdefault("metadata", {})
-    if not metadata.get("name") and metadata.get("generateName"):
-        metadata["name"] = metadata["generateName"] + secrets.token_hex(3)[:5]
-    name = str(metadata.get("name") or "")
+    """Raises `RefusedError` (422) for a name that Kubernetes does not take."""
+    name = str(body.setdefault("metadata", {}).get("name") or "")
     kind = RESOURCES[plural].kind
     if not name:
-        raise invalid(kind, "", "metadata.name", "Required value: name or generateName is required")
+        raise invalid(kind, "", "metadata.name", "Required value: name is required")
     pattern, longest = (SERVICE_NAME, LONGEST_LABEL) if plural == "services" else (NAME, LONGEST_NAME)
     if len(name) > longest or not pattern.match(name):
         why = f'Invalid value: "{name}": a lowercase RFC name of at most {longest} characters is needed'
@@ -74,31 +57,8 @@ def with_defaults(plural: str, body: Object) -> None:
         case "services":
             body["spec"].setdefault("sessionAffinity", "None")
             body["status"] = {"loadBalancer": {}}
-        case "namespaces":
-            body.setdefault("spec", {"finalizers": ["kubernetes"]})
-            body["status"] = {"phase": "Active"}
         case "persistentvolumes" | "persistentvolumeclaims":
             with_volume_defaults(plural, body)
-
-
-def check_change(plural: str, name: str, before: Object, after: Object) -> None:
-    """Raises `RefusedError` (422) for a change of what is fixed."""
-    if plural in CHANGE_CHECKS:
-        CHANGE_CHECKS[plural](name, before, after)
-
-
-def _check_pod_change(name: str, before: Object, after: Object) -> None:
-    """A pod's specification is fixed but for its images and a few limits."""
-    old = {field: value for field, value in before["spec"].items() if field not in MUTABLE_POD_SPEC}
-    new = {field: value for field, value in after["spec"].items() if field not in MUTABLE_POD_SPEC}
-    images = [_without_images(body["spec"]["containers"]) for body in (before, after)]
-    if old != new or images[0] != images[1]:
-        why = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
-        raise invalid("Pod", name, "spec", why)
-
-
-def _without_images(containers: list[Object]) -> list[Object]:
-    return [{field: value for field, value in each.items() if field != "image"} for each in containers]
 
 
 def _check_strings(kind: str, name: str, metadata: Object) -> None:
@@ -164,10 +124,9 @@ def _amount(name: str, place: str, resource_name: str, amount: Any) -> int:
 def _check_service(name: str, body: Object) -> None:
     spec = body.get("spec") or {}
     body["spec"] = spec
-    headless = spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName"
-    if not spec.get("ports") and not headless:
+    if not spec.get("ports"):
         raise invalid("Service", name, "spec.ports", "Required value")
-    for index, port in enumerate(spec.get("ports") or ()):
+    for index, port in enumerate(spec["ports"]):
         if not isinstance(port.get("port"), int) or not 0 < port["port"] < 65_536:
             raise invalid("Service", name, f"spec.ports[{index}].port", "Invalid value: must be 1-65535")
         port.setdefault("protocol", "TCP")
@@ -191,9 +150,4 @@ CHECKS: dict[str, Callable[[str, Object], None]] = {
     "services": _check_service,
     "persistentvolumes": check_volume,
     "persistentvolumeclaims": check_claim,
-}
-CHANGE_CHECKS: dict[str, Callable[[str, Object, Object], None]] = {
-    "pods": _check_pod_change,
-    "persistentvolumes": check_volume_change,
-    "persistentvolumeclaims": check_claim_change,
 }

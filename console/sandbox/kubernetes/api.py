@@ -8,14 +8,14 @@ import orjson
 from aiohttp import web
 
 from pgfleet.console.sandbox.answers import answer, encoded
-from pgfleet.console.sandbox.kubernetes.admission import check, check_change, name_of_new, with_defaults
+from pgfleet.console.sandbox.kubernetes.admission import check, name_of_new, with_defaults
 from pgfleet.console.sandbox.kubernetes.listing import cut_page, encoded_list
 from pgfleet.console.sandbox.kubernetes.patches import patched
 from pgfleet.console.sandbox.kubernetes.paths import Target, parse_path
 from pgfleet.console.sandbox.kubernetes.pod_logs import log_of
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, conflict, not_found, success
+from pgfleet.console.sandbox.kubernetes.resources import NAMESPACES
 from pgfleet.console.sandbox.kubernetes.selectors import Selector, parse_selector
-from pgfleet.console.sandbox.kubernetes.tables import encoded_table, wants_table
 from pgfleet.console.sandbox.kubernetes.watching import Watcher
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.resources import Object
     from pgfleet.console.sandbox.kubernetes.store import Record
 
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 LONGEST_WATCH_S = 1800.0
 FIXED_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -38,7 +37,7 @@ class Api:
         if request.query.get("dryRun"):
             raise RefusedError(501, "the sandbox has no dry run")
         body = await read_body(request) if request.body_exists else None
-        if target.subresource not in ("", "status", "finalize"):
+        if target.subresource not in ("", "status"):
             return await self._answer_subresource(request, target)
         if target.name:
             return self._answer_object(request, target, body)
@@ -47,14 +46,11 @@ class Api:
     def _answer_object(self, request: web.BaseRequest, target: Target, body: Any) -> web.Response:
         record = self._existing(target)
         match request.method:
-            case "GET" if wants_table(request):
-                return encoded(encoded_table(target.resource.plural, [record]))
             case "GET":
                 return encoded(record.raw)
-            case "PUT":
-                return encoded(self._replace(target, record, body).raw)
             case "PATCH":
-                return encoded(self._patch(request, target, record, body).raw)
+                body = patched(request.content_type, record.body(), body)
+                return encoded(self._update(target, record, body).raw)
             case "DELETE":
                 return self._delete(request, target, record, body or {})
         raise RefusedError(405, "the server does not allow this method on the requested resource")
@@ -67,8 +63,6 @@ class Api:
                 return self._list(request, target)
             case "POST":
                 return encoded(self._create(target, body).raw, 201)
-            case "DELETE":
-                return self._delete_all(request, target, body or {})
         raise RefusedError(405, "the server does not allow this method on the requested resource")
 
     async def _answer_subresource(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -90,12 +84,11 @@ class Api:
         records = self._store.select(target.resource.plural, target.namespace, selector)
         limit, token = whole_number(query.get("limit", "0")), query.get("continue", "")
         page, metadata = cut_page(self._store, target.resource.plural, records, limit, token)
-        encode = encoded_table if wants_table(request) else encoded_list
-        return encoded(encode(target.resource.plural, page, metadata))
+        return encoded(encoded_list(target.resource.plural, page, metadata))
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         query, selector = request.query, selector_of(request, target)
-        watcher = Watcher(target.resource.plural, target.namespace, selector, as_table=wants_table(request))
+        watcher = Watcher(target.resource.plural, target.namespace, selector)
         version = query.get("resourceVersion", "")
         whole_number(version or "0")
         timeout_s = float(whole_number(query.get("timeoutSeconds", "0")) or LONGEST_WATCH_S)
@@ -107,7 +100,7 @@ class Api:
             raise RefusedError(400, "an object is needed in the body of the request")
         if target.resource.namespaced != bool(namespace):
             raise RefusedError(405, "the server does not allow this method on the requested resource")
-        if namespace and self._store.get(("namespaces", "", namespace)) is None:
+        if namespace and namespace not in NAMESPACES:
             raise not_found("namespaces", namespace)
         name = name_of_new(plural, body)
         metadata = body["metadata"]
@@ -126,15 +119,6 @@ class Api:
             self._cluster.addresses.assign(key, body)
         return self._store.add(key, body)
 
-    def _replace(self, target: Target, record: Record, body: Any) -> Record:
-        if not isinstance(body, dict):
-            raise RefusedError(400, "an object is needed in the body of the request")
-        return self._update(target, record, body)
-
-    def _patch(self, request: web.BaseRequest, target: Target, record: Record, patch: Any) -> Record:
-        body = patched(request.content_type, record.body(), patch)
-        return self._update(target, record, body)
-
     def _update(self, target: Target, record: Record, body: Object) -> Record:
         """The whole object, but for its status; the status alone for that subresource."""
         before = record.body()
@@ -148,10 +132,6 @@ class Api:
             check(plural, name, body)
             if target.resource.has_status:
                 body["status"] = before.get("status", {})
-            check_change(plural, name, before, body)
-            if plural == "services":
-                _keep_addresses(before["spec"], body["spec"])
-                self._cluster.addresses.assign(record.key, body)
         after = self._store.put(record, body)
         self._cluster.deletions.finish_if_released(after)
         return after
@@ -173,24 +153,11 @@ class Api:
         plural, name = target.resource.plural, target.name
         wanted = options.get("preconditions") or {}
         self._check_version(target, record, {field: value for field, value in wanted.items() if value})
-        gone = self._end(request, record, options)
+        asked = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
+        gone = self._cluster.deletions.delete(record, None if asked is None else whole_number(asked))
         if target.resource.deletion_answers_object:
             return encoded(gone.raw)
         return answer(success(plural, name, record.uid))
-
-    def _delete_all(self, request: web.BaseRequest, target: Target, options: Object) -> web.Response:
-        if target.resource.namespaced and not target.namespace:
-            raise RefusedError(405, "the server does not allow this method on the requested resource")
-        selector = selector_of(request, target)
-        records = self._store.select(target.resource.plural, target.namespace, selector)
-        ended = [self._end(request, record, options) for record in records]
-        return encoded(encoded_list(target.resource.plural, ended, {}))
-
-    def _end(self, request: web.BaseRequest, record: Record, options: Object) -> Record:
-        asked = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
-        policy = options.get("propagationPolicy", request.query.get("propagationPolicy"))
-        grace_s = None if asked is None else whole_number(asked)
-        return self._cluster.deletions.delete(record, grace_s, orphan=policy == "Orphan")
 
 
 def selector_of(request: web.BaseRequest, target: Target) -> Selector:
@@ -199,9 +166,7 @@ def selector_of(request: web.BaseRequest, target: Target) -> Selector:
 
 
 async def read_body(request: web.BaseRequest) -> Any:
-    """Raises `RefusedError` (400, 415) for what is no JSON."""
-    if request.content_type == PROTOBUF:
-        raise RefusedError(415, f"the sandbox reads JSON, not {PROTOBUF}")
+    """Raises `RefusedError` (400) for what is no JSON."""
     raw = await request.read()
     if not raw:
         return None
@@ -226,13 +191,3 @@ def _keep_fixed(metadata: Object, before: Object) -> None:
         metadata.pop(field, None)
         if field in before:
             metadata[field] = before[field]
-
-
-def _keep_addresses(before: Object, after: Object) -> None:
-    """A service that stays what it is keeps its IP and node ports, also when the writer left them out."""
-    if not after.get("clusterIP") and before.get("clusterIP"):
-        after["clusterIP"] = before["clusterIP"]
-    ports = {port["port"]: port["nodePort"] for port in before.get("ports") or () if port.get("nodePort")}
-    for port in after.get("ports") or ():
-        if not port.get("nodePort") and port["port"] in ports:
-            port["nodePort"] = ports[port["port"]]

@@ -10,14 +10,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.kubernetes.claims import claims_of, handle_of, volume_of
-from pgfleet.console.sandbox.kubernetes.store import timestamp
+from pgfleet.console.sandbox.kubernetes.store import FINISHED, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgfleet.console.sandbox.kubernetes.store import Change, Record, Store
 
-FINISHED = ("Succeeded", "Failed")
 LONGEST_LOG = 10_000
 
 

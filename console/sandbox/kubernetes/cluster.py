@@ -16,8 +16,6 @@ from pgfleet.console.sandbox.kubernetes.tally import Tally
 from pgfleet.console.sandbox.kubernetes.volumes import Volumes
 from pgfleet.console.sandbox.kubernetes.watching import Watchers
 
-NAMESPACES = ("default", "kube-system", "gpu-dev")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -53,9 +51,3 @@ class Cluster:
         self.store.listeners += [part.watch for part in parts]
         self.store.listeners += [self.volumes.watch, self.attachments.watch]
         self.store.listeners.append(self.watchers.watch)
-        for name in NAMESPACES:
-            self._add_namespace(name)
-
-    def _add_namespace(self, name: str) -> None:
-        body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}, "spec": {}}
-        self.store.add(("namespaces", "", name), body | {"status": {"phase": "Active"}})

@@ -10,13 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
-from pgfleet.console.sandbox.kubernetes.store import timestamp
+from pgfleet.console.sandbox.kubernetes.store import FINISHED, timestamp
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store
-
-FINISHED = ("Succeeded", "Failed")
 
 
 class Deletions:
@@ -26,12 +23,8 @@ class Deletions:
         self._store = store
         self._termination_delay_s = termination_delay_s
 
-    def delete(self, record: Record, grace_s: int | None = None, *, orphan: bool = False) -> Record:
+    def delete(self, record: Record, grace_s: int | None = None) -> Record:
         """The object as the deletion leaves it: marked, or its last version."""
-        if orphan:
-            self._disown_dependents(record.uid)
-        if record.key[0] == "namespaces":
-            self._empty_namespace(record.key[2])
         waits_s = self._grace_s(record, grace_s)
         if waits_s == 0:
             return self._end(record)
@@ -88,11 +81,6 @@ class Deletions:
             return self._store.remove(record)
         return self._mark(record, 0)
 
-    def _empty_namespace(self, namespace: str) -> None:
-        for resource in RESOURCES.values():
-            for record in self._store.select(resource.plural, namespace) if resource.namespaced else ():
-                self._store.remove(record)
-
     def _lose_pods_of(self, node: str) -> None:
         for record in self._store.select("pods"):
             if record.fields["spec.nodeName"] == node:
@@ -113,10 +101,3 @@ class Deletions:
         """An owner in another namespace counts as absent, as it does in Kubernetes."""
         owner = self._store.by_uid(owner_uid)
         return owner is not None and owner.key[1] in ("", dependent.key[1])
-
-    def _disown_dependents(self, uid: str) -> None:
-        for dependent in self._store.dependents(uid):
-            body = dependent.body()
-            owners = body["metadata"]["ownerReferences"]
-            body["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
-            self._store.put(dependent, body)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgfleet.console.sandbox.kubernetes.behaviours import Step, behaviour_of, script, starting
 from pgfleet.console.sandbox.kubernetes.recorder import Notice
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
-from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store, timestamp
+from pgfleet.console.sandbox.kubernetes.store import FINISHED, Change, Key, Record, Store, timestamp
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.attachments import Attachments
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FIRST_POD_IP = IPv4Address("10.128.0.2")
 POD_IPS = 2**22
-FINISHED = ("Succeeded", "Failed")
 ATTACH_RETRY_S = 0.05
 ATTACHED_ELSEWHERE = Notice(
     "Warning",

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.store import Key
 
 PREFIX = "/api/v1/"
-NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ def parse_path(path: str) -> Target:
     """Raises `RefusedError` (404) for a path that is nobody's."""
     parts = path.removeprefix(PREFIX).rstrip("/").split("/")
     namespace = ""
-    if parts[0] == "namespaces" and len(parts) > 2 and parts[2] not in NAMESPACE_SUBRESOURCES:
+    if parts[0] == "namespaces" and len(parts) > 2:
         namespace, parts = parts[1], parts[2:]
     resource = RESOURCES.get(parts[0])
     if resource is None or len(parts) > 3 or (namespace and not resource.namespaced):

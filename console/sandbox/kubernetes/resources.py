@@ -12,7 +12,10 @@ EVENT_FIELDS = (
     "involvedObject.namespace",
     "involvedObject.name",
     "involvedObject.uid",
+    "reason",
+    "type",
 )
+NAMESPACES = ("default", "gpu-dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,6 @@ class Resource:
     plural: str
     kind: str
     namespaced: bool
-    short_names: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     has_status: bool = True
     deletion_answers_object: bool = True
@@ -31,21 +33,12 @@ class Resource:
 RESOURCES = {
     resource.plural: resource
     for resource in (
-        Resource("namespaces", "Namespace", False, ("ns",), ("status.phase",), deletion_answers_object=False),
-        Resource("nodes", "Node", False, ("no",), ("spec.unschedulable",), deletion_answers_object=False),
-        Resource("pods", "Pod", True, ("po",), ("spec.nodeName", "status.phase", "spec.restartPolicy")),
-        Resource("services", "Service", True, ("svc",), ("spec.clusterIP", "spec.type")),
-        Resource(
-            "events",
-            "Event",
-            True,
-            ("ev",),
-            (*EVENT_FIELDS, "reason", "type", "source"),
-            has_status=False,
-            deletion_answers_object=False,
-        ),
-        Resource("persistentvolumes", "PersistentVolume", False, ("pv",)),
-        Resource("persistentvolumeclaims", "PersistentVolumeClaim", True, ("pvc",)),
+        Resource("nodes", "Node", False, ("spec.unschedulable",), deletion_answers_object=False),
+        Resource("pods", "Pod", True, ("spec.nodeName", "status.phase", "spec.restartPolicy")),
+        Resource("services", "Service", True, ("spec.clusterIP", "spec.type")),
+        Resource("events", "Event", True, EVENT_FIELDS, has_status=False, deletion_answers_object=False),
+        Resource("persistentvolumes", "PersistentVolume", False),
+        Resource("persistentvolumeclaims", "PersistentVolumeClaim", True),
     )
 }
 
@@ -60,8 +53,6 @@ def fields_of(resource: Resource, body: Object) -> dict[str, str]:
 
 
 def _value_at(body: Object, path: str) -> str:
-    if path == "source":
-        return str(body.get("source", {}).get("component", ""))
     value: Any = body
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None

@@ -13,31 +13,27 @@ if TYPE_CHECKING:
 
     from pgfleet.console.sandbox.kubernetes.resources import Resource
 
-Operator = Literal["in", "notin", "exists", "absent"]
+Operator = Literal["=", "!=", "exists"]
 
-SET_TERM = re.compile(r"^([\w./-]+)\s+(in|notin)\s*\(([^)]*)\)$")
 EQUALITY_TERM = re.compile(r"^([\w./-]+)\s*(==|=|!=)\s*([^=!\s]*)$")
-BARE_TERM = re.compile(r"^(!?)\s*([\w./-]+)$")
-TOP_LEVEL_COMMA = re.compile(r",(?![^(]*\))")
+BARE_TERM = re.compile(r"^[\w./-]+$")
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
     key: str
     operator: Operator
-    values: frozenset[str] = frozenset()
+    value: str = ""
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         value = labels.get(self.key)
         match self.operator:
-            case "in":
-                return value in self.values
-            case "notin":
-                return value not in self.values
+            case "=":
+                return value == self.value
+            case "!=":
+                return value != self.value
             case "exists":
                 return value is not None
-            case "absent":
-                return value is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +47,10 @@ class Selector:
     def equalities(self) -> list[tuple[str, str, str]]:
         """The (`label` or `field`, key, value) terms that an index can answer."""
         return [
-            (origin, requirement.key, next(iter(requirement.values)))
+            (origin, requirement.key, requirement.value)
             for origin, requirements in (("label", self.labels), ("field", self.fields))
             for requirement in requirements
-            if requirement.operator == "in" and len(requirement.values) == 1
+            if requirement.operator == "="
         ]
 
 
@@ -62,30 +58,23 @@ EVERYTHING = Selector()
 
 
 def parse_selector(label_text: str, field_text: str, resource: Resource) -> Selector:
-    """Raises `RefusedError` (400) for text Kubernetes would not accept either."""
+    """Equality and existence, which is all that callers here use. Raises `RefusedError` (400) for anything else."""
     if not label_text and not field_text:
         return EVERYTHING
-    return Selector(parse_labels(label_text), _parse_fields(field_text, resource))
+    labels = tuple(_label_term(term) for term in _terms(label_text))
+    return Selector(labels, tuple(_field_term(term, resource) for term in _terms(field_text)))
 
 
-def parse_labels(text: str) -> tuple[Requirement, ...]:
-    return tuple(_label_term(term.strip()) for term in TOP_LEVEL_COMMA.split(text) if term.strip())
+def _terms(text: str) -> list[str]:
+    return [term.strip() for term in text.split(",") if term.strip()]
 
 
 def _label_term(term: str) -> Requirement:
-    if found := SET_TERM.match(term):
-        values = frozenset(value.strip() for value in found[3].split(","))
-        return Requirement(found[1], "in" if found[2] == "in" else "notin", values)
     if found := EQUALITY_TERM.match(term):
         return _equality(found)
-    if found := BARE_TERM.match(term):
-        return Requirement(found[2], "absent" if found[1] else "exists")
+    if BARE_TERM.match(term):
+        return Requirement(term, "exists")
     raise RefusedError(400, f"unable to parse requirement: {term!r}")
-
-
-def _parse_fields(text: str, resource: Resource) -> tuple[Requirement, ...]:
-    terms = [term.strip() for term in text.split(",") if term.strip()]
-    return tuple(_field_term(term, resource) for term in terms)
 
 
 def _field_term(term: str, resource: Resource) -> Requirement:
@@ -99,4 +88,4 @@ def _field_term(term: str, resource: Resource) -> Requirement:
 
 
 def _equality(found: re.Match[str]) -> Requirement:
-    return Requirement(found[1], "notin" if found[2] == "!=" else "in", frozenset({found[3]}))
+    return Requirement(found[1], "!=" if found[2] == "!=" else "=", found[3])

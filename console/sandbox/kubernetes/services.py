@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 FIRST_NODE_PORT = 30_000
 LAST_NODE_PORT = 32_767
 FIRST_CLUSTER_IP = IPv4Address("10.96.0.2")
-NODE_PORT_TYPES = ("NodePort", "LoadBalancer")
 
 
 class ServiceAddresses:
@@ -40,16 +39,11 @@ class ServiceAddresses:
         """Raises `RefusedError` (422) for a port that is taken or out of range, and when none is left."""
         spec = body["spec"]
         spec.setdefault("type", "ClusterIP")
-        if spec["type"] != "ExternalName" and not spec.get("clusterIP"):
-            spec["clusterIP"] = str(FIRST_CLUSTER_IP + self._addresses_given)
-            self._addresses_given += 1
-        if spec.get("clusterIP"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        if spec["type"] in NODE_PORT_TYPES:
+        spec["clusterIP"] = str(FIRST_CLUSTER_IP + self._addresses_given)
+        spec["clusterIPs"] = [spec["clusterIP"]]
+        self._addresses_given += 1
+        if spec["type"] == "NodePort":
             self._assign_ports(key, spec)
-        else:
-            for port in spec.get("ports") or ():
-                port.pop("nodePort", None)
 
     def _assign_ports(self, key: Key, spec: Object) -> None:
         wanted: set[int] = set()

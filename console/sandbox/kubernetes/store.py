@@ -21,6 +21,8 @@ from pgfleet.console.sandbox.kubernetes.refusals import already_exists, expired
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object, fields_of
 from pgfleet.console.sandbox.kubernetes.selectors import EVERYTHING, Selector
 
+FINISHED = ("Succeeded", "Failed")  # phases of pods
+
 Key = tuple[str, str, str]  # resource, namespace ("" for the cluster), name
 ChangeKind = Literal["ADDED", "MODIFIED", "DELETED"]
 

@@ -1,4 +1,4 @@
-"""What a volume or a claim must look like, what it is given, and what of it never changes."""
+"""What a volume or a claim must look like, and what it is given when it is made."""
 
 from __future__ import annotations
 
@@ -33,21 +33,6 @@ def check_claim(name: str, body: Object) -> None:
     _check_modes("PersistentVolumeClaim", name, spec)
     requests = (spec.get("resources") or {}).get("requests") or {}
     _check_storage("PersistentVolumeClaim", name, "spec.resources", requests)
-
-
-def check_volume_change(name: str, before: Object, after: Object) -> None:
-    if before["spec"].get("csi") != after["spec"].get("csi"):
-        why = "Forbidden: spec.persistentvolumesource is immutable after creation"
-        raise invalid("PersistentVolume", name, "spec.persistentvolumesource", why)
-
-
-def check_claim_change(name: str, before: Object, after: Object) -> None:
-    """A claim may grow, and one without a volume may be given one."""
-    kept = [{**body["spec"], "resources": None, "volumeName": None} for body in (before, after)]
-    named = before["spec"].get("volumeName")
-    if kept[0] != kept[1] or (named and after["spec"].get("volumeName") != named):
-        why = "Forbidden: spec is immutable after creation except resources.requests for bound claims"
-        raise invalid("PersistentVolumeClaim", name, "spec", why)
 
 
 def with_volume_defaults(plural: str, body: Object) -> None:

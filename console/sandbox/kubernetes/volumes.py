@@ -12,13 +12,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.kubernetes.claims import CLAIMS, VOLUMES, claims_of, volume_of
+from pgfleet.console.sandbox.kubernetes.store import FINISHED
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.deletions import Deletions
     from pgfleet.console.sandbox.kubernetes.resources import Object
     from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store
 
-FINISHED = ("Succeeded", "Failed")
 PROTECTION = {CLAIMS: "kubernetes.io/pvc-protection", VOLUMES: "kubernetes.io/pv-protection"}
 CLAIM_IN_A_POD = b'"persistentVolumeClaim"'
 

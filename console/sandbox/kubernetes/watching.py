@@ -11,7 +11,6 @@ import orjson
 from aiohttp import web
 
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
-from pgfleet.console.sandbox.kubernetes.tables import encoded_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,6 @@ class Watcher:
     resource: str
     namespace: str
     selector: Selector
-    as_table: bool = False
     lines: deque[bytes] = field(default_factory=deque)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
@@ -50,17 +48,10 @@ class Watcher:
             return None
         was = change.before is not None and self._selects(change.before)
         if change.kind == "DELETED":
-            return self._encoded("DELETED", change.record) if was else None
+            return _line_of("DELETED", change.record) if was else None
         if self._selects(change.record):
-            return self._encoded("MODIFIED" if was else "ADDED", change.record)
-        return self._encoded("DELETED", change.record) if was else None
-
-    def arrival(self, record: Record) -> bytes:
-        return self._encoded("ADDED", record)
-
-    def _encoded(self, kind: str, record: Record) -> bytes:
-        document = encoded_table(self.resource, [record]) if self.as_table else record.raw
-        return b'{"type":"' + kind.encode() + b'","object":' + document + b"}\n"
+            return _line_of("MODIFIED" if was else "ADDED", change.record)
+        return _line_of("DELETED", change.record) if was else None
 
     def _selects(self, record: Record) -> bool:
         return self.selector.matches(record.labels, record.fields)
@@ -108,7 +99,7 @@ class Watchers:
     def _backlog(self, watcher: Watcher, version: str) -> Iterator[bytes]:
         if version in ("", "0"):
             for record in self._store.select(watcher.resource, watcher.namespace, watcher.selector):
-                yield watcher.arrival(record)
+                yield _line_of("ADDED", record)
             return
         try:
             changes = self._store.changes_since(watcher.resource, int(version))
@@ -129,6 +120,10 @@ class Watchers:
                 await response.write(chunk)
             if (watcher.is_over or self._closed) and not watcher.lines:
                 return
+
+
+def _line_of(kind: str, record: Record) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), record.raw)
 
 
 def error_line(refused: RefusedError) -> bytes:
