@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import http.client
-import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from pgfleet.console.sandbox.aws.handle import Aws
+from pgfleet.console.sandbox.orders import ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +89,5 @@ class Box:
         self._ask("DELETE", f"hopsworks/{name}/users", {"email": email})
 
     def _ask(self, method: str, path: str, document: Any = None) -> dict[str, Any]:
-        """Raises `ValueError` with the sandbox's own words."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
-        try:
-            body = None if document is None else json.dumps(document)
-            connection.request(method, f"/_sandbox/{path}", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answered: dict[str, Any] = json.loads(response.read())
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise ValueError(f"the sandbox refused {method} {path}: {answered.get('message')}")
+        answered: dict[str, Any] = ask(self.url, method, path, document)
         return answered

@@ -37,7 +37,7 @@ class Control:
             case "POST", ["faults"]:
                 self._faults.order(body)
             case "DELETE", ["faults"]:
-                self._faults.clear()
+                self._faults.orders.clear()
             case "POST", ["nodes"]:
                 return answer(self._add_nodes(body))
             case "POST", ["pods", namespace, name]:
@@ -64,7 +64,7 @@ class Control:
             "requests": tally.requests,
             "created_pods": tally.created_pods,
             "double_creations": tally.double_creations,
-            "faults_left": self._faults.left(),
+            "faults_left": self._faults.orders.left(),
             "gpus": self._cluster.scheduler.capacity(GPU_TYPE_LABEL),
             **self._volumes.state(),
         }

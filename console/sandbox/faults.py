@@ -13,6 +13,7 @@ from pgfleet.console.sandbox.answers import answer
 from pgfleet.console.sandbox.hopsworks import servers as hopsworks
 from pgfleet.console.sandbox.hopsworks.refusals import hopsworks_failure
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, failure
+from pgfleet.console.sandbox.orders import Orders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +47,7 @@ class Fault:
 
 class Faults:
     def __init__(self) -> None:
-        self._ordered: list[Fault] = []
+        self.orders: Orders[Fault] = Orders()
 
     def order(self, wanted: dict[str, Any]) -> None:
         """Raises `RefusedError` (400) for an order that can't be read."""
@@ -57,17 +58,11 @@ class Faults:
             pattern = re.compile(wanted["path"])
         except re.error as error:
             raise RefusedError(400, f"path is no regular expression: {error}") from error
-        self._ordered.append(Fault(**(wanted | {"path": pattern})))
-
-    def clear(self) -> None:
-        self._ordered.clear()
-
-    def left(self) -> int:
-        return sum(fault.times for fault in self._ordered)
+        self.orders.add(Fault(**(wanted | {"path": pattern})))
 
     async def through(self, request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
         """The handler's answer, or what the fault makes of it."""
-        fault = self._take(request) if self._ordered else None
+        fault = self.orders.take(lambda fault: fault.matches(request))
         if fault is None:
             return await handler(request)
         if fault.after:
@@ -79,15 +74,6 @@ class Faults:
         await request.read()
         spoilt = _spoilt(fault, request)
         return await handler(request) if spoilt is None else spoilt
-
-    def _take(self, request: web.BaseRequest) -> Fault | None:
-        for fault in self._ordered:
-            if fault.matches(request):
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._ordered.remove(fault)
-                return fault
-        return None
 
 
 def _spoilt(fault: Fault, request: web.BaseRequest) -> web.Response | None:

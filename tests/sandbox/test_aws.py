@@ -42,7 +42,7 @@ def tagged(boto: Any, **tags: str) -> list[str]:
 
 
 def test_importing_the_sandbox_does_not_import_moto() -> None:
-    look = "import sys, console.sandbox.__main__; print('moto' in sys.modules, 'boto3' in sys.modules)"
+    look = "import sys, pgfleet.console.sandbox.__main__; print('moto' in sys.modules, 'boto3' in sys.modules)"
 
     said = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout
 

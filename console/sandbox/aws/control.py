@@ -11,6 +11,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from pgfleet.console.sandbox.aws.ebs import NO_VOLUME, TimedSnapshot
+from pgfleet.console.sandbox.aws.faults import read_fault
 from pgfleet.console.sandbox.aws.handle import ZONE
 
 if TYPE_CHECKING:
@@ -20,31 +21,9 @@ if TYPE_CHECKING:
 
 PREFIX = "/_sandbox/aws/"
 
-SWITCHES = (
-    "attach",
-    "blind",
-    "clear_faults",
-    "complete_snapshots",
-    "complete_volumes",
-    "detach",
-    "fail_snapshots",
-    "fault",
-    "forget",
-    "hold_snapshots",
-    "hold_volumes",
-    "make_snapshot",
-    "make_volume",
-    "populate",
-    "refuse_deletes",
-    "requests",
-    "reset",
-    "set_progress",
-    "state",
-)
-
 
 class AwsControl:
-    """A method for each switch; `aws.Aws` says what they do."""
+    """A public method for each switch, but for `answer`; those of `Aws` say what they do."""
 
     def __init__(self, application: AwsApplication) -> None:
         self._aws = application
@@ -54,14 +33,14 @@ class AwsControl:
         switch = environ["PATH_INFO"].removeprefix(PREFIX)
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
-            status, told = "200 OK", self._turn(switch, json.loads(body or "{}"))
+            status, told = "200 OK", self._set(switch, json.loads(body or "{}"))
         except (ValueError, TypeError, LookupError, ServiceException) as error:
             status, told = "400 Bad Request", {"message": f"{type(error).__name__}: {error}"}
         text = json.dumps(told).encode()
         return status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))], text
 
-    def _turn(self, switch: str, given: dict[str, Any]) -> Any:
-        if switch not in SWITCHES:
+    def _set(self, switch: str, given: dict[str, Any]) -> Any:
+        if switch.startswith("_") or switch == "answer" or not hasattr(self, switch):
             raise ValueError(f"the sandbox's AWS has no switch {switch!r}")
         with self._aws.lock:
             return getattr(self, switch)(**given)
@@ -88,7 +67,7 @@ class AwsControl:
         self._ebs.habits.being_made.clear()
 
     def fault(self, **wanted: Any) -> None:
-        self._aws.faults.order(wanted)
+        self._aws.faults.add(read_fault(wanted))
 
     def clear_faults(self) -> None:
         self._aws.faults.clear()

@@ -36,33 +36,14 @@ class AwsFault:
         return None if self.status is None else error_document(self.code, self.message, is_ec2=asked.is_ec2)
 
 
-class AwsFaults:
-    def __init__(self) -> None:
-        self._ordered: list[AwsFault] = []
-
-    def order(self, wanted: dict[str, Any]) -> None:
-        """Raises `ValueError` or `TypeError` for an order that can't be read."""
-        fault = AwsFault(**wanted)
-        try:
-            re.compile(fault.action)
-        except re.error as error:
-            raise ValueError(f"action is no regular expression: {error}") from error
-        self._ordered.append(fault)
-
-    def clear(self) -> None:
-        self._ordered.clear()
-
-    def left(self) -> int:
-        return sum(fault.times for fault in self._ordered)
-
-    def take(self, asked: Asked) -> AwsFault | None:
-        for fault in self._ordered:
-            if fault.matches(asked):
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._ordered.remove(fault)
-                return fault
-        return None
+def read_fault(wanted: dict[str, Any]) -> AwsFault:
+    """Raises `ValueError` or `TypeError` for an order that can't be read."""
+    fault = AwsFault(**wanted)
+    try:
+        re.compile(fault.action)
+    except re.error as error:
+        raise ValueError(f"action is no regular expression: {error}") from error
+    return fault
 
 
 def error_document(code: str, message: str, *, is_ec2: bool) -> str:

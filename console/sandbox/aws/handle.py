@@ -5,11 +5,10 @@ Starting it imports moto, which takes seconds; importing this module does not.
 
 from __future__ import annotations
 
-import http.client
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from pgfleet.console.sandbox.orders import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,52 +40,52 @@ class Aws:
 
     def hold_snapshots(self, progress: int | None = 40) -> None:
         """Snapshots and copies made from now on stay `pending`, so far in percent; None ends this for later ones."""
-        self._turn("hold_snapshots", progress=progress)
+        self._set("hold_snapshots", progress=progress)
 
     def complete_snapshots(self, ids: Sequence[str] | None = None) -> None:
         """These are `completed`; without ids, all that are pending."""
-        self._turn("complete_snapshots", ids=ids)
+        self._set("complete_snapshots", ids=ids)
 
     def fail_snapshots(self, ids: Sequence[str] | None = None, message: str = "an error of the sandbox") -> None:
         """These end as `error`, with this StateMessage; without ids, all that are pending."""
-        self._turn("fail_snapshots", ids=ids, message=message)
+        self._set("fail_snapshots", ids=ids, message=message)
 
     def set_progress(self, snapshot_id: str, percent: int) -> None:
-        self._turn("set_progress", snapshot_id=snapshot_id, percent=percent)
+        self._set("set_progress", snapshot_id=snapshot_id, percent=percent)
 
     def hold_volumes(self, *, held: bool = True) -> None:
         """Volumes made from now on stay `creating` until `complete_volumes`."""
-        self._turn("hold_volumes", held=held)
+        self._set("hold_volumes", held=held)
 
     def complete_volumes(self) -> None:
-        self._turn("complete_volumes")
+        self._set("complete_volumes")
 
     def fault(self, action: str, **wanted: Any) -> None:
-        """The next requests of this name (a regular expression) go wrong; fields as in `aws_faults.AwsFault`.
+        """The next requests of this name (a regular expression) go wrong; fields as in `aws.faults.AwsFault`.
 
         A name is EC2's action (`CreateVolume`), or method and path of a request to S3 (`PUT /pgfleet-contents/.*`).
         """
-        self._turn("fault", action=action, **wanted)
+        self._set("fault", action=action, **wanted)
 
     def clear_faults(self) -> None:
-        self._turn("clear_faults")
+        self._set("clear_faults")
 
     def attach(self, volume_id: str, instance: str = INSTANCE) -> None:
-        self._turn("attach", volume_id=volume_id, instance=instance)
+        self._set("attach", volume_id=volume_id, instance=instance)
 
     def detach(self, volume_id: str) -> None:
-        self._turn("detach", volume_id=volume_id)
+        self._set("detach", volume_id=volume_id)
 
     def blind(self, requests: int = 0, seconds: float = 0.0, *, to_ids: bool = False) -> None:
         """So many searches by tag, or so long, do not see what is made from now on; both zero ends it.
 
         With `to_ids`, what is asked for by its id is not there yet either.
         """
-        self._turn("blind", requests=requests, seconds=seconds, to_ids=to_ids)
+        self._set("blind", requests=requests, seconds=seconds, to_ids=to_ids)
 
     def make_volume(self, size_gb: int = 10, tags: Mapping[str, str] | None = None, **more: Any) -> str:
         """The id of a volume that somebody else made; `more`: id, zone, snapshot_id, created_at."""
-        made: str = self._turn("make_volume", size_gb=size_gb, tags=tags, **_dated(more))
+        made: str = self._set("make_volume", size_gb=size_gb, tags=tags, **_dated(more))
         return made
 
     def make_snapshot(self, tags: Mapping[str, str] | None = None, **more: Any) -> str:
@@ -94,7 +93,7 @@ class Aws:
 
         `more`: id, volume_id, size_gb, started_at, status, percent, state_message, owner_id.
         """
-        made: str = self._turn("make_snapshot", tags=tags, **_dated(more))
+        made: str = self._set("make_snapshot", tags=tags, **_dated(more))
         return made
 
     def populate(
@@ -102,45 +101,35 @@ class Aws:
     ) -> dict[str, list[str]]:
         """Many at once, of the fields that `make_volume` and `make_snapshot` take. The new ids, in their order."""
         given = {"volumes": [_dated(one) for one in volumes], "snapshots": [_dated(one) for one in snapshots]}
-        made: dict[str, list[str]] = self._turn("populate", **given)
+        made: dict[str, list[str]] = self._set("populate", **given)
         return made
 
     def forget(self, resource_id: str) -> None:
         """A volume or snapshot is deleted behind everybody's back."""
-        self._turn("forget", resource_id=resource_id)
+        self._set("forget", resource_id=resource_id)
 
     def refuse_deletes(self, snapshot_id: str, *, refused: bool = True) -> None:
         """Its deletion is answered with InvalidSnapshot.InUse."""
-        self._turn("refuse_deletes", snapshot_id=snapshot_id, refused=refused)
+        self._set("refuse_deletes", snapshot_id=snapshot_id, refused=refused)
 
     def state(self) -> dict[str, Any]:
         """`volumes` and `snapshots` by id, S3 `objects` by bucket/key, `requests` by action, `faults_left`.
 
         `log` has every request in order, as [action, the id or value that it names].
         """
-        told: dict[str, Any] = self._turn("state")
+        told: dict[str, Any] = self._set("state")
         return told
 
     def requests(self, action: str) -> int:
         """How many of an EC2 action, or of an S3 method, since the start or the last reset."""
-        return int(self._turn("requests").get(action, 0))
+        return int(self._set("requests").get(action, 0))
 
     def reset(self) -> None:
         """Everything is as at the start: an empty bucket, and nothing else."""
-        self._turn("reset")
+        self._set("reset")
 
-    def _turn(self, switch: str, **given: Any) -> Any:
-        """Raises `ValueError` with the sandbox's own words."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        try:
-            connection.request("POST", f"/_sandbox/aws/{switch}", json.dumps(given))
-            response = connection.getresponse()
-            told: Any = json.loads(response.read())
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise ValueError(f"the sandbox refused {switch}: {told.get('message')}")
-        return told
+    def _set(self, switch: str, **given: Any) -> Any:
+        return ask(self.url, "POST", f"aws/{switch}", given)
 
 
 def _dated(given: Mapping[str, Any]) -> dict[str, Any]:

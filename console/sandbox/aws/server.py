@@ -22,10 +22,11 @@ from werkzeug.test import run_wsgi_app
 
 from pgfleet.console.sandbox.aws.control import PREFIX, AwsControl
 from pgfleet.console.sandbox.aws.ebs import Ebs
-from pgfleet.console.sandbox.aws.faults import AwsFaults, drop, error_document
+from pgfleet.console.sandbox.aws.faults import AwsFault, drop, error_document
 from pgfleet.console.sandbox.aws.handle import BUCKET, REGION
 from pgfleet.console.sandbox.aws.listings import Listings
 from pgfleet.console.sandbox.aws.requests import Asked, read
+from pgfleet.console.sandbox.orders import Orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ class AwsApplication:
         self.lock = MOTO
         self.ebs = Ebs(REGION, snapshot_s)
         self._s3 = S3Backend("aws", DEFAULT_ACCOUNT_ID)
-        self.faults = AwsFaults()
+        self.faults: Orders[AwsFault] = Orders()
         self.requests: Counter[str] = Counter()
         self.log: deque[tuple[str, str]] = deque(maxlen=MOST_REMEMBERED)
         self._listings = Listings(self.ebs, {})
@@ -96,7 +97,7 @@ class AwsApplication:
         with self.lock:
             self.requests[asked.tally] += 1
             self.log.append((asked.name, asked.about))
-            fault = self.faults.take(asked)
+            fault = self.faults.take(lambda fault: fault.matches(asked))
         if fault is None:
             return self._done(asked, environ)
         done = self._done(asked, environ) if fault.after else None
