@@ -50,9 +50,10 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench claim
 	$(BIN)/python -m bench heartbeats
 
-generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files
+generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files, the manifests
 	$(BIN)/python -m pgfleet.schema.json_schema
 	$(BIN)/python deploy/schema_hash.py
+	$(BIN)/python deploy/manifests.py
 
 diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for it
 	$(BIN)/python -m pgfleet.console.diagram

@@ -18,7 +18,7 @@ PLACES = (
     "schema/{kind}.py",
     "producers/{kind}.py",
     "workers/{kind}/__init__.py",
-    "deploy/base/{kind}.yaml",
+    "deploy/base/kinds/{kind}/kustomization.yaml",
     "tests/{kind}/test_machine.py",
 )
 PACKAGES = ("schema", "producers", "workers", "console", "fixtures")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -107,6 +109,30 @@ def test_there_is_one_deployment_for_each_kind_of_worker(documents: list[Documen
     }
 
     assert deployed == {f"pgfleet-{kind}": [["worker", kind]] for kind in kinds()}
+
+
+def test_the_manifests_are_those_of_the_kinds_that_there_are() -> None:
+    checked = subprocess.run(
+        [sys.executable, "deploy/manifests.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert {path.name for path in (ROOT / BASE / "kinds").iterdir() if path.is_dir()} == set(kinds())
+
+
+def test_a_new_kind_has_a_manifest_without_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    with_a_new_one = [*kinds(), "new"]
+    monkeypatch.setattr("pgfleet.console.commands.worker.kinds", lambda: with_a_new_one)
+    monkeypatch.setattr(sys, "argv", ["manifests.py"])
+
+    runpy.run_path(str(tmp_path / "deploy" / "manifests.py"), run_name="__main__")
+
+    deployments = {d["metadata"]["name"]: d["spec"] for d in of_kind(render(str(tmp_path / BASE)), "Deployment")}
+    (container,) = deployments["pgfleet-new"]["template"]["spec"]["containers"]
+    assert deployments.keys() == {f"pgfleet-{kind}" for kind in with_a_new_one}
+    assert container["args"] == ["worker", "new"]
+    assert deployments["pgfleet-new"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "new"
 
 
 def test_the_migration_has_the_hash_of_the_sql_files_in_its_name() -> None:
