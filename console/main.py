@@ -7,7 +7,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pgfleet.console import extras
 from pgfleet.producers.submit.terminal import run
+from pgfleet.schema.errors import FleetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry(
-        "console.demo.command:demo", "Watch it work: 24 reservations and ten users, simulated outside, then checked."
+        "console.demo.command:demo", "Watch it work: 26 reservations and ten users, simulated outside, then checked."
     ),
     "up": Entry("console.local.up:up", "Run everything in this terminal until Ctrl-C."),
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
@@ -86,7 +88,22 @@ def pgfleet() -> None:
 
 
 def main() -> None:
-    run(app)
+    run(_command)
+
+
+def _command() -> None:
+    """Run what was typed.
+
+    Raises:
+        FleetError: it needs a package that is not installed; the text names the extra that brings it.
+    """
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        advice = extras.advice(error.name or "")
+        if advice is None:
+            raise
+        raise FleetError(advice) from None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`pgfleet clusters` and `pgfleet cluster`: clusters of nodes, who leads them and how healthy they are."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,9 @@ from rich.text import Text
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.pictures.fleet import AsJson, Watch, age, cell, short, show, status, sweep_notes, table
+from pgfleet.console.pictures.fleet import short, status, sweep_notes
+from pgfleet.console.pictures.parts import age, block, cell, dated, facts, table
+from pgfleet.console.showing import AsJson, Watch, show
 from pgfleet.producers.submit.terminal import out
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import cluster as reads
@@ -108,38 +111,33 @@ def look_at(conn: Connection, cluster_id: str) -> dict[str, Any]:
 
 
 def cluster_picture(seen: dict[str, Any]) -> Group:
-    parts: list[Text | Table] = [*_notes(seen), _facts(seen)]
+    parts: list[Text | Table] = [*_notes(seen), facts(_facts(seen).items())]
     if seen["nodes"]:
         parts += [Text(), node_table(seen["nodes"])]
     if seen["recommendations"]:
-        parts += [Text(), Text("what to do", style="bold"), *(cell(advice) for advice in seen["recommendations"])]
+        parts += block("what to do", *map(cell, seen["recommendations"]))
     if seen["events"]:
-        parts += [Text(), Text("what happened last", style="bold"), _events(seen["events"])]
+        parts += block("what happened last", dated(map(_event, seen["events"])))
     return Group(*parts)
 
 
-def _facts(row: dict[str, Any]) -> Table:
-    score = f"{row['health_score']:.2f}"
+def _facts(row: dict[str, Any]) -> dict[str, object]:
     nodes = (
         f"{row['online_nodes']} of {row['total_nodes']} online, {row['warning_nodes']} warning, "
         f"{row['critical_nodes']} critical, {row['offline_nodes']} offline; at most {row['max_nodes']}"
     )
-    facts = {
-        "cluster": cell(row["cluster_id"]),
-        "name": cell(row["name"]),
-        "region": cell(row["region"]),
+    return {
+        "cluster": row["cluster_id"],
+        "name": row["name"],
+        "region": row["region"],
         "status": Text.assemble(_status(row), ": ", cell(row["status_reason"] or "no reason given")),
-        "health": cell(score),
-        "nodes": cell(nodes),
+        "health": f"{row['health_score']:.2f}",
+        "nodes": nodes,
         "primary": _primary(row),
-        "coordinator": cell(row["coordinator_name"]),
-        "epoch": cell(row["epoch"]),
+        "coordinator": row["coordinator_name"],
+        "epoch": row["epoch"],
         "oldest seen": _oldest(row),
     }
-    head = Table.grid(padding=(0, 2))
-    for name, text in facts.items():
-        head.add_row(Text(name, style="dim"), text)
-    return head
 
 
 def node_table(found: list[Row]) -> Table:
@@ -167,10 +165,6 @@ def _leads(node: dict[str, Any]) -> Text:
     return cell(", ".join(led), "bold")
 
 
-def _events(events: list[Row]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for event in events:
-        style = SEVERITIES.get(event["severity"], "")
-        at = Text(f"{event['created_at']:%m-%d %H:%M:%S}", style="dim")
-        grid.add_row(at, cell(event["severity"], style), cell(event["event_type"]), cell(event["message"]))
-    return grid
+def _event(row: Row) -> tuple[datetime, *tuple[object, ...]]:
+    severity = cell(row["severity"], SEVERITIES.get(row["severity"], ""))
+    return row["created_at"], severity, row["event_type"], row["message"]

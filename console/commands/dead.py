@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from pgfleet.console.connection import database
+from pgfleet.console.pictures.parts import cell, table
+from pgfleet.console.showing import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.printable import printable
@@ -21,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As `pgfleet dead list` shows.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.command("list", epilog="Example: pgfleet dead list --queue gpu_reservations")
@@ -43,22 +43,15 @@ def list_letters(
 
 
 def _table(found: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("NO", "DIED", "QUEUE", "ACTION", "ROW"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("REASON", min_width=30)
+    made = table("NO", "DIED", "QUEUE", "ACTION", "ROW", "REASON", fold=("REASON",))
+    made.columns[-1].min_width = 30
     for letter in found:
         message = letter["message"] if isinstance(letter["message"], dict) else {}
         answer = f"  ({letter['answer']} by {letter['answered_by']})" if letter["answer"] else ""
-        table.add_row(
-            str(letter["dead_letter_id"]),
-            f"{letter['died_at']:%m-%d %H:%M}",
-            printable(letter["queue"]),
-            Text(printable(message.get("action", "?"))[:20]),
-            Text(printable(letter["row_id"])[:8]),
-            Text(printable(letter["reason"] + answer)),
-        )
-    return table
+        known = (letter["dead_letter_id"], f"{letter['died_at']:%m-%d %H:%M}", letter["queue"])
+        about = (printable(message.get("action", "?"))[:20], printable(letter["row_id"])[:8])
+        made.add_row(*map(cell, (*known, *about, letter["reason"] + answer)))
+    return made
 
 
 def _without_values(letter: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +85,7 @@ def replay(numbers: Numbers, *, as_json: AsJson = False) -> None:
     """Send a message again; what failed with it, such as a reservation, goes back to its line."""
     with database() as conn:
         for number in numbers:
-            _tell(number, letters.replay(conn, number, default_user()), as_json=as_json)
+            _print_answer(number, letters.replay(conn, number, default_user()), as_json=as_json)
 
 
 @app.command(epilog="Example: pgfleet dead discard 17")
@@ -101,10 +94,10 @@ def discard(numbers: Numbers, *, as_json: AsJson = False) -> None:
     with database() as conn:
         for number in numbers:
             letters.discard(conn, number, default_user())
-            _tell(number, "discarded", as_json=as_json)
+            _print_answer(number, "discarded", as_json=as_json)
 
 
-def _tell(number: int, what: str, *, as_json: bool) -> None:
+def _print_answer(number: int, what: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"dead_letter_id": number, "result": what})
     else:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
 
 import psycopg
 import typer
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from pgfleet.console.commands.database import database_dsn
 from pgfleet.console.examples import example
+from pgfleet.console.showing import AsJson
 from pgfleet.producers.submit.terminal import EXIT_FAILED, out, print_json
 from pgfleet.schema.database.dsn import Unreachable, connect, redact
 from pgfleet.schema.doctor.examination import examine
@@ -22,7 +22,7 @@ STYLES = {Severity.OK: "green", Severity.SKIPPED: "dim", Severity.WARNING: "yell
 
 
 @example("pgfleet doctor --json")
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+def doctor(*, as_json: AsJson = False) -> None:
     """Examine the database: each finding with what to do. Reads only; ends with 1 if there is an error."""
     with _database() as conn:
         found = examine(conn)
@@ -30,7 +30,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdo
         print_json([asdict(finding) for finding in found])
     else:
         for finding in found:
-            _tell(finding)
+            _print_finding(finding)
     if any(finding.severity is Severity.ERROR for finding in found):
         raise typer.Exit(EXIT_FAILED)
 
@@ -49,7 +49,7 @@ def _database() -> Iterator[Connection]:
             raise Unreachable(f"The database stopped answering: {redact(str(error)).strip()}\nTry again.") from None
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     """Never wrapped, so that a remedy can be copied whole."""
     line = Text.assemble((f"{finding.severity:<8}", STYLES[finding.severity]), f" {finding.check:<13} {finding.text}")
     out().print(line, soft_wrap=True)

@@ -9,9 +9,10 @@ from rich.table import Table
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
+from pgfleet.console.pictures.parts import cell, styled, table
+from pgfleet.console.showing import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import gpus, span, story
-from pgfleet.schema.printable import printable
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Line, place
 from pgfleet.schema.rows.row import Row
@@ -26,7 +27,7 @@ def reservations(  # noqa: PLR0913  # one parameter an option
     gpu_type: Annotated[str | None, typer.Option(help="Only of this type.")] = None,
     ended_too: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
     most: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List reservations, newest first; live ones unless --all or --status."""
     grace = timedelta(seconds=read_settings().expiry_grace_s)
@@ -47,19 +48,15 @@ def _as_json(row: dict[str, Any], lines: dict[str, Line], grace: timedelta) -> d
 
 
 def reservation_table(rows: list[Row], lines: dict[str, Line], grace: timedelta) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
     with_disks = any(row["disk_name"] for row in rows)
-    for heading in ("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("")
+    made = table("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS", "", fold=("",))
     for row in rows:
         line = lines.get(row["gpu_type"])
-        told = story(row, place(row, line, grace), line.now if line else row["status_since"])
-        style = STYLES.get(row["status"], "")
-        disk = (printable(row["disk_name"]),) if with_disks else ()
-        cells = (row["reservation_id"][:8], row["user_id"], row["name"] or "", gpus(row), *disk)
-        table.add_row(*map(_plain, cells), f"[{style}]{row['status']}[/]", _plain(told))
-    return table
+        why = story(row, place(row, line, grace), line.now if line else row["status_since"])
+        disk = (row["disk_name"],) if with_disks else ()
+        known = (row["reservation_id"][:8], row["user_id"], row["name"], gpus(row), *disk)
+        made.add_row(*map(cell, known), styled(row["status"], STYLES), cell(why))
+    return made
 
 
 STYLES = {
@@ -73,12 +70,8 @@ STYLES = {
 }
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
 @example("pgfleet types --json")
-def types(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+def types(*, as_json: AsJson = False) -> None:
     """List GPU types: how many there are, how many are free, and how many wait."""
     grace = timedelta(seconds=read_settings().expiry_grace_s)
     with database() as conn:
@@ -101,20 +94,12 @@ def _type_as_json(row: dict[str, Any], line: Line, grace: timedelta) -> dict[str
 
 
 def type_table(known: Mapping[str, Mapping[str, Any]], lines: dict[str, Line]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("TYPE")
-    for heading in ("GPUS", "FREE", "PER NODE", "WAITING"):
-        table.add_column(heading, justify="right")
-    table.add_column("NEXT END")
+    numbers = ("GPUS", "FREE", "PER NODE", "WAITING")
+    made = table("TYPE", *numbers, "NEXT END", right=numbers)
     for name, row in known.items():
         line = lines[name]
         ends = [max((release.expires_at - line.now).total_seconds(), 0) for release in line.releases]
-        table.add_row(
-            name if line.is_active else f"{name} (off)",
-            str(line.total) if row["max_gpus"] else "-",
-            str(line.free) if row["max_gpus"] else "-",
-            str(row["max_per_node"] or "-"),
-            str(len(line.waiting)),
-            span(min(ends)) if ends else "",
-        )
-    return table
+        gpus_of = (line.total, line.free) if row["max_gpus"] else ("-", "-")
+        cells = (name if line.is_active else f"{name} (off)", *gpus_of, row["max_per_node"] or "-", len(line.waiting))
+        made.add_row(*map(cell, cells), cell(span(min(ends)) if ends else ""))
+    return made

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.pictures.fleet import AsJson, Watch, age, cell, short, show, status, sweep_notes, table
+from pgfleet.console.pictures.fleet import STYLES, short, status, sweep_notes
+from pgfleet.console.pictures.parts import age, cell, counts, table
+from pgfleet.console.showing import AsJson, Watch, show
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
 from pgfleet.schema.rows.row import Row
@@ -44,19 +46,16 @@ def picture(seen: dict[str, Any]) -> Group:
     if any(seen["counts"].values()):
         parts += sweep_notes(seen["sweep"])
     if seen["nodes"]:
-        parts += [Text(), node_table(seen["nodes"]), *_told(seen["nodes"])]
+        parts += [Text(), node_table(seen["nodes"]), *_errors(seen["nodes"])]
     if seen["more"]:
         parts.append(cell(f"and {seen['more']} more: --limit, or --status", "dim"))
     return Group(*parts)
 
 
-def _head(counts: dict[str, int]) -> Text:
-    """`3 nodes: 1 OFFLINE, 2 ACTIVE`."""
-    total = sum(counts.values())
-    if not total:
+def _head(number: dict[str, int]) -> Text:
+    if not sum(number.values()):
         return cell("no nodes: a row of autoscaler.nodes makes one, its heartbeats do the rest")
-    told = Text(", ").join(status(name, f"{number} {name}") for name, number in counts.items() if number)
-    return Text.assemble(f"{total} node{'s' * (total != 1)}: ", told)
+    return counts("node", number, STYLES)
 
 
 def node_table(found: list[Row]) -> Table:
@@ -108,11 +107,11 @@ def _drift(node: dict[str, Any]) -> Text:
     return cell(f"{short(node['config_hash']) or '?'}, not {short(node['expected_config_hash'])}", "yellow")
 
 
-def _told(found: list[Row]) -> list[Text]:
+def _errors(found: list[Row]) -> list[Text]:
     """The errors that they report; of those that are silent, why they are offline."""
-    told = [
+    errors = [
         Text.assemble(cell(node["name"], "bold"), ": ", cell(node["error_message"] or node["status_reason"]))
         for node in found
         if node["error_message"] or node["status"] == "OFFLINE"
     ]
-    return [Text(), *told] if told else []
+    return [Text(), *errors] if errors else []

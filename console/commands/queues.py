@@ -1,12 +1,11 @@
 """`pgfleet queues`: how many messages wait, are put off, in hand or dead, queue by queue."""
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
+from pgfleet.console.pictures.parts import cell, table
+from pgfleet.console.showing import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.reads.queue import depths
@@ -14,7 +13,7 @@ from pgfleet.schema.rows.row import Row
 
 
 @example("pgfleet queues --json")
-def queues(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+def queues(*, as_json: AsJson = False) -> None:
     """Show how full the queues are. In hand: a worker has claimed it, or put it back until later."""
     with database() as conn:
         found = depths(conn)
@@ -25,13 +24,10 @@ def queues(*, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdo
 
 
 def depth_table(found: list[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("QUEUE")
-    for heading in ("READY", "DELAYED", "IN HAND", "OLDEST READY", "DEAD"):
-        table.add_column(heading, justify="right")
+    numbers = ("READY", "DELAYED", "IN HAND", "OLDEST READY", "DEAD")
+    made = table("QUEUE", *numbers, right=numbers)
     for row in found:
         oldest = "" if row["oldest_ready_s"] is None else span(row["oldest_ready_s"])
-        dead = f"[red]{row['dead']}[/]" if row["dead"] else "0"
-        numbers = (str(row[name]) for name in ("ready", "delayed", "in_hand"))
-        table.add_row(row["queue"], *numbers, oldest, dead)
-    return table
+        cells = (row["queue"], row["ready"], row["delayed"], row["in_hand"], oldest)
+        made.add_row(*map(cell, cells), cell(row["dead"], "red" if row["dead"] else ""))
+    return made

@@ -7,6 +7,7 @@ import typer
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
+from pgfleet.console.showing import AsJson
 from pgfleet.producers import reservation as producer
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
@@ -18,7 +19,6 @@ from pgfleet.schema.settings import read_settings
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A reservation's id, or the beginning of it.")]
 User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @example("pgfleet cancel 3f2a9c1e")
@@ -28,12 +28,12 @@ def cancel(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     with database() as conn:
         row = None if _unknown(conn, given) else _owned(conn, given, owner)
         if row is None:
-            _tell(producer.cancel(given, owner, conn), "sent; not known yet", as_json=as_json)
+            _print_answer(producer.cancel(given, owner, conn), "sent; not known yet", as_json=as_json)
         elif row["status"] == Status.CANCELLED:
-            _tell(row["reservation_id"], "cancelled already", as_json=as_json)
+            _print_answer(row["reservation_id"], "cancelled already", as_json=as_json)
         else:
             _refuse_if_over(row)
-            _tell(producer.cancel(row["reservation_id"], owner, conn), "cancel sent", as_json=as_json)
+            _print_answer(producer.cancel(row["reservation_id"], owner, conn), "cancel sent", as_json=as_json)
 
 
 @example("pgfleet extend 3f2a9c1e --hours 2")
@@ -52,7 +52,7 @@ def extend(
         total = row["duration_hours"] + hours
         if total > most:
             raise Refusal(f"{total:g} hours in total are more than {most:g}.")
-        _tell(producer.extend(row["reservation_id"], owner, hours, conn), "extend sent", as_json=as_json)
+        _print_answer(producer.extend(row["reservation_id"], owner, hours, conn), "extend sent", as_json=as_json)
 
 
 def _unknown(conn: Connection, given: str) -> bool:
@@ -76,7 +76,7 @@ def _refuse_if_over(row: dict[str, Any]) -> None:
         raise Refusal(f"Too late: reservation {row['reservation_id']} is {row['status']}.")
 
 
-def _tell(row_id: str, what: str, *, as_json: bool) -> None:
+def _print_answer(row_id: str, what: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"reservation_id": row_id, "result": what})
     else:

@@ -1,5 +1,6 @@
 """`pgfleet usage`: what users have used in a month, what it costs, and what they owe; or the days of one of them."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from rich.text import Text
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.pictures.fleet import AsJson, cell, show, table
+from pgfleet.console.pictures.parts import block, cell, dated, facts, styled, table
+from pgfleet.console.showing import AsJson, show
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import usage as reads
 from pgfleet.schema.rows.row import Row
@@ -32,10 +34,10 @@ def usage(
     with database() as conn:
         wanted = reads.read_month(conn, month)
         if given is None:
-            show(lambda: look(conn, wanted), picture, as_json=as_json, watching=False)
+            show(lambda: look(conn, wanted), picture, as_json=as_json)
         else:
             user = reads.resolve(conn, given)
-            show(lambda: look_at(conn, user, wanted), user_picture, as_json=as_json, watching=False)
+            show(lambda: look_at(conn, user, wanted), user_picture, as_json=as_json)
 
 
 def look(conn: Connection, month: reads.Month) -> dict[str, Any]:
@@ -91,19 +93,15 @@ def _money(numbers: Any) -> list[Text]:
 
 
 def user_picture(seen: dict[str, Any]) -> Group:
-    parts: list[Text | Table] = [_facts(seen), Text(), *_days(seen)]
+    parts: list[Text | Table] = [facts(_facts(seen).items()), Text(), *_days(seen)]
     if seen["charges"]:
-        parts += [Text(), Text("charges", style="bold"), _charges(seen["charges"])]
+        parts += block("charges", dated(map(_charge, seen["charges"]), "%Y-%m-%d %H:%M"))
     return Group(*parts)
 
 
-def _facts(seen: dict[str, Any]) -> Table:
+def _facts(seen: dict[str, Any]) -> dict[str, object]:
     money = {heading.lower(): f"{seen['credits'][name]:,.2f}" for name, heading in CREDITS.items()}
-    facts = {"user": seen["user_id"], "email": seen["email"], "name": seen["name"], **money}
-    made = Table.grid(padding=(0, 2))
-    for name, text in facts.items():
-        made.add_row(Text(name, style="dim"), cell(text))
-    return made
+    return {"user": seen["user_id"], "email": seen["email"], "name": seen["name"], **money}
 
 
 def _days(seen: dict[str, Any]) -> list[Text | Table]:
@@ -117,11 +115,7 @@ def _days(seen: dict[str, Any]) -> list[Text | Table]:
     return [_head(seen["month"], seen["currency"]), made]
 
 
-def _charges(charges: list[Row]) -> Table:
-    made = Table.grid(padding=(0, 2))
-    for charge in charges:
-        at = Text(f"{charge['created_at']:%Y-%m-%d %H:%M}", style="dim")
-        money = cell(f"{charge['amount']:,.2f} {charge['currency'] or ''}")
-        status = cell(charge["status"], STYLES.get(charge["status"] or "", ""))
-        made.add_row(at, money, status, cell(charge["description"]), cell(charge["stripe_invoice_id"]))
-    return made
+def _charge(row: Row) -> tuple[datetime, *tuple[object, ...]]:
+    money = f"{row['amount']:,.2f} {row['currency'] or ''}"
+    status = styled(row["status"], STYLES)
+    return row["created_at"], money, status, row["description"], row["stripe_invoice_id"]

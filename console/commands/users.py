@@ -7,13 +7,15 @@ import typer
 
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
-from pgfleet.console.pictures.fleet import AsJson, cell, show
+from pgfleet.console.pictures.parts import cell
 from pgfleet.console.pictures.users import list_picture, user_picture
+from pgfleet.console.showing import AsJson, show
 from pgfleet.producers import assignment as producer
 from pgfleet.producers.submit.terminal import out, print_json
-from pgfleet.schema.assignment import FINAL
+from pgfleet.schema.assignment import FINAL, MACHINE
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
 
@@ -46,7 +48,7 @@ def list_users(
     with database() as conn:
         cluster_id = clusters.resolve(conn, cluster)["id"] if cluster is not None else None
         filters = reads.UserFilters(cluster_id, wanted, waiting, most)
-        show(lambda: look(conn, filters), list_picture, as_json=as_json, watching=False)
+        show(lambda: look(conn, filters), list_picture, as_json=as_json)
 
 
 def look(conn: Connection, filters: reads.UserFilters) -> dict[str, Any]:
@@ -59,19 +61,19 @@ def show_user(given: Given, *, as_json: AsJson = False) -> None:
     """Show one user: cluster, why it waits, team, account, what happened and what comes next."""
     with database() as conn:
         user_id = reads.resolve_user(conn, given)["user_id"]
-        show(lambda: look_at(conn, user_id), user_picture, as_json=as_json, watching=False)
+        show(lambda: look_at(conn, user_id), user_picture, as_json=as_json)
 
 
 def look_at(conn: Connection, user_id: str) -> dict[str, Any]:
     user: dict[str, Any] = reads.user(conn, user_id) or {}
     return {
         **user,
-        "now": reads.now(conn),
+        "now": about.now(conn),
         "team": reads.team(conn, user_id),
         "failures": reads.failures(conn, user_id),
-        "history": reads.history(conn, user.get("assignment_id")),
-        "dead_letters": reads.letters(conn, user_id),
-        "messages": reads.messages(conn, user_id),
+        "history": about.history(conn, MACHINE, [user["assignment_id"]]) if user else [],
+        "dead_letters": about.letters(conn, reads.USER, user_id),
+        "messages": about.messages(conn, reads.USER, user_id),
     }
 
 

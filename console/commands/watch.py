@@ -5,15 +5,13 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from pgfleet.console.commands.requests import AsJson, Id, User
+from pgfleet.console.commands.requests import Id, User
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.pictures.timeline import Event, Timeline, coming, facts, past, read_timeline
+from pgfleet.console.pictures.timeline import past, picture, read_timeline
+from pgfleet.console.showing import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.queue.kernel import Connection
@@ -40,7 +38,7 @@ def watch(
     with database() as conn:
         row = reads.resolve(conn, given, user or default_user())
         if once and not as_json:
-            out().print(_picture(read_timeline(conn, row, grace)))
+            out().print(picture(read_timeline(conn, row, grace)))
         elif as_json:
             _follow_as_json(conn, row, grace, once=once)
         elif out().is_terminal:
@@ -62,48 +60,31 @@ def _again(conn: Connection, row: dict[str, Any]) -> dict[str, Any]:
 def _follow_live(conn: Connection, row: dict[str, Any], grace: timedelta) -> None:
     with Live(console=out(), auto_refresh=False) as live:
         while True:
-            live.update(_picture(read_timeline(conn, row, grace)), refresh=True)
+            live.update(picture(read_timeline(conn, row, grace)), refresh=True)
             if _over(row):
                 return
             row = _again(conn, row)
 
 
 def _follow_in_lines(conn: Connection, row: dict[str, Any], grace: timedelta) -> None:
-    told = 0
+    printed = 0
     while True:
         events = past(read_timeline(conn, row, grace))
-        for event in events[told:]:
+        for event in events[printed:]:
             out().print(f"{event.at:%H:%M:%S} {event.what}: {event.why}", markup=False)
-        told = len(events)
+        printed = len(events)
         if _over(row):
             return
         row = _again(conn, row)
 
 
 def _follow_as_json(conn: Connection, row: dict[str, Any], grace: timedelta, *, once: bool) -> None:
-    told: dict[str, Any] | None = None
+    printed: dict[str, Any] | None = None
     while True:
         timeline = read_timeline(conn, row, grace)
-        if told != row:
+        if printed != row:
             print_json(timeline.as_json())
-            told = row
+            printed = row
         if once or _over(row):
             return
         row = _again(conn, row)
-
-
-def _picture(timeline: Timeline) -> Group:
-    head = Table.grid(padding=(0, 2))
-    for name, text in facts(timeline):
-        head.add_row(Text(name, style="dim"), Text(text))
-    parts: list[Text | Table] = [head, Text(), Text("what happened", style="bold"), _events(past(timeline))]
-    if timeline.messages:
-        parts += [Text(), Text("what comes next", style="bold"), _events(coming(timeline))]
-    return Group(*parts)
-
-
-def _events(events: list[Event]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for event in events:
-        table.add_row(Text(f"{event.at:%m-%d %H:%M:%S}", style="dim"), Text(event.what), Text(event.why))
-    return table

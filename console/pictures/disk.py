@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.fleet import age, cell, table
-from pgfleet.producers.submit.follow.disk import story
+from pgfleet.console.pictures.parts import age, block, cell, dated, facts, moment, seconds, styled, table
+from pgfleet.producers.submit.disk import story
 from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.disk import UNFINISHED, OperationStatus, Status
@@ -56,16 +56,16 @@ def _disk_table(found: list[Row], now: datetime) -> Table:
     made = table(*headings, right=("SIZE", "USED"), fold=("NAME", "USER", "WAITS FOR"))
     for row in found:
         known = (cell(row["disk_name"]), cell(row["user_id"]), _status(row), _size(row), cell(row["disk_size"]))
-        taken, purge = age(_seconds(row["last_snapshot_at"], now)), row["purge_date"]
-        told = (cell(taken), cell(purge)) if wide else ()
+        taken, purge = age(seconds(row["last_snapshot_at"], now)), row["purge_date"]
+        dates = (cell(taken), cell(purge)) if wide else ()
         # Where there is no column for it, the date is what there is to say of a deleted disk.
         why = waits_for(row) if wide or purge is None else f"purged on {purge}"
-        made.add_row(*known, cell((row["reservation_id"] or "")[:8]), cell(counted(row)), *told, cell(why))
+        made.add_row(*known, cell((row["reservation_id"] or "")[:8]), cell(counted(row)), *dates, cell(why))
     return made
 
 
 def _status(row: dict[str, Any]) -> Text:
-    return cell(row["status"], STYLES.get(row["status"], ""))
+    return styled(row["status"], STYLES)
 
 
 def _size(row: dict[str, Any]) -> Text:
@@ -86,44 +86,35 @@ def waits_for(row: dict[str, Any]) -> str:
     return str(row["attach_error"] or row["data_lost"] or row["detail"] or "")
 
 
-def _seconds(at: datetime | None, now: datetime) -> float | None:
-    return None if at is None else (now - at).total_seconds()
-
-
 def disk_picture(seen: dict[str, Any]) -> Group:
-    head = Table.grid(padding=(0, 2))
-    for name, text in _facts(seen):
-        head.add_row(Text(name, style="dim"), text)
-    parts: list[Text | Table] = [head]
-    blocks = (
-        ("snapshots", _snapshots(seen["snapshots"], seen["now"]) if seen["snapshots"] else None),
-        ("asked of it last", _operations(seen["operations"]) if seen["operations"] else None),
-        ("what happened", _history(seen["history"]) if seen["history"] else None),
-    )
-    for title, block in blocks:
-        if block is not None:
-            parts += [Text(), Text(title, style="bold"), block]
+    parts: list[Text | Table] = [facts(_facts(seen))]
+    if seen["snapshots"]:
+        parts += block("snapshots", _snapshots(seen["snapshots"], seen["now"]))
+    if seen["operations"]:
+        parts += block("asked of it last", dated(map(_operation, seen["operations"])))
+    if seen["history"]:
+        parts += block("what happened", dated(map(_move, seen["history"])))
     return Group(*parts)
 
 
-def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
-    yield "disk", cell(f"{row['disk_name']}  ({row['disk_id']})")
-    yield "user", cell(row["user_id"])
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "disk", f"{row['disk_name']}  ({row['disk_id']})"
+    yield "user", row["user_id"]
     yield "status", Text.assemble(_status(row), ": " if row["status_reason"] else "", cell(row["status_reason"]))
-    yield "since", cell(_ago(row["status_since"], row["now"]))
+    yield "since", moment(row["status_since"], row["now"])
     yield "size", Text.assemble(_size(row), cell(f", {row['disk_size']} used" if row["disk_size"] else ""))
     if row["status"] == Status.ATTACHED:
-        yield "in use by", cell(_holder(row))
+        yield "in use by", _holder(row)
     if waits_for(row):
         yield "now", cell(waits_for(row), "red" if row["attach_error"] or row["data_lost"] else "")
-    yield "last used", cell(_ago(row["last_used"], row["now"]))
+    yield "last used", moment(row["last_used"], row["now"])
     taken = row["last_snapshot_at"]
-    last = "" if taken is None else f", the last one {age(_seconds(taken, row['now']))}"
-    yield "snapshots", cell(f"{counted(row)}{last}")
+    last = "" if taken is None else f", the last one {age(seconds(taken, row['now']))}"
+    yield "snapshots", f"{counted(row)}{last}"
     if row["next_snapshot_id"] is not None:
-        yield "restored", cell(f"the next reservation finds snapshot {row['next_snapshot_id'][:8]}")
+        yield "restored", f"the next reservation finds snapshot {row['next_snapshot_id'][:8]}"
     if row["latest_snapshot_content_s3"] is not None:
-        yield "contents", cell(row["latest_snapshot_content_s3"])
+        yield "contents", row["latest_snapshot_content_s3"]
     if row["purge_date"] is not None:
         yield "purged on", cell(f"{row['purge_date']}; until then `pgfleet disk undelete {row['disk_name']}`", "yellow")
 
@@ -132,12 +123,8 @@ def _holder(row: dict[str, Any]) -> str:
     who = row["reservation_id"]
     if who is None:
         return "a reservation that is gone; `pgfleet disk unlock` releases it"
-    letting_go = ", and being released" if row["release_asked_at"] is not None else ""
-    return f"reservation {who} ({row['reservation_status']}){letting_go}"
-
-
-def _ago(at: datetime | None, now: datetime) -> str:
-    return "never" if at is None else f"{at:%Y-%m-%d %H:%M:%S}, {span((now - at).total_seconds())} ago"
+    released = ", and being released" if row["release_asked_at"] is not None else ""
+    return f"reservation {who} ({row['reservation_status']}){released}"
 
 
 def _snapshots(found: list[Row], now: datetime) -> Table:
@@ -145,28 +132,21 @@ def _snapshots(found: list[Row], now: datetime) -> Table:
     for row in found:
         live = row["status"] in UNFINISHED
         percent = f"{row['progress_percent'] or 0} %" if live else ""
-        told = row["content_s3"] or (row["failure_reason"] if row["status"] == "failed" else None)
+        contents = row["content_s3"] or (row["failure_reason"] if row["status"] == "failed" else None)
         known = (cell(row["snapshot_id"][:8]), cell(row["kind"]), _status(row), cell(percent))
-        made.add_row(*known, cell(span((now - row["created_at"]).total_seconds())), cell(told))
+        made.add_row(*known, cell(span((now - row["created_at"]).total_seconds())), cell(contents))
     return made
 
 
-def _operations(found: list[Row]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for row in found:
-        at, failed = Text(f"{row['created_at']:%m-%d %H:%M:%S}", style="dim"), row["status"] == OperationStatus.FAILED
-        what = row["action"] if row["source_disk"] is None else f"{row['action']} {row['source_disk']}"
-        known = (at, cell(row["operation_id"][:8]), cell(what), _status(row))
-        grid.add_row(*known, cell(story(row), "red" if failed else ""))
-    return grid
+def _operation(row: Row) -> tuple[datetime, *tuple[object, ...]]:
+    failed = row["status"] == OperationStatus.FAILED
+    what = row["action"] if row["source_disk"] is None else f"{row['action']} {row['source_disk']}"
+    shown = cell(story(row), "red" if failed else "")
+    return row["created_at"], row["operation_id"][:8], what, _status(row), shown
 
 
-def _history(found: list[Row]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for move in found:
-        at = Text(f"{move['at']:%m-%d %H:%M:%S}", style="dim")
-        grid.add_row(at, cell(move["to_status"]), cell(f"{move['reason']}  ({move['actor']})"))
-    return grid
+def _move(move: Row) -> tuple[datetime, *tuple[object, ...]]:
+    return move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})"
 
 
 def quarantine_picture(seen: dict[str, Any]) -> Group:
@@ -176,7 +156,7 @@ def quarantine_picture(seen: dict[str, Any]) -> Group:
     made = table("RESOURCE", "DISK", "SINCE", "WHY", fold=("DISK", "WHY"))
     for row in found:
         gone = "gone from AWS: " if row["gone_at"] is not None else ""
-        since = age(_seconds(row["found_at"], seen["now"]))
+        since = age(seconds(row["found_at"], seen["now"]))
         made.add_row(cell(row["resource_id"]), cell(_whose(row)), cell(since), cell(f"{gone}{row['reason']}"))
     remedies = [remedy for row in found if row["gone_at"] is None and (remedy := _remedy(row))]
     advice = [Text(), cell(ADVICE), *(Text(f"  {remedy}") for remedy in remedies)] if remedies else []

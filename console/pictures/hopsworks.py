@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.fleet import cell, table
+from pgfleet.console.pictures.parts import block, cell, dated, facts, plural, styled, table
 from pgfleet.console.pictures.users import user_table
 from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
@@ -33,7 +33,7 @@ def list_picture(seen: dict[str, Any]) -> Group:
 def _head(found: list[Row], waiting_for_any: dict[str, int]) -> Text:
     """`2 clusters, 14 of 200 seats taken; 3 users wait for any of them: 3 CLUSTER_FULL`."""
     taken, seats = (sum(row[name] or 0 for row in found) for name in ("current_users", "max_users"))
-    text = f"{len(found)} cluster{'s' * (len(found) != 1)}, {taken} of {seats} seats taken"
+    text = f"{plural(len(found), 'cluster')}, {taken} of {seats} seats taken"
     number = sum(waiting_for_any.values())
     who = f"{number} user{'s wait' if number != 1 else ' waits'} for any of them: {_counted(waiting_for_any)}"
     return cell(f"{text}; {who}" if number else text)
@@ -54,7 +54,7 @@ def cluster_table(found: list[Row]) -> Table:
 
 
 def _status(row: dict[str, Any]) -> Text:
-    return cell(row["status"], STYLES.get(row["status"] or "", ""))
+    return styled(row["status"], STYLES)
 
 
 def load(row: dict[str, Any]) -> Text:
@@ -106,29 +106,26 @@ def reason(row: dict[str, Any]) -> str:
 
 
 def cluster_picture(seen: dict[str, Any]) -> Group:
-    head = Table.grid(padding=(0, 2))
-    for name, text in _facts(seen):
-        head.add_row(Text(name, style="dim"), text)
-    parts: list[Text | Table] = [head]
+    parts: list[Text | Table] = [facts(_facts(seen))]
     if seen["failures"]:
-        parts += [Text(), Text("what is wrong", style="bold"), _failures(seen["failures"])]
+        parts += block("what is wrong", dated(map(_failure, seen["failures"])))
     if seen["users"]:
-        parts += [Text(), Text("users", style="bold"), user_table(seen["users"])]
+        parts += block("users", user_table(seen["users"]))
     if seen["more"]:
         parts.append(cell(f"and {seen['more']} more: --limit", "dim"))
     return Group(*parts)
 
 
-def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
-    yield "cluster", cell(row["id"])
-    yield "name", cell(row["name"])
-    yield "API", cell(row["api_url"])
-    yield "OAuth client", cell(row["client_id"] or "that of the worker's settings")
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "cluster", row["id"]
+    yield "name", row["name"]
+    yield "API", row["api_url"]
+    yield "OAuth client", row["client_id"] or "that of the worker's settings"
     yield "status", _status(row)
     yield "seats", Text.assemble(seats(row), "  ", load(row))
     yield "answers", Text.assemble(_answers(row), " ", cell(_since(row["breaker"], row["now"])))
-    yield "waiting", cell(_counted(row["waiting"]) or "nobody")
-    yield "metrics", cell("through its kubeconfig" if row["has_kubeconfig"] else "none: it has no kubeconfig")
+    yield "waiting", _counted(row["waiting"]) or "nobody"
+    yield "metrics", "through its kubeconfig" if row["has_kubeconfig"] else "none: it has no kubeconfig"
     for note in _notes(row):
         yield "wrong", note
 
@@ -141,10 +138,6 @@ def _since(breaker: dict[str, Any], now: datetime) -> str:
     return f"since {span(since)}; {again}"
 
 
-def _failures(found: list[Row]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for failure in found:
-        at = Text(f"{failure['last_failed_at']:%m-%d %H:%M:%S}", style="dim")
-        times = cell(f"{failure['failures']}x")
-        grid.add_row(at, cell(failure["check_name"], "red"), times, cell(failure["email"]), cell(failure["details"]))
-    return grid
+def _failure(row: Row) -> tuple[datetime, *tuple[object, ...]]:
+    check, times = cell(row["check_name"], "red"), f"{row['failures']}x"
+    return row["last_failed_at"], check, times, row["email"], row["details"]

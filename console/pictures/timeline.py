@@ -1,16 +1,24 @@
-"""The timeline of one reservation: its moves, its dead letters, and the messages that will move it next."""
+"""The timeline of a reservation or a user: its moves, its dead letters, and the messages that will move it next."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgfleet.console.pictures.parts import age, block, dated, facts
 from pgfleet.producers.submit.wording import disk, gpus, span, waiting
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Place, place
+from pgfleet.schema.reads.reservation import RESERVATION
+from pgfleet.schema.reservation import MACHINE
 from pgfleet.schema.rows.row import Row
 
 
@@ -28,8 +36,8 @@ class Timeline:
 
     def as_json(self) -> dict[str, Any]:
         where = self.place.as_json() if self.place else {}
-        told = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
-        return {**self.row, **where, **told, "disk_history": list(self.disk_moves)}
+        known = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
+        return {**self.row, **where, **known, "disk_history": list(self.disk_moves)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,9 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
         now=now,
         row=row,
         place=place(row, line, grace),
-        history=reads.history(conn, row_id),
-        letters=reads.letters(conn, row_id),
-        messages=reads.messages(conn, row_id),
+        history=about.history(conn, MACHINE, [row_id]),
+        letters=about.letters(conn, RESERVATION, row_id),
+        messages=about.messages(conn, RESERVATION, row_id),
         disk_moves=tuple(disk_reads.of_reservation(conn, row)),
     )
 
@@ -77,13 +85,14 @@ def _deaths(timeline: Timeline) -> Iterator[Event]:
     for letter in timeline.letters:
         answer = f", {letter['answer']}" if letter["answer"] else ""
         number = f"dead letter {letter['dead_letter_id']}{answer}"
-        yield Event(letter["died_at"], number, f"{_action(letter['message'])}: {letter['reason']}")
+        yield Event(letter["died_at"], number, f"{about.action_of(letter) or '?'}: {letter['reason']}")
 
 
 def coming(timeline: Timeline) -> list[Event]:
     """Messages about it, by the time they are due."""
     return [
-        Event(message["vt"], _action(message["message"]), _due(message, timeline.now)) for message in timeline.messages
+        Event(message["vt"], about.action_of(message) or "?", _due(message, timeline.now))
+        for message in timeline.messages
     ]
 
 
@@ -94,11 +103,21 @@ def _due(message: dict[str, Any], now: datetime) -> str:
     return f"in hand, or again in {after}" if message["read_ct"] else f"due in {after}"
 
 
-def _action(message: Any) -> str:
-    return str(message.get("action", "?")) if isinstance(message, dict) else "?"
+def picture(timeline: Timeline) -> Group:
+    """All about one reservation."""
+    return Group(facts(_facts(timeline)), *events(timeline))
 
 
-def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
+def events(timeline: Timeline) -> list[Text | Table]:
+    """What happened, and what comes next."""
+    parts: list[Text | Table] = []
+    for title, found in (("what happened", past(timeline)), ("what comes next", coming(timeline))):
+        if found:
+            parts += block(title, dated((event.at, event.what, event.why) for event in found))
+    return parts
+
+
+def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     """What its row says now; each as a name and a text."""
     row = timeline.row
     yield "reservation", f"{row['reservation_id']}  {row['name'] or ''}".rstrip()
@@ -118,5 +137,5 @@ def facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
 
 
 def _when(at: datetime, now: datetime) -> str:
-    seconds = (at - now).total_seconds()
-    return f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"
+    left_s = (at - now).total_seconds()
+    return f"in {span(left_s)}" if left_s >= 0 else age(-left_s)

@@ -1,6 +1,6 @@
 """What `pgfleet users` shows: the table of users, and all about one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.fleet import age, cell, table
-from pgfleet.console.pictures.timeline import Event, Timeline, coming, past
+from pgfleet.console.pictures.parts import age, block, cell, counts, facts, moment, seconds, styled, table
+from pgfleet.console.pictures.timeline import Timeline, events
 from pgfleet.producers.submit.terminal import out
-from pgfleet.producers.submit.wording import span
 from pgfleet.schema.assignment import FINAL, LIVE
 from pgfleet.schema.reads.assignment import NONE
 from pgfleet.schema.rows.row import Row
@@ -24,6 +23,7 @@ STYLES = {
     "released": "dim",
     "failed": "red",
     NONE: "dim",
+    "without an assignment": "dim",
 }
 
 
@@ -36,19 +36,12 @@ def list_picture(seen: dict[str, Any]) -> Group:
     return Group(*parts)
 
 
-def _head(counts: dict[str, int]) -> Text:
+def _head(number: dict[str, int]) -> Text:
     """`3 users: 1 pending, 2 active`."""
-    total = sum(counts.values())
-    if not total:
+    if not sum(number.values()):
         return cell("no such users: the sign-up service writes hopsworks.users")
-    told = Text(", ").join(
-        status(name, f"{number} {'without an assignment' if name == NONE else name}") for name, number in counts.items()
-    )
-    return Text.assemble(f"{total} user{'s' * (total != 1)}: ", told)
-
-
-def status(name: str, shown: str | None = None) -> Text:
-    return cell(shown or name, STYLES.get(name, ""))
+    named = {"without an assignment" if name == NONE else name: number for name, number in number.items()}
+    return counts("user", named, STYLES)
 
 
 def user_table(found: list[Row]) -> Table:
@@ -58,8 +51,8 @@ def user_table(found: list[Row]) -> Table:
     made = table("E-MAIL", "STATUS", "CLUSTER", *more, "SINCE", "WHY", fold=("E-MAIL", "CLUSTER", *more[:2], "WHY"))
     for row in found:
         known = (cell(row["email"]), _status(row), cell(row["cluster_name"]))
-        told = (cell(row[name]) for name in ("hopsworks_username", "owner_email", "assigned_by")) if wide else ()
-        made.add_row(*known, *told, _since(row["status_since"], wide=wide), cell(why(row)))
+        account = (cell(row[name]) for name in ("hopsworks_username", "owner_email", "assigned_by")) if wide else ()
+        made.add_row(*known, *account, _since(row["status_since"], wide=wide), cell(why(row)))
     return made
 
 
@@ -72,7 +65,7 @@ def _since(at: datetime | None, *, wide: bool) -> Text:
 def _status(row: dict[str, Any]) -> Text:
     """`active, suspended`."""
     name = row["status"] or NONE
-    return status(name, f"{name}, suspended" if row["suspended_at"] is not None else name)
+    return styled(name, STYLES, f"{name}, suspended" if row["suspended_at"] is not None else name)
 
 
 def why(row: dict[str, Any]) -> str:
@@ -86,70 +79,53 @@ def why(row: dict[str, Any]) -> str:
 
 
 def user_picture(seen: dict[str, Any]) -> Group:
-    head = Table.grid(padding=(0, 2))
-    for name, text in _facts(seen):
-        head.add_row(Text(name, style="dim"), text)
-    parts: list[Text | Table] = [head]
+    parts: list[Text | Table] = [facts(_facts(seen))]
     if seen["team"]:
-        parts += [Text(), Text("team", style="bold"), user_table(seen["team"])]
-    told = Timeline(seen["now"], seen, None, seen["history"], seen["dead_letters"], seen["messages"])
-    for title, events in (("what happened", past(told)), ("what comes next", coming(told))):
-        if events:
-            parts += [Text(), Text(title, style="bold"), _grid(events)]
-    return Group(*parts)
+        parts += block("team", user_table(seen["team"]))
+    timeline = Timeline(seen["now"], seen, None, seen["history"], seen["dead_letters"], seen["messages"])
+    return Group(*parts, *events(timeline))
 
 
-def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
-    yield "user", cell(row["user_id"])
-    yield "e-mail", cell(row["email"])
-    yield "name", cell(row["name"])
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "user", row["user_id"]
+    yield "e-mail", row["email"]
+    yield "name", row["name"]
     if row["account_owner_id"] is not None:
-        yield "member of", cell(f"{row['owner_email']} ({row['account_owner_id']})")
+        yield "member of", f"{row['owner_email']} ({row['account_owner_id']})"
     if row["status"] is None:
         yield "status", cell("no assignment: `pgfleet submit assignment` makes one", "dim")
         return
     yield "status", Text.assemble(_status(row), ": " if why(row) else "", cell(why(row)))
-    yield "since", cell(_ago(row["status_since"], row["now"]))
+    yield "since", _moment(row["status_since"], row["now"])
     yield "cluster", _cluster(row)
-    yield "assigned by", cell(f"{row['assigned_by'] or '?'}, {_ago(row['assigned_at'], row['now'])}")
+    yield "assigned by", f"{row['assigned_by'] or '?'}, {_moment(row['assigned_at'], row['now'])}"
     if row["suspended_at"] is not None:
         alone = row["suspended_for"] in (None, row["user_id"])
         with_whom = "" if alone else f", with the owner {row['suspended_for']}"
-        yield "suspended", cell(f"{_ago(row['suspended_at'], row['now'])}{with_whom}", "yellow")
+        yield "suspended", cell(f"{_moment(row['suspended_at'], row['now'])}{with_whom}", "yellow")
     yield from _account(row)
 
 
-def _cluster(row: dict[str, Any]) -> Text:
+def _moment(at: datetime | None, now: datetime) -> str:
+    return moment(at, now, never="unknown")
+
+
+def _cluster(row: dict[str, Any]) -> str:
     if row["cluster_name"] is not None:
-        return cell(row["cluster_name"])
+        return str(row["cluster_name"])
     if row["status"] in LIVE:
-        return cell(f"none yet; wanted is {row['wanted_cluster_name'] or 'the one with most room'}")
-    return cell("none" if row["left_cluster_name"] is None else f"none; was on {row['left_cluster_name']}")
+        return f"none yet; wanted is {row['wanted_cluster_name'] or 'the one with most room'}"
+    return "none" if row["left_cluster_name"] is None else f"none; was on {row['left_cluster_name']}"
 
 
-def _account(row: dict[str, Any]) -> Iterator[tuple[str, Text]]:
+def _account(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
     """What the Hopsworks server last said."""
     if row["hopsworks_username"] is not None:
         enabled = {None: "not looked at yet", True: "may log in", False: "may not log in"}[row["account_enabled"]]
         number = "" if row["hopsworks_user_id"] is None else f", number {row['hopsworks_user_id']}"
         projects = "" if row["max_projects"] is None else f", {row['max_projects']} projects of its own"
-        yield "account", cell(f"{row['hopsworks_username']}{number}: {enabled}{projects}")
-        yield "looked at", cell(age(_seconds(row["checked_at"], row["now"])))
+        yield "account", f"{row['hopsworks_username']}{number}: {enabled}{projects}"
+        yield "looked at", age(seconds(row["checked_at"], row["now"]))
     for failure in row["failures"]:
         times = f"{failure['failures']} times since {failure['first_failed_at']:%Y-%m-%d %H:%M}"
         yield "wrong", cell(f"{failure['details']} ({times})", "red")
-
-
-def _seconds(at: datetime | None, now: datetime) -> float | None:
-    return None if at is None else (now - at).total_seconds()
-
-
-def _ago(at: datetime | None, now: datetime) -> str:
-    return "unknown" if at is None else f"{at:%Y-%m-%d %H:%M:%S}, {span((now - at).total_seconds())} ago"
-
-
-def _grid(events: Iterable[Event]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for event in events:
-        grid.add_row(Text(f"{event.at:%m-%d %H:%M:%S}", style="dim"), cell(event.what), cell(event.why))
-    return grid

@@ -12,12 +12,12 @@ from pgfleet.console.connection import database, database_url
 from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, node_name, said
 from pgfleet.console.simulate.sender import Parcel, Registered, Sender, register
 from pgfleet.console.simulate.sender import forget as forget_nodes
-from pgfleet.producers.submit.terminal import err, out, print_json, telling, terminated_like_interrupted
+from pgfleet.producers.submit.terminal import err, out, print_json, progress, terminated_like_interrupted
 from pgfleet.schema.heartbeat import AutoscalerHeartbeat
 from pgfleet.schema.settings import read_settings
 
 TICK_S = 0.5
-TELL_S = 1.0
+SHOWN_EVERY_S = 1.0
 # Without --for, those who die do so in the middle of ten minutes.
 SPAN_S = 600.0
 
@@ -79,7 +79,7 @@ def fleet(  # noqa: PLR0913  # one parameter an option
     if as_json:
         print_json(summary)
     else:
-        _tell(summary)
+        _print_summary(summary)
         err().print("They will be silent from now on: `pgfleet simulate forget` takes them away.")
 
 
@@ -116,13 +116,13 @@ def _begin(planned: Fleet) -> Run:
 
 
 def _drive(run: Run, span_s: float) -> None:
-    with telling() as tell:
-        told = 0.0
+    with progress() as show:
+        shown = 0.0
         while (now := run.now()) < span_s:
             _tick(run, now)
-            if err().is_terminal and now - told >= TELL_S:
-                tell(_progress(run))
-                told = now
+            if err().is_terminal and now - shown >= SHOWN_EVERY_S:
+                show(_progress(run))
+                shown = now
             time.sleep(max(0, min(now + TICK_S, span_s) - run.now()))
         _tick(run, span_s)
 
@@ -174,6 +174,6 @@ def _with_last_heartbeat(run: Run, those: Callable[[float], list[int]]) -> list[
     ]
 
 
-def _tell(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any]) -> None:
     for name, value in summary.items():
         out().print(f"{name:>12}  {len(value) if isinstance(value, list) else value}")

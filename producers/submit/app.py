@@ -1,26 +1,35 @@
-"""What `pgfleet submit` can send: one command a kind."""
+"""What `pgfleet submit` can send: a command for each kind that is found, its own or the one that sends any message."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from pgfleet.producers.submit.assignment import ASSIGNMENT_EXAMPLE, submit_assignment
-from pgfleet.producers.submit.disk import DISK_EXAMPLE, submit_disk
-from pgfleet.producers.submit.heartbeat import EXAMPLE, submit_heartbeat
-from pgfleet.producers.submit.reservation import RESERVATION_EXAMPLE, submit_reservation
+from pgfleet.producers.submit.message import message_command
+from pgfleet.schema.kinds import Contract, contracts
 
-app = typer.Typer(
-    help="Send a message. A worker does the rest.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+
+class Kinds(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: _command(contract) for name, contract in contracts().items()}
+
+
+def _command(contract: Contract) -> Any:
+    """That of the module `producers.submit.<kind>` where there is one."""
+    place = f"pgfleet.producers.submit.{contract.name}"
+    if find_spec(place) is None:
+        return message_command(contract)
+    own, single = import_module(place), typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(contract.name, epilog=own.EXAMPLE, no_args_is_help=True)(own.submit)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=Kinds, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
 def submit() -> None:
     """Send a message. A worker does the rest."""
-
-
-app.command("reservation", epilog=RESERVATION_EXAMPLE, no_args_is_help=True)(submit_reservation)
-app.command("disk", epilog=DISK_EXAMPLE, no_args_is_help=True)(submit_disk)
-app.command("heartbeat", epilog=EXAMPLE, no_args_is_help=True)(submit_heartbeat)
-app.command("assignment", epilog=ASSIGNMENT_EXAMPLE, no_args_is_help=True)(submit_assignment)

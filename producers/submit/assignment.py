@@ -6,20 +6,32 @@ import typer
 
 from pgfleet.producers.assignment import assign
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.follow.assignment import Target, follow
-from pgfleet.producers.submit.terminal import err, out, print_json, telling
-from pgfleet.schema.assignment import LIVE, QUEUE, Status
+from pgfleet.producers.submit.following import (
+    UNTAKEN,
+    Followed,
+    Look,
+    Output,
+    dead_letters,
+    rejection,
+    report,
+    wait,
+)
+from pgfleet.producers.submit.terminal import err
+from pgfleet.schema.assignment import FINAL, LIVE, QUEUE, Held, Status
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
+from pgfleet.schema.reads.assignment import USER
+from pgfleet.schema.rows.row import Row
 
-ASSIGNMENT_EXAMPLE = "Example: pgfleet submit assignment --user ada@example.org --wait"
+EXAMPLE = "Example: pgfleet submit assignment --user ada@example.org --wait"
 SHOWN = ("status", "status_reason", "detail", "cluster_id", "cluster_name", "hopsworks_username", "assigned_by")
 
 
-def submit_assignment(  # noqa: PLR0913  # one parameter an option
+def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
     user: Annotated[str, typer.Option(metavar="ID|EMAIL", help="Whose: the Auth0 id, or the e-mail.")],
@@ -29,7 +41,7 @@ def submit_assignment(  # noqa: PLR0913  # one parameter an option
     by: Annotated[
         str | None, typer.Option(help="On whose behalf: system, admin or team_member_auto; found out unless given.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
+    following: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
@@ -37,15 +49,23 @@ def submit_assignment(  # noqa: PLR0913  # one parameter an option
     with connected(chosen_dsn(ctx.obj)) as conn:
         user_id, row = _user(conn, user.strip())
         where = clusters.resolve(conn, cluster) if cluster is not None else None
-        target = Target(user_id, frozenset(letter["dead_letter_id"] for letter in reads.letters(conn, user_id)))
+        known_letters = dead_letters(conn, USER, user_id)
         known = _known(conn, row, where) if row else None
         if known is None:
             _send(conn, user_id, where, by)
-        err().print(known or f"sent for {printable(user_id)}", markup=False, emoji=False)
-        if wait:
-            _wait(conn, target, timeout, sent=known is None, as_json=as_json)
+        sent = known or f"sent for {printable(user_id)}"
+
+        def shown(last: Look) -> dict[str, Any]:
+            columns = {name: last.row[name] if last.row else None for name in SHOWN}
+            return {"user_id": user_id, "sent": known is None, **columns, "rejected": last.rejected}
+
+        if following:
+            err().print(sent, markup=False, emoji=False)
+            followed = Followed("assignment", lambda: look(conn, user_id, known_letters), shown, _again(user_id))
+            wait(followed, Output(following, timeout, as_json))
         else:
-            _tell(user_id, reads.user(conn, user_id), sent=known is None, as_json=as_json)
+            row = reads.user(conn, user_id)
+            report(sent, printable(user_id), shown(Look(row, "")) if as_json else None)
 
 
 def _user(conn: Connection, given: str) -> tuple[str, dict[str, Any] | None]:
@@ -88,8 +108,8 @@ def _known(conn: Connection, row: dict[str, Any], where: dict[str, Any] | None) 
 
 def _last_request(conn: Connection, user_id: str) -> dict[str, Any]:
     """The assign or release of a user that was sent last and not answered yet; empty if there is none."""
-    waiting = sorted(reads.messages(conn, user_id), key=lambda message: message["msg_id"])
-    bodies = [message["message"] for message in waiting if reads.action_of(message) in ("assign", "release")]
+    waiting = sorted(about.messages(conn, USER, user_id), key=lambda message: message["msg_id"])
+    bodies = [message["message"] for message in waiting if about.action_of(message) in ("assign", "release")]
     return bodies[-1] if bodies else {}
 
 
@@ -107,28 +127,36 @@ def _send(conn: Connection, user_id: str, where: dict[str, Any] | None, by: str 
     assign(user_id, conn, **{name: value for name, value in given.items() if value is not None})
 
 
-def _wait(conn: Connection, target: Target, timeout_s: float | None, *, sent: bool, as_json: bool) -> None:
-    """Follow it; prints the username once it is active.
+def _again(user_id: str) -> str:
+    return f"pgfleet users show {typed(user_id, user_id)}"
 
-    Raises:
-        Refusal: it ended otherwise, or the time is up; with the reason.
+
+def look(conn: Connection, user_id: str, known_letters: frozenset[int] = frozenset()) -> Look:
+    """How the assignment of a user is. Dead letters that were known before it was sent say nothing of it.
+
+    The queue is read before the row: what is not in it any more, the row knows of already.
     """
-    with telling() as tell:
-        last = follow(conn, target, timeout_s, tell)
-    if as_json:
-        _tell(target.user_id, last.row, sent=sent, as_json=True, rejected=last.rejected)
-    see = f"pgfleet users show {typed(target.user_id, target.user_id)}"
-    if last.refused:
-        raise Refusal(f"{last.text}\nMore of it: {see if last.row else f'pgfleet dead list --queue {QUEUE}'}")
-    if not last.settled:
-        raise Refusal(f"still {last.text}\nIt goes on: {see}")
-    if last.row is not None and not as_json:
-        out().print(printable(last.row["hopsworks_username"]), markup=False, emoji=False)
+    asked = [message for message in about.messages(conn, USER, user_id) if about.action_of(message) == "assign"]
+    row = reads.user(conn, user_id)
+    see = _again(user_id) if row else f"pgfleet dead list --queue {QUEUE}"
+    for letter in reversed(about.letters(conn, USER, user_id)):
+        if about.action_of(letter) == "assign" and letter["dead_letter_id"] not in known_letters:
+            return rejection(printable(letter["reason"]), row, see)
+    if row is None and any(message["read_ct"] for message in asked):
+        return Look(row, "sent: a worker waits for the sign-up service to write the user", explained=False)
+    if row is None or row["status"] is None or (asked and row["status"] in FINAL):
+        return Look(row, UNTAKEN, explained=False)
+    return _look_at(row, see)
 
 
-def _tell(user_id: str, row: dict[str, Any] | None, *, sent: bool, as_json: bool, rejected: str | None = None) -> None:
-    if as_json:
-        shown = {name: (row or {}).get(name) for name in SHOWN}
-        print_json({"user_id": user_id, "sent": sent, **shown, "rejected": rejected})
-    else:
-        out().print(printable(user_id), markup=False, emoji=False)
+def _look_at(row: Row, see: str) -> Look:
+    over = row["status"] in FINAL
+    shown = printable(row["status_reason"] if over else row["detail"] or row["status_reason"])
+    return Look(
+        row,
+        f"{row['status']}: {shown}",
+        result=printable(row["hopsworks_username"]) if row["status"] == Status.ACTIVE else None,
+        failed=over,
+        explained=shown.partition(":")[0] in set(Held),
+        see=see,
+    )

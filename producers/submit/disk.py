@@ -1,39 +1,40 @@
 """`pgfleet submit disk`: ask for something to be done with a disk, as another service would; and follow it."""
 
 import uuid
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from pgfleet.producers.sending import send
+from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.follow.disk import Look, follow
-from pgfleet.producers.submit.terminal import err, out, print_json, telling
+from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejection, report, wait
+from pgfleet.producers.submit.terminal import err
 from pgfleet.producers.submit.wording import default_user
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUEUE, REQUESTS, CloneDisk, CreateDisk, Operation
+from pgfleet.schema.disk import (
+    DEFAULT_SIZE_GB,
+    LIVE_OPERATION,
+    QUEUE,
+    REQUESTS,
+    UNFINISHED,
+    CloneDisk,
+    CreateDisk,
+    Operation,
+    OperationStatus,
+)
 from pgfleet.schema.errors import FleetError, Refusal
-from pgfleet.schema.messages import BadMessage, explain
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import operation as reads
+from pgfleet.schema.reads.operation import OPERATION
+from pgfleet.schema.rows.row import Row
 
-DISK_EXAMPLE = "Example: pgfleet submit disk --name data --size 200 --wait"
+EXAMPLE = "Example: pgfleet submit disk --name data --size 200 --wait"
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is completed.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """How the command that asks wants to be told what becomes of it."""
-
-    wait: bool = False
-    timeout_s: float | None = None
-    as_json: bool = False
-
-
-def submit_disk(  # noqa: PLR0913  # one parameter an option
+def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
     name: Annotated[str, typer.Option(help="The disk; of clone_disk the new one.")],
@@ -44,7 +45,7 @@ def submit_disk(  # noqa: PLR0913  # one parameter an option
     kind: Annotated[str | None, typer.Option(help="What a snapshot is for, of snapshot_disk.")] = None,
     user: Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")] = None,
     operation_id: Annotated[str | None, typer.Option("--id", help="A UUID; sent twice it is one operation.")] = None,
-    wait: Wait = False,
+    following: Wait = False,
     timeout: Timeout = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
@@ -59,8 +60,10 @@ def submit_disk(  # noqa: PLR0913  # one parameter an option
     }
     message = _checked(action, name, {field: value for field, value in given.items() if value is not None})
     with connected(chosen_dsn(ctx.obj)) as conn:
-        news = _send_once(conn, message)
-        finish(conn, message.operation_id, news or f"{action} sent", Telling(wait, timeout, as_json))
+        known = _known(conn, message)
+        if known is None:
+            put(conn, QUEUE, message)
+        finish(conn, message.operation_id, known or f"{action} sent", Output(following, timeout, as_json))
 
 
 def _checked(action: str, name: str, given: dict[str, Any]) -> Operation:
@@ -79,74 +82,91 @@ def _checked(action: str, name: str, given: dict[str, Any]) -> Operation:
     strange = sorted(set(given) - set(message_type.model_fields))
     if strange:
         raise FleetError(f"{action} has no {', '.join(strange)}.")
-    try:
-        return message_type.model_validate(given)
-    except ValidationError as error:
-        raise BadMessage(explain(error)) from None
+    return check(message_type, given)
 
 
-def _send_once(conn: Connection, message: Operation) -> str | None:
-    """Send it unless it is known already; what is known.
+def _known(conn: Connection, message: Operation) -> str | None:
+    """Why nothing needs to be sent: sent twice it is one operation. None if it has to be.
 
     Raises:
         Refusal: the id is another user's operation.
     """
-    asked, row = reads.messages(conn, message.operation_id), reads.by_id(conn, message.operation_id)
+    asked, row = about.messages(conn, OPERATION, message.operation_id), reads.by_id(conn, message.operation_id)
     if row is not None and row["user_id"] != message.user_id:
         raise Refusal(f"Operation {message.operation_id} exists already and is {printable(row['user_id'])}'s.")
     if row is not None:
         return f"{message.operation_id} exists already and is {row['status']}: it is one operation"
     if asked:
         return f"{message.operation_id} is in the queue already: it is one operation"
-    send(QUEUE, type(message), message.model_dump(exclude_none=True), conn)
     return None
 
 
-def finish(conn: Connection, operation_id: str, sent: str, telling_it: Telling) -> None:
+def finish(conn: Connection, operation_id: str, sent: str, output: Output) -> None:
     """What a command does after it has sent an operation: print its id, or follow it to its end.
 
     Raises:
         Refusal: it failed, or the time is up.
     """
-    err().print(sent, markup=False, emoji=False)
-    if telling_it.wait:
-        wait_for(conn, operation_id, telling_it)
-        return
-    err().print(_again(operation_id), markup=False, emoji=False)
-    if telling_it.as_json:
-        print_json({"operation_id": operation_id, "result": sent})
+    again = _again(operation_id)
+    if output.wait:
+        err().print(sent, markup=False, emoji=False)
+        wait_for(conn, operation_id, output)
     else:
-        out().print(operation_id, markup=False)
+        as_json = {"operation_id": operation_id, "result": sent} if output.as_json else None
+        report(f"{sent}\nFollow it: {again}", operation_id, as_json)
 
 
 def _again(operation_id: str) -> str:
-    return f"Follow it: pgfleet disk operation {operation_id}"
+    return f"pgfleet disk operation {operation_id}"
 
 
-def wait_for(conn: Connection, operation_id: str, telling_it: Telling) -> None:
+def wait_for(conn: Connection, operation_id: str, output: Output) -> None:
     """Follow an operation; prints how it ended.
 
     Raises:
         Refusal: it failed, with its error; or the time is up.
     """
-    try:
-        with telling() as tell:
-            last = follow(conn, operation_id, telling_it.timeout_s, tell)
-    except KeyboardInterrupt:
-        err().print(f"It goes on. {_again(operation_id)}", markup=False, emoji=False)
-        raise
-    if telling_it.as_json:
-        told = last.row or {"operation_id": operation_id, "status": None}
-        print_json({**told, "rejected": last.rejected})
-    _judge(last, operation_id)
-    if not telling_it.as_json:
-        out().print(last.text, markup=False, emoji=False)
+    unknown = {"operation_id": operation_id, "status": None}
+    followed = Followed(
+        kind="disk",
+        look=lambda: look(conn, operation_id),
+        as_json=lambda last: {**(last.row or unknown), "rejected": last.rejected},
+        again=_again(operation_id),
+    )
+    wait(followed, output)
 
 
-def _judge(last: Look, operation_id: str) -> None:
-    if last.rejected is not None:
-        raise Refusal(f"{last.text}\nMore of it: pgfleet dead list --queue {QUEUE}")
-    if last.failed:
-        raise Refusal(last.text)
-    if not last.settled:
-        raise Refusal(f"still {last.text}\nIt goes on. {_again(operation_id)}")
+def look(conn: Connection, operation_id: str) -> Look:
+    """The queue is read before the row: what is not in it any more, the row or a dead letter knows of already."""
+    asked = [message for message in about.messages(conn, OPERATION, operation_id) if _is_request(message)]
+    row = reads.by_id(conn, operation_id)
+    if row is not None:
+        return _look_at(row)
+    if asked:
+        taken = any(message["read_ct"] for message in asked)
+        return Look(None, "sent: a worker has it in hand" if taken else UNTAKEN, explained=False)
+    died = [letter for letter in about.letters(conn, OPERATION, operation_id) if _is_request(letter)]
+    if died:
+        return rejection(printable(died[-1]["reason"]), see=f"pgfleet dead list --queue {QUEUE}")
+    return Look(None, UNTAKEN, explained=False)
+
+
+def _look_at(row: Row) -> Look:
+    text = f"{row['status']}: {story(row)}".removesuffix(": ")
+    failed = row["status"] == OperationStatus.FAILED
+    return Look(row, text, result=None if failed or row["status"] in LIVE_OPERATION else text, failed=failed)
+
+
+def _is_request(record: Row) -> bool:
+    return about.action_of(record) in REQUESTS
+
+
+def story(row: Row) -> str:
+    """How an operation is, in words: its error, or what it does, and how far its snapshot is."""
+    if row["status"] == OperationStatus.FAILED:
+        return printable(row["error"] or row["status_reason"])
+    shown = printable(row["detail"] or row["status_reason"])
+    if row["snapshot_status"] not in UNFINISHED or row["status"] not in LIVE_OPERATION:
+        return shown
+    percent = f"snapshot {row['progress_percent'] or 0} %"
+    return f"{shown}, {percent}" if shown else percent

@@ -10,14 +10,14 @@ import typer
 
 from pgfleet.producers.heartbeat import heartbeat
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.terminal import err, out, print_json
+from pgfleet.producers.submit.following import report
 from pgfleet.schema.errors import FleetError
 
 EXAMPLE = "Example: pgfleet submit heartbeat --node 17 --config-hash 9f8e7d6c --cpu 40 --pool ocid1.pool.a=3/2"
 POOL = re.compile(r"(?P<name>.+)=(?P<current>[0-9]{1,9})/(?P<active>[0-9]{1,9})")
 
 
-def submit_heartbeat(  # noqa: PLR0913  # one parameter an option
+def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
     node: Annotated[int | None, typer.Option(help="An autoscaler node, by its number.")] = None,
@@ -55,7 +55,7 @@ def submit_heartbeat(  # noqa: PLR0913  # one parameter an option
     given = {name: value for name, value in fields.items() if value is not None}
     with connected(chosen_dsn(ctx.obj)) as conn:
         heartbeat(conn, **given)
-    _tell(given, as_json=as_json)
+    report(_sent(given), given["id"], given if as_json else None)
 
 
 def _of(
@@ -105,13 +105,9 @@ def _pool(text: str, measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tell(sent: dict[str, Any], *, as_json: bool) -> None:
-    of_cluster = sent["source"] == "cluster"
-    who = f"cluster node {sent['node_id']}" if of_cluster else f"node {sent['node_id']}"
+def _sent(given: dict[str, Any]) -> str:
+    of_cluster = given["source"] == "cluster"
+    node = f"cluster node {given['node_id']}" if of_cluster else f"node {given['node_id']}"
     see = "pgfleet clusters" if of_cluster else "pgfleet nodes"
-    said = f"{sent['status']}, {sent['error_message']}" if "error_message" in sent else sent["status"]
-    err().print(f"sent for {who}: {said}\nSee what became of it: {see}", markup=False)
-    if as_json:
-        print_json(sent)
-    else:
-        out().print(sent["id"], markup=False)
+    said = f"{given['status']}, {given['error_message']}" if "error_message" in given else given["status"]
+    return f"sent for {node}: {said}\nSee what became of it: {see}"

@@ -1,33 +1,40 @@
-"""The submit script: `python -m pgfleet.producers.submit reservation ...`, which `pgfleet submit` runs as well."""
+"""`pgfleet submit reservation`: ask for GPUs, and follow the reservation until it is active."""
 
 import uuid
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from pgfleet.producers.reservation import create_reservation
+from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.follow.reservation import Target, follow
-from pgfleet.producers.submit.terminal import EXIT_FAILED, err, out, print_json, telling
-from pgfleet.producers.submit.wording import default_user, span
+from pgfleet.producers.submit.dry_run import ask
+from pgfleet.producers.submit.following import (
+    UNTAKEN,
+    Followed,
+    Look,
+    Output,
+    dead_letters,
+    rejection,
+    report,
+    wait,
+)
+from pgfleet.producers.submit.terminal import err
+from pgfleet.producers.submit.wording import default_user, story
 from pgfleet.schema.disk import DEFAULT_SIZE_GB
 from pgfleet.schema.errors import FleetError, Refusal
-from pgfleet.schema.messages import BadMessage, explain
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads import disk as disks
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.hold import Asked, with_disk
-from pgfleet.schema.reads.place import DryRun, dry_run
-from pgfleet.schema.reservation import CreateReservation
-from pgfleet.schema.settings import Settings, read_settings
+from pgfleet.schema.reads.place import place
+from pgfleet.schema.reads.reservation import RESERVATION
+from pgfleet.schema.reservation import FINAL, QUEUE, CreateReservation, Status
+from pgfleet.schema.settings import read_settings
 
-RESERVATION_EXAMPLE = "Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --disk data --wait"
+EXAMPLE = "Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --disk data --wait"
 
 
-def submit_reservation(  # noqa: PLR0913  # one parameter an option
+def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
     gpu_type: Annotated[str, typer.Option(help="Such as h100; `pgfleet types` lists them.")],
@@ -51,7 +58,7 @@ def submit_reservation(  # noqa: PLR0913  # one parameter an option
     only_ask: Annotated[
         bool, typer.Option("--dry-run", help="Would it start now, and if not, why? Sends nothing.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
+    following: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
@@ -74,20 +81,12 @@ def submit_reservation(  # noqa: PLR0913  # one parameter an option
         "disk_size_gb": disk_size,
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    message = _checked(given)
+    message = check(CreateReservation, given)
     with connected(chosen_dsn(ctx.obj)) as conn:
         if only_ask:
-            _ask(conn, message, settings, as_json=as_json)
-            return
-        target = _target(conn, message.reservation_id, settings)
-        row_id, news = _send_once(conn, message)
-        err().print(news or f"sent {row_id}", markup=False)
-        if wait:
-            _wait(conn, target, timeout, as_json=as_json)
-        elif as_json:
-            print_json({"reservation_id": row_id, "sent": news is None})
+            ask(conn, message, settings, as_json=as_json)
         else:
-            out().print(row_id)
+            _send(conn, message, Output(following, timeout, as_json))
 
 
 def _environment(pairs: list[str]) -> dict[str, str]:
@@ -97,8 +96,21 @@ def _environment(pairs: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _send_once(conn: Connection, message: CreateReservation) -> tuple[str, str | None]:
-    """Send it unless it is known already; the id, and what is known.
+def _send(conn: Connection, message: CreateReservation, output: Output) -> None:
+    row_id, known_letters = message.reservation_id, dead_letters(conn, RESERVATION, message.reservation_id)
+    known = _known(conn, message)
+    if known is None:
+        put(conn, QUEUE, message)
+    sent = known or f"sent {row_id}"
+    if output.wait:
+        err().print(sent, markup=False, emoji=False)
+        wait(_followed(conn, row_id, known_letters), output)
+    else:
+        report(sent, row_id, {"reservation_id": row_id, "sent": known is None} if output.as_json else None)
+
+
+def _known(conn: Connection, message: CreateReservation) -> str | None:
+    """Why nothing needs to be sent: sent twice it is one reservation. None if it has to be.
 
     Raises:
         Refusal: the id is another user's reservation.
@@ -108,86 +120,48 @@ def _send_once(conn: Connection, message: CreateReservation) -> tuple[str, str |
     if row is not None and row["user_id"] != message.user_id:
         raise Refusal(f"Reservation {row_id} exists already and is {row['user_id']}'s.")
     if row is not None:
-        return row_id, f"{row_id} exists already and is {row['status']}: it is one reservation"
-    queued = (waiting["message"].get("action") for waiting in reads.messages(conn, row_id))
-    if message.action in queued:
-        return row_id, f"{row_id} is in the queue already: it is one reservation"
-    return create_reservation(conn, **message.model_dump(exclude_none=True)), None
+        return f"{row_id} exists already and is {row['status']}: it is one reservation"
+    if message.action in map(about.action_of, about.messages(conn, RESERVATION, row_id)):
+        return f"{row_id} is in the queue already: it is one reservation"
+    return None
 
 
-def _checked(fields: dict[str, Any]) -> CreateReservation:
-    try:
-        return CreateReservation.model_validate(fields)
-    except ValidationError as error:
-        raise BadMessage(explain(error)) from None
+def _followed(conn: Connection, row_id: str, known_letters: frozenset[int]) -> Followed:
+    grace, short = timedelta(seconds=read_settings().expiry_grace_s), row_id[:8]
+    return Followed(
+        kind="reservation",
+        look=lambda: look(conn, row_id, grace, known_letters),
+        as_json=lambda last: _as_json(row_id, last),
+        again=f"pgfleet watch {short}, or pgfleet cancel {short}",
+    )
 
 
-def _target(conn: Connection, reservation_id: str, settings: Settings) -> Target:
-    """Noted before it is sent: only what dies from now on says anything about it."""
-    known = frozenset(letter["dead_letter_id"] for letter in reads.letters(conn, reservation_id))
-    return Target(reservation_id, timedelta(seconds=settings.expiry_grace_s), known)
+def _as_json(row_id: str, last: Look) -> dict[str, Any]:
+    return {"reservation_id": row_id, "status": None, "rejected": last.rejected, **(last.row or {}), **last.more}
 
 
-def _wait(conn: Connection, target: Target, timeout_s: float | None, *, as_json: bool) -> None:
-    """Follow it; prints the SSH command once it is active.
+def look(conn: Connection, row_id: str, grace: timedelta, known_letters: frozenset[int] = frozenset()) -> Look:
+    """How a reservation is. `grace` is how long after its expiry one gives its GPUs back.
 
-    Raises:
-        Refusal: it ended otherwise, or the time is up; with the reason.
+    Dead letters that were known before it was sent say nothing of it.
     """
-    with telling() as tell:
-        last = follow(conn, target, timeout_s, tell)
-    row_id, row = target.reservation_id, last.row or {}
-    if as_json:
-        told = {"reservation_id": row_id, "status": None, "rejected": last.rejected, **row}
-        print_json({**told, **(last.place.as_json() if last.place else {})})
-    if last.refused:
-        raise Refusal(last.text)
-    if not last.settled:
-        short = row_id[:8]
-        raise Refusal(f"still {last.text}\nIt goes on: pgfleet watch {short}, or pgfleet cancel {short}")
-    if not as_json:
-        out().print(row["ssh_command"], markup=False)
+    row = reads.by_id(conn, row_id)
+    if row is None:
+        return _without_row(conn, row_id, known_letters)
+    now, line = reads.line_now(conn, row["gpu_type"])
+    where = place(row, line, grace)
+    return Look(
+        row,
+        f"{row['status']}: {story(row, where, now)}",
+        result=str(row["ssh_command"]) if row["status"] == Status.ACTIVE else None,
+        failed=row["status"] in FINAL,
+        more=where.as_json() if where else {},
+    )
 
 
-def _ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_json: bool) -> None:
-    line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
-    gpu_type = reads.types(conn).get(message.gpu_type)
-    grace = timedelta(seconds=settings.expiry_grace_s)
-    answer = dry_run(message, gpu_type, line, settings.max_hours, grace)
-    if message.disk_name is not None and line is not None:
-        answer = _with_disk(conn, message, answer, line.now)
-    eta_s = (answer.eta - line.now).total_seconds() if answer.eta and line else None
-    if as_json:
-        print_json(
-            {
-                "starts_now": answer.starts_now,
-                "reason_code": answer.code,
-                "reason": answer.reason,
-                "ahead": answer.ahead,
-                "eta": answer.eta,
-            }
-        )
-    else:
-        out().print(_answer(answer, eta_s), markup=False)
-    if not answer.starts_now:
-        raise typer.Exit(EXIT_FAILED)
-
-
-def _with_disk(conn: Connection, message: CreateReservation, answer: DryRun, now: datetime) -> DryRun:
-    """A disk that does not exist yet is no hindrance: it will be made."""
-    found = disks.by_name(conn, message.user_id, message.disk_name or "")
-    if found is not None:
-        kept = timedelta(seconds=read_settings().disk_kept_s)
-        return with_disk(answer, Asked(found, message.disk_size_gb, kept, now))
-    size_gb = message.disk_size_gb or DEFAULT_SIZE_GB
-    made = f"disk {message.disk_name} of {size_gb} GB will be made"
-    return replace(answer, reason=f"{answer.reason}; {made}") if answer.starts_now else answer
-
-
-def _answer(answer: DryRun, eta_s: float | None) -> str:
-    if answer.starts_now:
-        return f"would start now: {answer.reason}"
-    if answer.code == "REJECTED":
-        return f"would be rejected: {answer.reason}"
-    eta = "unknown" if eta_s is None else span(eta_s)
-    return f"would wait: {answer.code}: {answer.reason}; ETA {eta}"
+def _without_row(conn: Connection, row_id: str, known_letters: frozenset[int]) -> Look:
+    """Rejected if there is a new dead letter of its create, else still in the queue."""
+    for letter in reversed(about.letters(conn, RESERVATION, row_id)):
+        if about.action_of(letter) == "create_reservation" and letter["dead_letter_id"] not in known_letters:
+            return rejection(letter["reason"])
+    return Look(None, UNTAKEN, explained=False)

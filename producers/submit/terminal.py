@@ -1,4 +1,4 @@
-"""How our commands speak and end: JSON alone on stdout, all else on stderr, errors as text and an exit code."""
+"""What our commands print and how they end: the answer alone on stdout, all else on stderr, errors as an exit code."""
 
 import json
 import os
@@ -65,8 +65,8 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """For progress on stderr: one line that changes on a terminal, a line for each change elsewhere."""
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows progress on stderr: one line that changes on a terminal, a line for each change elsewhere."""
     if not err().is_terminal:
         yield lambda text: err().print(text, markup=False)
         return

@@ -1,5 +1,6 @@
 """Checks of rows against each other: GPUs and seats as counted and as held, live rows and their messages, queues."""
 
+from pgfleet.schema import kinds
 from pgfleet.schema.database import catalog
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.printable import printable
@@ -9,12 +10,7 @@ from pgfleet.schema.rows.row import Row
 
 GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queues"
 # Which worker consumes each queue.
-WORKERS = {
-    "gpu_reservations": "reservation",
-    "disk_operations": "disk",
-    "cluster_assignments": "assignment",
-    "node_heartbeats": "heartbeat",
-}
+WORKERS = kinds.queues()
 
 _GPUS = """
   with held as (

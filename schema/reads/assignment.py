@@ -4,27 +4,26 @@ No statement here selects a cluster's api_key or kubeconfig.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from pgfleet.schema.assignment import LIVE, MACHINE, QUEUE, REQUESTS, Status
+from pgfleet.schema.assignment import LIVE, QUEUE, REQUESTS, Status
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.reads.about import Subject, action_of, messages
+from pgfleet.schema.reads.resolve import Several, begins, best, first
+from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
-    dead_letters,
     health_check_failures,
     hopsworks_clusters,
     hopsworks_users,
-    status_history,
     user_hopsworks_assignments,
 )
 
-CANDIDATES = 5
+USER = Subject(QUEUE, "user_id")
 NONE = "none"
 # Those who need somebody first; within a state who has waited longest.
 ORDER = (Status.FAILED, Status.PENDING, Status.CREATING_USER, Status.ACTIVE, Status.RELEASED)
@@ -76,8 +75,7 @@ def read_status(text: str) -> str:
 
 def user(conn: Connection, user_id: str) -> Row | None:
     """A user by the whole id, with the assignment; its columns are None where there is none."""
-    rows = fetch(conn, _people().where(_u.id == user_id))
-    return rows[0] if rows else None
+    return first(conn, _people().where(_u.id == user_id))
 
 
 def _people() -> sa.Select[Any]:
@@ -91,7 +89,8 @@ def find_user(conn: Connection, given: str) -> Row | None:
         Refusal: two users have this e-mail in different letter case.
     """
     given = given.strip()
-    return _only(conn, given, _u.id == given, _u.email == given, sa.func.lower(_u.email) == given.lower())
+    exact = (_u.id == given, _u.email == given, sa.func.lower(_u.email) == given.lower())
+    return best(conn, _by_email(), exact, _several(given))
 
 
 def resolve_user(conn: Connection, given: str) -> Row:
@@ -103,7 +102,7 @@ def resolve_user(conn: Connection, given: str) -> Row:
     given = given.strip()
     found = find_user(conn, given)
     if found is None and given:
-        found = _only(conn, given, _begins(given.lower()))
+        found = best(conn, _by_email(), [begins(given, _u.id, _u.email)], _several(given))
     if found is None:
         raise Refusal(
             f"There is no user whose id or e-mail begins with {printable(given) or 'nothing'}. "
@@ -112,27 +111,16 @@ def resolve_user(conn: Connection, given: str) -> Row:
     return found
 
 
-def _begins(given: str) -> sa.ColumnElement[bool]:
-    return sa.or_(*(sa.func.lower(column).startswith(given, autoescape=True) for column in (_u.id, _u.email)))
+def _by_email() -> sa.Select[Any]:
+    return _people().order_by(_u.email, _u.id)
 
 
-def _only(conn: Connection, given: str, *conditions: sa.ColumnElement[bool]) -> Row | None:
-    """The one user of the first condition that anybody meets.
-
-    Raises:
-        Refusal: several meet it.
-    """
-    for condition in conditions:
-        found = fetch(conn, _people().where(condition).order_by(_u.email, _u.id).limit(CANDIDATES + 1))
-        if len(found) > 1:
-            listed = "\n".join(
-                f"  {printable(row['user_id'])}  {printable(row['email'])}" for row in found[:CANDIDATES]
-            )
-            more = "\n  and more" if len(found) > CANDIDATES else ""
-            raise Refusal(f"{printable(given)} fits several users; give a whole id:\n{listed}{more}")
-        if found:
-            return found[0]
-    return None
+def _several(given: str) -> Several:
+    return Several(
+        f"{printable(given)} fits several users; give a whole id",
+        lambda row: f"{printable(row['user_id'])}  {printable(row['email'])}",
+        most=5,
+    )
 
 
 def listing(conn: Connection, filters: UserFilters) -> list[Row]:
@@ -165,47 +153,12 @@ def counts(conn: Connection, filters: UserFilters) -> dict[str, int]:
 
 def team(conn: Connection, owner_id: str) -> list[Row]:
     """The team members of an owner, by e-mail."""
-    return fetch(conn, _people().where(_u.account_owner_id == owner_id).order_by(_u.email, _u.id))
-
-
-def now(conn: Connection) -> datetime:
-    """The database's time."""
-    moment: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
-    return moment
-
-
-def history(conn: Connection, assignment_id: str | None) -> list[Row]:
-    """Every move of one assignment, oldest first."""
-    h = status_history.c
-    columns = (h.at, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
-    mine = (h.machine == MACHINE, h.row_id == assignment_id)
-    return fetch(conn, sa.select(*columns).where(*mine).order_by(h.history_id))
-
-
-def letters(conn: Connection, user_id: str) -> list[Row]:
-    """Dead letters about one user, answered ones too, oldest first."""
-    d = dead_letters.c
-    columns = (d.dead_letter_id, d.died_at, d.message, d.reason, d.attempts, d.answer, d.answered_at)
-    about = sa.or_(d.row_id == user_id, d.message["user_id"].astext == user_id)
-    return fetch(conn, sa.select(*columns).where(d.queue == QUEUE, about).order_by(d.dead_letter_id))
-
-
-def messages(conn: Connection, user_id: str) -> list[Row]:
-    """Messages about one user that lie in the queue, by the time they are due."""
-    q = queue_table(QUEUE).c
-    columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
-    return fetch(conn, sa.select(*columns).where(q.message["user_id"].astext == user_id).order_by(q.vt, q.msg_id))
+    return fetch(conn, _by_email().where(_u.account_owner_id == owner_id))
 
 
 def requests(conn: Connection, user_id: str) -> list[Row]:
-    """Those among them that somebody has sent, and that may still change what there is to ask."""
-    return [message for message in messages(conn, user_id) if action_of(message) in REQUESTS]
-
-
-def action_of(record: Row) -> str | None:
-    """What a message or a letter asks for; None where nobody can tell."""
-    body = record["message"]
-    return body.get("action") if isinstance(body, dict) else None
+    """Messages about a user that somebody has sent, and that may still change what there is to ask."""
+    return [message for message in messages(conn, USER, user_id) if action_of(message) in REQUESTS]
 
 
 def failures(conn: Connection, user_id: str) -> list[Row]:

@@ -11,11 +11,11 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.heartbeat import ClusterStatus
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.node import age_s
+from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import cluster_events, cluster_nodes, clusters
 
-CANDIDATES = 10
 EVENTS = 10
 # The worst first; within a state by name.
 ORDER = (
@@ -69,8 +69,7 @@ def _name_of(node_id: sa.Column[Any]) -> sa.ScalarSelect[Any]:
 
 
 def by_id(conn: Connection, cluster_id: str) -> Row | None:
-    rows = fetch(conn, _overview().where(_c.cluster_id == cluster_id))
-    return rows[0] if rows else None
+    return first(conn, _overview().where(_c.cluster_id == cluster_id))
 
 
 def resolve(conn: Connection, given: str) -> Row:
@@ -80,28 +79,25 @@ def resolve(conn: Connection, given: str) -> Row:
         Refusal: several begin so, or none does; the message says what to do.
     """
     given = given.strip()
-    named, begins = _c.name == given, _begins(given)
-    whole_id = _c.cluster_id == given.lower()
-    for condition in (whole_id, sa.and_(named, _LIVE), sa.and_(begins, _LIVE), named, begins):
-        found = fetch(conn, _overview().where(condition).order_by(_c.name, _c.cluster_id).limit(CANDIDATES + 1))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise Refusal(_ambiguous(given, found))
-    raise Refusal(f"There is no cluster whose id or name begins with {given}. See `pgfleet clusters --all`.")
+    named, beginning = _c.name == given, _begins(given)
+    conditions = (
+        *(_c.cluster_id == given.lower(), sa.and_(named, _LIVE), sa.and_(beginning, _LIVE)),
+        *(named, beginning),
+    )
+    several = Several(
+        f"{given} fits several clusters; give more of the id",
+        lambda row: f"{row['cluster_id']}  {row['name']}  {row['status']}",
+    )
+    found = best(conn, _overview().order_by(_c.name, _c.cluster_id), conditions, several)
+    if found is None:
+        raise Refusal(f"There is no cluster whose id or name begins with {given}. See `pgfleet clusters --all`.")
+    return found
 
 
 def _begins(given: str) -> sa.ColumnElement[bool]:
     """What all ids have in front may be left out."""
-    given = given.lower()
-    ids = (_c.cluster_id.startswith(beginning, autoescape=True) for beginning in (given, f"cluster-{given}"))
-    return sa.or_(*ids, sa.func.lower(_c.name).startswith(given, autoescape=True))
-
-
-def _ambiguous(given: str, found: list[Row]) -> str:
-    listed = "\n".join(f"  {row['cluster_id']}  {row['name']}  {row['status']}" for row in found[:CANDIDATES])
-    more = "\n  and more" if len(found) > CANDIDATES else ""
-    return f"{given} fits several clusters; give more of the id:\n{listed}{more}"
+    without_front = _c.cluster_id.startswith(f"cluster-{given.lower()}", autoescape=True)
+    return sa.or_(begins(given, _c.cluster_id, _c.name), without_front)
 
 
 def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:

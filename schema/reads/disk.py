@@ -6,7 +6,6 @@ No statement here selects what a person has in a disk: only where its listing is
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +14,9 @@ from pgfleet.schema.disk import UNFINISHED, SnapshotStatus, Status
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.reservation import ID_LENGTH
-from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.reads.about import history
+from pgfleet.schema.reads.resolve import Several, first, only
+from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
     disk_operations,
@@ -24,10 +24,9 @@ from pgfleet.schema.tables import (
     disk_snapshots,
     disks,
     reservations,
-    status_history,
 )
 
-CANDIDATES = 10
+ID_LENGTH = 36
 RECENT = 10
 DISK, SNAPSHOT = "disk", "disk_snapshot"
 _d, _s, _o, _q, _r = disks.c, disk_snapshots.c, disk_operations.c, disk_quarantine.c, reservations.c
@@ -70,20 +69,13 @@ class DiskFilters:
     most: int = 200
 
 
-def now(conn: Connection) -> datetime:
-    """The database's time."""
-    moment: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
-    return moment
-
-
 def _rows() -> sa.Select[Any]:
     held = disks.outerjoin(reservations, _r.reservation_id == _d.reservation_id)
     return sa.select(*_COLUMNS).select_from(held)
 
 
 def by_name(conn: Connection, user_id: str, disk_name: str) -> Row | None:
-    rows = fetch(conn, _rows().where(_d.user_id == user_id, _d.disk_name == disk_name))
-    return rows[0] if rows else None
+    return first(conn, _rows().where(_d.user_id == user_id, _d.disk_name == disk_name))
 
 
 def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
@@ -96,9 +88,9 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
     if found is not None:
         return found
     text = f"{printable(user_id)} has no disk {printable(disk_name)}."
-    others = fetch(conn, sa.select(_d.user_id).where(_d.disk_name == disk_name).order_by(_d.user_id).limit(1))
-    if others:
-        raise Refusal(f"{text}\n--user {typed(others[0]['user_id'], '')} has one.")
+    other = first(conn, sa.select(_d.user_id).where(_d.disk_name == disk_name).order_by(_d.user_id).limit(1))
+    if other is not None:
+        raise Refusal(f"{text}\n--user {typed(other['user_id'], '')} has one.")
     raise Refusal(f"{text} See `pgfleet disk ls`; `pgfleet disk create {typed(disk_name, 'NAME')}` makes one.")
 
 
@@ -125,27 +117,17 @@ def resolve_snapshot(conn: Connection, disk: Row, given: str) -> Row:
         Refusal: several begin so, or none does; the message lists what there is.
     """
     given = given.strip().lower()
-    found = [row for row in snapshots(conn, disk["disk_id"]) if given and row["snapshot_id"].startswith(given)]
-    if len(found) == 1:
-        return found[0]
+    begun = [row for row in snapshots(conn, disk["disk_id"]) if given and row["snapshot_id"].startswith(given)]
     name = printable(disk["disk_name"])
-    if not found:
+    several = Several(
+        f"{printable(given)} is the beginning of several snapshots of disk {name}",
+        lambda row: f"{row['snapshot_id']}  {row['status']}",
+    )
+    found = only(begun, several)
+    if found is None:
         see = f"pgfleet disk show {typed(disk['disk_name'], 'NAME')} --user {typed(disk['user_id'], '')}"
         raise Refusal(f"Disk {name} has no snapshot whose id begins with {printable(given) or 'nothing'}. See `{see}`.")
-    listed = "\n".join(f"  {row['snapshot_id']}  {row['status']}" for row in found[:CANDIDATES])
-    raise Refusal(f"{printable(given)} is the beginning of several snapshots of disk {name}:\n{listed}")
-
-
-def history(conn: Connection, disk_id: str) -> list[Row]:
-    """Every move of one disk, oldest first."""
-    return _moves(conn, DISK, [disk_id])
-
-
-def _moves(conn: Connection, machine: str, ids: Any) -> list[Row]:
-    """Of the rows of these ids: a list, or a select of them."""
-    h = status_history.c
-    columns = (h.at, h.row_id, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
-    return fetch(conn, sa.select(*columns).where(h.machine == machine, h.row_id.in_(ids)).order_by(h.history_id))
+    return found
 
 
 def of_reservation(conn: Connection, reservation: Mapping[str, Any]) -> list[Row]:
@@ -160,12 +142,12 @@ def of_reservation(conn: Connection, reservation: Mapping[str, Any]) -> list[Row
     taken = _s.reservation_id == reservation["reservation_id"]
     of_disk = [
         Row({"machine": DISK, **move})
-        for move in _moves(conn, DISK, sa.select(sa.cast(_d.disk_id, sa.Text)).where(*mine))
+        for move in history(conn, DISK, sa.select(sa.cast(_d.disk_id, sa.Text)).where(*mine))
         if move["at"] >= since and (until is None or move["at"] <= until)
     ]
     of_snapshots = [
         Row({"machine": SNAPSHOT, **move})
-        for move in _moves(conn, SNAPSHOT, sa.select(sa.cast(_s.snapshot_id, sa.Text)).where(taken))
+        for move in history(conn, SNAPSHOT, sa.select(sa.cast(_s.snapshot_id, sa.Text)).where(taken))
     ]
     return sorted([*of_disk, *of_snapshots], key=lambda move: move["at"])
 

@@ -13,6 +13,7 @@ from pgfleet.schema.assignment import LIVE, Held
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import (
@@ -23,7 +24,6 @@ from pgfleet.schema.tables import (
     user_hopsworks_assignments,
 )
 
-CANDIDATES = 5
 _c, _b, _a, _f = hopsworks_clusters.c, cluster_breakers.c, user_hopsworks_assignments.c, health_check_failures.c
 _id = sa.cast(_c.id, sa.Text)
 _USER_INFO = re.compile(r"//[^/?#\s]*@")
@@ -34,13 +34,15 @@ def listing(conn: Connection) -> list[Row]:
     """Every cluster by name: load, breaker, who waits for it by reason code, and open failures by check."""
     waits, wrong = waiting(conn), _open_failures(conn)
     rows = fetch(conn, _overview().order_by(_c.name, _c.id))
-    return [Row({**_told(row), "waiting": waits.get(row["id"], {}), "open_failures": wrong[row["id"]]}) for row in rows]
+    return [
+        Row({**_shown(row), "waiting": waits.get(row["id"], {}), "open_failures": wrong[row["id"]]}) for row in rows
+    ]
 
 
 def by_id(conn: Connection, cluster_id: str) -> Row | None:
     """As in the listing, without who waits and what is wrong."""
-    rows = fetch(conn, _overview().where(_id == cluster_id))
-    return _told(rows[0]) if rows else None
+    row = first(conn, _overview().where(_id == cluster_id))
+    return None if row is None else _shown(row)
 
 
 def _overview() -> sa.Select[Any]:
@@ -56,7 +58,8 @@ def _overview() -> sa.Select[Any]:
     ).select_from(hopsworks_clusters.outerjoin(cluster_breakers, _b.cluster_id == _c.id))
 
 
-def _told(row: Row) -> Row:
+def _shown(row: Row) -> Row:
+    """Without what a URL may hold of a password, and with what the breaker's columns mean."""
     breaker = {name: row.pop(f"breaker_{name}") for name in _BREAKER}
     url = _USER_INFO.sub("//***@", row["api_url"]).partition("?")[0]
     mismatch = (row["current_users"] or 0) != row["assigned"]
@@ -77,29 +80,25 @@ def resolve(conn: Connection, given: str) -> Row:
         Refusal: several begin so, or none does; the message says which, or what to do.
     """
     given = given.strip()
-    begins = (sa.func.lower(column).startswith(given.lower(), autoescape=True) for column in (_id, _c.name))
-    for condition in (_id == given.lower(), _c.name == given, sa.or_(*begins)) if given else ():
-        found = fetch(conn, _overview().where(condition).order_by(_c.name, _c.id).limit(CANDIDATES + 1))
-        if len(found) > 1:
-            raise Refusal(_ambiguous(given, found))
-        if found:
-            return _told(found[0])
-    raise Refusal(
-        f"There is no Hopsworks cluster whose name or id begins with {printable(given) or 'nothing'}. "
-        "See `pgfleet hopsworks`."
+    conditions = (_id == given.lower(), _c.name == given, begins(given, _id, _c.name)) if given else ()
+    several = Several(
+        f"{printable(given)} fits several Hopsworks clusters; give the id",
+        lambda row: f"{row['id']}  {printable(row['name'])}  {row['status']}",
+        most=5,
     )
-
-
-def _ambiguous(given: str, found: list[Row]) -> str:
-    listed = "\n".join(f"  {row['id']}  {printable(row['name'])}  {row['status']}" for row in found[:CANDIDATES])
-    more = "\n  and more" if len(found) > CANDIDATES else ""
-    return f"{printable(given)} fits several Hopsworks clusters; give the id:\n{listed}{more}"
+    found = best(conn, _overview().order_by(_c.name, _c.id), conditions, several)
+    if found is None:
+        raise Refusal(
+            f"There is no Hopsworks cluster whose name or id begins with {printable(given) or 'nothing'}. "
+            "See `pgfleet hopsworks`."
+        )
+    return _shown(found)
 
 
 def waiting(conn: Connection) -> dict[str | None, dict[str, int]]:
     """How many users wait for each cluster, by why; under None those who would go to any.
 
-    Why is the code of `Held` that they are told, else their state. A team member waits for the owner's cluster.
+    Why is the code of `Held` in the row's detail, else its state. A team member waits for the owner's cluster.
     """
     owners = user_hopsworks_assignments.alias("owners")
     users = hopsworks_users.c

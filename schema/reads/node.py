@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.heartbeat import NodeStatus
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads.resolve import first
 from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import node_configurations, nodes, offline_sweeps, pools
@@ -115,5 +116,4 @@ def last_sweep(conn: Connection, machine: str) -> Row | None:
     """What the offline sweep of `node` or `cluster_node` saw last; None where it never ran."""
     columns = (_s.swept_at, _s.alive, _s.silent, _s.marked, _s.held_back, _s.held_back_since)
     ages = (age_s(_s.swept_at).label("swept_s"), age_s(_s.held_back_since).label("held_back_s"))
-    rows = fetch(conn, sa.select(*columns, *ages).where(_s.machine == machine))
-    return rows[0] if rows else None
+    return first(conn, sa.select(*columns, *ages).where(_s.machine == machine))

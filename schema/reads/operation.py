@@ -9,12 +9,15 @@ from pgfleet.schema.disk import QUEUE, REQUESTS
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.disk import CANDIDATES, RECENT, as_text, whole
+from pgfleet.schema.reads.about import Subject, letters, messages
+from pgfleet.schema.reads.disk import RECENT, as_text, whole
+from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.rows.core import fetch, queue_table
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import dead_letters, disk_operations, disk_snapshots
+from pgfleet.schema.tables import disk_operations, disk_snapshots
 
-_o, _s, _d = disk_operations.c, disk_snapshots.c, dead_letters.c
+OPERATION = Subject(QUEUE, "operation_id")
+_o, _s = disk_operations.c, disk_snapshots.c
 _queue = queue_table(QUEUE).c
 _COLUMNS = (
     *(as_text(_o.operation_id, "operation_id"), _o.action, _o.user_id, _o.disk_name),
@@ -30,8 +33,7 @@ def _rows() -> sa.Select[Any]:
 
 
 def by_id(conn: Connection, operation_id: str) -> Row | None:
-    rows = fetch(conn, _rows().where(_o.operation_id == operation_id))
-    return rows[0] if rows else None
+    return first(conn, _rows().where(_o.operation_id == operation_id))
 
 
 def resolve(conn: Connection, given: str, user_id: str) -> str:
@@ -43,21 +45,22 @@ def resolve(conn: Connection, given: str, user_id: str) -> str:
     given = given.strip().lower()
     exact = whole(given)
     if exact is not None:
-        if not (messages(conn, exact) or by_id(conn, exact) or letters(conn, exact)):
+        if not (messages(conn, OPERATION, exact) or by_id(conn, exact) or letters(conn, OPERATION, exact)):
             raise Refusal(f"There is no operation {exact}. `pgfleet disk show NAME` lists those of a disk.")
         return exact
     begins = sa.cast(_o.operation_id, sa.Text).startswith(given, autoescape=True)
     mine = _rows().where(_o.user_id == user_id, begins).order_by(_o.created_at.desc()).limit(CANDIDATES + 1)
-    found = fetch(conn, mine) if given else []
-    if len(found) == 1:
-        return str(found[0]["operation_id"])
-    if not found:
+    several = Several(
+        f"{printable(given)} is the beginning of several operations of {printable(user_id)}",
+        lambda row: f"{row['operation_id']}  {row['action']} {row['disk_name']}",
+    )
+    found = only(fetch(conn, mine) if given else [], several)
+    if found is None:
         raise Refusal(
             f"{printable(user_id)} has no operation whose id begins with {printable(given) or 'nothing'}. "
             "`pgfleet disk show NAME` lists those of a disk; one that no worker has taken yet needs its whole id."
         )
-    listed = "\n".join(f"  {row['operation_id']}  {row['action']} {row['disk_name']}" for row in found[:CANDIDATES])
-    raise Refusal(f"{printable(given)} is the beginning of several operations of {printable(user_id)}:\n{listed}")
+    return str(found["operation_id"])
 
 
 def of_disk(conn: Connection, disk: Mapping[str, Any], most: int = RECENT) -> list[Row]:
@@ -70,20 +73,6 @@ def of_disk(conn: Connection, disk: Mapping[str, Any], most: int = RECENT) -> li
     by_name = sa.and_(named, _o.created_at >= disk["created_at"])
     mine = _rows().where(_o.user_id == disk["user_id"], sa.or_(_o.disk_id == disk["disk_id"], by_name))
     return fetch(conn, mine.order_by(_o.created_at.desc(), _o.operation_id).limit(most))
-
-
-def messages(conn: Connection, operation_id: str) -> list[Row]:
-    """Messages about one operation that lie in the queue, by the time they are due."""
-    about = _queue.message["operation_id"].astext == operation_id
-    columns = (_queue.msg_id, _queue.vt, _queue.read_ct, _queue.message)
-    return fetch(conn, sa.select(*columns).where(about).order_by(_queue.vt, _queue.msg_id))
-
-
-def letters(conn: Connection, operation_id: str) -> list[Row]:
-    """Dead letters about one operation, answered ones too, oldest first."""
-    columns = (_d.dead_letter_id, _d.died_at, _d.message, _d.reason, _d.attempts, _d.answer, _d.answered_at)
-    about = _d.message["operation_id"].astext == operation_id
-    return fetch(conn, sa.select(*columns).where(_d.queue == QUEUE, about).order_by(_d.dead_letter_id))
 
 
 def on_their_way(conn: Connection, user_id: str, disk_name: str) -> list[Row]:

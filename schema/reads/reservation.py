@@ -10,16 +10,16 @@ import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads.about import Subject, now
 from pgfleet.schema.reads.hold import BLOCKED, REASON_CODE, RESERVATIONS_WITH_DISK, wanted_disk
 from pgfleet.schema.reads.place import Line, Release, Waiter
+from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import dead_letters, gpu_types, reservations, status_history
+from pgfleet.schema.tables import gpu_types, reservations, status_history
 
-CANDIDATES = 10
-ID_LENGTH = 36
-_queue = queue_table(QUEUE)
+RESERVATION = Subject(QUEUE, "reservation_id")
 _c = reservations.c
 _COLUMNS = (
     _c.reservation_id,
@@ -81,8 +81,7 @@ def read_status(text: str) -> Status:
 
 
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
-    rows = fetch(conn, _rows().where(_c.reservation_id == reservation_id))
-    return rows[0] if rows else None
+    return first(conn, _rows().where(_c.reservation_id == reservation_id))
 
 
 def _rows() -> sa.Select[Any]:
@@ -100,14 +99,11 @@ def resolve(conn: Connection, given: str, user_id: str) -> Row:
     exact = by_id(conn, given)
     if exact is not None:
         return exact
-    owned = fetch(conn, _with_prefix(given).where(_c.user_id == user_id))
-    if len(owned) == 1:
-        return owned[0]
-    if owned:
-        listed = "\n".join(_candidate(row) for row in owned[:CANDIDATES])
-        more = "\n  and more" if len(owned) > CANDIDATES else ""
-        raise AmbiguousId(f"{given} is the beginning of several ids of {user_id}:\n{listed}{more}")
-    raise Refusal(_not_found(given, user_id, fetch(conn, _with_prefix(given))))
+    several = Several(f"{given} is the beginning of several ids of {user_id}", _candidate, error=AmbiguousId)
+    owned = only(fetch(conn, _with_prefix(given).where(_c.user_id == user_id)), several)
+    if owned is None:
+        raise Refusal(_not_found(given, user_id, fetch(conn, _with_prefix(given))))
+    return owned
 
 
 def _with_prefix(prefix: str) -> sa.Select[Any]:
@@ -117,7 +113,7 @@ def _with_prefix(prefix: str) -> sa.Select[Any]:
 
 def _candidate(row: Row) -> str:
     gpus = f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_type"] else "never created"
-    return f"  {row['reservation_id']}  {row['status']:<9}  {gpus}  {row['name'] or ''}".rstrip()
+    return f"{row['reservation_id']}  {row['status']:<9}  {gpus}  {row['name'] or ''}"
 
 
 def _not_found(given: str, user_id: str, others: list[Row]) -> str:
@@ -140,36 +136,12 @@ def listing(conn: Connection, filters: Filters) -> list[Row]:
     return fetch(conn, statement)
 
 
-def history(conn: Connection, reservation_id: str) -> list[Row]:
-    """Every move of one reservation, oldest first."""
-    h = status_history.c
-    columns = (h.at, h.from_status, h.to_status, h.reason, h.actor, h.msg_id)
-    mine = (h.machine == MACHINE, h.row_id == reservation_id)
-    return fetch(conn, sa.select(*columns).where(*mine).order_by(h.history_id))
-
-
 def moves_since(conn: Connection, history_id: int) -> list[Row]:
     """The moves of all reservations after one, oldest first."""
     h = status_history.c
     columns = (h.history_id, h.row_id, h.at, h.from_status, h.to_status, h.reason)
     later = (h.machine == MACHINE, h.history_id > history_id)
     return fetch(conn, sa.select(*columns).where(*later).order_by(h.history_id))
-
-
-def letters(conn: Connection, reservation_id: str) -> list[Row]:
-    """Dead letters about one reservation, answered ones too, oldest first."""
-    d = dead_letters.c
-    columns = (d.dead_letter_id, d.died_at, d.message, d.reason, d.attempts, d.answer, d.answered_at)
-    about = sa.or_(d.row_id == reservation_id, d.message["reservation_id"].astext == reservation_id)
-    return fetch(conn, sa.select(*columns).where(d.queue == QUEUE, about).order_by(d.dead_letter_id))
-
-
-def messages(conn: Connection, reservation_id: str) -> list[Row]:
-    """Messages about one reservation that lie in the queue, by the time they are due."""
-    q = _queue.c
-    columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
-    about = q.message["reservation_id"].astext == reservation_id
-    return fetch(conn, sa.select(*columns).where(about).order_by(q.vt, q.msg_id))
 
 
 def types(conn: Connection) -> dict[str, Row]:
@@ -181,12 +153,7 @@ def types(conn: Connection) -> dict[str, Row]:
 
 def line_now(conn: Connection, gpu_type: str | None) -> tuple[datetime, Line | None]:
     """The database's time, and the line of a type if there is such a type."""
-    return _now(conn), lines(conn, [gpu_type]).get(gpu_type) if gpu_type else None
-
-
-def _now(conn: Connection) -> datetime:
-    now: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
-    return now
+    return now(conn), lines(conn, [gpu_type]).get(gpu_type) if gpu_type else None
 
 
 def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
@@ -196,7 +163,7 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
-    now = _now(conn)
+    moment = now(conn)
     waiting, releases = defaultdict(list), defaultdict(list)
     for row in fetch(conn, _waiting(wanted)):
         waiter = Waiter(row["reservation_id"], row["gpu_count"], row["waiting_since"], row["line_number"])
@@ -209,7 +176,7 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
             total=row["total_cluster_gpus"] or 0,
             held=row["held_gpus"],
             is_active=bool(row["is_active"]),
-            now=now,
+            now=moment,
             waiting=tuple(waiting[name]),
             releases=tuple(releases[name]),
         )

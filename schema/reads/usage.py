@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from typing import Any
 
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.reads.about import now
+from pgfleet.schema.reads.resolve import Several, best
+from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
 
@@ -40,8 +42,7 @@ def read_month(conn: Connection, text: str | None) -> Month:
         FleetError: the text is no month.
     """
     if text is None:
-        now: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
-        return Month(now.astimezone(UTC).date().replace(day=1))
+        return Month(now(conn).astimezone(UTC).date().replace(day=1))
     found = MONTH.fullmatch(text.strip())
     if not found or not 1 <= int(found[2]) <= 12 or not 2000 <= int(found[1]) <= 2999:
         raise FleetError(f"{text} is no month. Give it as 2026-11.")
@@ -115,18 +116,13 @@ def resolve(conn: Connection, given: str) -> Row:
         Refusal: nobody has it, or several have.
     """
     given = given.strip()
-    for condition in (_u.id == given, _u.email == given, _in_lower_case(given)):
-        found = fetch(conn, sa.select(_u.id.label("user_id"), _u.email, _u.name).where(condition).order_by(_u.id))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = "\n".join(f"  {user['user_id']}  {user['email']}" for user in found)
-            raise Refusal(f"{given} fits several users; give the id:\n{ids}")
-    raise Refusal(f"There is no user {given}: see `pgfleet users`.")
-
-
-def _in_lower_case(given: str) -> sa.ColumnElement[bool]:
-    return sa.or_(*(sa.func.lower(column) == sa.func.lower(given) for column in (_u.id, _u.email)))
+    users = sa.select(_u.id.label("user_id"), _u.email, _u.name).order_by(_u.id)
+    in_lower_case = sa.or_(*(sa.func.lower(column) == sa.func.lower(given) for column in (_u.id, _u.email)))
+    several = Several(f"{given} fits several users; give the id", lambda row: f"{row['user_id']}  {row['email']}")
+    found = best(conn, users, (_u.id == given, _u.email == given, in_lower_case), several)
+    if found is None:
+        raise Refusal(f"There is no user {given}: see `pgfleet users`.")
+    return found
 
 
 def days(conn: Connection, user_id: str, month: Month) -> list[Row]:

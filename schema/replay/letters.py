@@ -1,35 +1,20 @@
 """Dead letters: listed, shown, replayed and discarded. An answered one stays, with who answered it."""
 
-from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import sqlalchemy as sa
 
-from pgfleet.schema import assignment, disk, reservation
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.kinds import queues
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.replay import (
-    assignment as assignment_replay,
-)
-from pgfleet.schema.replay import (
-    disk as disk_replay,
-)
-from pgfleet.schema.replay import (
-    reservation as reservation_replay,
-)
 from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import dead_letters
 
 _d = dead_letters.c
-
-# How a queue's letter brings its row back; None from it: nothing to bring back, the message is sent again.
-REVIVE: dict[str, Callable[[Connection, Row, str], str | None]] = {
-    reservation.QUEUE: reservation_replay.revive,
-    assignment.QUEUE: assignment_replay.revive,
-    disk.QUEUE: disk_replay.revive,
-}
 
 
 def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Row]:
@@ -55,12 +40,22 @@ def replay(conn: Connection, letter_id: int, who: str) -> str:
     """
     with conn.transaction():
         letter = _answer(conn, letter_id, "replayed", who)
-        revive = REVIVE.get(letter["queue"])
-        done = revive(conn, letter, who) if revive else None
+        done = _revive(conn, letter, who)
         if done is not None:
             return done
         kernel.send(conn, letter["queue"], [Outgoing(letter["message"])])
     return f"sent again to {letter['queue']}"
+
+
+def _revive(conn: Connection, letter: Row, who: str) -> str | None:
+    """Bring the row of a letter back, as the module `schema.replay.<kind>` does for a kind that has one. What was done.
+
+    Returns:
+        None where there is nothing to bring back: the message is sent again.
+    """
+    place = f"pgfleet.schema.replay.{queues().get(letter['queue'])}"
+    done: str | None = import_module(place).revive(conn, letter, who) if find_spec(place) else None
+    return done
 
 
 def discard(conn: Connection, letter_id: int, who: str) -> None:

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from pgfleet.producers.assignment import assign, drain, reactivate, release, suspend
-from pgfleet.producers.submit.follow.assignment import Target, follow
+from pgfleet.producers.submit import following
+from pgfleet.producers.submit.assignment import look
 from pgfleet.schema.assignment import Assign, Drain, Reactivate, Release, Suspend, read
 from pgfleet.schema.messages import BadMessage
 from worlds.commands import Pgfleet
@@ -260,8 +261,8 @@ def at_each_look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def plan(*happenings: Callable[[], Any]) -> None:
         left, clock = iter(happenings), itertools.count(0, 5)
-        monkeypatch.setattr("pgfleet.producers.submit.follow.assignment.time.monotonic", lambda: next(clock))
-        monkeypatch.setattr("pgfleet.producers.submit.follow.assignment.time.sleep", lambda _: next(left)())
+        monkeypatch.setattr("pgfleet.producers.submit.following.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr("pgfleet.producers.submit.following.time.sleep", lambda _: next(left)())
 
     return plan
 
@@ -352,7 +353,7 @@ def test_who_is_told_why_is_not_told_to_run_a_worker(conn: Connection, at_each_l
     at_each_look(*[lambda: None] * 9)
     told = list[str]()
 
-    seen = follow(conn, Target(ADA), 41, told.append)
+    seen = following.follow(lambda: look(conn, ADA), 41, told.append, "assignment")
 
     assert not seen.settled
     assert told == ["pending: NO_CLUSTER: no Hopsworks cluster is active"]
@@ -364,7 +365,7 @@ def test_a_user_who_is_on_the_way_is_told_of(conn: Connection, at_each_look: Cal
     at_each_look()
     told = list[str]()
 
-    follow(conn, Target(ADA), 0, told.append)
+    following.follow(lambda: look(conn, ADA), 0, told.append, "assignment")
 
     assert told == ["sent: a worker waits for the sign-up service to write the user"]
 

@@ -10,7 +10,8 @@ import pytest
 
 from pgfleet.console.commands.worker import kinds
 from pgfleet.console.main import COMMANDS
-from pgfleet.producers.submit.follow.reservation import Target, follow
+from pgfleet.producers.submit.following import follow
+from pgfleet.producers.submit.reservation import look
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, history_of, new_id, row_of, send
 from worlds.reservations import QUEUE, active, create, ended, status_of
@@ -143,8 +144,8 @@ def test_an_old_dead_letter_says_nothing_about_a_new_message(conn: Connection, w
     worker.run()
     letters = conn.execute("select dead_letter_id from public.dead_letters").fetchall()
 
-    seen = follow(conn, Target(row_id, timedelta(0), frozenset(row[0] for row in letters)), 0, lambda _: None)
-    unaware = follow(conn, Target(row_id, timedelta(0)), 0, lambda _: None)
+    seen = look(conn, row_id, timedelta(0), frozenset(row[0] for row in letters))
+    unaware = look(conn, row_id, timedelta(0))
 
     assert seen.rejected is None
     assert "not known" in (unaware.rejected or "")
@@ -153,10 +154,10 @@ def test_an_old_dead_letter_says_nothing_about_a_new_message(conn: Connection, w
 def test_following_ends_when_it_is_active(conn: Connection, worker: Worker) -> None:
     row_id, told = active(conn, worker), list[str]()
 
-    seen = follow(conn, Target(row_id, timedelta(0)), None, told.append)
+    seen = follow(lambda: look(conn, row_id, timedelta(0)), None, told.append, "reservation")
 
     assert seen.settled
-    assert not seen.refused
+    assert not seen.failed
     assert told == ["active: 4.0 h left"]
 
 

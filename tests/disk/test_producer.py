@@ -15,8 +15,8 @@ from pgfleet.producers.disk import (
     snapshot_disk,
     undelete_disk,
 )
-from pgfleet.producers.submit.follow import disk as follow_disk
-from pgfleet.producers.submit.follow.disk import follow
+from pgfleet.producers.submit import following
+from pgfleet.producers.submit.disk import look
 from pgfleet.schema.disk import QUEUE, REQUESTS, read
 from pgfleet.schema.messages import BadMessage
 from worlds.commands import Pgfleet
@@ -184,13 +184,17 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
             raise KeyboardInterrupt
         coming.pop(0)()
 
-    monkeypatch.setattr("pgfleet.producers.submit.follow.disk.time.sleep", sleep)
+    monkeypatch.setattr("pgfleet.producers.submit.following.time.sleep", sleep)
     return coming
 
 
 def request(conn: Connection, operation_id: str = ID) -> None:
     body = {"action": "create_disk", "operation_id": operation_id, "user_id": "ada", "disk_name": "data"}
     send(conn, QUEUE, {**body, "size_gb": 100})
+
+
+def follow(conn: Connection, timeout_s: float | None, show: Callable[[str], None]) -> following.Look:
+    return following.follow(lambda: look(conn, ID), timeout_s, show, "disk")
 
 
 def test_an_operation_is_followed_from_the_queue_to_its_end(
@@ -212,7 +216,7 @@ def test_an_operation_is_followed_from_the_queue_to_its_end(
     ]
     told: list[str] = []
 
-    last = follow(conn, ID, None, told.append)
+    last = follow(conn, None, told.append)
 
     assert told == [
         "sent: no worker has taken it yet",
@@ -228,13 +232,13 @@ def test_a_letter_that_was_sent_again_is_not_the_end(conn: Connection) -> None:
     bury(conn, {"action": "create_disk", "operation_id": ID})
     request(conn)
 
-    assert follow(conn, ID, 0, lambda _: None).text == "sent: no worker has taken it yet"
+    assert follow(conn, 0, lambda _: None).text == "sent: no worker has taken it yet"
 
 
 def test_a_dead_letter_of_the_workers_own_does_not_reject_a_request(conn: Connection) -> None:
     bury(conn, {"action": "proceed", "operation_id": ID})
 
-    assert not follow(conn, ID, 0, lambda _: None).failed
+    assert not follow(conn, 0, lambda _: None).failed
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_when_the_time_is_up_it_goes_on(pgfleet: Pgfleet, conn: Connection) -> N
 
     assert end.code == 1
     assert "still sent: no worker has taken it yet" in end.err
-    assert f"It goes on. Follow it: pgfleet disk operation {ID}" in end.err
+    assert f"It goes on: pgfleet disk operation {ID}" in end.err
     assert len(bodies(conn)) == 1
 
 
@@ -283,11 +287,11 @@ def test_after_some_silence_the_worker_is_named(
     conn: Connection, steps: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request(conn)
-    monkeypatch.setattr(follow_disk, "SILENCE_S", -1)
+    monkeypatch.setattr(following, "SILENCE_S", -1)
     told: list[str] = []
 
     with pytest.raises(KeyboardInterrupt):
-        follow(conn, ID, None, told.append)
+        follow(conn, None, told.append)
 
     assert told == ["sent: no worker has taken it yet; is one running? `pgfleet worker disk` starts one"]
 
@@ -301,7 +305,7 @@ def test_ctrl_c_leaves_it_running_and_says_how_to_follow_again(
 
     assert end.code == 130
     assert "in_progress: AWS copies it" in end.err
-    assert f"It goes on. Follow it: pgfleet disk operation {ID}" in end.err
+    assert f"It goes on: pgfleet disk operation {ID}" in end.err
     assert conn.execute("select status from public.disk_operations").fetchall() == [("in_progress",)]
 
 

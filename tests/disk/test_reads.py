@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, purge_date, with_disk
@@ -137,7 +138,7 @@ def test_of_one_that_no_longer_waits_a_busy_disk_is_no_reason(conn: Connection) 
 def answer(conn: Connection, before: DryRun = STARTS, size_gb: int | None = None) -> DryRun:
     found = disk_reads.by_name(conn, "ada", "data")
     assert found is not None
-    return with_disk(before, Asked(found, size_gb, KEPT, disk_reads.now(conn)))
+    return with_disk(before, Asked(found, size_gb, KEPT, about.now(conn)))
 
 
 @pytest.mark.parametrize(

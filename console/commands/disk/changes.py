@@ -8,9 +8,10 @@ import typer
 
 from pgfleet.console.commands.requests import User
 from pgfleet.console.connection import database
-from pgfleet.console.pictures.fleet import AsJson
+from pgfleet.console.showing import AsJson
 from pgfleet.producers import disk as producer
-from pgfleet.producers.submit.disk import Telling, Timeout, Wait, finish
+from pgfleet.producers.submit.disk import Timeout, Wait, finish
+from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, Status
 from pgfleet.schema.errors import Refusal
@@ -42,7 +43,7 @@ def create(  # noqa: PLR0913  # one parameter an option
         if not operations.on_their_way(conn, owner, name):
             _refuse_taken(reads.by_name(conn, owner, name))
         operation_id = producer.create_disk(owner, name, size, conn)
-        finish(conn, operation_id, f"create of disk {printable(name)} sent", Telling(wait, timeout, as_json))
+        finish(conn, operation_id, f"create of disk {printable(name)} sent", Output(wait, timeout, as_json))
 
 
 def snapshot(
@@ -54,7 +55,7 @@ def snapshot(
         _refuse_deleted(row)
         return producer.snapshot_disk(owner, name, conn)
 
-    _ask(name, user, send, Telling(wait, timeout, as_json), f"snapshot of disk {printable(name)} asked for")
+    _ask(name, user, send, Output(wait, timeout, as_json), f"snapshot of disk {printable(name)} asked for")
 
 
 def delete(
@@ -67,7 +68,7 @@ def delete(
         _refuse_held(row)
         return producer.delete_disk(owner, name, conn)
 
-    _ask(name, user, send, Telling(wait, timeout, as_json), f"delete of disk {printable(name)} sent")
+    _ask(name, user, send, Output(wait, timeout, as_json), f"delete of disk {printable(name)} sent")
 
 
 def undelete(
@@ -82,7 +83,7 @@ def undelete(
             raise Refusal(f"Disk {printable(name)} is not deleted: it is {row['status']}.")
         return producer.undelete_disk(owner, name, conn)
 
-    _ask(name, user, send, Telling(wait, timeout, as_json), f"undelete of disk {printable(name)} sent")
+    _ask(name, user, send, Output(wait, timeout, as_json), f"undelete of disk {printable(name)} sent")
 
 
 def clone(  # noqa: PLR0913  # one parameter an option
@@ -103,7 +104,7 @@ def clone(  # noqa: PLR0913  # one parameter an option
         return producer.clone_disk(owner, source, target, conn)
 
     what = f"clone of disk {printable(source)} to {printable(target)} sent"
-    _ask(source, user, send, Telling(wait, timeout, as_json), what)
+    _ask(source, user, send, Output(wait, timeout, as_json), what)
 
 
 def restore(  # noqa: PLR0913  # one parameter an option
@@ -125,7 +126,7 @@ def restore(  # noqa: PLR0913  # one parameter an option
             raise Refusal(f"Snapshot {chosen['snapshot_id']} is {chosen['status']}; only a completed one is restored.")
         return producer.restore_disk(owner, name, chosen["snapshot_id"], conn)
 
-    _ask(name, user, send, Telling(wait, timeout, as_json), f"restore of disk {printable(name)} sent")
+    _ask(name, user, send, Output(wait, timeout, as_json), f"restore of disk {printable(name)} sent")
 
 
 def unlock(
@@ -143,10 +144,10 @@ def unlock(
             raise Refusal(f"Disk {printable(name)} is in use{_by(row)}.")
         return producer.clear_disk_lock(owner, name, conn)
 
-    _ask(name, user, send, Telling(wait, timeout, as_json), f"unlock of disk {printable(name)} sent")
+    _ask(name, user, send, Output(wait, timeout, as_json), f"unlock of disk {printable(name)} sent")
 
 
-def _ask(name: str, user: str | None, send: Send, how: Telling, what: str) -> None:
+def _ask(name: str, user: str | None, send: Send, how: Output, what: str) -> None:
     """Send something about a disk. What was sent before it may still change the disk: then the worker decides.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`pgfleet disk`: persistent disks listed and shown, operations followed; what changes them: `disks_changes.py`."""
+"""`pgfleet disk`: persistent disks listed and shown, operations followed. What changes them is in `changes.py`."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -10,10 +10,12 @@ from pgfleet.console.commands.requests import User
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
 from pgfleet.console.pictures.disk import disk_picture, list_picture, quarantine_picture
-from pgfleet.console.pictures.fleet import AsJson, show
-from pgfleet.producers.submit.disk import Telling, Timeout, wait_for
+from pgfleet.console.showing import AsJson, show
+from pgfleet.producers.submit.disk import Timeout, wait_for
+from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as reads
 from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads.hold import purge_date
@@ -42,11 +44,11 @@ def list_disks(
     """List disks: how large, in use by whom, their snapshots, and what they wait for."""
     with database() as conn:
         filters = reads.DiskFilters(user, lost_too, most)
-        show(lambda: look(conn, filters), list_picture, as_json=as_json, watching=False)
+        show(lambda: look(conn, filters), list_picture, as_json=as_json)
 
 
 def look(conn: Connection, filters: reads.DiskFilters) -> dict[str, Any]:
-    return {"now": reads.now(conn), "disks": [_with_purge_date(row) for row in reads.listing(conn, filters)]}
+    return {"now": about.now(conn), "disks": [_with_purge_date(row) for row in reads.listing(conn, filters)]}
 
 
 def _with_purge_date(row: dict[str, Any]) -> dict[str, Any]:
@@ -58,17 +60,17 @@ def show_disk(name: changes.Name, *, user: User = None, as_json: AsJson = False)
     """Show one disk: its snapshots, what was asked of it last, and what happened."""
     owner = user or default_user()
     with database() as conn:
-        show(lambda: look_at(conn, name, owner), disk_picture, as_json=as_json, watching=False)
+        show(lambda: look_at(conn, name, owner), disk_picture, as_json=as_json)
 
 
 def look_at(conn: Connection, name: str, owner: str) -> dict[str, Any]:
     row = _with_purge_date(reads.resolve(conn, name, owner))
     return {
         **row,
-        "now": reads.now(conn),
+        "now": about.now(conn),
         "snapshots": reads.snapshots(conn, row["disk_id"]),
         "operations": operations.of_disk(conn, row),
-        "history": reads.history(conn, row["disk_id"]),
+        "history": about.history(conn, reads.DISK, [row["disk_id"]]),
     }
 
 
@@ -83,7 +85,7 @@ def operation(
     """Follow an operation until it is completed or failed; Ctrl-C only ends the following."""
     with database() as conn:
         operation_id = operations.resolve(conn, given, user or default_user())
-        wait_for(conn, operation_id, Telling(wait=True, timeout_s=timeout, as_json=as_json))
+        wait_for(conn, operation_id, Output(wait=True, timeout_s=timeout, as_json=as_json))
 
 
 @app.command("quarantine", epilog="Example: pgfleet disk quarantine --json")
@@ -95,10 +97,9 @@ def quarantine(
     """List volumes and snapshots that AWS has and no row accounts for. Nothing deletes them but you."""
     with database() as conn:
         show(
-            lambda: {"now": reads.now(conn), "resources": reads.quarantine(conn, gone_too=gone_too)},
+            lambda: {"now": about.now(conn), "resources": reads.quarantine(conn, gone_too=gone_too)},
             quarantine_picture,
             as_json=as_json,
-            watching=False,
         )
 
 

@@ -13,7 +13,8 @@ import typer
 from psycopg.types.json import Jsonb
 
 from pgfleet.console.connection import database
-from pgfleet.console.pictures.fleet import AsJson, cell
+from pgfleet.console.pictures.parts import cell
+from pgfleet.console.showing import AsJson
 from pgfleet.producers import assignment as producer
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.schema.errors import FleetError, Refusal
@@ -62,7 +63,7 @@ def add(  # noqa: PLR0913  # one parameter an option
         _refuse_known(conn, name)
         inserted = sa.insert(hopsworks_clusters).values(**values, api_key=_read_key()).returning(_c.id)
         cluster_id = str(fetch(conn, inserted)[0]["id"])
-        _tell(reads.by_id(conn, cluster_id) or {}, "added", as_json=as_json)
+        _print_answer(reads.by_id(conn, cluster_id) or {}, "added", as_json=as_json)
 
 
 def _checked_name(name: str) -> str:
@@ -128,9 +129,9 @@ def rekey(given: Given, *, as_json: AsJson = False) -> None:
         cluster = reads.resolve(conn, given)
         key = _read_key()
         changed = _update(conn, cluster["id"], _c.api_key != key, {"api_key": key})
-        told = "has another key" if changed else "has this key already"
+        answer = "has another key" if changed else "has this key already"
         probed = ", which a running assignment worker tries now" if changed and cluster["breaker"]["open"] else ""
-        _tell(cluster, told + probed, as_json=as_json)
+        _print_answer(cluster, answer + probed, as_json=as_json)
 
 
 def _update(conn: Connection, cluster_id: str, but_for: sa.ColumnElement[bool], values: dict[str, Any]) -> list[Row]:
@@ -154,7 +155,7 @@ def drain(
                 producer.drain(cluster["id"], conn)
         seen, free = reads.by_id(conn, cluster["id"]) or cluster, reads.free_elsewhere(conn, cluster["id"])
     more = {"users": seen["assigned"], "free_elsewhere": free, "moving": move}
-    _tell(seen, f"is in {seen['status']}: {_fate(seen, free, moving=move)}", as_json=as_json, **more)
+    _print_answer(seen, f"is in {seen['status']}: {_fate(seen, free, moving=move)}", as_json=as_json, **more)
 
 
 def _fate(cluster: dict[str, Any], free: int, *, moving: bool) -> str:
@@ -176,10 +177,10 @@ def reopen(given: Given, *, as_json: AsJson = False) -> None:
         cluster = reads.resolve(conn, given)
         _update(conn, cluster["id"], _c.status.not_in(("active", "full")), {"status": "active"})
         seen = reads.by_id(conn, cluster["id"]) or cluster
-    _tell(seen, f"is {seen['status']}", as_json=as_json)
+    _print_answer(seen, f"is {seen['status']}", as_json=as_json)
 
 
-def _tell(cluster: dict[str, Any], what: str, *, as_json: bool, **more: Any) -> None:
+def _print_answer(cluster: dict[str, Any], what: str, *, as_json: bool, **more: Any) -> None:
     if as_json:
         shown = {name: cluster[name] for name in ("id", "name", "status", "max_users", "current_users")}
         print_json({**shown, "result": what, **more})

@@ -1,4 +1,4 @@
-"""`pgfleet hopsworks`: Hopsworks clusters listed and shown; what changes them is in `hopsworks_changes.py`."""
+"""`pgfleet hopsworks`: Hopsworks clusters listed and shown; what changes them is in `changes.py`."""
 
 from typing import Annotated, Any
 
@@ -7,9 +7,10 @@ import typer
 from pgfleet.console.commands.hopsworks import changes
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
-from pgfleet.console.pictures.fleet import AsJson, show
 from pgfleet.console.pictures.hopsworks import cluster_picture, list_picture
+from pgfleet.console.showing import AsJson, show
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import assignment as users
 from pgfleet.schema.reads import hopsworks as reads
 
@@ -31,7 +32,7 @@ def hopsworks() -> None:
 def list_clusters(*, as_json: AsJson = False) -> None:
     """List clusters: their load, whether they answer, who waits and why."""
     with database() as conn:
-        show(lambda: look(conn), list_picture, as_json=as_json, watching=False)
+        show(lambda: look(conn), list_picture, as_json=as_json)
 
 
 def look(conn: Connection) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def show_cluster(
     """Show one cluster: load, health, what is wrong, and its users."""
     with database() as conn:
         cluster_id = reads.resolve(conn, given)["id"]
-        show(lambda: look_at(conn, cluster_id, most), cluster_picture, as_json=as_json, watching=False)
+        show(lambda: look_at(conn, cluster_id, most), cluster_picture, as_json=as_json)
 
 
 def look_at(conn: Connection, cluster_id: str, most: int) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def look_at(conn: Connection, cluster_id: str, most: int) -> dict[str, Any]:
     found = users.listing(conn, here)
     return {
         **(reads.by_id(conn, cluster_id) or {}),
-        "now": users.now(conn),
+        "now": about.now(conn),
         "waiting": reads.waiting(conn).get(cluster_id, {}),
         "failures": reads.failures(conn, cluster_id, FAILURES),
         "users": found,

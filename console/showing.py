@@ -1,0 +1,44 @@
+"""How a command shows what it has read: as a picture or as JSON, once or again every two seconds."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.live import Live
+
+from pgfleet.producers.submit.terminal import out, print_json
+
+REFRESH_S = 2
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")]
+
+
+def show(
+    look: Callable[[], dict[str, Any]],
+    draw: Callable[[dict[str, Any]], RenderableType],
+    *,
+    as_json: bool,
+    watching: bool = False,
+) -> None:
+    """Print what there is to see, once or again and again: in place on a terminal, one after another elsewhere."""
+    if watching and not as_json and out().is_terminal:
+        _repeat_in_place(look, draw)
+    while True:
+        seen = look()
+        if as_json:
+            print_json(seen)
+        else:
+            out().print(draw(seen))
+        if not watching:
+            return
+        time.sleep(REFRESH_S)
+
+
+def _repeat_in_place(look: Callable[[], dict[str, Any]], draw: Callable[[dict[str, Any]], RenderableType]) -> None:
+    with Live(console=out(), auto_refresh=False) as live:
+        while True:
+            live.update(draw(look()), refresh=True)
+            time.sleep(REFRESH_S)

@@ -1,0 +1,134 @@
+"""Follows what was sent until it has ended: one loop for all kinds; how one look is read is in the file of the kind."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgfleet.producers.submit.terminal import err, out, print_json, progress
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
+from pgfleet.schema.rows.row import Row
+
+LOOK_S = 0.2
+SILENCE_S = 10.0
+UNTAKEN = "sent: no worker has taken it yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How what was sent is at one moment.
+
+    Attributes:
+        row: None where no worker has made one yet.
+        text: the state and why, in one line.
+        result: what is printed when it has ended well; None as long as it has not.
+        failed: it has ended otherwise.
+        rejected: why its message is a dead letter, if it is.
+        explained: the text says why nothing happens, so a long silence needs no hint.
+        see: what to type to learn more of a bad end.
+        more: what `--json` adds to the row.
+    """
+
+    row: Row | None
+    text: str
+    result: str | None = None
+    failed: bool = False
+    rejected: str | None = None
+    explained: bool = True
+    see: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        return self.failed or self.result is not None
+
+
+def rejection(reason: str, row: Row | None = None, see: str | None = None) -> Look:
+    """The look at something whose message is a dead letter."""
+    return Look(row, f"rejected: {reason}", failed=True, rejected=reason, see=see)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is followed.
+
+    Attributes:
+        kind: whose worker moves it on.
+        look: looks at it now.
+        as_json: what a look is with `--json`.
+        again: what to type to follow it again.
+    """
+
+    kind: str
+    look: Callable[[], Look]
+    as_json: Callable[[Look], dict[str, Any]]
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What whoever sends wants to see of it."""
+
+    wait: bool = False
+    timeout_s: float | None = None
+    as_json: bool = False
+
+
+def report(sent: str, shown: str, as_json: dict[str, Any] | None) -> None:
+    """Print what was sent on stderr; on stdout its id, or this JSON."""
+    err().print(sent, markup=False, emoji=False)
+    if as_json is None:
+        out().print(shown, markup=False, emoji=False)
+    else:
+        print_json(as_json)
+
+
+def wait(followed: Followed, output: Output) -> None:
+    """Follow it, and print how it ended.
+
+    Raises:
+        Refusal: it ended badly, or the time is up; with the reason.
+    """
+    try:
+        with progress() as show:
+            last = follow(followed.look, output.timeout_s, show, followed.kind)
+    except KeyboardInterrupt:
+        err().print(f"It goes on: {followed.again}", markup=False, emoji=False)
+        raise
+    if output.as_json:
+        print_json(followed.as_json(last))
+    if last.failed:
+        raise Refusal(last.text if last.see is None else f"{last.text}\nMore of it: {last.see}")
+    if not last.settled:
+        raise Refusal(f"still {last.text}\nIt goes on: {followed.again}")
+    if not output.as_json:
+        out().print(last.result, markup=False, emoji=False)
+
+
+def follow(look: Callable[[], Look], timeout_s: float | None, show: Callable[[str], None], kind: str) -> Look:
+    """Look until it has ended, or the time is up: then the last look is not settled.
+
+    Shows every change but a bad end and the result, which the caller prints; after some silence also which worker to
+    start.
+    """
+    shown, last, started = "", "", time.monotonic()
+    changed = started
+    while True:
+        seen, now = look(), time.monotonic()
+        if seen.text != last:
+            last, changed = seen.text, now
+        silent = not seen.explained and now - changed > SILENCE_S
+        text = f"{seen.text}; is one running? `pgfleet worker {kind}` starts one" if silent else seen.text
+        if text != shown and not seen.failed and text != seen.result:
+            show(text)
+            shown = text
+        if seen.settled or (timeout_s is not None and now - started >= timeout_s):
+            return seen
+        time.sleep(LOOK_S)
+
+
+def dead_letters(conn: Connection, subject: about.Subject, row_id: str) -> frozenset[int]:
+    """The dead letters that there are before something is sent: they say nothing of what becomes of it."""
+    return frozenset(letter["dead_letter_id"] for letter in about.letters(conn, subject, row_id))

@@ -1,0 +1,103 @@
+"""Sends a message of a kind that has no command of its own: its action, then its fields as NAME=VALUE."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from pgfleet.producers.sending import check, put
+from pgfleet.producers.submit.database import chosen_dsn, connected
+from pgfleet.producers.submit.following import report
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.kinds import Contract
+from pgfleet.schema.messages import Message
+from pgfleet.schema.printable import printable
+
+
+def message_command(contract: Contract) -> Any:
+    """The command of one kind; its help lists the actions and their fields."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+    @single.command(contract.name, help=_help(contract), epilog=_example(contract), no_args_is_help=True)
+    def submit(
+        ctx: typer.Context,
+        action: Annotated[str, typer.Argument(help="What is asked for.")],
+        fields: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="Text, or JSON.")] = None,
+        *,
+        as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    ) -> None:
+        message = _message(contract, action, fields or [])
+        with connected(chosen_dsn(ctx.obj)) as conn:
+            number = put(conn, contract.queue, message)
+        body = message.model_dump(mode="json", exclude_none=True)
+        answer = {"queue": contract.queue, "msg_id": number, "message": body}
+        report(f"sent {action} to {contract.queue} as message {number}", str(number), answer if as_json else None)
+
+    return typer.main.get_command(single)
+
+
+def _help(contract: Contract) -> str:
+    actions = "\n\n".join(f"  {name} {_fields(message)}".rstrip() for name, message in contract.requests.items())
+    return f"Send a message to the queue {contract.queue}. Actions, and their fields:\n\n{actions}"
+
+
+def _fields(message_type: type[Message]) -> str:
+    """`lease_id=... holder=... [note=...]`: what may be left out in brackets."""
+    return " ".join(
+        f"{name}=..." if field.is_required() else f"[{name}=...]" for name, field in _settable(message_type).items()
+    )
+
+
+def _example(contract: Contract) -> str:
+    action, message_type = next(iter(contract.requests.items()))
+    needed = (f"{name}=..." for name, field in _settable(message_type).items() if field.is_required())
+    return " ".join(("Example: pgfleet submit", contract.name, action, *needed))
+
+
+def _settable(message_type: type[Message]) -> Mapping[str, FieldInfo]:
+    return {name: field for name, field in message_type.model_fields.items() if name != "action"}
+
+
+def _message(contract: Contract, action: str, pairs: Sequence[str]) -> Message:
+    """The message that was typed.
+
+    Raises:
+        FleetError: there is no such action, or it has no such field; the text says what is known.
+        BadMessage: a value can't be used.
+    """
+    message_type = contract.requests.get(action)
+    if message_type is None:
+        known = ", ".join(contract.requests)
+        raise FleetError(f"{printable(action)} is no action of {contract.name}. Known are {known}.")
+    given = _given(pairs)
+    unknown, known = sorted(given.keys() - _settable(message_type)), ", ".join(_settable(message_type)) or "none"
+    if unknown:
+        raise FleetError(f"{action} has no field {printable(', '.join(unknown))}. Known are {known}.")
+    return check(message_type, {"action": action, **_as_typed(message_type, given)})
+
+
+def _given(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise FleetError(f"Fields are NAME=VALUE, not {pair!r}.")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _as_typed(message_type: type[Message], given: dict[str, str]) -> dict[str, Any]:
+    """Text where the field takes text; else what the text is as JSON, such as 3, true or ["a"]."""
+    try:
+        message_type.model_validate(given)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors() if not problem["type"].startswith("string")}
+        return {name: _from_json(text) if name in wrong else text for name, text in given.items()}
+    return dict(given)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,56 @@
+"""What is known about one row beside the row itself: its moves, dead letters and queued messages about it, the time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.tables import dead_letters, status_history
+
+_h, _d = status_history.c, dead_letters.c
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """How the messages of a queue name the row that they are about: by this field."""
+
+    queue: str
+    field: str
+
+
+def now(conn: Connection) -> datetime:
+    """The database's time."""
+    moment: datetime = fetch(conn, sa.select(FLEET_NOW.label("now")))[0]["now"]
+    return moment
+
+
+def history(conn: Connection, machine: str, ids: Iterable[str] | sa.Select[Any]) -> list[Row]:
+    """Every move of the rows of these ids, oldest first."""
+    columns = (_h.at, _h.row_id, _h.from_status, _h.to_status, _h.reason, _h.actor, _h.msg_id)
+    chosen = ids if isinstance(ids, sa.Select) else list(ids)
+    return fetch(conn, sa.select(*columns).where(_h.machine == machine, _h.row_id.in_(chosen)).order_by(_h.history_id))
+
+
+def letters(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
+    """Dead letters about one row, answered ones too, oldest first."""
+    columns = (_d.dead_letter_id, _d.died_at, _d.message, _d.reason, _d.attempts, _d.answer, _d.answered_at)
+    about = sa.or_(_d.row_id == row_id, _d.message[subject.field].astext == row_id)
+    return fetch(conn, sa.select(*columns).where(_d.queue == subject.queue, about).order_by(_d.dead_letter_id))
+
+
+def messages(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
+    """Messages about one row that are in the queue, by the time they are due."""
+    q = queue_table(subject.queue).c
+    columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
+    return fetch(conn, sa.select(*columns).where(q.message[subject.field].astext == row_id).order_by(q.vt, q.msg_id))
+
+
+def action_of(record: Row) -> str | None:
+    """What a message or a letter asks for; None where nobody can tell."""
+    body = record["message"]
+    return body.get("action") if isinstance(body, dict) else None
