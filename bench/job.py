@@ -12,7 +12,7 @@ from pgfleet.schema.messages import Message, read_message
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.kind import Kind, Turn
 from pgfleet.workers.runtime.outcomes import Done, Outcome, advance
 from pgfleet.workers.runtime.serve import serve
 
@@ -37,9 +37,9 @@ def load(conn: Connection, messages: Sequence[Finish], settings: Settings) -> Vi
     return View(first[0], rows_of(jobs, rows))
 
 
-def step(message: Finish, view: View, _tools: None, _occasion: Occasion) -> Outcome:
+def step(message: Finish, turn: Turn[View, None]) -> Outcome:
     started_ns = time.monotonic_ns()
-    row = view.rows.get(message.job_id)
+    row = turn.view.rows.get(message.job_id)
     if row is None or row.status != "ready":
         return Done("nothing to do")
     return advance(row, "done", "finished", {"started_ns": started_ns})

@@ -12,9 +12,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import BeforeValidator, Field
 
 from pgfleet.schema.messages import Message, Name, Time, Uuid, by_action, read_message
+from pgfleet.schema.tickets import Tickets
 
 QUEUE = "cluster_assignments"
 MACHINE = "assignment"
+TICKETS = Tickets("advance", "user_id", QUEUE)
 
 
 class Status(StrEnum):

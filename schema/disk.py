@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from pgfleet.schema.messages import Message, Name, Uuid, by_action, read_message
+from pgfleet.schema.tickets import Tickets
 
 QUEUE = "disk_operations"
+TICKETS = Tickets("advance_disk", "disk_id", QUEUE)
+SNAPSHOT_TICKETS = Tickets("advance_snapshot", "snapshot_id", QUEUE)
 # A disk that a reservation asks for without saying how large.
 DEFAULT_SIZE_GB = 100
 # The code that a disk's attach_error begins with where another zone may do.
@@ -125,10 +128,6 @@ class Proceed(Message):
 
     action: Literal["proceed"] = "proceed"
     operation_id: Uuid
-
-
-# A ticket that is never stale: a look out of turn, which waits for nothing.
-NUDGE = -1
 
 
 class DiskTicket(Message):

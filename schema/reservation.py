@@ -12,9 +12,11 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pgfleet.schema.disk import DiskName, SizeGb
 from pgfleet.schema.messages import Hours, Message, Name, Time, Uuid, by_action, read_message
+from pgfleet.schema.tickets import Tickets
 
 QUEUE = "gpu_reservations"
 MACHINE = "reservation"
+TICKETS = Tickets("advance", "reservation_id", QUEUE)
 
 
 class Status(StrEnum):

@@ -4,12 +4,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pgfleet.schema.assignment import QUEUE, WAITING, Status
+from pgfleet.schema.assignment import QUEUE, TICKETS, WAITING, Status
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import user_hopsworks_assignments
+from pgfleet.schema.tickets import next_number
 
 # What the life before has left in the row.
 _FORGOTTEN = ("failed_at", "released_at", "hopsworks_username", "status_msg_id")
@@ -25,12 +26,11 @@ def revive(conn: Connection, letter: Row, who: str) -> str | None:
     row = _failed_row(conn, letter["message"])
     if row is None:
         return None
-    user_id, number = row["user_id"], row["ticket"] + 1
+    user_id, number = row["user_id"], next_number(row)
     reason = f"replayed from dead letter {letter['dead_letter_id']}"
     sign(conn, who, reason)
     fetch(conn, sa.update(user_hopsworks_assignments).where(_a.id == row["id"]).values(_values(number, reason)))
-    turn = {"action": "advance", "user_id": user_id, "ticket": number}
-    kernel.send(conn, QUEUE, [Outgoing({"action": "admit"}), Outgoing(turn)])
+    kernel.send(conn, QUEUE, [Outgoing({"action": "admit"}), Outgoing(TICKETS.body(user_id, number))])
     return f"the assignment of {user_id} is pending again"
 
 

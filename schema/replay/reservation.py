@@ -8,10 +8,11 @@ from psycopg.types.json import Jsonb
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.reservation import QUEUE, Status
+from pgfleet.schema.reservation import QUEUE, TICKETS, Status
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import reservations
+from pgfleet.schema.tickets import next_number
 
 # What the life before has left in the row.
 _FORGOTTEN = (
@@ -38,13 +39,12 @@ def revive(conn: Connection, letter: Row, who: str) -> str | None:
     row_id = row["reservation_id"]
     if row["reservation_ended"] is None or row["gpus_held"]:
         raise Refusal(f"Reservation {row_id} is still being torn down. Try again in a moment.")
-    number = row["ticket"] + 1
+    number = next_number(row)
     reason = f"replayed from dead letter {letter['dead_letter_id']}"
     sign(conn, who, reason)
     fetch(conn, sa.update(reservations).where(_c.reservation_id == row_id).values(_values(number, reason)))
-    turn = {"action": "advance", "reservation_id": row_id, "ticket": number}
     line = {"action": "admit", "gpu_type": row["gpu_type"]}
-    kernel.send(conn, QUEUE, [Outgoing(line), Outgoing(turn)])
+    kernel.send(conn, QUEUE, [Outgoing(line), Outgoing(TICKETS.body(row_id, number))])
     return f"reservation {row_id} is pending again"
 
 

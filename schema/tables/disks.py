@@ -60,7 +60,7 @@ disks = Table(
     Column("data_lost", Text),
     Column("detail", Text),
     UniqueConstraint("user_id", "disk_name"),
-    info={"machine": "disk"},
+    info={"machine": "disk", "shows": "detail"},
 )
 
 disk_snapshots = Table(
@@ -90,7 +90,7 @@ disk_snapshots = Table(
     Column("contents", Text),
     moment("missing_since"),
     moment("lost_at"),
-    info={"machine": "disk_snapshot"},
+    info={"machine": "disk_snapshot", "shows": "failure_reason"},
 )
 
 disk_operations = Table(
@@ -111,7 +111,7 @@ disk_operations = Table(
     Column("status_reason", Text),
     Column("status_msg_id", BigInteger),
     moment("status_since", nullable=False, server_default=DEFAULT),
-    info={"machine": "disk_operation"},
+    info={"machine": "disk_operation", "shows": "detail"},
 )
 
 disk_quarantine = Table(

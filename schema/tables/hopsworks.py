@@ -72,6 +72,7 @@ user_hopsworks_assignments = Table(
     Column("left_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     Column("moves_to_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     schema="hopsworks",
+    info={"shows": "detail"},
 )
 
 cluster_breakers = Table(

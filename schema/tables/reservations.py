@@ -73,4 +73,5 @@ reservations = Table(
     Column("dockerimage", Text),
     Column("env_vars", JSONB, nullable=False, server_default=DEFAULT),
     Column("command", Text),
+    info={"shows": "current_detailed_status"},
 )

@@ -210,11 +210,11 @@ def test_the_first_payment_of_all_meanwhile_is_seen_too(conn: Connection, dsn: s
 def test_a_worker_that_died_is_replaced_and_changes_nothing_if_it_comes_back(conn: Connection, dsn: str) -> None:
     with billing_worker(dsn) as lost, billing_worker(dsn) as next_one:
         send_bill(conn, DAYS[0])
-        deliveries = lost.claim()
+        tasks = lost.claim()
         set_clock(conn, "2030-03-08 12:05")
         assert next_one.run() == 1
 
-        work(lost.bench, deliveries)
+        work(lost.running, tasks)
 
     assert rows(conn, CREDIT) == [(50, 0, 20, 0)]
     assert charged(conn) == [(50, "pending")]

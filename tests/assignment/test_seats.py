@@ -598,7 +598,7 @@ class Life:
         """Much may have changed since; the lease may be over."""
         hand, self.hand = self.hand, []
         if hand:
-            work(self.other.worker.bench, hand)
+            work(self.other.worker.running, hand)
 
     def turn(self) -> None:
         self.world.worker.run_once(self.dice.choice([1, 3, 50]))

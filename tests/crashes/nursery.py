@@ -24,7 +24,7 @@ from dramatiq import cli
 
 from pgfleet.workers import disk, reservation
 from pgfleet.workers.runtime import settle
-from pgfleet.workers.runtime.outcomes import Change, Move
+from pgfleet.workers.runtime.outcomes import Change
 from worlds import kill_at
 
 KINDS = (disk, reservation)
@@ -132,10 +132,9 @@ def writes(label: str) -> Callable[[Change], bool]:
     table, _, column = table.partition(".")
 
     def concerns(change: Change) -> bool:
-        of, to = (change.row.table, change.to) if isinstance(change, Move) else (change.table, change.status)
-        if of.name != table:
+        if change.table.name != table:
             return False
-        return to == status if status else column in change.values
+        return change.to == status if status else column in change.values
 
     return concerns
 

@@ -99,7 +99,7 @@ class Scene:
     def _kill(self, module: str, place: str, when: str) -> None:
         world, marker = self.world, self.folder / new_id()
         others: Worker = world.reservations if module == DISK_WORKER else world.disks
-        dsn = world.disks.bench.settings.dsn()
+        dsn = world.disks.running.settings.dsn()
         environment = worker_environment(dsn, self.box, **SETTINGS) | self.box.aws_environment
 
         def is_dead() -> bool:

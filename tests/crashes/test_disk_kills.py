@@ -131,7 +131,7 @@ def box() -> Iterator[Box]:
 
 @contextmanager
 def crew_on(world: World, box: Box) -> Iterator[Crew]:
-    dsn = world.disks.bench.settings.dsn()
+    dsn = world.disks.running.settings.dsn()
     with nursery() as running:
         crew = Crew(running, worker_environment(dsn, box, **SETTINGS) | box.aws_environment)
         for module in (DISK_WORKER, RESERVATION_WORKER) * 2:

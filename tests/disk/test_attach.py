@@ -278,7 +278,7 @@ def test_a_reservation_with_a_clone_that_is_being_made_waits_for_it(world: World
 
 def test_of_two_reservations_that_race_for_a_disk_exactly_one_has_it(world: World) -> None:
     """Of two lines, by two workers, which decide at the same time."""
-    with worker_on(reservation.KIND, world.reservations.bench.settings) as other:
+    with worker_on(reservation.KIND, world.reservations.running.settings) as other:
         winners = [race(world, [world.reservations, other], f"d{number}") for number in range(RACES)]
 
     assert len(winners) == RACES
@@ -300,7 +300,7 @@ def race(world: World, workers: list[Worker], name: str) -> str:
 
     def toil(worker: Worker, hand: Any) -> None:
         together.wait(10)
-        work(worker.bench, hand)
+        work(worker.running, hand)
 
     threads = [threading.Thread(target=toil, args=pair) for pair in zip(workers, hands, strict=True)]
     for thread in threads:

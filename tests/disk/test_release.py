@@ -256,7 +256,7 @@ def test_a_listing_that_hangs_holds_the_release_up_for_a_minute_at_most(world: W
     world.create()
     row_id = world.active()
     world.box.contents(NAMESPACE, pod_of(row_id), "x" * 100, delay_s=20)
-    bench = world.reservations.bench
+    bench = world.reservations.running
     impatient = replace(bench.tools.homes, contents_timeout_s=0.3)
     hurried = replace(world, reservations=Worker(replace(bench, tools=replace(bench.tools, homes=impatient))))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgfleet.workers.clients.aws import ec2
-from pgfleet.workers.runtime.hand import Hand
+from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.work import work
 from worlds.disks import QUEUE, World, assert_sound, for_a_test, servers, world_on
 from worlds.fleet import Worker, move_clock, new_id, send
@@ -494,7 +494,7 @@ class Life:
         self.slow = [self.another(world.disks), self.another(world.reservations)]
 
     def another(self, worker: Worker) -> Worker:
-        return Worker(replace(worker.bench, hand=Hand(worker.bench.settings.lease_s)))
+        return Worker(replace(worker.running, leases=Leases(worker.running.settings.lease_s)))
 
     def live(self, steps: int) -> None:
         often = [self.reserve, self.cancel, self.turn, self.turn, self.work_on_all, self.work_on_all, self.wait]
@@ -593,7 +593,7 @@ class Life:
         """Much may have changed since; the lease may be over."""
         hands, self.hands = self.hands, []
         for worker, hand in hands:
-            work(worker.bench, hand)
+            work(worker.running, hand)
 
     def turn(self) -> None:
         self.dice.choice([self.world.disks, self.world.reservations]).run_once(self.dice.choice([1, 3, 50]))

@@ -266,7 +266,7 @@ def test_the_same_message_taken_by_two_workers_at_once_counts_once(heart: Heart)
     with worker_on(KIND, settings_for(heart.dsn)) as other, ThreadPoolExecutor(2) as threads:
         second = other.claim(100)
 
-        list(threads.map(work, [heart.worker.bench, other.bench], [first, second]))
+        list(threads.map(work, [heart.worker.running, other.running], [first, second]))
 
     assert {counted(heart, n, p) for n, p in zip(nodes, mine, strict=True)} == {(1, 1, 1)}
     assert heart.queue() == []

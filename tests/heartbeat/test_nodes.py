@@ -66,7 +66,7 @@ def test_a_heartbeat_moves_its_node_and_every_change_is_told_once(
 
     assert lifecycle(heart, node)[told:] == events
     assert [to for _, to, _ in heart.history(node)[moved:]] == [status for _, status in events]
-    author = heart.worker.bench.author.name
+    author = heart.worker.running.author.name
     query = "select actor from public.status_history where machine = 'node' and row_id = %s order by history_id"
     assert set(heart.all(query, (str(node),))[1 + moved :]) <= {author}
     by = "select triggered_by from autoscaler.node_lifecycle_logs where node_id = %s order by id offset %s"

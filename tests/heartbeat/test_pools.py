@@ -75,7 +75,7 @@ def test_of_two_workers_that_claim_a_new_pool_at_once_one_gets_it(heart: Heart) 
     with worker_on(KIND, settings_for(heart.dsn)) as other, ThreadPoolExecutor(2) as threads:
         second = other.claim(100)
 
-        list(threads.map(work, [heart.worker.bench, other.bench], [first, second]))
+        list(threads.map(work, [heart.worker.running, other.running], [first, second]))
 
     assert (heart.queue(), heart.letters()) == ([], [])
     assert {heart.status(node) for node in nodes} == {"ACTIVE"}

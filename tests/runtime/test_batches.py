@@ -52,9 +52,9 @@ def test_a_value_too_large_for_an_index_fails_its_message_alone(small: Small) ->
         for job_id in (1, 2, 3):
             small.job(job_id)
             small.send(do(job_id))
-        deliveries = small.worker.claim()
+        tasks = small.worker.claim()
         noise = random.Random(7).randbytes(20_000).hex()
-        units = [moving(delivery, small.row(n)) for n, delivery in enumerate(deliveries, start=1)]
+        units = [moving(task, small.row(n)) for n, task in enumerate(tasks, start=1)]
         units[1] = replace(units[1], changes=(Move(small.row(2), "running", "", {"big": noise}),))
 
         settled = small.settle(*units)
@@ -117,11 +117,11 @@ def test_batches_over_the_same_rows_in_any_order_never_deadlock_and_lose_nothing
         rows = [small.row(small.job(job_id)) for job_id in range(1, 21)]
         for _ in range(80):
             small.send(do(1))
-        deliveries = small.worker.claim(80)
+        tasks = small.worker.claim(80)
         batches = []
         for first in range(0, 80, 10):
             picked = dice.sample(rows, 10)
-            batches.append([moving(d, row) for d, row in zip(deliveries[first : first + 10], picked, strict=True)])
+            batches.append([moving(d, row) for d, row in zip(tasks[first : first + 10], picked, strict=True)])
 
         results = _together(small, batches)
 
@@ -140,13 +140,13 @@ def test_batches_that_make_the_same_rows_in_any_order_never_deadlock(small: Smal
         small.conn.execute("truncate public.small_jobs, pgmq.q_small_jobs; delete from public.status_history")
         for _ in range(80):
             small.send(do(1))
-        deliveries = small.worker.claim(80)
+        tasks = small.worker.claim(80)
         batches = []
         for first in range(0, 80, 20):
             keys = dice.sample(range(1, 21), 20)
             news = [New(jobs, "ready", "made", {"job_id": key}) for key in keys]
-            pairs = zip(deliveries[first : first + 20], news, strict=True)
-            batches.append([Unit(delivery, "advance", "made", (new,)) for delivery, new in pairs])
+            pairs = zip(tasks[first : first + 20], news, strict=True)
+            batches.append([Unit(task, "advance", "made", (new,)) for task, new in pairs])
 
         results = _together(small, batches)
 

@@ -148,10 +148,10 @@ def test_a_node_held_in_somebodys_transaction_delays_only_its_own_heartbeats(
 def test_messages_that_somebody_deleted_meanwhile_change_nothing(heart: Heart) -> None:
     nodes, bodies = batch(heart, 6)
     numbers = heart.send(*bodies)
-    deliveries = heart.worker.claim()
+    tasks = heart.worker.claim()
     heart.conn.execute("delete from pgmq.q_node_heartbeats where msg_id = any(%s)", (numbers[::2],))
 
-    work(heart.worker.bench, deliveries)
+    work(heart.worker.running, tasks)
 
     assert statuses(heart, nodes) == ["INACTIVE", "ACTIVE"] * 3
     assert (heart.queue(), heart.letters()) == ([], [])
@@ -160,10 +160,10 @@ def test_messages_that_somebody_deleted_meanwhile_change_nothing(heart: Heart) -
 def test_words_about_messages_fit_them_although_some_were_lost(heart: Heart) -> None:
     bodies = [heart.beat(2_000_000_000 + number) for number in range(3)]
     numbers = heart.send(*bodies)
-    deliveries = heart.worker.claim()
+    tasks = heart.worker.claim()
     heart.conn.execute("delete from pgmq.q_node_heartbeats where msg_id = %s", (numbers[0],))
 
-    work(heart.worker.bench, deliveries)
+    work(heart.worker.running, tasks)
 
     rows = heart.all("select message ->> 'node_id' from pgmq.q_node_heartbeats order by msg_id")
     assert rows == ["2000000001", "2000000002"]
@@ -177,10 +177,10 @@ def test_a_stale_worker_writes_nothing(heart: Heart) -> None:
     with worker_on(KIND, settings_for(heart.dsn)) as other:
         fresh = other.claim()
 
-        work(heart.worker.bench, stale)
+        work(heart.worker.running, stale)
         after_stale = (set(statuses(heart, nodes)), len(heart.queue()))
-        work(other.bench, fresh)
-        work(heart.worker.bench, stale)
+        work(other.running, fresh)
+        work(heart.worker.running, stale)
 
     assert after_stale == ({"INACTIVE"}, 5)
     assert {len(heart.kept(node)) for node in nodes} == {1}

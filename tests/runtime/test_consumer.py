@@ -12,7 +12,7 @@ from dramatiq.broker import MessageProxy
 from psycopg.types.json import Jsonb
 
 from pgfleet.workers.runtime.broker import ClaimConsumer
-from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
 from worlds.fleet import move_clock, settings_for, until, worker_on
 from worlds.small.kind import QUEUE, do, small_kind
@@ -20,8 +20,8 @@ from worlds.small.world import Small
 
 
 def consumer_on(small: Small, claims: int = 2, batch: int = 2) -> ClaimConsumer:
-    bench = replace(small.worker.bench, kind=small_kind(small.tools, batch=batch))
-    return ClaimConsumer(bench, claims=claims, timeout_s=0.01)
+    running = replace(small.worker.running, kind=small_kind(small.tools, batch=batch))
+    return ClaimConsumer(running, claims=claims, timeout_s=0.01)
 
 
 def jobs(small: Small, number: int) -> list[int]:
@@ -34,7 +34,7 @@ def next_of(consumer: ClaimConsumer) -> list[int] | None:
 
 
 def ids(proxy: MessageProxy) -> list[int]:
-    return [delivery.token.msg_id for delivery in proxy.args[0]]
+    return [task.token.msg_id for task in proxy.args[0]]
 
 
 def claimed(consumer: ClaimConsumer) -> MessageProxy:
@@ -44,16 +44,16 @@ def claimed(consumer: ClaimConsumer) -> MessageProxy:
 
 
 def answer(consumer: ClaimConsumer, proxy: MessageProxy) -> None:
-    work(consumer.bench, proxy.args[0])
+    work(consumer.running, proxy.args[0])
     consumer.ack(proxy)
 
 
-def die(small: Small) -> list[Delivery]:
+def die(small: Small) -> list[Task]:
     """Claim all that is due and end without a word."""
-    deliveries = small.worker.claim()
-    small.worker.bench.hand.drop(delivery.token for delivery in deliveries)
+    tasks = small.worker.claim()
+    small.worker.running.leases.drop(task.token for task in tasks)
     move_clock(small.conn, 91)
-    return deliveries
+    return tasks
 
 
 def test_one_claim_is_one_message_of_dramatiq(small: Small) -> None:
@@ -64,7 +64,7 @@ def test_one_claim_is_one_message_of_dramatiq(small: Small) -> None:
 
     assert (proxy.queue_name, proxy.actor_name) == (QUEUE, "small_job")
     assert ids(proxy) == sent
-    assert {token.msg_id for token in consumer.bench.hand.tokens()} == set(sent)
+    assert {token.msg_id for token in consumer.running.leases.tokens()} == set(sent)
 
 
 def test_no_more_is_claimed_than_there_are_free_places(small: Small) -> None:
@@ -83,9 +83,9 @@ def test_no_more_is_claimed_than_there_are_free_places(small: Small) -> None:
 
 def test_a_kind_with_effects_claims_what_its_threads_can_take(small: Small) -> None:
     kind = small_kind(effects=True, batch=500)
-    bench = replace(small.worker.bench, kind=kind)
+    running = replace(small.worker.running, kind=kind)
 
-    assert ClaimConsumer(bench, claims=1, timeout_s=0.01).batch == bench.settings.effect_threads
+    assert ClaimConsumer(running, claims=1, timeout_s=0.01).batch == running.settings.effect_threads
 
 
 def test_a_suspect_runs_alone_after_everything_else_and_nothing_is_claimed_meanwhile(small: Small) -> None:
@@ -143,7 +143,7 @@ def test_what_no_thread_has_taken_is_given_back_at_once(small: Small) -> None:
     consumer.requeue(proxies)
 
     assert [small.due_s(msg_id) <= 0 for msg_id in sent] == [True] * 4
-    assert consumer.bench.hand.tokens() == []
+    assert consumer.running.leases.tokens() == []
     assert [(d.deaths, d.released, d.attempts) for d in small.worker.claim()] == [(0, 1, 0)] * 4
 
 
@@ -154,12 +154,12 @@ def test_who_drains_claims_nothing_and_gives_suspects_back(small: Small) -> None
     assert next_of(consumer) is None
     more = small.send(do(small.job(3)))
 
-    consumer.bench.draining.set()
+    consumer.running.draining.set()
 
     assert next_of(consumer) is None
     assert [small.due_s(msg_id) <= 0 for msg_id in [*suspects, more]] == [True] * 3
     assert small.one("select read_ct from pgmq.q_small_jobs where msg_id = %s", (more,)) == 0
-    assert consumer.bench.hand.tokens() == []
+    assert consumer.running.leases.tokens() == []
 
 
 def test_who_drains_hands_back_what_is_not_started(small: Small) -> None:
@@ -167,8 +167,8 @@ def test_who_drains_hands_back_what_is_not_started(small: Small) -> None:
     consumer = consumer_on(small)
     proxy = claimed(consumer)
 
-    consumer.bench.draining.set()
-    work(consumer.bench, proxy.args[0])
+    consumer.running.draining.set()
+    work(consumer.running, proxy.args[0])
 
     assert small.tools.seen == []
     assert [small.due_s(msg_id) <= 0 for msg_id in sent] == [True] * 2
@@ -209,9 +209,9 @@ def test_deaths_releases_and_failures_are_told_apart(small: Small) -> None:
     consumer.requeue([proxy])
     die(small)
 
-    (delivery,) = small.worker.claim()
+    (task,) = small.worker.claim()
 
-    assert (delivery.attempts, delivery.released, delivery.deaths) == (1, 1, 1)
+    assert (task.attempts, task.released, task.deaths) == (1, 1, 1)
 
 
 ERRORS: list[Callable[[], Exception]] = [
@@ -257,7 +257,7 @@ def test_periodic_work_becomes_a_message_once_however_many_workers(small: Small)
     with ExitStack() as stack:
         settings = settings_for(small.dsn)
         workers = [stack.enter_context(worker_on(small_kind(), settings)) for _ in range(2)]
-        consumers = [ClaimConsumer(worker.bench, claims=1, timeout_s=0.01) for worker in workers]
+        consumers = [ClaimConsumer(worker.running, claims=1, timeout_s=0.01) for worker in workers]
         proxies: list[MessageProxy | None] = []
         threads = [threading.Thread(target=lambda c=c: proxies.append(next(c))) for c in consumers]
         for thread in threads:

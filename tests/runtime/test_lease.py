@@ -10,8 +10,7 @@ import pytest
 
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Token
-from pgfleet.workers.runtime.hand import Hand
-from pgfleet.workers.runtime.lease import LeaseKeeper
+from pgfleet.workers.runtime.leases import LeaseKeeper, Leases
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 from worlds.fleet import Connection, move_clock, until
 from worlds.small.kind import QUEUE, do
@@ -22,7 +21,7 @@ TOKEN = Token(1, 1)
 
 @pytest.fixture
 def keeper(small: Small) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 90)
+    keeper = LeaseKeeper(small.dsn, {QUEUE: small.worker.running.leases}, 90)
     yield keeper
     keeper.close()
 
@@ -38,8 +37,8 @@ def claim_elsewhere(conn: Connection) -> list[Token]:
 
 def test_renewing_extends_what_is_in_hand_and_only_that(small: Small, keeper: LeaseKeeper) -> None:
     mine, dropped, later = small.send(1), small.send(2), small.send(3, delay_s=30)
-    deliveries = small.worker.claim()
-    small.worker.bench.hand.drop([deliveries[1].token])
+    tasks = small.worker.claim()
+    small.worker.running.leases.drop([tasks[1].token])
     move_clock(small.conn, 20)
 
     keeper.renew()
@@ -47,36 +46,36 @@ def test_renewing_extends_what_is_in_hand_and_only_that(small: Small, keeper: Le
     assert held_s(small) == pytest.approx({mine: 90, dropped: 70, later: 10}, abs=2)
 
 
-def test_renewing_is_noted_in_the_hand(small: Small, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewing_is_noted(small: Small, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
     small.send(1)
-    (delivery,) = small.worker.claim()
+    (task,) = small.worker.claim()
     late = time.monotonic() + 89
     monkeypatch.setattr("time.monotonic", lambda: late)
     keeper.renew()
     monkeypatch.setattr("time.monotonic", lambda: late + 60)
 
-    small.worker.bench.hand.hold(delivery.token)
+    small.worker.running.leases.hold(task.token)
 
 
 def test_with_nothing_in_hand_nobody_is_asked(small: Small) -> None:
-    LeaseKeeper("postgresql://nowhere.invalid/", [small.worker.bench], 90).renew()
+    LeaseKeeper("postgresql://nowhere.invalid/", {QUEUE: small.worker.running.leases}, 90).renew()
 
 
 def test_a_renewal_that_is_refused_extends_nothing(small: Small, keeper: LeaseKeeper) -> None:
     msg_id = small.send(1)
-    (delivery,) = small.worker.claim()
+    (task,) = small.worker.claim()
     move_clock(small.conn, 91)
     (other,) = claim_elsewhere(small.conn)
     move_clock(small.conn, 20)
-    hand = small.worker.bench.hand
-    hand.take([delivery.token], time.monotonic() - 91)
+    leases = small.worker.running.leases
+    leases.take([task.token], time.monotonic() - 91)
 
     keeper.renew()
 
     assert held_s(small) == pytest.approx({msg_id: 70}, abs=2)
     assert other.read_ct == 2
     with pytest.raises(LeaseLostError):
-        hand.hold(delivery.token)
+        leases.hold(task.token)
 
 
 def test_of_two_claims_of_one_message_in_one_process_only_the_newer_is_renewed(
@@ -86,14 +85,14 @@ def test_of_two_claims_of_one_message_in_one_process_only_the_newer_is_renewed(
     (first,) = small.worker.claim()
     move_clock(small.conn, 91)
     (second,) = small.worker.claim()
-    hand = small.worker.bench.hand
-    hand.take([first.token, second.token], time.monotonic() - 91)
+    leases = small.worker.running.leases
+    leases.take([first.token, second.token], time.monotonic() - 91)
 
     keeper.renew()
 
-    hand.hold(second.token)
+    leases.hold(second.token)
     with pytest.raises(LeaseLostError):
-        hand.hold(first.token)
+        leases.hold(first.token)
 
 
 def test_what_is_being_settled_is_not_waited_for(small: Small, keeper: LeaseKeeper) -> None:
@@ -119,54 +118,54 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("pgfleet.workers.runtime.hand.time.monotonic", clock)
+    monkeypatch.setattr("pgfleet.workers.runtime.leases.time.monotonic", clock)
     return clock
 
 
 def test_a_lease_is_held_until_it_ends_and_no_longer(clock: Clock) -> None:
-    hand = Hand(90)
-    hand.take([TOKEN], asked_at=clock.now)
+    leases = Leases(90)
+    leases.take([TOKEN], asked_at=clock.now)
 
     clock.now += 89.9
-    hand.hold(TOKEN)
+    leases.hold(TOKEN)
     clock.now += 0.1
     with pytest.raises(LeaseLostError):
-        hand.hold(TOKEN)
+        leases.hold(TOKEN)
 
 
 def test_a_lease_counts_from_when_it_was_asked_for(clock: Clock) -> None:
-    hand = Hand(90)
+    leases = Leases(90)
 
-    hand.take([TOKEN], asked_at=clock.now - 91)
+    leases.take([TOKEN], asked_at=clock.now - 91)
 
     with pytest.raises(LeaseLostError):
-        hand.hold(TOKEN)
+        leases.hold(TOKEN)
 
 
 def test_what_was_dropped_is_not_held_and_a_late_renewal_does_not_bring_it_back(clock: Clock) -> None:
-    hand = Hand(90)
-    hand.take([TOKEN], asked_at=clock.now)
-    hand.drop([TOKEN])
+    leases = Leases(90)
+    leases.take([TOKEN], asked_at=clock.now)
+    leases.drop([TOKEN])
 
-    hand.renew([TOKEN], asked_at=clock.now)
+    leases.renew([TOKEN], asked_at=clock.now)
 
-    assert len(hand) == 0
+    assert leases.tokens() == []
     with pytest.raises(LeaseLostError):
-        hand.hold(TOKEN)
+        leases.hold(TOKEN)
 
 
 def test_the_token_of_another_claim_is_not_held(clock: Clock) -> None:
-    hand = Hand(90)
-    hand.take([TOKEN], asked_at=clock.now)
+    leases = Leases(90)
+    leases.take([TOKEN], asked_at=clock.now)
 
     with pytest.raises(LeaseLostError):
-        hand.hold(Token(TOKEN.msg_id, TOKEN.read_ct + 1))
+        leases.hold(Token(TOKEN.msg_id, TOKEN.read_ct + 1))
 
 
 def test_a_step_does_not_start_without_its_lease(small: Small) -> None:
     small.job(1)
     msg_id = small.send(do(1))
-    small.worker.bench.hand.lease_s = -1
+    small.worker.running.leases.lease_s = -1
 
     small.worker.run_once()
 
@@ -188,7 +187,7 @@ def test_the_keeper_goes_on_after_an_error_of_the_database(
         raise error
 
     monkeypatch.setattr("pgfleet.schema.queue.kernel.extend", refuse)
-    keeper = LeaseKeeper(small.dsn, [small.worker.bench], 0.03)
+    keeper = LeaseKeeper(small.dsn, {QUEUE: small.worker.running.leases}, 0.03)
     keeper.start()
 
     until(lambda: len(asked) > 2, within_s=5)

@@ -3,7 +3,7 @@
 import pytest
 
 from pgfleet.schema.settings import read_settings
-from pgfleet.workers.runtime.verdict import backoff
+from pgfleet.workers.runtime.decide import backoff
 from worlds.fleet import move_clock, settings_for, worker_on
 from worlds.small.kind import do, small_kind
 from worlds.small.world import Small
@@ -161,10 +161,10 @@ def test_a_lost_lease_writes_nothing(small: Small) -> None:
     small.job(1)
     small.send(do(1, "lease_lost"), {"trace": "abc"})
     before = small.all("select * from pgmq.q_small_jobs"), small.all("select * from public.small_jobs")
-    deliveries = small.worker.claim()
+    tasks = small.worker.claim()
     claimed = small.all("select * from pgmq.q_small_jobs")
 
-    small.worker.bench.hand.drop(delivery.token for delivery in deliveries)
+    small.worker.running.leases.drop(task.token for task in tasks)
     small.worker.run_once()
 
     assert small.all("select * from public.small_jobs") == before[1]

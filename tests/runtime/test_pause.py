@@ -14,7 +14,7 @@ def waited_s(pause: Pause, due_s: float | None = None) -> float:
     return time.monotonic() - started
 
 
-class Bell(threading.Event):
+class Arrived(threading.Event):
     """Notes how long it was waited for, without waiting."""
 
     def __init__(self) -> None:
@@ -27,42 +27,42 @@ class Bell(threading.Event):
 
 
 def test_a_pause_grows_from_10_ms_to_the_longest_and_starts_again_after_activity() -> None:
-    bell = Bell()
-    pause = Pause(bell, 2)
+    arrived = Arrived()
+    pause = Pause(arrived, 2)
 
     for _ in range(6):
         pause.wait(None)
     pause.active()
     pause.wait(None)
 
-    assert bell.waits == pytest.approx([0.01, 0.04, 0.16, 0.64, 2, 2, 0.01])
+    assert arrived.waits == pytest.approx([0.01, 0.04, 0.16, 0.64, 2, 2, 0.01])
 
 
 def test_a_message_that_is_due_ends_a_pause() -> None:
-    bell = Bell()
-    pause = Pause(bell, 2)
+    arrived = Arrived()
+    pause = Pause(arrived, 2)
     for _ in range(6):
         pause.wait(None)
-    bell.waits.clear()
+    arrived.waits.clear()
 
     for due_s in (0.5, 60, 0, -3):
         pause.wait(due_s)
 
-    assert bell.waits == [0.5, 2, 0.001, 0.001]
+    assert arrived.waits == [0.5, 2, 0.001, 0.001]
 
 
 def test_the_bell_ends_a_pause() -> None:
     pause = Pause(threading.Event(), 5)
     for _ in range(2):
         waited_s(pause)
-    pause.bell.set()
+    pause.arrived.set()
 
     assert waited_s(pause) < 0.1
 
 
 def test_a_bell_that_rang_before_the_claim_is_no_news() -> None:
     pause = Pause(threading.Event(), 5)
-    pause.bell.set()
+    pause.arrived.set()
 
     pause.clear()
 

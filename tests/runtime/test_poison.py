@@ -36,7 +36,7 @@ def test_being_asked_to_wait_for_ages_is_waiting_for_as_long_as_a_backoff_may_be
 
     assert small.headers(msg_id)["pgfleet"]["attempts"] == 0
     assert small.status(2) == "running"
-    move_clock(small.conn, small.worker.bench.settings.backoff_cap_s + 1)
+    move_clock(small.conn, small.worker.running.settings.backoff_cap_s + 1)
     assert small.worker.run_once() == 1
 
 
@@ -135,10 +135,10 @@ def test_headers_of_any_shape_break_nothing(small: Small, headers: Any, script: 
     small.job(1)
     small.send(do(1, script), headers)
 
-    (delivery,) = small.worker.claim()
-    work(small.worker.bench, [delivery])
+    (task,) = small.worker.claim()
+    work(small.worker.running, [task])
 
-    assert delivery.sent_at == delivery.message.enqueued_at
+    assert task.sent_at == task.claimed.enqueued_at
     assert len(small.queue()) + len(small.letters()) == 1
     for ours in small.all("select headers->'pgfleet' from pgmq.q_small_jobs"):
         assert ours["attempts"] in {0, 1}

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Token
-from pgfleet.workers.runtime.bench import Bench
-from pgfleet.workers.runtime.hand import Delivery, Hand
-from pgfleet.workers.runtime.kind import Occasion
+from pgfleet.workers.runtime.decide import release
+from pgfleet.workers.runtime.kind import Turn
+from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.outcomes import Done, Outcome, Send, Wait, advance
-from pgfleet.workers.runtime.verdict import release
+from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work, write
 from worlds.fleet import move_clock
 from worlds.small.kind import EVENTS, QUEUE, Do, Tools, View, do, small_kind
@@ -27,20 +28,20 @@ PICKS = st.integers(0, 9)
 LIMIT = 3
 
 
-def run(message: Do, view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
+def run(message: Do, turn: Turn[View, Tools]) -> Outcome:
     """Moves a row that is ready, and tells of it; a row that is not has been moved by another message."""
-    row = view.rows[message.job_id]
+    row = turn.view.rows[message.job_id]
     if row.status != "ready":
         return Done("moved already")
     return advance(row, "running", "moved", then=(Send({"told": message.job_id}, queue=EVENTS),))
 
 
-def break_down(_message: Do, _view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
+def break_down(_message: Do, _turn: Turn[View, Tools]) -> Outcome:
     raise RuntimeError("broken")
 
 
-def wait(_message: Do, view: View, _tools: Tools, _occasion: Occasion) -> Outcome:
-    return Wait("not yet", view.now + timedelta(seconds=60))
+def wait(_message: Do, turn: Turn[View, Tools]) -> Outcome:
+    return Wait("not yet", turn.later(60))
 
 
 def fail(message: Do, view: View, reason: str) -> Outcome | None:
@@ -86,7 +87,7 @@ class QueueLife(RuleBasedStateMachine):
         super().__init__()
         self.small = small
         self.model = Model()
-        self.hands: list[list[Delivery]] = [[], []]
+        self.hands: list[list[Task]] = [[], []]
         small.conn.execute(CLEAN)
         for row in ROWS:
             small.job(row)
@@ -111,7 +112,7 @@ class QueueLife(RuleBasedStateMachine):
         for message in messages:
             self.model.queued[message.token.msg_id] += 1
             assert self.model.owns(message.token)
-        self.hands[who] += [Delivery(message) for message in messages]
+        self.hands[who] += [Task.of(message) for message in messages]
 
     @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
@@ -127,7 +128,7 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
     def extend(self, who: int) -> None:
-        tokens = [delivery.token for delivery in self.hands[who]]
+        tokens = [task.token for task in self.hands[who]]
 
         kept = kernel.extend(self.small.conn, QUEUE, tokens, timedelta(seconds=90))
 
@@ -139,75 +140,75 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def succeed(self, pick: int) -> None:
-        delivery = self._answered(self._take(pick), run)
-        if delivery is not None:
-            self.model.leave(delivery.token.msg_id, self.model.settled)
-            self.model.end_row(delivery.token.msg_id, "running")
+        task = self._answered(self._take(pick), run)
+        if task is not None:
+            self.model.leave(task.token.msg_id, self.model.settled)
+            self.model.end_row(task.token.msg_id, "running")
 
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def break_down(self, pick: int) -> None:
-        delivery = self._answered(self._take(pick), break_down)
-        if delivery is not None and delivery.attempts + 1 >= LIMIT:
-            self.model.die(delivery.token.msg_id)
+        task = self._answered(self._take(pick), break_down)
+        if task is not None and task.attempts + 1 >= LIMIT:
+            self.model.die(task.token.msg_id)
 
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def wait(self, pick: int) -> None:
-        delivery = self._answered(self._take(pick), wait)
-        if delivery is not None:
-            self.model.leave(delivery.token.msg_id, self.model.settled)
+        task = self._answered(self._take(pick), wait)
+        if task is not None:
+            self.model.leave(task.token.msg_id, self.model.settled)
             fresh = self.small.one("select max(msg_id) from pgmq.q_small_jobs")
-            self.model.sent(fresh, self.model.about[delivery.token.msg_id])
+            self.model.sent(fresh, self.model.about[task.token.msg_id])
 
     @precondition(someone_has_work)
     @rule(pick=PICKS)
     def give_back(self, pick: int) -> None:
-        delivery = self._take(pick)
+        task = self._take(pick)
         before = self._everything()
 
-        settled = write(self._bench(run), [release(delivery, timedelta(0), "")])
+        settled = write(self._running(run), [release(task, timedelta(0), "")])
 
-        assert bool(settled.done) == self.model.owns(delivery.token)
+        assert bool(settled.done) == self.model.owns(task.token)
         assert settled.done or self._everything() == before
 
     @precondition(lambda self: self._stale())
     @rule(pick=PICKS, step=st.sampled_from([run, break_down, wait]))
     def answer_after_the_lease_was_lost(self, pick: int, step: Callable[..., Outcome]) -> None:
         stale = self._stale()
-        delivery = stale[pick % len(stale)]
+        task = stale[pick % len(stale)]
         for hand in self.hands:
-            hand[:] = [held for held in hand if held is not delivery]
+            hand[:] = [held for held in hand if held is not task]
 
-        assert self._answered(delivery, step) is None
+        assert self._answered(task, step) is None
 
-    def _stale(self) -> list[Delivery]:
+    def _stale(self) -> list[Task]:
         """What somebody still believes to hold, and somebody else holds."""
-        held = (delivery for hand in self.hands for delivery in hand)
+        held = (task for hand in self.hands for task in hand)
         return [d for d in held if d.token.msg_id in self.model.queued and not self.model.owns(d.token)]
 
-    def _answered(self, delivery: Delivery, step: Callable[..., Outcome]) -> Delivery | None:
-        """Work on a delivery; it, if it was still to be answered and was not found deadly before its step."""
+    def _answered(self, task: Task, step: Callable[..., Outcome]) -> Task | None:
+        """Work on a task; it, if it was still to be answered and was not found deadly before its step."""
         before = self._everything()
-        bench = self._bench(step)
-        bench.hand.take([delivery.token], float("inf"))
+        running = self._running(step)
+        running.leases.take([task.token], float("inf"))
 
-        work(bench, [delivery])
+        work(running, [task])
 
-        if not self.model.owns(delivery.token):
+        if not self.model.owns(task.token):
             assert self._everything() == before, "a stale owner changes nothing"
             return None
-        if delivery.deaths >= LIMIT:
-            self.model.die(delivery.token.msg_id)
+        if task.deaths >= LIMIT:
+            self.model.die(task.token.msg_id)
             return None
-        return delivery
+        return task
 
-    def _take(self, pick: int) -> Delivery:
+    def _take(self, pick: int) -> Task:
         hand = self.hands[pick % 2] or self.hands[1 - pick % 2]
         return hand.pop(pick % len(hand))
 
-    def _bench(self, step: Callable[..., Outcome]) -> Bench:
-        return replace(self.small.worker.bench, kind=small_kind(step=step, fail=fail), hand=Hand(90))
+    def _running(self, step: Callable[..., Outcome]) -> Running:
+        return replace(self.small.worker.running, kind=small_kind(step=step, fail=fail), leases=Leases(90))
 
     # What another client of PGMQ does.
 

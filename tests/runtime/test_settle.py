@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from pgfleet.schema.queue.kernel import DeadLetter, Outgoing
+from pgfleet.workers.runtime.decide import release
 from pgfleet.workers.runtime.outcomes import Move
 from pgfleet.workers.runtime.settle import PutBack, Unit, settle
-from pgfleet.workers.runtime.verdict import release
 from pgfleet.workers.runtime.work import work
 from worlds.fleet import move_clock
 from worlds.small.kind import QUEUE, do
@@ -27,8 +27,8 @@ def test_a_stale_owner_changes_nothing(small: Small, how: str) -> None:
     before = small.all("select * from pgmq.q_small_jobs"), small.all("select *, xmin::text from public.small_jobs")
     units = {
         "move": moving(first, small.row()),
-        "put_back": release(first, PutBack(second.message.enqueued_at - second.message.enqueued_at, None).delay, ""),
-        "bury": Unit(first, "reject", "", letter=DeadLetter(first.message, "1", "no", 0)),
+        "put_back": release(first, PutBack(second.claimed.enqueued_at - second.claimed.enqueued_at, None).delay, ""),
+        "bury": Unit(first, "reject", "", letter=DeadLetter(first.claimed, "1", "no", 0)),
         "send": Unit(first, "done", "", sends=((QUEUE, Outgoing({"more": 1})),)),
     }
 
@@ -49,8 +49,8 @@ def test_the_new_owner_settles_after_the_stale_one_has_tried(small: Small) -> No
     move_clock(small.conn, 91)
     (second,) = small.worker.claim()
 
-    work(small.worker.bench, [first])
-    work(small.worker.bench, [second])
+    work(small.worker.running, [first])
+    work(small.worker.running, [second])
 
     assert small.history() == ["ready", "running"]
     assert small.queue() == []
@@ -63,8 +63,8 @@ CHANGES = ["status = 'running'", "status_reason = 'x'", "status_msg_id = 7", "no
 def test_a_change_of_any_column_since_the_load_makes_a_unit_stale(small: Small, change: str) -> None:
     small.job(1)
     small.send(do(1))
-    deliveries = small.worker.claim()
-    unit = moving(deliveries[0], small.row())
+    tasks = small.worker.claim()
+    unit = moving(tasks[0], small.row())
 
     small.conn.execute(f"update public.small_jobs set {change}".encode())
     settled = small.settle(unit)
@@ -104,7 +104,7 @@ def test_a_change_that_is_not_committed_yet_is_waited_for_and_counts(small: Smal
     for job_id in range(1, number + 1):
         small.job(job_id)
         small.send(do(job_id))
-    units = [moving(delivery, small.row(n)) for n, delivery in enumerate(small.worker.claim(), start=1)]
+    units = [moving(task, small.row(n)) for n, task in enumerate(small.worker.claim(), start=1)]
     with psycopg.connect(small.dsn) as other:
         other.execute("update public.small_jobs set note = 'mine' where job_id = 1")
         results: list[Any] = []
@@ -141,7 +141,7 @@ def test_a_unit_with_several_changes_is_all_or_nothing(small: Small, stale: int)
 
     assert small.settle(unit).stale == [unit]
     assert {small.status(1), small.status(2)} == {"ready"}
-    small.worker.bench.hand.drop([unit.token])
+    small.worker.running.leases.drop([unit.token])
     move_clock(small.conn, 91)
     small.worker.run_once()
     assert {small.status(1), small.status(2)} == {"running"}
@@ -206,9 +206,9 @@ def test_follow_ups_exist_if_and_only_if_the_move_was_committed(small: Small, fa
 def test_a_refused_row_leaves_neither_letter_nor_deletion(small: Small) -> None:
     small.job(1, "done")
     small.send(do(1))
-    (delivery,) = small.worker.claim()
-    letter = DeadLetter(delivery.message, "1", "no", 3)
-    unit = Unit(delivery, "dead", "no", (Move(small.row(), "failed", "no"),), letter=letter)
+    (task,) = small.worker.claim()
+    letter = DeadLetter(task.claimed, "1", "no", 3)
+    unit = Unit(task, "dead", "no", (Move(small.row(), "failed", "no"),), letter=letter)
 
     settled = small.settle(unit)
 
@@ -222,7 +222,7 @@ def test_after_a_rollback_the_connection_is_of_use(small: Small, cause: str) -> 
     small.send(do(1))
     unit = moving(small.worker.claim()[0], small.row())
     changes: dict[str, Any] = {
-        "lost": {"delivery": replace(unit.delivery, message=replace(unit.delivery.message, token=_other(unit)))},
+        "lost": {"task": replace(unit.task, claimed=replace(unit.task.claimed, token=_other(unit)))},
         "stale": {"changes": (Move(_old(small), "running"),)},
         "refused": {"changes": (Move(small.row(), "running", "", {"weight": -1}),)},
         "unsendable": {"sends": ((QUEUE, Outgoing(object())),)},

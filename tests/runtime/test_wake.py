@@ -34,13 +34,13 @@ def heard(conn: Connection) -> list[str]:
 @contextmanager
 def listener_on(small: Small) -> Iterator[threading.Event]:
     """A listener that is listening, and has rung once for what was there before."""
-    bell = threading.Event()
-    listener = Listener(small.dsn, {QUEUE: bell})
+    arrived = threading.Event()
+    listener = Listener(small.dsn, {QUEUE: arrived})
     listener.start()
     try:
-        assert bell.wait(10)
-        bell.clear()
-        yield bell
+        assert arrived.wait(10)
+        arrived.clear()
+        yield arrived
     finally:
         listener.stop()
         listener.join(10)
@@ -117,31 +117,31 @@ def test_two_queues_ring_apart(small: Small) -> None:
 
 
 def test_the_listener_rings_the_bell_of_a_send(small: Small) -> None:
-    with listener_on(small) as bell:
+    with listener_on(small) as arrived:
         small.send(do(1))
 
-        assert bell.wait(5)
+        assert arrived.wait(5)
 
 
 def test_the_listener_comes_back_after_its_connection_was_ended_and_rings_for_what_it_missed(small: Small) -> None:
-    with listener_on(small) as bell:
+    with listener_on(small) as arrived:
         (pid,) = small.all(LISTENERS)
         small.one("select pg_terminate_backend(%s)", (pid,))
         small.send(do(1))
-        assert bell.wait(10), "it rings when it is back, whatever it missed"
+        assert arrived.wait(10), "it rings when it is back, whatever it missed"
         until(lambda: small.all(LISTENERS) not in ([], [pid]), within_s=5)
-        bell.clear()
+        arrived.clear()
 
         small.send(do(1))
 
-        assert bell.wait(5)
+        assert arrived.wait(5)
 
 
 def seconds_until_claimed(small: Small, poll_s: float, then: Callable[[], object]) -> float:
     """From `then` to the claim of what it sent, by an idle consumer that has reached its longest pause."""
-    settings = small.worker.bench.settings.model_copy(update={"poll_s": poll_s})
-    bench = replace(small.worker.bench, settings=settings, kind=small_kind())
-    consumer = ClaimConsumer(bench, claims=1, timeout_s=0.01)
+    settings = small.worker.running.settings.model_copy(update={"poll_s": poll_s})
+    running = replace(small.worker.running, settings=settings, kind=small_kind())
+    consumer = ClaimConsumer(running, claims=1, timeout_s=0.01)
     for _ in range(5):
         assert next(consumer) is None
     found = threading.Event()
@@ -160,7 +160,7 @@ def seconds_until_claimed(small: Small, poll_s: float, then: Callable[[], object
 def test_an_idle_worker_that_hears_the_bell_claims_at_once(small: Small) -> None:
     def send() -> None:
         small.send(do(1))
-        small.worker.bench.bell.set()
+        small.worker.running.arrived.set()
 
     assert seconds_until_claimed(small, 1, send) < 0.5
 

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from pgfleet.console import sandbox
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.assignment.machine import KIND
-from pgfleet.workers.runtime.hand import Hand
+from pgfleet.workers.runtime.leases import Leases
 from worlds.database import fresh_database
 from worlds.fleet import (
     Connection,
@@ -296,10 +296,10 @@ class World:
 
     def with_settings(self, **settings: Any) -> "World":
         """Another worker, of its own mind, in the same database."""
-        bench = self.worker.bench
+        bench = self.worker.running
         changed = settings_for(self.dsn, self.box, **settings)
         tools = replace(bench.tools, settings=changed)
-        worker = Worker(replace(bench, settings=changed, tools=tools, hand=Hand(changed.lease_s)))
+        worker = Worker(replace(bench, settings=changed, tools=tools, leases=Leases(changed.lease_s)))
         return replace(self, worker=worker)
 
     def assert_sound(self) -> None:

@@ -301,7 +301,7 @@ def for_a_test(world: World) -> Iterator[World]:
     world.aws.reset()
     world.box.clear_faults()
     world.box.detach_slowly(0)
-    api, namespace = world.reservations.bench.tools.pods.api, world.reservations.bench.settings.namespace
+    api, namespace = world.reservations.running.tools.pods.api, world.reservations.running.settings.namespace
     left = world.box.state()["objects"]
     if left["pods"]:
         for pod in api.list_namespaced_pod(namespace).items:

@@ -23,10 +23,10 @@ from psycopg.types.json import Jsonb
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.settings import Settings, read_settings
-from pgfleet.workers.runtime.bench import Bench
-from pgfleet.workers.runtime.hand import Delivery
 from pgfleet.workers.runtime.kind import AnyKind
-from pgfleet.workers.runtime.serve import bench_for, open_pool
+from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.serve import open_pool, run_kind
+from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
 from worlds import kill_at
 
@@ -77,22 +77,22 @@ def settings_for(dsn: str, box: Box | None = None, **given: Any) -> Settings:
 class Worker:
     """One kind, worked on in the test's thread: a batch at a time, so that a test sees every step."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, running: Running) -> None:
+        self.running = running
 
-    def claim(self, limit: int = 50) -> list[Delivery]:
+    def claim(self, limit: int = 50) -> list[Task]:
         asked_at = time.monotonic()
-        with self.bench.pool.connection() as conn:
-            messages, _ = kernel.claim(conn, self.bench.kind.queue, limit, self.bench.settings.lease)
-        self.bench.hand.take((message.token for message in messages), asked_at)
-        return [Delivery(message) for message in messages]
+        with self.running.pool.connection() as conn:
+            messages, _ = kernel.claim(conn, self.running.kind.queue, limit, self.running.settings.lease)
+        self.running.leases.take((message.token for message in messages), asked_at)
+        return [Task.of(message) for message in messages]
 
     def run_once(self, limit: int = 50) -> int:
         """Claim and answer one batch; how many messages it had."""
-        deliveries = self.claim(limit)
-        if deliveries:
-            work(self.bench, deliveries)
-        return len(deliveries)
+        tasks = self.claim(limit)
+        if tasks:
+            work(self.running, tasks)
+        return len(tasks)
 
     def run(self) -> int:
         """Answer all that is due, and what that makes due; how many messages."""
@@ -114,8 +114,8 @@ class Worker:
 
 @contextmanager
 def worker_on(kind: AnyKind, settings: Settings) -> Iterator[Worker]:
-    with open_pool(settings, 4) as pool, bench_for(kind, settings, pool, Event()) as bench:
-        yield Worker(bench)
+    with open_pool(settings, 4) as pool, run_kind(kind, settings, pool, Event()) as running:
+        yield Worker(running)
 
 
 def row_of(conn: Connection, reservation_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from pgfleet.workers.heartbeat.machine import KIND
-from pgfleet.workers.runtime.hand import Hand
+from pgfleet.workers.runtime.leases import Leases
 from worlds.clusters import add, create
 from worlds.fleet import Connection, Worker, new_id, settings_for, worker_on
 
@@ -105,7 +105,7 @@ class Heart:
     def with_settings(self, **settings: Any) -> Worker:
         """A worker of its own mind, on the same connections."""
         changed = settings_for(self.dsn, **settings)
-        return Worker(replace(self.worker.bench, settings=changed, hand=Hand(changed.lease_s)))
+        return Worker(replace(self.worker.running, settings=changed, leases=Leases(changed.lease_s)))
 
     def status(self, node: int | str) -> str:
         if isinstance(node, int):

@@ -10,7 +10,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.workers.assignment.failures import failing, resolved
 from pgfleet.workers.assignment.line import FULL, ROOMY, find_seat, unanswered
 from pgfleet.workers.assignment.requests import change_cluster
-from pgfleet.workers.assignment.tools import Hold, Tools, Turn, cluster_of, next_ticket, told, urgent
+from pgfleet.workers.assignment.tools import Hold, Tools, Turn, cluster_of, hand_out, urgent
 from pgfleet.workers.assignment.view import Neighbour, View
 from pgfleet.workers.clients.hopsworks.client import (
     REMOTE,
@@ -32,14 +32,15 @@ from pgfleet.workers.runtime.outcomes import (
     Send,
     TryAgainError,
     Wait,
-    advance,
+    show_reason,
 )
+from pgfleet.workers.runtime.tickets import withdraw
 
 ACCOUNT = "account"
 
 
 def create_account(row: Row, turn: Turn) -> Outcome:
-    """Creating_user -> active, with the username that the server tells; an account that is there is adopted."""
+    """Creating_user -> active, with the username that the server returns; an account that is there is adopted."""
     cluster = cluster_of(row, turn.view)
     if cluster.status == "inactive":
         return _elsewhere(row, cluster, turn)
@@ -47,14 +48,14 @@ def create_account(row: Row, turn: Turn) -> Outcome:
         return _put_off(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}"), turn)
     user = turn.view.users[row.user_id]
     for other in _neighbours(row.user_id, cluster, turn.view):
-        # Of two that come at once, one is first.
+        # Of two that come at the same time, the one with the lower id goes on.
         if other.status == Status.ACTIVE or other.user_id < row.user_id:
             raise NeverError(f"another user with the same mailbox is on {cluster.name} already")
 
     def create(at: Address) -> Advance:
-        account = turn.tools.hopsworks.open_account(at, person(user), turn.occasion.hold)
-        values = {**_agreed(row, account, at, turn), "ticket": row.ticket + 1}
-        return advance(row, Status.ACTIVE, f"{account.username} on {cluster.name}", values)
+        account = turn.tools.hopsworks.open_account(at, person(user), turn.hold)
+        values = _agreed(row, account, at, turn)
+        return withdraw(Move(row, Status.ACTIVE, f"{account.username} on {cluster.name}", values))
 
     return _with_cluster(row, cluster, turn, create)
 
@@ -66,9 +67,9 @@ def _neighbours(user_id: str, cluster: Row, view: View) -> list[Neighbour]:
 
 def _elsewhere(row: Row, cluster: Row, turn: Turn) -> Outcome:
     """Its cluster was switched off for good before the account was there."""
-    seat = find_seat(row, turn.view, turn.tools, Counter())
+    seat = find_seat(row, turn, Counter())
     if isinstance(seat, Row):
-        return Advance((change_cluster(row, seat),), (next_ticket(row, seat.id),))
+        return change_cluster(row, seat)
     return _put_off(row, Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is inactive, and elsewhere: {seat}"), turn)
 
 
@@ -80,7 +81,7 @@ def person(user: Row) -> Person:
 
 
 def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, Any]:
-    """Bring the account to what it should be; what the row says of it then."""
+    """Bring the account to what it should be; what is then written into the row."""
     enabled, most = row.suspended_at is None, turn.view.users[row.user_id].projects_allowed
     there = True
     if account.enabled != enabled:
@@ -94,14 +95,14 @@ def _agreed(row: Row, account: Account, at: Address, turn: Turn) -> dict[str, An
         "hopsworks_username": account.username,
         "account_enabled": enabled,
         "max_projects": most,
-        "checked_at": turn.view.now,
+        "checked_at": turn.now,
         "detail": f"{account.username} on {at.name}" + ("" if enabled else ", suspended"),
     }
 
 
 def _change(turn: Turn, at: Address, change: Callable[[Hopsworks], bool]) -> bool:
     """Change an account of a cluster that has just answered: what fails now is not the cluster's trouble."""
-    turn.occasion.hold()
+    turn.hold()
     try:
         return change(turn.tools.hopsworks)
     except UnreachableError as error:
@@ -115,32 +116,31 @@ def _change(turn: Turn, at: Address, change: Callable[[Hopsworks], bool]) -> boo
 def tend(row: Row, turn: Turn) -> Outcome:
     """The ticket of an active row: is its account there, and as it should be?
 
-    What was asked here is told to the server. What somebody has changed there is reported, and left as it is.
+    What was asked for here is written to the server. What somebody has changed there is reported, and left as it is.
     """
-    view = turn.view
-    cluster = cluster_of(row, view)
+    cluster = cluster_of(row, turn.view)
     if cluster.status == "inactive":
         return Done(f"{cluster.name} is inactive")
-    user = view.users[row.user_id]
+    user = turn.view.users[row.user_id]
 
     def look(at: Address) -> Advance:
         account = turn.tools.hopsworks.find(at, user.email)
         problem = _problem(row, account)
         if account is None or problem:
-            return _reported(row, cluster, problem or "", view, _untold(row, account, at, turn))
+            return _reported(row, cluster, problem or "", turn.view, _untold(row, account, at, turn))
         try:
             values = _agreed(row, account, at, turn)
         except (NeverError, TryAgainError) as error:
             if isinstance(error, (KeyRefusedError, BusyError)):
                 raise
-            return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", view, {})
-        return Advance((Move(row, None, values=values), *resolved(view, cluster.id, ACCOUNT, row.user_id)))
+            return _reported(row, cluster, f"ACCOUNT_NOT_CHANGED: {error}", turn.view, {})
+        return Advance((Move(row, None, values=values), *resolved(turn.view, cluster.id, ACCOUNT, row.user_id)))
 
     return _with_cluster(row, cluster, turn, look)
 
 
 def _untold(row: Row, account: Account | None, at: Address, turn: Turn) -> dict[str, Any]:
-    """A suspension is told to the account that we know, whatever its e-mail is now; not to one of another type."""
+    """A suspension is written to the account that we know, whatever its e-mail is now; not to one of another type."""
     if row.account_enabled is not None or row.hopsworks_user_id is None:
         return {}
     if account is not None and account.account_id == row.hopsworks_user_id:
@@ -170,19 +170,18 @@ def _problem(row: Row, account: Account | None) -> str | None:
 
 def close(message: CloseAccount, turn: Turn) -> Outcome:
     """Deactivate what somebody who has left still has on a cluster; only what this program may have made."""
-    view = turn.view
-    row, cluster = view.rows.get(message.user_id), view.clusters.get(message.cluster_id)
+    row, cluster = turn.view.rows.get(message.user_id), turn.view.clusters.get(message.cluster_id)
     if row is None or cluster is None:
         return Done("the cluster is gone")
     if cluster.status == "inactive":
         return Done(f"{cluster.name} is inactive; should it come back, the sweep asks again")
-    closed = _closed(message, view)
+    closed = _closed(message, turn.view)
     if str(row.hopsworks_cluster_id) == message.cluster_id:
         return _open_again(row, closed)
-    theirs = {other.account_id for other in _neighbours(row.user_id, cluster, view)}
+    theirs = {other.account_id for other in _neighbours(row.user_id, cluster, turn.view)}
     if theirs & {message.account_id, None} or (theirs and message.account_id is None):
         return Advance(closed) if closed else Done("the account is that of another user with the same mailbox")
-    user = view.users[row.user_id]
+    user = turn.view.users[row.user_id]
 
     def deactivate(at: Address) -> Advance:
         account = turn.tools.hopsworks.find(at, user.email)
@@ -192,7 +191,7 @@ def close(message: CloseAccount, turn: Turn) -> Outcome:
         if account_id is not None and not is_closed:
             _change(turn, at, lambda server: server.set_enabled(at, account_id, enabled=False))
         # Written so that an assignment to this cluster that came meanwhile is noticed.
-        return Advance((Move(row, None, values={"checked_at": view.now}), *closed))
+        return Advance((Move(row, None, values={"checked_at": turn.now}), *closed))
 
     return _with_cluster(None, cluster, turn, deactivate)
 
@@ -204,8 +203,7 @@ def _closed(message: CloseAccount, view: View) -> tuple[Move, ...]:
 
 def _open_again(row: Row, closed: tuple[Move, ...]) -> Outcome:
     """Assigned to this cluster again: whatever was deactivated meanwhile is looked at once more."""
-    values = {"account_enabled": None, "ticket": row.ticket + 1}
-    return Advance((Move(row, None, values=values), *closed), (next_ticket(row),))
+    return hand_out(Move(row, None, values={"account_enabled": None})) + Advance(closed)
 
 
 def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Address], Advance]) -> Outcome:
@@ -224,7 +222,7 @@ def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Add
         return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, busy)
     except UnreachableError as error:
         if _answers(at, turn):
-            # Others, only not this one: then it is not the cluster's trouble.
+            # It answers other calls: then this call failed for another reason than the cluster.
             raise TryAgainError(str(error), then=_answered(cluster, turn)) from None
         failed = call_failed(cluster, "unreachable", error, turn)
         return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, failed)
@@ -245,12 +243,12 @@ def _answers(at: Address, turn: Turn) -> bool:
 
 
 def _put_off(row: Row | None, hold: Hold, turn: Turn, *then: Send) -> Outcome:
-    """What has to be done waits for its cluster; looking after an active row is left to the next sweep."""
+    """Wait for the cluster; where an active row was only to be checked, leave that to the next sweep."""
     if row is not None and row.status == Status.ACTIVE:
         return Done(str(hold), then)
     settings = turn.tools.settings
     until = turn.later(settings.backoff_s if then else settings.seat_recheck_s)
-    return Wait(str(hold), until, changes=told(row, str(hold)) if row is not None else (), then=then)
+    return Wait(str(hold), until, show_reason(row, str(hold)) if row is not None else (), then)
 
 
 def address(cluster: Row, tools: Tools) -> Address:

@@ -11,7 +11,7 @@ from pgfleet.workers.runtime.outcomes import Change, Move, New
 
 
 class Known(Protocol):
-    """What a view knows of it: its time, and the open rows by (cluster, check, user or '')."""
+    """A view with the open rows by (cluster, check, user or '')."""
 
     @property
     def now(self) -> datetime: ...
@@ -20,7 +20,7 @@ class Known(Protocol):
 
 
 def failing(view: Known, cluster_id: UUID, check: str, details: str, user_id: str | None = None) -> tuple[Change, ...]:
-    """It failed, for the first time or again."""
+    """The changes that record a failure, the first one or another."""
     known = view.open_failures.get((str(cluster_id), check, user_id or ""))
     seen = {"last_failed_at": view.now, "details": details}
     if known is not None:
@@ -37,6 +37,6 @@ def failing(view: Known, cluster_id: UUID, check: str, details: str, user_id: st
 
 
 def resolved(view: Known, cluster_id: UUID, check: str, user_id: str | None = None) -> tuple[Change, ...]:
-    """It is right again."""
+    """The changes that close the record, where there is one."""
     known = view.open_failures.get((str(cluster_id), check, user_id or ""))
     return () if known is None else (Move(known, None, values={"resolved_at": view.now}),)

@@ -1,7 +1,7 @@
 """Whether clusters answer, and whether what is counted is so: the breaker of each cluster, and the sweeps.
 
-A breaker is one row that all workers read. Calls that failed are told by messages, which are worked on one after the
-other; so many in a row, or one refusal of our key, open it. Then nobody calls the cluster but the probe.
+A breaker is one row that all workers read. Calls that failed are reported by messages, which are worked on one after
+the other; so many in a row, or one refusal of our key, open it. Then nobody calls the cluster but the probe.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import cluster_breakers
 from pgfleet.workers.assignment.account import address
 from pgfleet.workers.assignment.failures import failing, resolved
-from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, close_account, next_ticket, ticket
+from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, close_account, hand_out, ticket
 from pgfleet.workers.assignment.view import View
 from pgfleet.workers.clients.hopsworks.client import BusyError, KeyRefusedError
 from pgfleet.workers.runtime.outcomes import (
@@ -38,7 +38,7 @@ CLOSED = {"failures": 0, "kind": None, "reason": None, "opened_at": None, "retry
 
 
 def call(message: CallFailed | CallAnswered | Probe, turn: Turn) -> Outcome:
-    """What became of a call, or the look whether the cluster answers again."""
+    """A report of what became of a call, or a probe of a cluster."""
     cluster = turn.view.clusters.get(message.cluster_id)
     if cluster is None or message.cluster_id not in turn.view.breakers:
         return Done("the cluster, or its breaker, is gone")
@@ -61,7 +61,7 @@ def failed(message: CallFailed, cluster: Row, turn: Turn) -> Outcome:
         return Advance((Move(breaker, None, values={"failures": failures}),))
     log.error("cluster.unanswered", cluster=cluster.name, kind=message.kind, reason=message.reason)
     why = Trouble(message.kind, message.reason, message.after_s or settings.breaker_open_s)
-    return _open(breaker, cluster, why, turn, {"opened_at": turn.view.now, "failures": failures})
+    return _open(breaker, cluster, why, turn, {"opened_at": turn.now, "failures": failures})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ def answered(breaker: Row) -> Outcome:
 
 
 def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
-    """Closes the breaker of a cluster that answers again, and gives a turn to all that have waited for it."""
-    view, breaker = turn.view, turn.view.breakers[message.cluster_id]
+    """Closes the breaker of a cluster that answers again, and hands out tickets to all that have waited for it."""
+    breaker = turn.view.breakers[message.cluster_id]
     if breaker.retry_at is None:
         return Done("it answers already")
-    if view.now < breaker.retry_at and not message.once:
+    if turn.now < breaker.retry_at and not message.once:
         return Done("not yet: another probe is on its way")
     if cluster.status == "inactive":
         return Advance((Move(breaker, None, values=CLOSED),))
@@ -104,10 +104,10 @@ def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
             return Done(f"tried out of turn: {error}")
         return _open(breaker, cluster, _trouble(error, turn.tools), turn, {})
     log.info("cluster.answers", cluster=cluster.name)
-    mended = [change for check in CHECKS.values() for change in resolved(view, cluster.id, check)]
-    stuck = [view.rows[user_id] for user_id in view.stuck.get(message.cluster_id, [])]
-    turns = (Move(row, None, values={"ticket": row.ticket + 1}) for row in stuck)
-    return Advance((Move(breaker, None, values=CLOSED), *mended, *turns), (ADMIT, *map(next_ticket, stuck)))
+    mended = [change for check in CHECKS.values() for change in resolved(turn.view, cluster.id, check)]
+    stuck = [turn.view.rows[user_id] for user_id in turn.view.stuck.get(message.cluster_id, [])]
+    closed = Advance((Move(breaker, None, values=CLOSED), *mended), (ADMIT,))
+    return sum((hand_out(Move(row, None)) for row in stuck), closed)
 
 
 def _trouble(error: Exception, tools: Tools) -> Trouble:
@@ -120,8 +120,8 @@ def _trouble(error: Exception, tools: Tools) -> Trouble:
 
 
 def sweep(view: View) -> Outcome:
-    """A live row has a ticket, an open breaker a probe, an account to be closed its message: or it gets it back."""
-    tickets = (ticket(user_id, number, cluster_id=on) for user_id, number, on in view.turns["sweep"])
+    """Send again what was lost: tickets of live rows, probes of open breakers, messages that close accounts."""
+    tickets = (ticket(*asked) for asked in view.turns["sweep"])
     probes = (Send({"action": "probe", "cluster_id": cluster_id}) for cluster_id in view.unprobed)
     closings = (close_account(*asked) for asked in view.unclosed)
     missing = view.clusters.keys() - view.breakers.keys()
@@ -131,9 +131,8 @@ def sweep(view: View) -> Outcome:
 
 
 def sweep_accounts(view: View) -> Outcome:
-    """The accounts whose turn it is to be looked at."""
-    turns = view.turns["sweep_accounts"]
-    return Done("accounts looked after", tuple(ticket(user_id, number, cluster_id=on) for user_id, number, on in turns))
+    """Tickets for the accounts that have not been looked at for long."""
+    return Done("accounts looked after", tuple(ticket(*asked) for asked in view.turns["sweep_accounts"]))
 
 
 def sweep_seats(view: View) -> Outcome:
@@ -159,7 +158,7 @@ def _recounted(cluster: Row, held: int, counted: int | None, view: View) -> tupl
 
 
 def _noted(view: View, cluster: Row, details: str) -> tuple[Change, ...]:
-    """On record, and repaired with the record."""
+    """The open record is closed, as the count is right again; without one, a record that is closed already."""
     open_already = resolved(view, cluster.id, SEATS)
     if open_already:
         return open_already

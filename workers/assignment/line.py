@@ -1,17 +1,18 @@
-"""The line for seats: who may have one, on which cluster, and what the others are told."""
+"""The line for seats: who may have one, on which cluster, and what is shown to the others."""
 
 from collections import Counter
 from datetime import timedelta
 
 from pgfleet.schema.assignment import Held, Status
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.assignment.tools import ADMIT, Hold, Tools, Turn, next_ticket, told
+from pgfleet.workers.assignment.tools import ADMIT, Hold, Turn, hand_out
 from pgfleet.workers.assignment.view import LINE_LIMIT, View
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Wait, advance
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Wait, wait
+from pgfleet.workers.runtime.tickets import withdraw
 
 ROOMY = "active"
 FULL = "full"
-# How a breaker's kind is told.
+# How a breaker's kind is shown.
 CODES = {
     "api_key": Held.CLUSTER_KEY_REFUSED,
     "unreachable": Held.CLUSTER_UNREACHABLE,
@@ -20,33 +21,36 @@ CODES = {
 Taken = Counter[str]
 
 
-def admit(view: View, tools: Tools) -> Outcome:
-    """Pending -> creating_user, for the oldest that fit; others are not in their way.
+def admit(turn: Turn) -> Outcome:
+    """Pending -> creating_user, for the oldest that fit; rows that don't fit hold nobody up.
 
     The seats are taken in the statement that writes the rows; the database refuses one too many, and then the line is
     looked at again.
     """
     taken: Taken = Counter()
     seated = []
-    for row in view.line[:LINE_LIMIT]:
-        seat = find_seat(row, view, tools, taken)
+    for row in turn.view.line[:LINE_LIMIT]:
+        seat = find_seat(row, turn, taken)
         if isinstance(seat, Row):
             taken[str(seat.id)] += 1
             seated.append((row, seat))
     if not seated:
         return Done("nobody finds a seat")
-    # The others of the line; and those who have waited for their owner.
-    more = (ADMIT,) if len(view.line) > LINE_LIMIT or any(row.user_id in view.members for row, _ in seated) else ()
-    tickets = (next_ticket(row, seat.id) for row, seat in seated)
-    return Advance(tuple(_admission(row, seat) for row, seat in seated), (*tickets, *more))
+    # Another look: for the rest of the line, and for those who have waited for their owner.
+    more = (
+        (ADMIT,)
+        if len(turn.view.line) > LINE_LIMIT or any(row.user_id in turn.view.members for row, _ in seated)
+        else ()
+    )
+    return sum((_admission(row, seat) for row, seat in seated), Advance()) + Advance(then=more)
 
 
-def _admission(row: Row, cluster: Row) -> Move:
-    return Move(row, Status.CREATING_USER, f"a seat on {cluster.name}", {**seat_on(cluster), "ticket": row.ticket + 1})
+def _admission(row: Row, cluster: Row) -> Advance:
+    return hand_out(Move(row, Status.CREATING_USER, f"a seat on {cluster.name}", seat_on(cluster)), cluster.id)
 
 
 def seat_on(cluster: Row) -> dict[str, object]:
-    """What a row says that takes a seat."""
+    """What is written into a row that takes a seat."""
     return {
         "hopsworks_cluster_id": cluster.id,
         "holds_seat": True,
@@ -59,27 +63,27 @@ def seat_on(cluster: Row) -> dict[str, object]:
     }
 
 
-def find_seat(row: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
+def find_seat(row: Row, turn: Turn, taken: Taken) -> Row | Hold:
     """The cluster that has a seat for a row, besides those `taken` already; or why it has to wait."""
     if row.suspended_at is not None:
         return Hold(Held.SUSPENDED, "no account is made for a suspended user")
-    user = view.users[row.user_id]
+    user = turn.view.users[row.user_id]
     if user.account_owner_id is not None:
-        return _beside_owner(user, view, tools, taken)
+        return _beside_owner(user, turn, taken)
     if row.wanted_cluster_id is not None:
-        return _on(view.clusters[str(row.wanted_cluster_id)], view, taken)
-    return _least_loaded(view, taken)
+        return _on(turn.view.clusters[str(row.wanted_cluster_id)], turn.view, taken)
+    return _least_loaded(turn.view, taken)
 
 
-def _beside_owner(user: Row, view: View, tools: Tools, taken: Taken) -> Row | Hold:
-    owner = view.rows.get(user.account_owner_id)
+def _beside_owner(user: Row, turn: Turn, taken: Taken) -> Row | Hold:
+    owner = turn.view.rows.get(user.account_owner_id)
     if owner is None or owner.hopsworks_cluster_id is None:
         return Hold(Held.OWNER_NOT_ASSIGNED, "the owner of the account has no cluster yet")
     if owner.suspended_at is not None:
         return Hold(Held.SUSPENDED, "the owner of the account is suspended")
-    seat = _on(view.clusters[str(owner.hopsworks_cluster_id)], view, taken)
-    if tools.settings.members_overflow and isinstance(seat, Hold) and seat.code == Held.CLUSTER_FULL:
-        return _least_loaded(view, taken)
+    seat = _on(turn.view.clusters[str(owner.hopsworks_cluster_id)], turn.view, taken)
+    if turn.tools.settings.members_overflow and isinstance(seat, Hold) and seat.code == Held.CLUSTER_FULL:
+        return _least_loaded(turn.view, taken)
     return seat
 
 
@@ -119,31 +123,31 @@ def unanswered(cluster: Row, view: View) -> Hold | None:
 
 def _free(cluster: Row, taken: Taken) -> int:
     if cluster.current_users is None:
-        # Nobody has counted yet: the sweep will.
+        # Its seats have not been counted yet: the sweep will.
         return 0
     free: int = (cluster.max_users or 0) - cluster.current_users - taken[str(cluster.id)]
     return free
 
 
 def wait_in_line(row: Row, turn: Turn) -> Outcome:
-    """The ticket of a waiting row: told why it waits, given up without an owner, else the line is looked at."""
+    """The ticket of a waiting row: it shows why it waits, is given up without an owner; else the line is looked at."""
     if row.hopsworks_cluster_id is not None:
         # It moves here; or another service has written the row, and counted its seat.
         why = "its seat is taken" if row.holds_seat else "its seat was taken by another service"
-        values = {"holds_seat": True, "ticket": row.ticket + 1, "detail": "Looking for the account"}
-        return advance(row, Status.CREATING_USER, why, values, (next_ticket(row),))
+        values = {"holds_seat": True, "detail": "Looking for the account"}
+        return hand_out(Move(row, Status.CREATING_USER, why, values))
     settings = turn.tools.settings
     until = turn.later(settings.seat_recheck_s)
-    seat = find_seat(row, turn.view, turn.tools, Counter())
+    seat = find_seat(row, turn, Counter())
     if isinstance(seat, Row):
         return Wait("in line", until, then=(ADMIT,))
-    # Its wait for an owner, say, does not begin before its wait for a seat has ended.
+    # Each reason has a wait of its own: the time for an owner, say, begins when a seat is no longer what is missing.
     same = row.waits_since is None or (row.detail or "").startswith(seat.code)
-    waits_since = (row.waits_since or row.status_since) if same else turn.view.now
-    waited = turn.view.now - waits_since
+    waits_since = (row.waits_since or row.status_since) if same else turn.now
+    waited = turn.now - waits_since
     if seat.code == Held.OWNER_NOT_ASSIGNED and waited > timedelta(seconds=settings.owner_wait_s):
         reason = f"{seat}; waited {settings.owner_wait_s / 3600:g} hours for it"
-        values = {"failed_at": turn.view.now, "detail": reason, "ticket": row.ticket + 1}
-        return advance(row, Status.FAILED, reason, values)
+        values = {"failed_at": turn.now, "detail": reason}
+        return withdraw(Move(row, Status.FAILED, reason, values))
     values = {} if waits_since == row.waits_since else {"waits_since": waits_since}
-    return Wait(str(seat), until, changes=told(row, str(seat), values))
+    return wait(row, str(seat), until, **values)

@@ -6,7 +6,7 @@
 
 `admit` gives free seats to those who wait, oldest first; the row's ticket then makes the account. A row has one ticket
 at a time: a move hands out the next and makes the one before it stale. What is wrong with a cluster is the cluster's:
-its rows wait (`assignment_health.py`). Who leaves has no seat from that moment on; the account is deactivated after.
+its rows wait (`health.py`). Who leaves has no seat from that moment on; the account is deactivated after.
 """
 
 from collections.abc import Callable
@@ -42,12 +42,11 @@ from pgfleet.workers.assignment.billing import days as billing
 from pgfleet.workers.assignment.health import call, sweep, sweep_accounts, sweep_seats
 from pgfleet.workers.assignment.line import admit, wait_in_line
 from pgfleet.workers.assignment.requests import assign, drain, request
-from pgfleet.workers.assignment.tools import Tools, Turn, close_account, connected
+from pgfleet.workers.assignment.tools import BillingTurn, Turn, close_account, connected
 from pgfleet.workers.assignment.view import View, load
-from pgfleet.workers.runtime.kind import Kind, Occasion
-from pgfleet.workers.runtime.outcomes import Done, Outcome, Reject, advance
-
-Step = Callable[[Row, Turn], Outcome]
+from pgfleet.workers.runtime.kind import Kind
+from pgfleet.workers.runtime.outcomes import Done, Move, Outcome, Reject
+from pgfleet.workers.runtime.tickets import Step, take_turn, withdraw
 
 
 def ended(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
@@ -70,40 +69,40 @@ SWEEPS: dict[type[Message], Callable[[View], Outcome]] = {
 }
 
 
-def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def step(message: Message, turn: Turn) -> Outcome:
     """One decision about one message."""
     match message:
         case Ticket():
-            return _turn(message, view, tools, occasion)
+            return _take_turn(message, turn)
         case Admit():
-            return admit(view, tools)
+            return admit(turn)
         case Assign():
-            return assign(message, view, tools, occasion)
+            return assign(message, turn)
         case Release() | Suspend() | Reactivate():
-            return request(message, view, tools, occasion)
+            return request(message, turn)
         case CloseAccount():
-            return close(message, Turn(view, tools, occasion))
+            return close(message, turn)
         case CallFailed() | CallAnswered() | Probe():
-            return call(message, Turn(view, tools, occasion))
+            return call(message, turn)
         case Drain():
-            return drain(message, Turn(view, tools, occasion))
+            return drain(message, turn)
         case Sweep() | SweepSeats() | SweepAccounts():
-            return SWEEPS[type(message)](view)
-        case _ if view.billing is not None and isinstance(message, BILLING):
-            return billing.step(message, view.billing, tools, occasion)
+            return SWEEPS[type(message)](turn.view)
+        case _ if turn.view.billing is not None and isinstance(message, BILLING):
+            return billing.step(
+                message, BillingTurn(turn.view.billing, turn.tools, turn.msg_id, turn.sent_at, turn.hold)
+            )
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
 
-def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    row = view.rows.get(message.user_id)
-    if row is None:
-        return Done("no such assignment")
-    if row.ticket != message.ticket:
+def _take_turn(message: Ticket, turn: Turn) -> Outcome:
+    row = turn.view.rows.get(message.user_id)
+    if row is not None and row.ticket != message.ticket:
         # What was made on a cluster that the user has left meanwhile may have come after its account was closed.
         left = message.cluster_id if message.cluster_id != str(row.hopsworks_cluster_id) else None
         return Done("a stale ticket", (close_account(row.user_id, left),) if left else ())
-    return STEPS[Status(row.status)](row, Turn(view, tools, occasion))
+    return take_turn(row, message.ticket, STEPS, turn)
 
 
 def key(message: Message) -> str:
@@ -123,8 +122,8 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
     row = view.rows.get(message.user_id)
     if row is None or row.status not in LIVE or row.ticket != message.ticket:
         return None
-    values = {"failed_at": view.now, "detail": reason, "ticket": row.ticket + 1}
-    return advance(row, Status.FAILED, reason, values)
+    values = {"failed_at": view.now, "detail": reason}
+    return withdraw(Move(row, Status.FAILED, reason, values))
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:

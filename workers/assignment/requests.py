@@ -21,60 +21,61 @@ from pgfleet.schema.assignment import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import user_hopsworks_assignments
 from pgfleet.workers.assignment.line import FULL, ROOMY, Taken, find_seat, seat_on
-from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, cluster_of, next_ticket, ticket, told
+from pgfleet.workers.assignment.tools import ADMIT, Turn, cluster_of, hand_out, ticket
 from pgfleet.workers.assignment.view import PAGE, View
-from pgfleet.workers.runtime.kind import Occasion
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, advance
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, show_reason
+from pgfleet.workers.runtime.tickets import withdraw
 
-# The reason is told a moment after the line has been looked at, unless it has found a seat by then.
-TELL_S = 1.0
+# The reason is shown a moment after the line has been looked at, unless the row has found a seat by then.
+SHOWN_AFTER_S = 1.0
 
 
-def assign(message: Assign, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def assign(message: Assign, turn: Turn) -> Outcome:
     """(new) -> pending, and again from released and failed. Whoever is assigned already stays so."""
-    if message.user_id not in view.users:
-        return _patience(f"there is no user {message.user_id} in hopsworks.users", view, tools, occasion)
-    problem = _misfit(message, view)
+    if message.user_id not in turn.view.users:
+        return _patience(f"there is no user {message.user_id} in hopsworks.users", turn)
+    problem = _misfit(message, turn.view)
     if problem:
         return Reject(problem)
-    row = view.rows.get(message.user_id)
+    row = turn.view.rows.get(message.user_id)
     if row is None:
         values = {
             "id": row_id(message.user_id),
             "user_id": message.user_id,
             "ticket": 1,
-            **_asked(message, view, occasion),
+            **_asked(message, turn),
         }
         new = New(user_hopsworks_assignments, Status.PENDING, "assigned", values)
-        return Advance((new,), then=_into_line(message.user_id, 1, view))
-    if _is_late(occasion, row.asked_at):
+        first = ticket(message.user_id, 1, at=turn.later(SHOWN_AFTER_S))
+        return Advance((new,), (*_look_at_line(turn.view), first))
+    if _is_late(turn, row.asked_at):
         return Done(f"late: it was sent before what made the row {row.status}")
     if row.status in FINAL:
-        values = {"ticket": row.ticket + 1, "released_at": None, "failed_at": None, "hopsworks_username": None}
-        again = _into_line(row.user_id, row.ticket + 1, view)
-        return advance(row, Status.PENDING, "assigned again", {**values, **_asked(message, view, occasion)}, again)
-    return _assigned_already(message, row, view, occasion)
+        values = {"released_at": None, "failed_at": None, "hopsworks_username": None, **_asked(message, turn)}
+        return _into_line(Move(row, Status.PENDING, "assigned again", values), turn)
+    return _assigned_already(message, row, turn)
 
 
-def _assigned_already(message: Assign, row: Row, view: View, occasion: Occasion) -> Outcome:
+def _assigned_already(message: Assign, row: Row, turn: Turn) -> Outcome:
     seated = row.hopsworks_cluster_id is not None
     if seated and message.cluster_id is not None and message.cluster_id != str(row.hopsworks_cluster_id):
-        return Reject(f"cluster_id: {row.user_id} is on {cluster_of(row, view).name} already; release the user first")
+        return Reject(
+            f"cluster_id: {row.user_id} is on {cluster_of(row, turn.view).name} already; release the user first"
+        )
     same = seated or str(row.wanted_cluster_id or "") == (message.cluster_id or "")
     if row.status != Status.PENDING or (row.ticket != 0 and same):
         return Done(f"known already, {row.status}")
     # Somebody else may have inserted the row; or another cluster is named now.
-    values = {"ticket": row.ticket + 1, **_asked(message, view, occasion)}
-    then = (next_ticket(row),) if seated else _into_line(row.user_id, row.ticket + 1, view)
-    return Advance((Move(row, None, values=values),), then)
+    asked = Move(row, None, values=_asked(message, turn))
+    return hand_out(asked) if seated else _into_line(asked, turn)
 
 
-def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
-    is_member = view.users[message.user_id].account_owner_id is not None
+def _asked(message: Assign, turn: Turn) -> dict[str, Any]:
+    is_member = turn.view.users[message.user_id].account_owner_id is not None
     by_default = "team_member_auto" if is_member else "admin" if message.cluster_id else "system"
     return {
-        "assigned_at": occasion.sent_at,
-        "asked_at": occasion.sent_at,
+        "assigned_at": turn.sent_at,
+        "asked_at": turn.sent_at,
         "assigned_by": message.assigned_by or by_default,
         "wanted_cluster_id": None if is_member else message.cluster_id,
         "detail": WAITING,
@@ -82,10 +83,13 @@ def _asked(message: Assign, view: View, occasion: Occasion) -> dict[str, Any]:
     }
 
 
-def _into_line(user_id: str, number: int, view: View) -> tuple[Send, ...]:
-    told_at = view.now + timedelta(seconds=TELL_S)
-    # One look that nobody has taken up yet sees this row too.
-    return (*(() if view.admit_is_due else (ADMIT,)), ticket(user_id, number, told_at))
+def _into_line(move: Move, turn: Turn) -> Advance:
+    return Advance(then=_look_at_line(turn.view)) + hand_out(move, at=turn.later(SHOWN_AFTER_S))
+
+
+def _look_at_line(view: View) -> tuple[Send, ...]:
+    """Not asked for where a look is queued already: it sees this row, too."""
+    return () if view.admit_is_due else (ADMIT,)
 
 
 def _misfit(message: Assign, view: View) -> str | None:
@@ -103,41 +107,41 @@ def _misfit(message: Assign, view: View) -> str | None:
     return None
 
 
-def _is_late(occasion: Occasion, asked_at: datetime | None) -> bool:
-    return asked_at is not None and occasion.sent_at < asked_at
+def _is_late(turn: Turn, asked_at: datetime | None) -> bool:
+    return asked_at is not None and turn.sent_at < asked_at
 
 
-def _patience(problem: str, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    """What is not known may be on its way; after a while it is not."""
-    until = occasion.sent_at + timedelta(seconds=tools.settings.unknown_row_s)
-    return Wait(problem, until) if view.now < until else Reject(problem)
+def _patience(problem: str, turn: Turn) -> Outcome:
+    """Wait a while for a row that is not known yet: the message that makes it may be on its way."""
+    until = turn.sent_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
+    return Wait(problem, until) if turn.now < until else Reject(problem)
 
 
-def request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    """What is asked of a row that has to be there."""
-    row = view.rows.get(message.user_id)
+def request(message: Request, turn: Turn) -> Outcome:
+    """A request about a row, which has to exist."""
+    row = turn.view.rows.get(message.user_id)
     match message:
         case _ if row is None:
-            return _patience(f"user {message.user_id} has no assignment", view, tools, occasion)
+            return _patience(f"user {message.user_id} has no assignment", turn)
         case Release():
-            return release(row, message.reason, view, occasion)
+            return release(row, message.reason, turn)
         case Suspend():
-            return suspend(row, message, view, occasion)
+            return suspend(row, message, turn)
         case Reactivate():
-            return reactivate(row, message, view, occasion)
+            return reactivate(row, message, turn)
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
 
-def release(row: Row, why: str, view: View, occasion: Occasion) -> Outcome:
+def release(row: Row, why: str, turn: Turn) -> Outcome:
     """Active -> released; one that never became active -> failed. Either way the seat is free at once."""
-    if _is_late(occasion, row.asked_at):
+    if _is_late(turn, row.asked_at):
         return Done("late: the user was assigned again after it was sent")
-    asked = {"asked_at": occasion.sent_at}
+    asked = {"asked_at": turn.sent_at}
     if row.status in FINAL:
-        # So that an assign which was sent before, and comes after, is late.
+        # An assign that was sent before this message, and comes after it, is late.
         return Advance((Move(row, None, values=asked),))
-    return Advance((_departure(row, why, view, asked),))
+    return withdraw(_departure(row, why, turn.view, asked))
 
 
 def _departure(row: Row, why: str, view: View, values: dict[str, Any]) -> Move:
@@ -148,45 +152,42 @@ def _departure(row: Row, why: str, view: View, values: dict[str, Any]) -> Move:
     else:
         to, ended = Status.FAILED, {"failed_at": view.now}
         reason = f"released before it was active: {why}"
-    changed = {**ended, **values, "detail": reason, "ticket": row.ticket + 1, "wanted_cluster_id": None}
-    return Move(row, to, reason, changed)
+    return Move(row, to, reason, {**ended, **values, "detail": reason, "wanted_cluster_id": None})
 
 
-def suspend(row: Row, message: Suspend, view: View, occasion: Occasion) -> Outcome:
+def suspend(row: Row, message: Suspend, turn: Turn) -> Outcome:
     """Whoever suspends an owner suspends the team; one's own suspension outlives the owner's."""
-    if _is_late(occasion, row.suspension_asked_at):
+    if _is_late(turn, row.suspension_asked_at):
         return Done("late: the user was reactivated after it was sent")
     for_whom = message.suspended_for or row.user_id
     if row.suspended_at is not None and row.suspended_for == row.user_id:
         for_whom = row.user_id
-    values = {"suspended_at": row.suspended_at or view.now, "suspended_for": for_whom}
-    return _suspension(row, message, values, view, occasion)
+    values = {"suspended_at": row.suspended_at or turn.now, "suspended_for": for_whom}
+    return _suspension(row, message, values, turn)
 
 
-def reactivate(row: Row, message: Reactivate, view: View, occasion: Occasion) -> Outcome:
+def reactivate(row: Row, message: Reactivate, turn: Turn) -> Outcome:
     """Lifts a suspension; of a team member that was suspended alone, not by the owner's message."""
-    if _is_late(occasion, row.suspension_asked_at):
+    if _is_late(turn, row.suspension_asked_at):
         return Done("late: the user was suspended after it was sent")
     if message.suspended_for is not None and row.suspended_for != message.suspended_for:
-        # Not suspended with its owner. Noted, so that a suspension which was sent before, and comes after, is late.
-        return Advance((Move(row, None, values={"suspension_asked_at": occasion.sent_at}),), (ADMIT,))
-    owner = view.rows.get(view.users[row.user_id].account_owner_id)
+        # Not suspended with its owner. Noted: a suspension that was sent before this message, and comes after, is late.
+        return Advance((Move(row, None, values={"suspension_asked_at": turn.sent_at}),), (ADMIT,))
+    owner = turn.view.rows.get(turn.view.users[row.user_id].account_owner_id)
     if message.suspended_for is None and owner is not None and owner.suspended_at is not None:
-        return _suspension(row, message, {"suspended_for": owner.user_id}, view, occasion)
-    return _suspension(row, message, {"suspended_at": None, "suspended_for": None}, view, occasion)
+        return _suspension(row, message, {"suspended_for": owner.user_id}, turn)
+    return _suspension(row, message, {"suspended_at": None, "suspended_for": None}, turn)
 
 
-def _suspension(
-    row: Row, message: Suspend | Reactivate, values: dict[str, Any], view: View, occasion: Occasion
-) -> Outcome:
-    cascade = [] if message.suspended_for else view.members.get(row.user_id, [])
+def _suspension(row: Row, message: Suspend | Reactivate, values: dict[str, Any], turn: Turn) -> Outcome:
+    cascade = [] if message.suspended_for else turn.view.members.get(row.user_id, [])
     body = {"action": message.action, "suspended_for": row.user_id}
     then = tuple(Send({**body, "user_id": member}) for member in cascade)
-    changed = {**values, "suspension_asked_at": occasion.sent_at, "account_enabled": None}
+    changed = {**values, "suspension_asked_at": turn.sent_at, "account_enabled": None}
     if row.status in FINAL:
         return Advance((Move(row, None, values=changed),), then)
     line = (ADMIT,) if row.status == Status.PENDING else ()
-    return Advance((Move(row, None, values={**changed, "ticket": row.ticket + 1}),), (*then, next_ticket(row), *line))
+    return Advance(then=then) + hand_out(Move(row, None, values=changed)) + Advance(then=line)
 
 
 def drain(message: Drain, turn: Turn) -> Outcome:
@@ -196,40 +197,39 @@ def drain(message: Drain, turn: Turn) -> Outcome:
         return Reject(f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`")
     if cluster.status in (ROOMY, FULL):
         return Done(f"{cluster.name} takes new users again")
-    if any(number > turn.occasion.msg_id for number in turn.view.drains.get(message.cluster_id, [])):
+    if any(number > turn.msg_id for number in turn.view.drains.get(message.cluster_id, [])):
         return Done("another drain of this cluster is on its way")
     page, taken = turn.view.pages[message], Taken()
-    changes: list[Move] = []
-    sends: list[Send] = []
+    moved = Advance()
     stays = message.somebody_stays
     for row in (turn.view.rows[user_id] for user_id in page):
-        seat = find_seat(row, turn.view, turn.tools, taken)
+        seat = find_seat(row, turn, taken)
         if isinstance(seat, Row) and row.status in (Status.ACTIVE, Status.CREATING_USER):
             taken[str(seat.id)] += 1
-            changes.append(_elsewhere(row, seat, turn.view))
-            sends.append(next_ticket(row, seat.id))
+            moved += _elsewhere(row, seat, turn.view)
         else:
             stays = True
-            changes += told(row, f"Stays on {cluster.name} until there is a seat elsewhere: {seat}")
-    sends += _next_page(message, page, turn, stays=stays)
-    return Advance(tuple(changes), tuple(sends)) if changes else Done(f"{len(page)} looked at", tuple(sends))
+            moved += Advance(show_reason(row, f"Stays on {cluster.name} until there is a seat elsewhere: {seat}"))
+    moved += Advance(then=_next_page(message, page, turn, stays=stays))
+    return moved if moved.changes else Done(f"{len(page)} looked at", moved.then)
 
 
 def _next_page(message: Drain, page: list[str], turn: Turn, *, stays: bool) -> tuple[Send, ...]:
-    """The rest; after the last page those who stay, from the beginning."""
+    """The drain of the next page; after the last page, one of those who had to stay, a while later."""
     if len(page) == PAGE:
         return (Send({**message.model_dump(), "after": page[-1], "somebody_stays": stays}),)
     again = turn.later(turn.tools.settings.seat_recheck_s)
     return (Send({"action": "drain", "cluster_id": message.cluster_id}, again),) if stays else ()
 
 
-def _elsewhere(row: Row, seat: Row, view: View) -> Move:
-    """An account that is still being made is made elsewhere; who is active goes through the machine, in one commit."""
+def _elsewhere(row: Row, seat: Row, view: View) -> Advance:
+    """An account that is being made is made elsewhere; who is active leaves and is assigned again in one commit."""
     if row.status == Status.CREATING_USER:
         return change_cluster(row, seat)
-    return _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
+    leaves = _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
+    return hand_out(leaves, seat.id)
 
 
-def change_cluster(row: Row, seat: Row) -> Move:
+def change_cluster(row: Row, seat: Row) -> Advance:
     """The seats are exchanged in one statement."""
-    return Move(row, None, values={**seat_on(seat), "ticket": row.ticket + 1})
+    return hand_out(Move(row, None, values=seat_on(seat)), seat.id)

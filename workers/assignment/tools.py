@@ -1,20 +1,21 @@
-"""What the steps of assignments share: their clients, their tickets, and what people are told."""
+"""What the steps of assignments share: their clients, their tickets, and why rows wait."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from pgfleet.schema.assignment import Held
+from pgfleet.schema.assignment import TICKETS, Held
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.assignment.billing.view import BillingView
 from pgfleet.workers.assignment.view import View
 from pgfleet.workers.clients.hopsworks import client as hopsworks
 from pgfleet.workers.clients.kubernetes import usage
-from pgfleet.workers.runtime.kind import Occasion
-from pgfleet.workers.runtime.outcomes import Move, Send
+from pgfleet.workers.runtime import kind, tickets
+from pgfleet.workers.runtime.outcomes import Advance, Move, Send
 
 ADMIT = Send({"action": "admit"})
 AHEAD_S = 86_400.0
@@ -34,16 +35,8 @@ def connected(settings: Settings) -> Iterator[Tools]:
         yield Tools(settings, server, meter)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a row's turn has at hand."""
-
-    view: View
-    tools: Tools
-    occasion: Occasion
-
-    def later(self, seconds: float) -> datetime:
-        return self.view.now + timedelta(seconds=seconds)
+Turn: TypeAlias = kind.Turn[View, Tools]
+BillingTurn: TypeAlias = kind.Turn[BillingView, Tools]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +50,18 @@ class Hold:
         return f"{self.code}: {self.text}"
 
 
-def told(row: Row, detail: str, values: Mapping[str, Any] | None = None) -> tuple[Move, ...]:
-    """Show it in the row, unless it says so already."""
-    if not values and row.detail == detail:
-        return ()
-    return (Move(row, None, values={**(values or {}), "detail": detail}),)
-
-
-def ticket(user_id: str, number: int, at: datetime | None = None, cluster_id: UUID | None = None) -> Send:
+def ticket(user_id: str, number: int, cluster_id: UUID | None = None, at: datetime | None = None) -> Send:
     """A row's turn; with the cluster on which its account is to be made, if it is."""
-    body = {"action": "advance", "user_id": user_id, "ticket": number}
-    return Send(body if cluster_id is None else {**body, "cluster_id": str(cluster_id)}, at)
+    return tickets.ticket(TICKETS, user_id, number, at, **_on(cluster_id))
 
 
-def next_ticket(row: Row, cluster_id: UUID | None = None) -> Send:
-    """The ticket that follows the row's present one; the move that sends it writes `ticket + 1`."""
-    return ticket(row.user_id, row.ticket + 1, cluster_id=cluster_id or row.hopsworks_cluster_id)
+def hand_out(move: Move, cluster_id: UUID | None = None, at: datetime | None = None) -> Advance:
+    """A change of a row, with its next ticket: for the cluster that it goes to, or is on."""
+    return tickets.hand_out(TICKETS, move, at, **_on(cluster_id or move.row.hopsworks_cluster_id))
+
+
+def _on(cluster_id: UUID | None) -> dict[str, str]:
+    return {} if cluster_id is None else {"cluster_id": str(cluster_id)}
 
 
 def close_account(user_id: str, cluster_id: str, account_id: int | None = None) -> Send:

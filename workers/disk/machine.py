@@ -9,13 +9,10 @@ A disk is attached in the commit that admits its reservation, and its release is
 (workers/reservation/disk.py); all that concerns AWS happens here. A row that something has to happen to has one ticket.
 """
 
-from collections.abc import Callable
-
 import structlog
 
 from pgfleet.schema.disk import (
     LIVE_OPERATION,
-    NUDGE,
     QUEUE,
     UNFINISHED,
     DiskTicket,
@@ -42,29 +39,41 @@ from pgfleet.workers.disk.operation import start
 from pgfleet.workers.disk.reconcile import look, reconcile
 from pgfleet.workers.disk.requests import go_on
 from pgfleet.workers.disk.snapshot import begin, failed, kept, prune, remove, watch
-from pgfleet.workers.disk.tools import Tools, Turn, connected, proceed, told
+from pgfleet.workers.disk.tools import Turn, connected, proceed, proceed_all
 from pgfleet.workers.disk.view import View, load
 from pgfleet.workers.disk.volume import attached
-from pgfleet.workers.handover import disk_ticket, snapshot_ticket
-from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.handover import disk_ticket, hand_out_disk, snapshot_ticket
+from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
-    Advance,
     Done,
     Move,
     Outcome,
     RefusedError,
     Reject,
     Send,
-    Wait,
-    without_waiting,
+    wait,
 )
+from pgfleet.workers.runtime.tickets import Step, take_turn, withdraw
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # What AWS refuses is asked for again, but not often: a person has to do something about it.
 REFUSED_AGAIN_S = 600.0
 
-Step = Callable[[Row, Turn], Outcome]
+
+def outliving_refusals(step: Step) -> Step:
+    """A step of rows that hold data: what AWS refuses is shown in the row and asked for again, and fails nothing."""
+
+    def again_later(row: Row, turn: Turn) -> Outcome:
+        try:
+            return step(row, turn)
+        except RefusedError as refused:
+            if row.table is disks and row.ebs_volume_id is None:
+                raise
+            log.warning("disk.refused", row=str(row.key), reason=str(refused))
+            return wait(row, str(refused), turn.later(REFUSED_AGAIN_S))
+
+    return again_later
 
 
 def rest(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
@@ -74,7 +83,7 @@ def rest(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
 DISK_STEPS: dict[Status, Step] = {
     Status.CREATING: begin_disk,
     Status.AVAILABLE: rest,
-    Status.ATTACHED: attached,
+    Status.ATTACHED: outliving_refusals(attached),
     Status.DELETED: deleted,
     Status.PURGED: rest,
     Status.FAILED: rest,
@@ -83,72 +92,42 @@ DISK_STEPS: dict[Status, Step] = {
 SNAPSHOT_STEPS: dict[SnapshotStatus, Step] = {
     SnapshotStatus.PENDING: begin,
     SnapshotStatus.CREATING: watch,
-    SnapshotStatus.COMPLETED: kept,
-    SnapshotStatus.DELETING: remove,
+    SnapshotStatus.COMPLETED: outliving_refusals(kept),
+    SnapshotStatus.DELETING: outliving_refusals(remove),
     SnapshotStatus.DELETED: rest,
     SnapshotStatus.FAILED: rest,
 }
 
 
-def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def step(message: Message, turn: Turn) -> Outcome:
     """One decision about one message."""
-    turn = Turn(view, tools, occasion)
     match message:
         case Operation():
             return start(message, turn)
         case Proceed():
-            row = view.operations.get(message.operation_id)
+            row = turn.view.operations.get(message.operation_id)
             return Done("no such operation") if row is None else go_on(row, turn)
         case DiskTicket():
-            return _turn(view.disks.get(message.disk_id), message.ticket, DISK_STEPS, turn)
+            return take_turn(turn.view.disks.get(message.disk_id), message.ticket, DISK_STEPS, turn)
         case SnapshotTicket():
-            return _turn(view.snapshots.get(message.snapshot_id), message.ticket, SNAPSHOT_STEPS, turn)
+            return take_turn(turn.view.snapshots.get(message.snapshot_id), message.ticket, SNAPSHOT_STEPS, turn)
         case PruneSnapshot():
-            found = view.snapshots.get(message.snapshot_id)
+            found = turn.view.snapshots.get(message.snapshot_id)
             return Done("no such snapshot") if found is None else prune(found, turn)
         case Suspect():
             return look(message, turn)
         case Reconcile():
             return reconcile(turn)
         case Sweep():
-            return sweep(view)
+            return sweep(turn.view)
         case Prune():
-            return Done("snapshots looked through", tuple(map(_prune, view.prunable)))
+            return Done("snapshots looked through", tuple(map(_prune, turn.view.prunable)))
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
 
-def _turn(row: Row | None, ticket: int, steps: dict[Status, Step] | dict[SnapshotStatus, Step], turn: Turn) -> Outcome:
-    """Nothing is done for a row that is missing: what it had at AWS stays there."""
-    if row is None:
-        return Done("no such row")
-    if ticket not in (NUDGE, row.ticket):
-        return Done("a stale ticket")
-    try:
-        outcome = steps[row.status](row, turn)
-    except RefusedError as refused:
-        if not _holds_data(row):
-            raise
-        log.warning("disk.refused", row=str(row.key), reason=str(refused))
-        outcome = _look_later(row, str(refused), turn)
-    return without_waiting(outcome) if ticket == NUDGE else outcome
-
-
-def _holds_data(row: Row) -> bool:
-    """It can't fail, whatever AWS refuses: it is shown, and tried again."""
-    if row.table is disks:
-        return row.status == Status.ATTACHED and row.ebs_volume_id is not None
-    return row.status in (SnapshotStatus.COMPLETED, SnapshotStatus.DELETING)
-
-
-def _look_later(row: Row, reason: str, turn: Turn) -> Wait:
-    column = "detail" if row.table is disks else "failure_reason"
-    shown = () if row[column] == reason else (Move(row, None, values={column: reason}),)
-    return Wait(reason, turn.later(REFUSED_AGAIN_S), shown)
-
-
 def sweep(view: View) -> Outcome:
-    """A row that something has to happen to has a message: the exceptions get theirs back."""
+    """Rows that something has to happen to and that have lost their message get one again."""
     forgotten = view.forgotten
     return Done(
         "rows looked after",
@@ -179,7 +158,7 @@ def key(message: Message) -> str:
 
 
 def fail(message: Message, view: View, reason: str) -> Outcome | None:
-    """Given up: an operation, a snapshot or a new disk fails; a disk that can't be attached tells its reservation."""
+    """Given up: an operation, a snapshot or a new disk fails; a disk that can't be attached says why."""
     match message:
         case Proceed() if (row := view.operations.get(message.operation_id)) and row.status in LIVE_OPERATION:
             return failed_operation(row, reason, view)
@@ -193,11 +172,10 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 
 def _fail_disk(row: Row, reason: str, view: View) -> Outcome | None:
     if row.status == Status.CREATING:
-        values = {"disk_name": purged_name(row), "detail": reason, "ticket": row.ticket + 1}
-        return Advance((Move(row, Status.FAILED, reason, values),), told(row.disk_id, view))
+        values = {"disk_name": purged_name(row), "detail": reason}
+        return withdraw(Move(row, Status.FAILED, reason, values), *proceed_all(row.disk_id, view))
     if row.status == Status.ATTACHED and row.ebs_volume_id is None and row.release_asked_at is None:
-        again = disk_ticket(row.disk_id, row.ticket + 1)
-        return Advance((Move(row, None, values={"attach_error": reason, "ticket": row.ticket + 1}),), (again,))
+        return hand_out_disk(Move(row, None, values={"attach_error": reason}))
     return None
 
 

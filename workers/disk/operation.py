@@ -12,9 +12,9 @@ from uuid import UUID
 from pgfleet.schema.disk import UNFINISHED, Operation, OperationStatus, SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import disk_operations
-from pgfleet.workers.disk.tools import Turn, proceed
+from pgfleet.workers.disk.tools import Turn, proceed, volume_poll
 from pgfleet.workers.disk.view import View
-from pgfleet.workers.runtime.outcomes import Advance, Change, Done, Move, New, Outcome, RefusedError, Wait
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Wait, wait
 
 
 def start(message: Operation, turn: Turn) -> Outcome:
@@ -31,14 +31,14 @@ def start(message: Operation, turn: Turn) -> Outcome:
         "user_id": message.user_id,
         "disk_name": message.disk_name,  # type: ignore[attr-defined]  # every operation has one
         "body": body,
-        "created_at": turn.occasion.sent_at,
+        "created_at": turn.sent_at,
     }
     new = New(disk_operations, OperationStatus.PENDING, "asked for", values)
     return Advance((new,), (proceed(message.operation_id),))
 
 
 def finish(row: Row, turn: Turn) -> Outcome:
-    """What it has set going has come to its end, or not."""
+    """In_progress -> completed | failed, once the disk or snapshot that it works on has come to its end."""
     disk = turn.view.disks.get(str(row.disk_id))
     snapshot = turn.view.snapshots.get(str(row.snapshot_id)) if row.snapshot_id else None
     if row.action == "snapshot_disk":
@@ -83,14 +83,13 @@ def find(row: Row, turn: Turn, name: str | None = None) -> Row | Wait:
     if disk is not None:
         return disk
     patience = row.created_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
-    if turn.view.now < patience:
+    if turn.now < patience:
         return Wait(f"no disk {name} yet", patience)
     raise RefusedError(f"{row.user_id} has no disk {name}; see `pgfleet disk ls`")
 
 
 def put_off(row: Row, detail: str, turn: Turn) -> Wait:
-    shown = () if row.detail == detail else (Move(row, None, values={"detail": detail}),)
-    return Wait(detail, turn.volume_poll, shown)
+    return wait(row, detail, volume_poll(turn))
 
 
 def begun(row: Row, disk_id: Any, snapshot_id: Any = None) -> Move:
@@ -98,24 +97,18 @@ def begun(row: Row, disk_id: Any, snapshot_id: Any = None) -> Move:
     return Move(row, OperationStatus.IN_PROGRESS, row.action, values)
 
 
-def changes_completed(
-    row: Row, turn: Turn, detail: str | None, disk_id: Any = None, snapshot_id: Any = None
-) -> tuple[Change, ...]:
+def completed(row: Row, turn: Turn, detail: str | None, disk_id: Any = None, snapshot_id: Any = None) -> Advance:
     values = {
         "disk_id": disk_id or row.disk_id,
         "snapshot_id": snapshot_id or row.snapshot_id,
-        "finished_at": turn.view.now,
+        "finished_at": turn.now,
         "detail": detail,
     }
-    return (Move(row, OperationStatus.COMPLETED, detail or "done", values),)
-
-
-def completed(row: Row, turn: Turn, detail: str | None, disk_id: Any = None, snapshot_id: Any = None) -> Advance:
-    return Advance(changes_completed(row, turn, detail, disk_id, snapshot_id))
+    return Advance((Move(row, OperationStatus.COMPLETED, detail or "done", values),))
 
 
 def failed(row: Row, reason: str, view: View) -> Advance:
-    """The error is for who has asked; nothing else has changed."""
+    """The error is for the user who has asked; nothing else has changed."""
     disk = view.names.get((row.user_id, row.disk_name))
     values = {"error": reason[:1000], "finished_at": view.now, "disk_id": row.disk_id or (disk and disk.disk_id)}
     return Advance((Move(row, OperationStatus.FAILED, reason[:1000], values),))

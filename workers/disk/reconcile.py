@@ -24,18 +24,18 @@ from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, 
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# What is younger may be in the hands of a worker that has not committed yet.
+# What is younger may belong to a worker that has not committed yet.
 GRACE = timedelta(minutes=10)
-# When so many of so large a share are missing, it is the look that is wrong.
+# When as many as this, and so large a share, are missing, the listing is wrong.
 FEW = 3
 MASS_LOSS_SHARE = 0.55
-# What one comparison sends to be looked at; the rest is found by the next one.
+# How many messages one comparison sends; the rest is found by the next one.
 SUSPECTS_LIMIT = 1000
 
 
 def reconcile(turn: Turn) -> Outcome:
     """Listings are read to their end before anything is said of what is missing; an error in one ends it all."""
-    known, now = turn.view.known, turn.view.now
+    known, now = turn.view.known, turn.now
     sends: list[Send] = []
     volumes, snapshots = set(), set()
     for volume in turn.tools.ec2.volumes():
@@ -98,7 +98,7 @@ def _gone(message: Suspect, turn: Turn) -> Outcome:
     row = turn.view.by_resource.get(("quarantine", message.resource_id))
     if row is None or row.gone_at is not None:
         return Done("AWS does not have it")
-    return Advance((Move(row, None, values={"gone_at": turn.view.now}),))
+    return Advance((Move(row, None, values={"gone_at": turn.now}),))
 
 
 def _volume(volume: VolumeState, turn: Turn) -> Outcome:
@@ -118,7 +118,7 @@ def _volume(volume: VolumeState, turn: Turn) -> Outcome:
     if not _ours(volume, disk):
         return _set_aside(volume.volume_id, volume.tags, "no attachment of its disk has made it", turn)
     log.warning("disk.volume_of_nobody", volume=volume.volume_id, disk=str(disk.disk_id))
-    turn.occasion.hold()
+    turn.hold()
     try:
         turn.tools.ec2.delete_volume(volume.volume_id)
     except RefusedError as refused:
@@ -141,7 +141,7 @@ def _snapshot(found: SnapshotState, turn: Turn) -> Outcome:
     if row is not None and row.status not in (SnapshotStatus.DELETED, SnapshotStatus.FAILED):
         return Done("a snapshot's row has it")
     if row is not None and found.state == "error":
-        turn.occasion.hold()
+        turn.hold()
         turn.tools.ec2.delete_snapshot(found.ebs_snapshot_id)
         return Done("AWS could not make it, and holds nothing in it: deleted")
     if row is not None and row.lost_at is not None:
@@ -185,7 +185,7 @@ def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Tur
         back = Advance((Move(known, None, values={"gone_at": None}),))
         return Done("in quarantine already") if known.gone_at is None else back
     log.warning("disk.quarantined", resource=resource_id, reason=reason)
-    turn.occasion.hold()
+    turn.hold()
     try:
         turn.tools.ec2.tag(resource_id, {QUARANTINED: reason[:250]})
     except (RefusedError, TryAgainError) as untagged:
@@ -195,6 +195,6 @@ def _set_aside(resource_id: str, tags: Mapping[str, str], reason: str, turn: Tur
         "disk_id": id_of(tags.get(DISK)),
         "snapshot_id": id_of(tags.get(SNAPSHOT)),
         "reason": reason,
-        "found_at": turn.view.now,
+        "found_at": turn.now,
     }
     return Advance((New(disk_quarantine, None, reason, values),))

@@ -10,7 +10,6 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import disk_snapshots, disks
 from pgfleet.workers.disk.operation import (
     begun,
-    changes_completed,
     completed,
     failed,
     find,
@@ -21,8 +20,9 @@ from pgfleet.workers.disk.operation import (
 )
 from pgfleet.workers.disk.tools import Turn, proceed
 from pgfleet.workers.disk.volume import source_problem
-from pgfleet.workers.handover import disk_ticket, next_turn, release, snapshot_ticket
+from pgfleet.workers.handover import disk_ticket, hand_out_disk, release, snapshot_ticket
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
+from pgfleet.workers.runtime.tickets import withdraw
 
 NOBODY_USES_IT = "nobody uses the disk: its newest snapshot holds all"
 
@@ -44,7 +44,7 @@ def _create(row: Row, turn: Turn) -> Outcome:
         return _again(row, there, turn)
     size_gb = row.body.get("size_gb")
     new = _new_disk(row, size_gb)
-    return Advance((new, begun(row, new.values["disk_id"])), (_first_turn(new),))
+    return Advance((new, begun(row, new.values["disk_id"])), (_first_ticket(new),))
 
 
 def _again(row: Row, there: Row, turn: Turn) -> Outcome:
@@ -78,7 +78,7 @@ def _new_disk(row: Row, size_gb: int | None) -> New:
     return New(disks, Status.CREATING, row.action, values)
 
 
-def _first_turn(disk: New) -> Send:
+def _first_ticket(disk: New) -> Send:
     return disk_ticket(disk.values["disk_id"], 1)
 
 
@@ -147,15 +147,10 @@ def _delete(row: Row, turn: Turn) -> Outcome:
             row, f"its volume {disk.ebs_volume_id} has no snapshot yet: reserve with it once, and end that", turn.view
         )
     until = turn.later(turn.tools.settings.disk_kept_s)
-    values = {
-        "marked_deleted_at": turn.view.now,
-        "delete_date": until.date(),
-        "ticket": disk.ticket + 1,
-        "detail": None,
-    }
+    values = {"marked_deleted_at": turn.now, "delete_date": until.date(), "detail": None}
     detail = f"it can be brought back until {until:%Y-%m-%d}"
-    move = Move(disk, Status.DELETED, "its user", values)
-    return Advance((move, *changes_completed(row, turn, detail, disk.disk_id)), (next_turn(disk, until),))
+    gone = hand_out_disk(Move(disk, Status.DELETED, "its user", values), until)
+    return gone + completed(row, turn, detail, disk.disk_id)
 
 
 def _undelete(row: Row, turn: Turn) -> Outcome:
@@ -164,11 +159,11 @@ def _undelete(row: Row, turn: Turn) -> Outcome:
         return disk
     if disk.status != Status.DELETED:
         return failed(row, f"disk {disk.disk_name} is not deleted: it is {disk.status}", turn.view)
-    if turn.view.now >= gone_at(disk, turn):
+    if turn.now >= gone_at(disk, turn):
         return failed(row, f"too late: disk {disk.disk_name} could be brought back until {disk.delete_date}", turn.view)
-    values = {"marked_deleted_at": None, "delete_date": None, "ticket": disk.ticket + 1}
-    move = Move(disk, Status.AVAILABLE, "its user", values)
-    return Advance((move, *changes_completed(row, turn, None, disk.disk_id)))
+    values = {"marked_deleted_at": None, "delete_date": None}
+    back = withdraw(Move(disk, Status.AVAILABLE, "its user", values))
+    return back + completed(row, turn, None, disk.disk_id)
 
 
 def _clone(row: Row, turn: Turn) -> Outcome:
@@ -191,11 +186,11 @@ def _clone(row: Row, turn: Turn) -> Outcome:
     if problem:
         return failed(row, f"disk {name}: {problem}", turn.view)
     if copied is None:
-        return Advance((target, begun(row, target.values["disk_id"])), (_first_turn(target),))
+        return Advance((target, begun(row, target.values["disk_id"])), (_first_ticket(target),))
     disk = Row({"disk_id": target.values["disk_id"], "size_gb": source.size_gb})
     new = _new_snapshot(row, disk, {"kind": "manual", **copied})
     changes = (as_it_is(source), target, new, begun(row, disk.disk_id, new.values["snapshot_id"]))
-    return Advance(changes, (_first_turn(target), _first_look(new)))
+    return Advance(changes, (_first_ticket(target), _first_look(new)))
 
 
 def _origin(source: Row, turn: Turn) -> dict[str, Any] | None:
@@ -215,15 +210,15 @@ def _restore(row: Row, turn: Turn) -> Outcome:
         return failed(row, in_use(disk), turn.view)
     snapshot = turn.view.snapshots.get(row.body.get("snapshot_id", ""))
     if snapshot is None or snapshot.disk_id != disk.disk_id or snapshot.status != SnapshotStatus.COMPLETED:
-        told = f"; it is {snapshot.status}" if snapshot is not None and snapshot.disk_id == disk.disk_id else ""
+        is_now = f"; it is {snapshot.status}" if snapshot is not None and snapshot.disk_id == disk.disk_id else ""
         return failed(
-            row, f"disk {disk.disk_name} has no completed snapshot {row.body.get('snapshot_id')}{told}", turn.view
+            row, f"disk {disk.disk_name} has no completed snapshot {row.body.get('snapshot_id')}{is_now}", turn.view
         )
     move = Move(disk, None, values={"next_snapshot_id": snapshot.snapshot_id, "data_lost": None})
     # Kept, too, by whoever prunes just now.
     chosen = Move(snapshot, None, values={"failure_reason": snapshot.failure_reason})
     detail = f"the next reservation finds it as of {snapshot.completed_at:%Y-%m-%d %H:%M}"
-    return Advance((move, chosen, *changes_completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)))
+    return Advance((move, chosen)) + completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)
 
 
 def _clear_lock(row: Row, turn: Turn) -> Outcome:
@@ -240,8 +235,7 @@ def _clear_lock(row: Row, turn: Turn) -> Outcome:
         return failed(row, f"reservation {disk.reservation_id} is {holder}: cancel it", turn.view)
     if disk.release_asked_at is not None:
         return Advance((begun(row, disk.disk_id),), (_look_soon(row), disk_ticket(disk.disk_id)))
-    asked = release(disk, "shutdown", turn.view.now)
-    return Advance((*asked.changes, begun(row, disk.disk_id)), asked.then)
+    return release(disk, "shutdown", turn.now) + Advance((begun(row, disk.disk_id),))
 
 
 def _take_what_there_is(row: Row, disk: Row, turn: Turn) -> Outcome:
@@ -249,8 +243,7 @@ def _take_what_there_is(row: Row, disk: Row, turn: Turn) -> Outcome:
     newest = turn.view.newest(disk)
     values = {"data_lost": None, "next_snapshot_id": None, "last_snapshot_at": newest.completed_at if newest else None}
     detail = f"it goes on as of {newest.completed_at:%Y-%m-%d %H:%M}" if newest else "it goes on empty"
-    move = Move(disk, None, values=values)
-    return Advance((move, *changes_completed(row, turn, detail, disk.disk_id)))
+    return Advance((Move(disk, None, values=values),)) + completed(row, turn, detail, disk.disk_id)
 
 
 ACTIONS: dict[str, Callable[[Row, Turn], Outcome]] = {

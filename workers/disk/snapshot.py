@@ -14,11 +14,22 @@ from pgfleet.schema.disk import SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.aws.ec2 import DISK, SNAPSHOT, SnapshotState
 from pgfleet.workers.clients.aws.session import VolumeGoneError
-from pgfleet.workers.disk.tools import Turn, told
+from pgfleet.workers.disk.tools import Turn, hand_out_snapshot, proceed_all, snapshot_poll, volume_poll
 from pgfleet.workers.disk.view import View
 from pgfleet.workers.disk.volume import LOST_AFTER, choose, still_attached, volume_name
-from pgfleet.workers.handover import disk_ticket, snapshot_ticket
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, RefusedError, Send, TryAgainError, Wait
+from pgfleet.workers.handover import disk_ticket
+from pgfleet.workers.runtime.outcomes import (
+    Advance,
+    Done,
+    Move,
+    Outcome,
+    RefusedError,
+    Send,
+    TryAgainError,
+    Wait,
+    wait,
+)
+from pgfleet.workers.runtime.tickets import withdraw
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -39,17 +50,16 @@ def begin(row: Row, turn: Turn) -> Outcome:
     disk = turn.view.disks.get(str(row.disk_id))
     waits = None if row.copied_from or disk is None else _not_detached(row, disk, turn)
     if disk is not None and waits:
-        shown = () if disk.detail == waits else (Move(disk, None, values={"detail": waits}),)
-        return Wait(waits, turn.volume_poll, shown)
+        return wait(disk, waits, volume_poll(turn))
     tags = {DISK: str(row.disk_id), SNAPSHOT: str(row.snapshot_id), "Name": _name(row, turn)}
-    turn.occasion.hold()
+    turn.hold()
     if row.copied_from:
         return _begun(row, cloud.copy_snapshot(row.copied_from, tags, tags["Name"]), turn)
     return _begun(row, cloud.create_snapshot(row.ebs_volume_id, tags, tags["Name"]), turn)
 
 
 def _not_detached(row: Row, disk: Row, turn: Turn) -> str | None:
-    """The snapshot of a release is taken when all has been written that the pod has left to be written."""
+    """The snapshot of a release is taken when the volume is detached: by then all that the pod wrote is on it."""
     if disk.release_snapshot_id != row.snapshot_id:
         return None
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
@@ -68,11 +78,10 @@ def _begun(row: Row, made: SnapshotState, turn: Turn, then: tuple[Send, ...] = (
         "ebs_snapshot_id": made.ebs_snapshot_id,
         "progress_percent": made.progress_percent or 0,
         "size_gb": made.size_gb or row.size_gb,
-        "ticket": row.ticket + 1,
     }
-    at = None if made.state == "completed" else turn.volume_poll
+    at = None if made.state == "completed" else volume_poll(turn)
     move = Move(row, SnapshotStatus.CREATING, f"AWS makes {made.ebs_snapshot_id}", values)
-    return Advance((move,), (snapshot_ticket(row.snapshot_id, row.ticket + 1, at), *then))
+    return hand_out_snapshot(move, at) + Advance(then=then)
 
 
 def watch(row: Row, turn: Turn) -> Outcome:
@@ -87,42 +96,41 @@ def watch(row: Row, turn: Turn) -> Outcome:
     values: dict[str, Any] = {"missing_since": None} if row.missing_since else {}
     if found.progress_percent is not None and found.progress_percent != row.progress_percent:
         values["progress_percent"] = found.progress_percent
-    return Wait("AWS makes it", turn.snapshot_poll, (Move(row, None, values=values),) if values else ())
+    return Wait("AWS makes it", snapshot_poll(turn), (Move(row, None, values=values),) if values else ())
 
 
 def _missing(row: Row, turn: Turn) -> Outcome:
     if row.missing_since is None:
-        move = Move(row, None, values={"missing_since": turn.view.now})
-        return Wait("AWS does not know it yet", turn.snapshot_poll, (move,))
-    if turn.view.now - row.missing_since < MISSING_FOR:
-        return Wait("AWS does not know it yet", turn.snapshot_poll)
+        move = Move(row, None, values={"missing_since": turn.now})
+        return Wait("AWS does not know it yet", snapshot_poll(turn), (move,))
+    if turn.now - row.missing_since < MISSING_FOR:
+        return Wait("AWS does not know it yet", snapshot_poll(turn))
     return failed(row, f"AWS has no snapshot {row.ebs_snapshot_id}", turn.view)
 
 
 def _completed(row: Row, found: SnapshotState, turn: Turn) -> Outcome:
     values = {
         # One that AWS had lost is as old as it was.
-        "completed_at": row.completed_at or turn.view.now,
+        "completed_at": row.completed_at or turn.now,
         "progress_percent": 100,
         "size_gb": found.size_gb or row.size_gb,
         "missing_since": None,
-        "ticket": row.ticket + 1,
     }
-    listing = (snapshot_ticket(row.snapshot_id, row.ticket + 1),) if row.contents is not None else ()
     move = Move(row, SnapshotStatus.COMPLETED, "AWS says that it is whole", values)
-    return Advance((move,), (*listing, *_tell(row, turn.view)))
+    whole = hand_out_snapshot(move) if row.contents is not None else withdraw(move)
+    return whole + Advance(then=_wake_others(row, turn.view))
 
 
 def failed(row: Row, reason: str, view: View) -> Outcome:
-    values = {"failure_reason": reason[:1000], "contents": None, "ticket": row.ticket + 1}
-    return Advance((Move(row, SnapshotStatus.FAILED, reason[:1000], values),), _tell(row, view))
+    values = {"failure_reason": reason[:1000], "contents": None}
+    return withdraw(Move(row, SnapshotStatus.FAILED, reason[:1000], values), *_wake_others(row, view))
 
 
-def _tell(row: Row, view: View) -> tuple[Send, ...]:
-    """Its disk may have waited for it, the disk whose volume it is taken of, and who has asked for it."""
+def _wake_others(row: Row, view: View) -> tuple[Send, ...]:
+    """Messages for whatever may wait for it: its disk, the disk whose volume it is taken of, and operations."""
     others = [disk.disk_id for disk in view.disks.values() if disk.ebs_volume_id == row.ebs_volume_id]
     waiting = dict.fromkeys([row.disk_id, *(others if row.ebs_volume_id else ())])
-    return (*(disk_ticket(disk_id) for disk_id in waiting), *told(row.disk_id, view))
+    return (*(disk_ticket(disk_id) for disk_id in waiting), *proceed_all(row.disk_id, view))
 
 
 def kept(row: Row, turn: Turn) -> Outcome:
@@ -132,13 +140,12 @@ def kept(row: Row, turn: Turn) -> Outcome:
     if turn.tools.ec2.snapshot(row.ebs_snapshot_id) is not None:
         return Done("AWS has it") if row.missing_since is None else _shown(row, {"missing_since": None})
     if row.missing_since is None:
-        return _shown(row, {"missing_since": turn.view.now})
-    if turn.view.now - row.missing_since < LOST_AFTER:
+        return _shown(row, {"missing_since": turn.now})
+    if turn.now - row.missing_since < LOST_AFTER:
         return Done("AWS does not know it")
     log.error("snapshot.lost", snapshot=str(row.snapshot_id), ebs_snapshot=row.ebs_snapshot_id)
-    values = {"lost_at": turn.view.now, "failure_reason": "AWS has lost it", "ticket": row.ticket + 1}
-    move = Move(row, SnapshotStatus.DELETING, "AWS no longer has it", values)
-    return Advance((move,), (snapshot_ticket(row.snapshot_id, row.ticket + 1),))
+    values = {"lost_at": turn.now, "failure_reason": "AWS has lost it"}
+    return hand_out_snapshot(Move(row, SnapshotStatus.DELETING, "AWS no longer has it", values))
 
 
 def _shown(row: Row, values: dict[str, Any]) -> Outcome:
@@ -149,17 +156,17 @@ def _write_listing(row: Row, turn: Turn) -> Outcome:
     """To S3, where there is a bucket for it; its key comes from the snapshot's id."""
     url = None
     if turn.tools.contents is not None:
-        turn.occasion.hold()
+        turn.hold()
         try:
             url = turn.tools.contents.put(f"disks/{row.disk_id}/{row.snapshot_id}.txt", row.contents)
         except RefusedError as refused:
             # The snapshot is what counts; a listing that S3 does not want is gone.
             log.warning("snapshot.unlisted", snapshot=str(row.snapshot_id), reason=str(refused))
     disk = turn.view.disks.get(str(row.disk_id))
-    changes = [Move(row, None, values={"contents": None, "content_s3": url, "ticket": row.ticket + 1})]
+    written = withdraw(Move(row, None, values={"contents": None, "content_s3": url}))
     if disk is not None and url is not None:
-        changes.append(Move(disk, None, values={"latest_snapshot_content_s3": url}))
-    return Advance(tuple(changes))
+        written += Advance((Move(disk, None, values={"latest_snapshot_content_s3": url}),))
+    return written
 
 
 def remove(row: Row, turn: Turn) -> Outcome:
@@ -167,38 +174,37 @@ def remove(row: Row, turn: Turn) -> Outcome:
     if row.lost_at is not None:
         return _lost(row, turn)
     if row.content_s3 and turn.tools.contents is not None:
-        turn.occasion.hold()
+        turn.hold()
         try:
             turn.tools.contents.delete(row.content_s3)
         except RefusedError as refused:
             log.warning("snapshot.listing_kept", snapshot=str(row.snapshot_id), reason=str(refused))
     if turn.tools.ec2.snapshot(row.ebs_snapshot_id) is None:
-        values = {"deleted_at": turn.view.now, "failure_reason": None, "content_s3": None}
-        return Advance((Move(row, SnapshotStatus.DELETED, "AWS no longer has it", values),), _tell(row, turn.view))
-    turn.occasion.hold()
+        values = {"deleted_at": turn.now, "failure_reason": None, "content_s3": None}
+        return Advance(
+            (Move(row, SnapshotStatus.DELETED, "AWS no longer has it", values),), _wake_others(row, turn.view)
+        )
+    turn.hold()
     try:
         turn.tools.ec2.delete_snapshot(row.ebs_snapshot_id)
     except TryAgainError as refused:
         if refused.after_s is None:
             raise
-        shown = (
-            () if row.failure_reason == str(refused) else (Move(row, None, values={"failure_reason": str(refused)}),)
-        )
-        return Wait(str(refused), turn.later(refused.after_s), shown)
-    return Wait("AWS deletes it", turn.volume_poll)
+        return wait(row, str(refused), turn.later(refused.after_s))
+    return Wait("AWS deletes it", volume_poll(turn))
 
 
 def _lost(row: Row, turn: Turn) -> Outcome:
     """What AWS had lost is not deleted, even if it is there again: the next comparison makes that a row of its own."""
     there = turn.tools.ec2.snapshot(row.ebs_snapshot_id) is not None
     reason = "AWS has it again: for a person to look at" if there else "AWS no longer has it"
-    changes = [Move(row, SnapshotStatus.DELETED, reason, {"deleted_at": turn.view.now})]
+    changes = [Move(row, SnapshotStatus.DELETED, reason, {"deleted_at": turn.now})]
     disk = turn.view.disks.get(str(row.disk_id))
     newest = turn.view.newest(disk) if disk else None
     if disk is not None and disk.status != Status.ATTACHED and _newer(row, newest):
-        told_so = f"its newest snapshot, of {row.completed_at:%Y-%m-%d %H:%M}, is gone from AWS"
-        changes.append(Move(disk, None, values={"data_lost": f"{told_so}; {choose(disk)}"}))
-    return Advance(tuple(changes), _tell(row, turn.view))
+        gone = f"its newest snapshot, of {row.completed_at:%Y-%m-%d %H:%M}, is gone from AWS"
+        changes.append(Move(disk, None, values={"data_lost": f"{gone}; {choose(disk)}"}))
+    return Advance(tuple(changes), _wake_others(row, turn.view))
 
 
 def _newer(row: Row, newest: Row | None) -> bool:
@@ -218,8 +224,7 @@ def prune(row: Row, turn: Turn) -> Outcome:
 
 
 def let_go(row: Row, reason: str) -> Advance:
-    move = Move(row, SnapshotStatus.DELETING, reason, {"ticket": row.ticket + 1})
-    return Advance((move,), (snapshot_ticket(row.snapshot_id, row.ticket + 1),))
+    return hand_out_snapshot(Move(row, SnapshotStatus.DELETING, reason))
 
 
 def suspect(found: SnapshotState) -> Send:

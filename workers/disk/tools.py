@@ -1,18 +1,18 @@
-"""What the steps of disks share: their clients, and how they wait."""
+"""What the steps of disks share: their clients, when they look again, and whom they send on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
 
-from pgfleet.schema.disk import QUEUE
-from pgfleet.schema.rows.row import Row
+from pgfleet.schema.disk import QUEUE, SNAPSHOT_TICKETS
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws import contents, ec2
 from pgfleet.workers.disk.view import View
-from pgfleet.workers.runtime.kind import Occasion
-from pgfleet.workers.runtime.outcomes import Move, Outcome, Send, Wait
+from pgfleet.workers.runtime import kind, tickets
+from pgfleet.workers.runtime.outcomes import Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +29,23 @@ def connected(settings: Settings) -> Iterator[Tools]:
         yield Tools(settings, cloud, listings)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a row's turn has at hand."""
-
-    view: View
-    tools: Tools
-    occasion: Occasion
-
-    def later(self, seconds: float) -> datetime:
-        return self.view.now + timedelta(seconds=seconds)
-
-    @property
-    def volume_poll(self) -> datetime:
-        return self.later(self.tools.settings.volume_poll_s)
-
-    @property
-    def snapshot_poll(self) -> datetime:
-        return self.later(self.tools.settings.snapshot_poll_s)
+Turn: TypeAlias = kind.Turn[View, Tools]
+# A change of a snapshot, with its next ticket.
+hand_out_snapshot = partial(tickets.hand_out, SNAPSHOT_TICKETS)
 
 
-def wait(row: Row, detail: str, until: datetime, **values: Any) -> Outcome:
-    """Look again; what it waits for is shown in the row, unless it says so already."""
-    shown = {**values, **({} if row.get("detail", detail) == detail else {"detail": detail})}
-    return Wait(detail, until, (Move(row, None, values=shown),) if shown else ())
+def volume_poll(turn: Turn) -> datetime:
+    return turn.later(turn.tools.settings.volume_poll_s)
+
+
+def snapshot_poll(turn: Turn) -> datetime:
+    return turn.later(turn.tools.settings.snapshot_poll_s)
 
 
 def proceed(operation_id: Any) -> Send:
     return Send({"action": "proceed", "operation_id": str(operation_id)}, queue=QUEUE)
 
 
-def told(disk_id: Any, view: View) -> tuple[Send, ...]:
-    """For those who have asked something of a disk, when it has come on."""
+def proceed_all(disk_id: Any, view: View) -> tuple[Send, ...]:
+    """For each operation that waits for a disk, when something has become of it."""
     return tuple(proceed(operation_id) for operation_id in view.live_operations.get(str(disk_id), ()))

@@ -15,9 +15,10 @@ from pgfleet.schema.disk import DEFAULT_SIZE_GB, UNFINISHED, ZONE_FULL, Snapshot
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, USED, VolumeState
 from pgfleet.workers.clients.aws.session import ZoneFullError
-from pgfleet.workers.disk.tools import Turn, told, wait
-from pgfleet.workers.handover import next_turn, release, reservation_nudge
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, advance
+from pgfleet.workers.disk.tools import Turn, proceed_all, snapshot_poll, volume_poll
+from pgfleet.workers.handover import hand_out_disk, release, reservation_ticket
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, wait
+from pgfleet.workers.runtime.tickets import withdraw
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,11 +54,11 @@ def _make(row: Row, turn: Turn) -> Outcome:
     size_gb = max(row.size_gb or DEFAULT_SIZE_GB, (source.size_gb or 0) if source else 0)
     tags = {DISK: str(row.disk_id), ATTACHMENT: str(row.attachment), "Name": volume_name(row)}
     ebs_snapshot, zone = source.ebs_snapshot_id if source else None, row.ebs_availability_zone
-    turn.occasion.hold()
+    turn.hold()
     try:
         volume = turn.tools.ec2.create_volume(f"{row.disk_id}-{row.attachment}", zone, size_gb, ebs_snapshot, tags)
     except ZoneFullError as full:
-        # Its reservation leaves for a while, and comes back for another zone.
+        # Its reservation goes back to the line for a while, and then asks for another zone.
         shown = {"attach_error": f"{ZONE_FULL}: {full}", "detail": str(full)}
         return Advance((Move(row, None, values=shown),))
     values = {
@@ -65,10 +66,8 @@ def _make(row: Row, turn: Turn) -> Outcome:
         "volume_is_new": True,
         "size_gb": size_gb,
         "detail": "Its volume is being made",
-        "ticket": row.ticket + 1,
     }
-    at = None if volume.state == "available" else turn.volume_poll
-    return Advance((Move(row, None, values=values),), (next_turn(row, at),))
+    return hand_out_disk(Move(row, None, values=values), None if volume.state == "available" else volume_poll(turn))
 
 
 def volume_name(disk: Row) -> str:
@@ -88,22 +87,22 @@ def source_problem(row: Row, source: Row | None) -> str | None:
 
 
 def _ready(row: Row, turn: Turn) -> Outcome:
-    """From here on a pod may have it, and AWS is told so. One that it could not make is left, and another asked for."""
+    """From here on a pod may have it; its tag at AWS says so. If AWS could not make it, another one is asked for."""
     volume = turn.tools.ec2.volume(row.ebs_volume_id)
     if volume is not None and volume.state in ("available", "in-use"):
-        turn.occasion.hold()
+        turn.hold()
         turn.tools.ec2.tag(volume.volume_id, {USED: "true"})
         known = {"ebs_availability_zone": volume.zone, "size_gb": row.size_gb or volume.size_gb}
         values = {**known, "volume_is_new": False, "volume_missing_since": None, "detail": None}
         return Advance((Move(row, None, values=values),))
     if volume is not None and volume.state == "creating":
-        return wait(row, "Its volume is being made", turn.volume_poll)
+        return wait(row, "Its volume is being made", volume_poll(turn))
     if not row.volume_is_new:
         return _look_after(row, turn)
     if volume is None and not _missing_for(APPEARS_WITHIN, row, turn):
         return _missing(row, turn)
     if volume is not None:
-        turn.occasion.hold()
+        turn.hold()
         turn.tools.ec2.delete_volume(volume.volume_id)
     log.warning("disk.volume_failed", disk=str(row.disk_id), volume=row.ebs_volume_id)
     again = {
@@ -111,10 +110,9 @@ def _ready(row: Row, turn: Turn) -> Outcome:
         "volume_is_new": False,
         "volume_missing_since": None,
         "attachment": row.attachment + 1,
-        "ticket": row.ticket + 1,
         "detail": "AWS could not make its volume: once more",
     }
-    return Advance((Move(row, None, values=again),), (next_turn(row, turn.volume_poll),))
+    return hand_out_disk(Move(row, None, values=again), volume_poll(turn))
 
 
 def _look_after(row: Row, turn: Turn) -> Outcome:
@@ -127,17 +125,17 @@ def _look_after(row: Row, turn: Turn) -> Outcome:
     return Done("in use")
 
 
-# AWS has it after all.
+# What is written when AWS has a volume that it seemed to have lost.
 FOUND = {"volume_missing_since": None, "volume_lost_at": None}
 
 
 def _missing(row: Row, turn: Turn) -> Outcome:
-    missing = {} if row.volume_missing_since else {"volume_missing_since": turn.view.now}
-    return wait(row, f"AWS does not know volume {row.ebs_volume_id}", turn.volume_poll, **missing)
+    missing = {} if row.volume_missing_since else {"volume_missing_since": turn.now}
+    return wait(row, f"AWS does not know volume {row.ebs_volume_id}", volume_poll(turn), **missing)
 
 
 def _missing_for(patience: timedelta, row: Row, turn: Turn) -> bool:
-    return row.volume_missing_since is not None and turn.view.now - row.volume_missing_since > patience
+    return row.volume_missing_since is not None and turn.now - row.volume_missing_since > patience
 
 
 def _gone(row: Row, turn: Turn) -> Outcome:
@@ -150,8 +148,8 @@ def _gone(row: Row, turn: Turn) -> Outcome:
     if row.volume_lost_at is None:
         log.error("disk.volume_lost", disk=str(row.disk_id), volume=row.ebs_volume_id)
         detail = f"VOLUME_LOST: AWS has no volume {row.ebs_volume_id}; its last completed snapshot is what there is"
-        values = {"volume_lost_at": turn.view.now, "detail": detail, "ticket": row.ticket + 1}
-        return Advance((Move(row, None, values=values),), (next_turn(row),) if row.release_asked_at else ())
+        move = Move(row, None, values={"volume_lost_at": turn.now, "detail": detail})
+        return hand_out_disk(move) if row.release_asked_at else withdraw(move)
     return Done("its volume is lost")
 
 
@@ -167,9 +165,9 @@ def _release(row: Row, turn: Turn) -> Outcome:
     snapshot = turn.view.snapshots.get(str(row.release_snapshot_id))
     unfinished = [other for other in turn.view.snapshots_of(row) if other.status in UNFINISHED]
     if all(other.status == SnapshotStatus.PENDING for other in unfinished) and unfinished:
-        return Wait("its snapshot is about to be made", turn.snapshot_poll)
+        return Wait("its snapshot is about to be made", snapshot_poll(turn))
     if unfinished:
-        return wait(row, _progress(unfinished), turn.snapshot_poll)
+        return wait(row, _progress(unfinished), snapshot_poll(turn))
     if snapshot is None or snapshot.status != SnapshotStatus.COMPLETED:
         return _snapshot_again(row, snapshot, turn)
     kept = turn.tools.ec2.snapshot(snapshot.ebs_snapshot_id)
@@ -180,9 +178,9 @@ def _release(row: Row, turn: Turn) -> Outcome:
 
 
 def _lost(row: Row, turn: Turn) -> Outcome:
-    """Believed only after one more look; and said to whoever asks for the disk next."""
+    """Believed only after one more look; whoever asks for the disk next is shown it."""
     if turn.tools.ec2.volume(row.ebs_volume_id) is not None:
-        return Advance((Move(row, None, values={**FOUND, "ticket": row.ticket + 1}),), (next_turn(row),))
+        return hand_out_disk(Move(row, None, values=FOUND))
     return _available(row, turn, f"VOLUME_LOST: AWS has lost volume {row.ebs_volume_id}")
 
 
@@ -196,11 +194,11 @@ def _snapshot_again(row: Row, failed: Row | None, turn: Turn) -> Outcome:
     if turn.tools.ec2.volume(row.ebs_volume_id) is None:
         return _gone(row, turn)
     if row.volume_missing_since is not None:
-        return Advance((Move(row, None, values={**FOUND, "ticket": row.ticket + 1}),), (next_turn(row),))
-    pause_ends = failed.status_since + _pause(failed.status_since - row.release_asked_at) if failed else turn.view.now
-    if turn.view.now < pause_ends:
+        return hand_out_disk(Move(row, None, values=FOUND))
+    pause_ends = failed.status_since + _pause(failed.status_since - row.release_asked_at) if failed else turn.now
+    if turn.now < pause_ends:
         return wait(row, f"Its snapshot failed, and is tried again: {failed and failed.failure_reason}", pause_ends)
-    return release(row, failed.kind if failed else "shutdown", turn.view.now)
+    return release(row, failed.kind if failed else "shutdown", turn.now)
 
 
 def _pause(lasted: timedelta) -> timedelta:
@@ -213,14 +211,14 @@ def _delete(row: Row, turn: Turn, why: str) -> Outcome:
         return _available(row, turn, why)
     if row.volume_is_new and USED in volume.tags:
         # The row is older than the volume: a database that was restored.
-        return Advance((Move(row, None, values={"volume_is_new": False, "ticket": row.ticket + 1}),), (next_turn(row),))
+        return hand_out_disk(Move(row, None, values={"volume_is_new": False}))
     seen = {"volume_missing_since": None} if row.volume_missing_since else {}
     if volume.attached_to:
-        return wait(row, still_attached(volume), turn.volume_poll, **seen)
+        return wait(row, still_attached(volume), volume_poll(turn), **seen)
     if volume.state != "deleting":
-        turn.occasion.hold()
+        turn.hold()
         turn.tools.ec2.delete_volume(volume.volume_id)
-    return wait(row, "Its volume is being deleted", turn.volume_poll, **seen)
+    return wait(row, "Its volume is being deleted", volume_poll(turn), **seen)
 
 
 def still_attached(volume: VolumeState) -> str:
@@ -233,13 +231,13 @@ def _available(row: Row, turn: Turn, why: str) -> Outcome:
     values = {
         **FREE,
         "data_lost": lost if row.volume_lost_at is not None else None if kept else row.data_lost,
-        "last_used": turn.view.now,
-        "ticket": row.ticket + 1,
+        "last_used": turn.now,
         # What was restored has been used: from now on the newest snapshot is what the disk holds.
         "next_snapshot_id": None if kept else row.next_snapshot_id,
     }
-    nudges = (reservation_nudge(row.reservation_id),) if row.reservation_id else ()
-    return advance(row, Status.AVAILABLE, why, values, (*nudges, *told(row.disk_id, turn.view)))
+    # The reservation may be over now: it has waited for its disk.
+    nudges = (reservation_ticket(row.reservation_id),) if row.reservation_id else ()
+    return withdraw(Move(row, Status.AVAILABLE, why, values), *nudges, *proceed_all(row.disk_id, turn.view))
 
 
 def choose(disk: Row) -> str:

@@ -29,39 +29,39 @@ from pgfleet.schema.settings import Settings
 from pgfleet.workers.heartbeat import calls
 from pgfleet.workers.heartbeat.calls import SweepReport
 from pgfleet.workers.runtime import metrics
-from pgfleet.workers.runtime.kind import Aside, BulkKind
+from pgfleet.workers.runtime.kind import BulkKind, Remark
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def apply(
     conn: Connection, messages: Sequence[HeartbeatMessage], settings: Settings, *, skip_held: bool
-) -> list[Aside]:
+) -> list[Remark]:
     """Heartbeats first: a sweep that was claimed with them must know of them."""
-    asides = []
+    remarks = []
     for source, model in SOURCES.items():
         placed = [(place, message) for place, message in enumerate(messages) if isinstance(message, model)]
         if placed:
-            said = calls.take(conn, source, [message for _, message in placed], skip_held=skip_held)
-            asides += [Aside(placed[place][0], verdict, reason) for place, verdict, reason in said]
+            found = calls.take(conn, source, [message for _, message in placed], skip_held=skip_held)
+            remarks += [Remark(placed[place][0], verdict, reason) for place, verdict, reason in found]
     if any(isinstance(message, RollUp) for message in messages):
         calls.roll_up(conn)
     if any(isinstance(message, Sweep) for message in messages):
         sweep(conn, settings, skip_held=skip_held)
-    return asides
+    return remarks
 
 
 def sweep(conn: Connection, settings: Settings, *, skip_held: bool = False) -> None:
-    """Look for silent nodes, and say what was seen."""
+    """Look for silent nodes, and report what was seen."""
     silence = timedelta(seconds=settings.node_offline_s)
     intervals, share = settings.cluster_offline_intervals, settings.mass_outage_share
     for report in calls.sweep(conn, silence, intervals, share, skip_held=skip_held):
         metrics.ALIVE.labels(report.machine).set(report.alive - report.marked)
         metrics.HELD_BACK.labels(report.machine).set(report.held_back is not None)
-        _tell(report)
+        _log(report)
 
 
-def _tell(report: SweepReport) -> None:
+def _log(report: SweepReport) -> None:
     if report.held_back and report.held_back_since == report.swept_at:
         log.warning("sweep.held_back", machine=report.machine, silent=report.silent, reason=report.held_back)
     elif report.marked:

@@ -4,6 +4,7 @@ What concerns AWS is the disk worker's (workers/disk/): here its row is asked fo
 """
 
 from collections.abc import Container
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,25 +16,23 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import disks
 from pgfleet.workers.clients.kubernetes.home import Home, size_of
 from pgfleet.workers.clients.kubernetes.pod import PodState
-from pgfleet.workers.handover import disk_ticket, next_turn, release
-from pgfleet.workers.reservation.tools import Tools, ticket
+from pgfleet.workers.handover import disk_ticket, hand_out_disk, release
+from pgfleet.workers.reservation.tools import Turn, ticket
 from pgfleet.workers.reservation.view import View
-from pgfleet.workers.runtime.kind import Occasion
 from pgfleet.workers.runtime.outcomes import (
     Advance,
-    Change,
     Move,
     NeverError,
     New,
     Outcome,
-    Send,
     TryAgainError,
     Wait,
+    wait,
 )
 
-# Who can't list what is in the home for so long gives up: the snapshot is what counts.
+# After so long the home is not listed any more: its snapshot is what counts.
 LISTING_PATIENCE = timedelta(seconds=60)
-# The disk tells when it is free; this is to be safe.
+# The disk worker sends a ticket when the disk is free; should that be lost, this one looks.
 RELEASE_RECHECK_S = 60.0
 
 
@@ -65,7 +64,7 @@ def no_disk(disk: Row) -> str | None:
 def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | None, view: View) -> Advance:
     """The disk of the first reservation that asks for it, made with its row."""
     if disk_name is None or (user_id, disk_name) in view.disks:
-        return Advance(())
+        return Advance()
     disk_id = uuid4()
     values = {
         "disk_id": disk_id,
@@ -79,10 +78,10 @@ def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | 
     return Advance((new,), (disk_ticket(disk_id, 1),))
 
 
-def attachment(row: Row, view: View) -> tuple[Change, Send] | None:
-    """What goes with its admission; None where it asks for no disk."""
+def attachment(row: Row, view: View) -> Advance:
+    """What goes with its admission: nothing where it asks for no disk."""
     if not asks_for_disk(row):
-        return None
+        return Advance()
     disk = view.disks[row.user_id, row.disk_name]
     values = {
         "reservation_id": row.reservation_id,
@@ -91,9 +90,8 @@ def attachment(row: Row, view: View) -> tuple[Change, Send] | None:
         "last_used": view.now,
         "detail": None,
         "attach_error": None,
-        "ticket": disk.ticket + 1,
     }
-    return Move(disk, Status.ATTACHED, f"for reservation {row.reservation_id}", values), next_turn(disk)
+    return hand_out_disk(Move(disk, Status.ATTACHED, f"for reservation {row.reservation_id}", values))
 
 
 def disk_hold(row: Row, view: View, taken: Container[tuple[str, str]] = ()) -> str | None:
@@ -150,51 +148,46 @@ def disk_of(row: Row, view: View) -> Row:
     return disk
 
 
-def make_home(row: Row, view: View, tools: Tools, occasion: Occasion) -> Wait | None:
+def make_home(row: Row, turn: Turn) -> Wait | None:
     """Zone, volume, claim: what it waits for; None when the pod may be made.
 
     Raises:
         NoRoomError: there is no node that a zone could be taken from.
     """
-    disk = disk_of(row, view)
-    again = view.now + timedelta(seconds=tools.settings.pod_poll_s)
+    disk = disk_of(row, turn.view)
+    waits = wait(row, f"Making the volume of disk {disk.disk_name}", turn.later(turn.tools.settings.pod_poll_s))
     if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
-        zones = tools.homes.zones(row.gpu_type, row.gpu_count)
+        zones = turn.tools.homes.zones(row.gpu_type, row.gpu_count)
         if not zones:
             raise NoRoomError
         # Where a pod has found no node before, the next zone is tried.
         zone = sorted(zones)[row.schedule_failures % len(zones)] if row.schedule_failures else zones[0]
-        zoned = Move(disk, None, values={"ebs_availability_zone": zone, "ticket": disk.ticket + 1})
-        return Wait("Making its disk's volume", again, (zoned, *_shown(row, disk)), (next_turn(disk),))
+        zoned = hand_out_disk(Move(disk, None, values={"ebs_availability_zone": zone}))
+        return replace(waits, changes=(*zoned.changes, *waits.changes), then=zoned.then)
     if disk.ebs_volume_id is None or disk.volume_is_new or disk.ebs_availability_zone is None:
-        return Wait("Making its disk's volume", again, _shown(row, disk))
-    occasion.hold()
-    tools.homes.make(home_of(row, disk))
+        return waits
+    turn.hold()
+    turn.tools.homes.make(home_of(row, disk))
     return None
 
 
-def remove_home(row: Row, tools: Tools, occasion: Occasion) -> bool:
+def remove_home(row: Row, turn: Turn) -> bool:
     """Whether it is seen gone."""
-    occasion.hold()
-    return tools.homes.remove(home_name(row), row.reservation_id)
+    turn.hold()
+    return turn.tools.homes.remove(home_name(row), row.reservation_id)
 
 
-def _shown(row: Row, disk: Row) -> tuple[Move, ...]:
-    shown = f"Making the volume of disk {disk.disk_name}"
-    return () if row.current_detailed_status == shown else (Move(row, None, values={"current_detailed_status": shown}),)
-
-
-def list_contents(row: Row, disk: Row, view: View, tools: Tools) -> Wait:
+def list_contents(row: Row, disk: Row, turn: Turn) -> Wait:
     """What is in the home, while there is still a pod to ask; for the snapshot that follows."""
     text = None
     try:
-        text = tools.homes.contents(row.pod_name)
+        text = turn.tools.homes.contents(row.pod_name)
     except (TryAgainError, NeverError):
-        if view.now - row.status_since < LISTING_PATIENCE:
+        if turn.now - row.status_since < LISTING_PATIENCE:
             raise
-    values: dict[str, Any] = {"contents": text, "contents_at": view.now}
+    values: dict[str, Any] = {"contents": text, "contents_at": turn.now}
     size = size_of(text) if text else None
-    return Wait("its home was listed", view.now, (Move(disk, None, values={**values, **_size(size)}),))
+    return Wait("its home was listed", turn.now, (Move(disk, None, values={**values, **_size(size)}),))
 
 
 def _size(size: str | None) -> dict[str, Any]:
@@ -210,12 +203,14 @@ def is_to_be_listed(row: Row, pod: PodState | None, disk: Row | None) -> bool:
 def let_go(row: Row, disk: Row, view: View) -> Advance:
     """Ask for the release; the reservation is over when its disk is free."""
     kind = "cancellation" if row.status == ReservationStatus.CANCELLED else "shutdown"
-    asked = release(disk, kind, view.now)
-    freed = (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()
     at = view.now + timedelta(seconds=RELEASE_RECHECK_S)
-    return Advance((*freed, *asked.changes), (*asked.then, ticket(row.reservation_id, row.ticket, at)))
+    again = Advance(then=(ticket(row.reservation_id, row.ticket, at),))
+    return Advance(_freed(row)) + release(disk, kind, view.now) + again
 
 
 def wait_for_release(row: Row, view: View) -> Outcome:
-    freed = (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()
-    return Wait("its disk is being released", view.now + timedelta(seconds=RELEASE_RECHECK_S), freed)
+    return Wait("its disk is being released", view.now + timedelta(seconds=RELEASE_RECHECK_S), _freed(row))
+
+
+def _freed(row: Row) -> tuple[Move, ...]:
+    return (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()

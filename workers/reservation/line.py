@@ -1,142 +1,136 @@
-"""The line of a GPU type: who may have GPUs, oldest first, and what the others are told."""
+"""The line of a GPU type: who may have GPUs, oldest first, and what is shown to the others."""
 
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
-from pgfleet.schema.disk import NUDGE
 from pgfleet.schema.reservation import Admit, Status, misfit, pod_name
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.reservation.disk import asks_for_disk, attachment, disk_hold, no_disk
-from pgfleet.workers.reservation.tools import Tools, end_of_line, next_ticket, ticket
+from pgfleet.workers.reservation.tools import Turn, ended, hand_out, ticket
 from pgfleet.workers.reservation.view import LINE_LIMIT, View
-from pgfleet.workers.runtime.kind import Occasion
-from pgfleet.workers.runtime.outcomes import Advance, Change, Done, Move, Outcome, Send, Wait, advance
+from pgfleet.workers.runtime.outcomes import Advance, Change, Done, Move, Outcome, Send, Wait, show_reason, wait
 
 
 def admit_message(gpu_type: str) -> Send:
     return Send({"action": "admit", "gpu_type": gpu_type})
 
 
-def admit(message: Admit, view: View, tools: Tools) -> Outcome:
+def admit(message: Admit, turn: Turn) -> Outcome:
     """Pending -> preparing | queued, queued -> preparing: as many from the front of the line as fit.
 
     The GPUs are taken in the settling transaction; the database refuses more than there are, and then the
     line is looked at again.
     """
-    gpu_type, line = view.gpu_types.get(message.gpu_type), view.lines[message.gpu_type]
+    gpu_type, line = turn.view.gpu_types.get(message.gpu_type), turn.view.lines[message.gpu_type]
     taken: set[Any] = set()
-    blocked = [_told(row, reason) for row in view.blocked[message.gpu_type] if (reason := disk_hold(row, view, taken))]
+    blocked = [
+        _waits(row, reason)
+        for row in turn.view.blocked[message.gpu_type]
+        if (reason := disk_hold(row, turn.view, taken))
+    ]
     if gpu_type is None or not (line or blocked):
         return Done("nobody waits")
     free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
     admitted: list[Change] = []
-    told: list[Move | None] = []
-    refused: list[Move] = []
+    refused: list[Change] = []
+    waiting: list[tuple[Move, ...]] = []
     sends: list[Send] = []
     for row in line[:LINE_LIMIT]:
-        if asks_for_disk(row) and (row.user_id, row.disk_name) not in view.disks:
-            # Not loaded with the line, or not there: its own turn knows.
-            sends.append(ticket(row.reservation_id, NUDGE))
+        if asks_for_disk(row) and (row.user_id, row.disk_name) not in turn.view.disks:
+            # Its disk was not loaded with the line, or does not exist: its own ticket finds out.
+            sends.append(ticket(row.reservation_id))
             continue
-        problem = unfit(row, view, tools)
+        problem = unfit(row, turn)
         if problem:
-            refused.append(_give_up(row, view, problem))
-            sends.append(next_ticket(row))
-        elif held := disk_hold(row, view, taken):
-            blocked.append(_told(row, held))
-        elif gpu_type.is_active and not told and row.gpu_count <= free:
+            given_up = _give_up(row, turn.view, problem)
+            refused += given_up.changes
+            sends += given_up.then
+        elif held := disk_hold(row, turn.view, taken):
+            blocked.append(_waits(row, held))
+        elif gpu_type.is_active and not waiting and row.gpu_count <= free:
             free -= row.gpu_count
-            changes, then = _admission(row, view, tools)
-            admitted += changes
-            sends += then
+            admission = _admission(row, turn)
+            admitted += admission.changes
+            sends += admission.then
             taken.add((row.user_id, row.disk_name))
         else:
-            told.append(_refusal(row, gpu_type, free, ahead=bool(told)))
-    changed = (*admitted, *refused, *(move for move in (*told, *blocked) if move is not None))
-    if len(line) > LINE_LIMIT and changed and not told:
+            waiting.append(_waits_for_gpus(row, gpu_type, free, ahead=bool(waiting)))
+    changed = (*admitted, *refused, *chain(*waiting, *blocked))
+    if len(line) > LINE_LIMIT and changed and not waiting:
         sends.append(admit_message(message.gpu_type))
     return Advance(changed, tuple(sends)) if changed else Done("nobody can move up", tuple(sends))
 
 
-def _admission(row: Row, view: View, tools: Tools) -> tuple[list[Change], list[Send]]:
+def _admission(row: Row, turn: Turn) -> Advance:
     """With its GPUs it takes its disk: both, or neither."""
     values = {
         "gpus_held": row.gpu_count,
-        "ticket": row.ticket + 1,
         "retry_at": None,
         "pod_name": pod_name(row.reservation_id),
-        "namespace": tools.settings.namespace,
+        "namespace": turn.tools.settings.namespace,
         "current_detailed_status": "Preparing its pod",
     }
-    move = Move(row, Status.PREPARING, "admitted", values)
-    disk = attachment(row, view)
-    return ([move, disk[0]], [next_ticket(row), disk[1]]) if disk else ([move], [next_ticket(row)])
+    return hand_out(Move(row, Status.PREPARING, "admitted", values)) + attachment(row, turn.view)
 
 
-def _refusal(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> Move | None:
-    """The move to `queued`, or the new reason of a row that is queued already; None if it knows."""
+def _waits_for_gpus(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> tuple[Move, ...]:
     if not gpu_type.is_active:
         reason = f"TYPE_DISABLED: {gpu_type.gpu_type} is switched off"
     elif ahead:
         reason = "BEHIND_OTHERS: older reservations of this type go first"
     else:
         reason = f"NO_CAPACITY: {row.gpu_count} GPUs wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
-    return _told(row, reason)
+    return _waits(row, reason)
 
 
-def _told(row: Row, reason: str) -> Move | None:
-    shown = {"current_detailed_status": reason}
+def _waits(row: Row, reason: str) -> tuple[Move, ...]:
+    """The move to `queued`; of a row that is queued already its new reason, if it is another."""
     if row.status == Status.PENDING:
-        return Move(row, Status.QUEUED, reason, shown)
-    return None if row.current_detailed_status == reason else Move(row, None, values=shown)
+        return (Move(row, Status.QUEUED, reason, {"current_detailed_status": reason}),)
+    return show_reason(row, reason)
 
 
-def wait_in_line(row: Row, view: View, tools: Tools, occasion: Occasion) -> Outcome:  # noqa: ARG001  # a step
+def wait_in_line(row: Row, turn: Turn) -> Outcome:
     """The ticket of a waiting row: given up when too old, else the line is looked at, to be safe."""
-    settings = tools.settings
-    problem = unfit(row, view, tools)
+    settings = turn.tools.settings
+    problem = unfit(row, turn)
     if problem:
-        return Advance((_give_up(row, view, problem),), (next_ticket(row),))
-    if view.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
+        return _give_up(row, turn.view, problem)
+    if turn.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
-        values = {"cancelled_at": view.now, **end_of_line(row, view)}
-        return advance(
-            row,
-            Status.CANCELLED,
-            f"no GPUs within {hours:g} hours",
-            values,
-            (admit_message(row.gpu_type), next_ticket(row)),
-        )
+        values = {"cancelled_at": turn.now, **ended(row, turn.view)}
+        late = Move(row, Status.CANCELLED, f"no GPUs within {hours:g} hours", values)
+        return Advance(then=(admit_message(row.gpu_type),)) + hand_out(late)
     recheck = timedelta(seconds=settings.line_recheck_s)
-    until = view.now + recheck
-    held = disk_hold(row, view)
+    until = turn.now + recheck
+    held = disk_hold(row, turn.view)
     if held is not None and row.status == Status.QUEUED:
-        told = _told(row, held)
-        return Wait(held, until, (told,) if told else ())
-    if row.status == Status.PENDING and (held or view.now - row.waiting_since >= recheck):
-        # It has not come near enough to the front to be told why.
+        return wait(row, held, until)
+    if row.status == Status.PENDING and (held or turn.now - row.waiting_since >= recheck):
+        # The looks at the line have not come as far as this row, so they have shown it no reason.
         reason = held or "BEHIND_OTHERS: older reservations of this type go first"
-        values = {"current_detailed_status": reason, "ticket": row.ticket + 1}
-        return advance(row, Status.QUEUED, reason, values, (next_ticket(row, until), admit_message(row.gpu_type)))
-    if row.retry_at is not None and row.retry_at > view.now:
+        queued = Move(row, Status.QUEUED, reason, {"current_detailed_status": reason})
+        return hand_out(queued, until) + Advance(then=(admit_message(row.gpu_type),))
+    if row.retry_at is not None and row.retry_at > turn.now:
         until = min(until, row.retry_at)
         return Wait("paused: its pod found no node", until)
     return Wait("in line", until, then=(admit_message(row.gpu_type),))
 
 
-def unfit(row: Row, view: View, tools: Tools) -> str | None:
+def unfit(row: Row, turn: Turn) -> str | None:
     """Why a row that somebody else inserted can never start: nobody has checked it as a message is checked."""
     if row.gpu_type is None or row.gpu_count is None:
         return "gpu_type and gpu_count: a reservation needs both"
     if asks_for_disk(row):
-        disk = view.disks.get((row.user_id, row.disk_name))
+        disk = turn.view.disks.get((row.user_id, row.disk_name))
         problem = f"disk_name: there is no disk {row.disk_name}" if disk is None else no_disk(disk)
         if problem:
             return problem
-    gpu_type = view.gpu_types.get(row.gpu_type)
-    return misfit(row, gpu_type, tools.settings.max_total_hours)
+    gpu_type = turn.view.gpu_types.get(row.gpu_type)
+    return misfit(row, gpu_type, turn.tools.settings.max_total_hours)
 
 
-def _give_up(row: Row, view: View, reason: str) -> Move:
-    values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
-    return Move(row, Status.FAILED, reason, values)
+def _give_up(row: Row, view: View, reason: str) -> Advance:
+    values = {"failed_at": view.now, "failure_reason": reason, **ended(row, view)}
+    return hand_out(Move(row, Status.FAILED, reason, values))

@@ -10,10 +10,8 @@ A live row has one ticket: a message that gives it its turn, now or later. A mov
 the one before it stale. A line is looked at (`admit`) whenever somebody joins it or GPUs are freed.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 
-from pgfleet.schema.disk import NUDGE
 from pgfleet.schema.messages import Message
 from pgfleet.schema.reservation import (
     FINAL,
@@ -38,9 +36,9 @@ from pgfleet.workers.reservation.disk import disk_misfit, first_disk
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
 from pgfleet.workers.reservation.pod import prepare, teardown, watch
 from pgfleet.workers.reservation.sweeps import sweep, sweep_pods
-from pgfleet.workers.reservation.tools import Tools, connected, end_of_line, next_ticket, ticket
+from pgfleet.workers.reservation.tools import Tools, Turn, connected, ended, hand_out, ticket
 from pgfleet.workers.reservation.view import View, load
-from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
     Advance,
     Done,
@@ -48,13 +46,9 @@ from pgfleet.workers.runtime.outcomes import (
     New,
     Outcome,
     Reject,
-    Send,
     Wait,
-    advance,
-    without_waiting,
 )
-
-Step = Callable[[Row, View, Tools, Occasion], Outcome]
+from pgfleet.workers.runtime.tickets import Step, take_turn
 
 STEPS: dict[Status, Step] = {
     Status.PENDING: wait_in_line,
@@ -67,64 +61,56 @@ STEPS: dict[Status, Step] = {
 }
 
 
-def step(message: Message, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def step(message: Message, turn: Turn) -> Outcome:
     """One decision about one message."""
     match message:
         case Ticket():
-            return _turn(message, view, tools, occasion)
+            # A final row is torn down by whatever ticket comes: the effect of a step that was overtaken by a cancel
+            # may have come after the teardown.
+            row = turn.view.rows.get(message.reservation_id)
+            return take_turn(row, message.ticket, STEPS, turn, takes_any=FINAL)
         case Admit():
-            return admit(message, view, tools)
+            return admit(message, turn)
         case CreateReservation():
-            return create(message, view, tools, occasion)
+            return create(message, turn)
         case Sweep():
-            return sweep(view)
+            return sweep(turn.view)
         case SweepPods():
-            return sweep_pods(view, tools)
+            return sweep_pods(turn)
         case Request():
-            return _request(message, view, tools, occasion)
+            return _request(message, turn)
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
 
-def _turn(message: Ticket, view: View, tools: Tools, occasion: Occasion) -> Outcome:
-    row = view.rows.get(message.reservation_id)
-    if row is None:
-        return Done("no such reservation")
-    # A final row is torn down by whatever ticket comes: the effect of a step that was overtaken by a cancel
-    # may have come after the teardown.
-    if message.ticket not in (NUDGE, row.ticket) and row.status not in FINAL:
-        return Done("a stale ticket")
-    outcome = STEPS[Status(row.status)](row, view, tools, occasion)
-    return without_waiting(outcome) if message.ticket == NUDGE else outcome
-
-
-def create(message: CreateReservation, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def create(message: CreateReservation, turn: Turn) -> Outcome:
     """(new) -> pending."""
-    row = view.rows.get(message.reservation_id)
+    row = turn.view.rows.get(message.reservation_id)
     if row is not None:
-        return _start(row, message, view)
-    problem = _unsupported(message) or _misfit(message, view, tools) or disk_misfit(message, view)
+        return _start(row, message, turn.view)
+    problem = _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view)
     if problem:
         return Reject(problem)
     values = {
         **message.model_dump(include=_COPIED),
         "gpu_type": message.gpu_type,
-        "instance_type": view.gpu_types[message.gpu_type].instance_type,
-        "created_at": occasion.sent_at,
-        "waiting_since": occasion.sent_at,
-        "line_number": occasion.msg_id,
+        "instance_type": turn.view.gpu_types[message.gpu_type].instance_type,
+        "created_at": turn.sent_at,
+        "waiting_since": turn.sent_at,
+        "line_number": turn.msg_id,
         "cli_version": message.version,
         "total_nodes": 1,
-        "namespace": tools.settings.namespace,
+        "namespace": turn.tools.settings.namespace,
         "github_user": message.github_user or message.user_id,
         "current_detailed_status": "Waiting for its turn",
         "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
         "ticket": 1,
     }
     new = New(reservations, Status.PENDING, "reserved", values)
-    disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, view)
-    line = _into_line(message.reservation_id, 1, message.gpu_type, view, tools)
-    return Advance((new, *disk.changes), (*disk.then, *line))
+    disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, turn.view)
+    recheck = turn.later(turn.tools.settings.line_recheck_s)
+    line = (admit_message(message.gpu_type), ticket(message.reservation_id, 1, recheck))
+    return Advance((new,)) + disk + Advance(then=line)
 
 
 _COPIED = {
@@ -147,15 +133,9 @@ def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
     """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
     if row.status != Status.PENDING or row.ticket != 0:
         return Done(f"known already, {row.status}")
-    # Its first turn looks at it as a message would have been looked at.
+    # Its first ticket looks at it as a message would have been looked at.
     disk = first_disk(row.reservation_id, row.user_id, row.disk_name, message.disk_size_gb, view)
-    taken_up = Move(row, None, values={"ticket": 1})
-    return Advance((taken_up, *disk.changes), (*disk.then, ticket(row.reservation_id, 1)))
-
-
-def _into_line(row_id: str, number: int, gpu_type: str, view: View, tools: Tools) -> tuple[Send, ...]:
-    recheck = view.now + timedelta(seconds=tools.settings.line_recheck_s)
-    return (admit_message(gpu_type), ticket(row_id, number, recheck))
+    return hand_out(Move(row, None)) + disk
 
 
 def _unsupported(message: CreateReservation) -> str | None:
@@ -164,22 +144,22 @@ def _unsupported(message: CreateReservation) -> str | None:
     return None
 
 
-def _misfit(message: CreateReservation, view: View, tools: Tools) -> str | None:
-    gpu_type = view.gpu_types.get(message.gpu_type)
+def _misfit(message: CreateReservation, turn: Turn) -> str | None:
+    gpu_type = turn.view.gpu_types.get(message.gpu_type)
     if gpu_type is not None and not gpu_type.is_active:
         return f"gpu_type: {message.gpu_type} is switched off"
-    return misfit(message, gpu_type, tools.settings.max_hours)
+    return misfit(message, gpu_type, turn.tools.settings.max_hours)
 
 
-def _request(message: Request, view: View, tools: Tools, occasion: Occasion) -> Outcome:
+def _request(message: Request, turn: Turn) -> Outcome:
     """What a user asks of a row: theirs, known by now, and still live."""
-    row = view.rows.get(message.reservation_id)
+    row = turn.view.rows.get(message.reservation_id)
     if row is None:
-        patience = occasion.sent_at + timedelta(seconds=tools.settings.unknown_row_s)
-        if view.now < patience:
+        patience = turn.sent_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
+        if turn.now < patience:
             return Wait("no such reservation yet", patience)
         if isinstance(message, Cancel):
-            return _tombstone(message, view)
+            return _tombstone(message, turn.view)
         return Reject(f"there is no reservation {message.reservation_id}")
     if row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
@@ -187,23 +167,23 @@ def _request(message: Request, view: View, tools: Tools, occasion: Occasion) -> 
         return Done(f"too late, it is {row.status}")
     match message:
         case Cancel():
-            return cancel(row, view)
+            return cancel(row, turn.view)
         case Extend():
-            return extend(row, message, tools)
+            return extend(row, message, turn.tools)
         case _:
             return Reject(f"action: {getattr(message, 'action', '')} is not available yet")
 
 
 def cancel(row: Row, view: View) -> Outcome:
     """The user's end, from every live state; teardown follows if there is anything to tear down."""
-    values = {"cancelled_at": view.now, "current_detailed_status": "Cancelled", **end_of_line(row, view)}
-    return advance(row, Status.CANCELLED, "cancelled by its user", values, _farewell(row))
+    values = {"cancelled_at": view.now, "current_detailed_status": "Cancelled", **ended(row, view)}
+    return _end(Move(row, Status.CANCELLED, "cancelled by its user", values))
 
 
-def _farewell(row: Row) -> tuple[Send, ...]:
-    """After a last move: the teardown's ticket, and the line if the row stood in it."""
-    line = (admit_message(row.gpu_type),) if row.status in WAITING else ()
-    return (*line, next_ticket(row))
+def _end(move: Move) -> Advance:
+    """A last move, with the ticket of its teardown; its line is looked at if the row stood in it."""
+    line = (admit_message(move.row.gpu_type),) if move.row.status in WAITING else ()
+    return Advance(then=line) + hand_out(move)
 
 
 def _tombstone(message: Cancel, view: View) -> Outcome:
@@ -248,8 +228,8 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
     row = view.rows.get(message.reservation_id)
     if row is None or row.status in FINAL or row.ticket != message.ticket:
         return None
-    values = {"failed_at": view.now, "failure_reason": reason, **end_of_line(row, view)}
-    return advance(row, Status.FAILED, reason, values, _farewell(row))
+    values = {"failed_at": view.now, "failure_reason": reason, **ended(row, view)}
+    return _end(Move(row, Status.FAILED, reason, values))
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:

@@ -1,19 +1,19 @@
-"""What the steps of reservations share: their clients, their tickets, and the end of a row."""
+"""What the steps of reservations share: their clients, their tickets, and what a last move writes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
-from pgfleet.schema.reservation import WAITING
+from pgfleet.schema.reservation import TICKETS, WAITING
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients import ssh_keys
 from pgfleet.workers.clients.kubernetes import home
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
 from pgfleet.workers.reservation.view import View
-from pgfleet.workers.runtime.outcomes import Send
+from pgfleet.workers.runtime import kind, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,12 @@ def connected(settings: Settings) -> Iterator[Tools]:
         yield Tools(settings, pods, home.Homes(pods.api, pods.namespace, pods.timeout_s), keys)
 
 
-def ticket(row_id: str, number: int, at: datetime | None = None) -> Send:
-    return Send({"action": "advance", "reservation_id": row_id, "ticket": number}, at)
+Turn: TypeAlias = kind.Turn[View, Tools]
+ticket = partial(tickets.ticket, TICKETS)
+hand_out = partial(tickets.hand_out, TICKETS)
 
 
-def next_ticket(row: Row, at: datetime | None = None) -> Send:
-    """The ticket that follows the row's present one; the move that sends it writes `ticket + 1`."""
-    return ticket(row.reservation_id, row.ticket + 1, at)
-
-
-def end_of_line(row: Row, view: View) -> dict[str, Any]:
-    """What a last move writes: the next ticket; and for a row that has nothing outside, its end."""
+def ended(row: Row, view: View) -> dict[str, Any]:
+    """What a last move writes of a row that has nothing outside: that it is over."""
     nothing = row.status in WAITING and row.reservation_id not in view.held
-    ended = {"reservation_ended": view.now} if nothing else {}
-    return {"ticket": row.ticket + 1, **ended}
+    return {"reservation_ended": view.now} if nothing else {}

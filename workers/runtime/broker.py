@@ -4,7 +4,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -17,17 +16,17 @@ from psycopg_pool import PoolTimeout
 
 from pgfleet.schema.queue import kernel
 from pgfleet.workers.runtime import metrics
-from pgfleet.workers.runtime.bench import Bench
-from pgfleet.workers.runtime.hand import Delivery
-from pgfleet.workers.runtime.verdict import release
+from pgfleet.workers.runtime.decide import release
+from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.wake import Pause
 from pgfleet.workers.runtime.work import write
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PERIODIC_CHECK_S = 5.0
-HOUSE_S = 0.05
-MOVING_IN_S = 5.0
+PRUNING_S = 0.05
+FIRST_PRUNING_S = 5.0
 
 
 class FleetBroker(dramatiq.Broker):
@@ -35,7 +34,7 @@ class FleetBroker(dramatiq.Broker):
 
     def __init__(self, middleware: list[dramatiq.Middleware]) -> None:
         super().__init__(middleware=middleware)
-        self.benches: dict[str, Bench] = {}
+        self.running: dict[str, Running] = {}
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
@@ -43,60 +42,61 @@ class FleetBroker(dramatiq.Broker):
             self.emit_after("declare_queue", queue_name)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
-        if queue_name not in self.benches:
+        if queue_name not in self.running:
             raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
-        return ClaimConsumer(self.benches[queue_name], claims=max(1, prefetch // 2), timeout_s=timeout / 1000)
+        return ClaimConsumer(self.running[queue_name], claims=max(1, prefetch // 2), timeout_s=timeout / 1000)
 
 
 class ClaimConsumer(Consumer):
     """Claims a batch whenever a worker thread is free to take it.
 
-    A message whose last owner died without a word may have killed it. It runs alone: after everything else
-    in hand is done, and nothing is claimed until it has been answered.
+    A message whose last owner died may have killed it. It runs alone: after everything else that was claimed here,
+    and nothing is claimed until it has been answered.
     """
 
-    def __init__(self, bench: Bench, claims: int, timeout_s: float) -> None:
-        self.bench = bench
+    def __init__(self, running: Running, claims: int, timeout_s: float) -> None:
+        self.running = running
         self.timeout_s = timeout_s
         self.claims = claims
-        self.batch = bench.settings.effect_threads if bench.kind.effects else bench.kind.batch
-        self.running = 0
+        self.batch = running.settings.effect_threads if running.kind.effects else running.kind.batch
+        self.busy = 0
         self.changed = threading.Condition()
-        self.suspects: deque[Delivery] = deque()
+        self.suspects: deque[Task] = deque()
         self.alone = False
         self.emptied = False
-        self.pause = Pause(bench.bell, bench.settings.poll_s)
+        self.pause = Pause(running.arrived, running.settings.poll_s)
         self.periodic_at = 0.0
-        self.moved_in = False
+        self.pruned = False
 
     def __next__(self) -> MessageProxy | None:
         try:
-            if self.bench.draining.is_set():
-                self._release_suspects()
+            if self.running.draining.is_set():
+                _give_back(self.running, list(self.suspects))
+                self.suspects.clear()
                 time.sleep(min(self.timeout_s, 0.05))
                 return None
             if not self._may_claim():
                 return None
             batch = self._next_batch()
         except (psycopg.Error, PoolTimeout) as error:
-            log.warning("database.unreachable", queue=self.bench.kind.queue, error=str(error).strip())
-            self.bench.draining.wait(0.2)
+            log.warning("database.unreachable", queue=self.running.kind.queue, error=str(error).strip())
+            self.running.draining.wait(0.2)
             return None
         return self._proxy(batch) if batch else None
 
     def _may_claim(self) -> bool:
-        """Whether a thread is free; with suspects in hand or at work, whether all are."""
+        """Whether a thread is free; with suspects waiting or at work, whether all are."""
         allowed = 1 if self.suspects or self.alone else self.claims
         with self.changed:
-            return self.changed.wait_for(lambda: self.running < allowed, self.timeout_s)
+            return self.changed.wait_for(lambda: self.busy < allowed, self.timeout_s)
 
-    def _next_batch(self) -> list[Delivery]:
+    def _next_batch(self) -> list[Task]:
         self.alone = bool(self.suspects)
         if self.alone:
             return [self.suspects.popleft()]
         self._send_due()
         if self.emptied:
-            # Whoever steps what was just claimed goes first; the bell ends the wait.
+            # The threads that step what was just claimed go first; a message that arrives ends the wait.
             self.emptied = False
             self.pause.wait(None)
         batch, due_s = self._claim()
@@ -105,27 +105,27 @@ class ClaimConsumer(Consumer):
             return []
         self.pause.active()
         self.emptied = len(batch) < self.batch
-        self.suspects.extend(delivery for delivery in batch if delivery.deaths > 0)
-        return [delivery for delivery in batch if delivery.deaths <= 0]
+        self.suspects.extend(task for task in batch if task.deaths > 0)
+        return [task for task in batch if task.deaths <= 0]
 
-    def _claim(self) -> tuple[list[Delivery], float | None]:
-        bench = self.bench
+    def _claim(self) -> tuple[list[Task], float | None]:
+        running = self.running
         self.pause.clear()
-        with bench.pool.connection(timeout=5) as conn:
+        with running.pool.connection(timeout=5) as conn:
             asked_at = time.monotonic()
             messages, due_s = kernel.claim(
-                conn, bench.kind.queue, self.batch, bench.settings.lease, durable=bench.kind.effects
+                conn, running.kind.queue, self.batch, running.settings.lease, durable=running.kind.effects
             )
-        bench.hand.take((message.token for message in messages), asked_at)
-        metrics.CLAIMED.labels(bench.kind.queue).inc(len(messages))
-        return [Delivery(message) for message in messages], due_s
+        running.leases.take((message.token for message in messages), asked_at)
+        metrics.CLAIMED.labels(running.kind.queue).inc(len(messages))
+        return [Task.of(message) for message in messages], due_s
 
     def _send_due(self) -> None:
         if time.monotonic() < self.periodic_at:
             return
         self.periodic_at = time.monotonic() + PERIODIC_CHECK_S
-        with self.bench.pool.connection(timeout=5) as conn:
-            names = kernel.send_due(conn, self.bench.kind.queue)
+        with self.running.pool.connection(timeout=5) as conn:
+            names = kernel.send_due(conn, self.running.kind.queue)
             tidied = self._keep_house(conn)
         for name in names:
             log.debug("periodic.sent", name=name)
@@ -133,18 +133,18 @@ class ClaimConsumer(Consumer):
             log.debug("house.kept", table=table)
 
     def _keep_house(self, conn: kernel.Connection) -> list[str]:
-        """One table after the other, while it costs the claims next to nothing; before the first claim, all of them."""
-        enough = time.monotonic() + (HOUSE_S if self.moved_in else MOVING_IN_S)
-        self.moved_in = True
+        """Prune tables for a short while; before the first claim of the process, all of them."""
+        enough = time.monotonic() + (PRUNING_S if self.pruned else FIRST_PRUNING_S)
+        self.pruned = True
         tidied: list[str] = []
         while time.monotonic() < enough and (table := kernel.keep_house(conn)):
             tidied.append(table)
         return tidied
 
-    def _proxy(self, batch: list[Delivery]) -> MessageProxy:
+    def _proxy(self, batch: list[Task]) -> MessageProxy:
         with self.changed:
-            self.running += 1
-        kind = self.bench.kind
+            self.busy += 1
+        kind = self.running.kind
         message: dramatiq.Message[Any] = dramatiq.Message(
             queue_name=kind.queue,
             actor_name=kind.name,
@@ -158,7 +158,7 @@ class ClaimConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:  # noqa: ARG002  # dramatiq's interface
         """A claim has been worked on; its messages were settled one by one, so only its place is freed."""
         with self.changed:
-            self.running -= 1
+            self.busy -= 1
             self.changed.notify_all()
 
     nack = ack
@@ -166,14 +166,9 @@ class ClaimConsumer(Consumer):
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Give back claims that no thread has taken, at shutdown."""
         for message in messages:
-            _give_back(self.bench, message.args[0])
-
-    def _release_suspects(self) -> None:
-        if self.suspects:
-            _give_back(self.bench, list(self.suspects))
-            self.suspects.clear()
+            _give_back(self.running, message.args[0])
 
 
-def _give_back(bench: Bench, deliveries: list[Delivery]) -> None:
-    write(bench, [release(delivery, timedelta(0), "shutting down") for delivery in deliveries])
-    bench.hand.drop(delivery.token for delivery in deliveries)
+def _give_back(running: Running, tasks: list[Task]) -> None:
+    write(running, [release(task) for task in tasks])
+    running.leases.drop(task.token for task in tasks)

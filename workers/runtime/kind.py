@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from pgfleet.schema.queue.kernel import Connection, Json
@@ -18,9 +18,14 @@ class View(Protocol):
     def now(self) -> datetime: ...
 
 
+M = TypeVar("M")
+V = TypeVar("V", bound=View)
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class Occasion:
-    """The circumstances of one step.
+class Turn(Generic[V, T]):
+    """What a step may use besides its message.
 
     Attributes:
         msg_id: the message's number: of two sent at one moment, the first has the lower.
@@ -28,14 +33,18 @@ class Occasion:
         hold: raises LeaseLostError unless the message is still ours; called before every effect.
     """
 
+    view: V
+    tools: T
     msg_id: int
     sent_at: datetime
     hold: Callable[[], None]
 
+    @property
+    def now(self) -> datetime:
+        return self.view.now
 
-M = TypeVar("M")
-V = TypeVar("V", bound=View)
-T = TypeVar("T")
+    def later(self, seconds: float) -> datetime:
+        return self.view.now + timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Kind(Generic[M, V, T]):
     read: Callable[[Json], M]
     key: Callable[[M], str]
     load: Callable[[Connection, Sequence[M], Settings], V]
-    step: Callable[[M, V, T, Occasion], Outcome]
+    step: Callable[[M, Turn[V, T]], Outcome]
     fail: Callable[[M, V, str], Outcome | None]
     limit: Callable[[M, V, Settings], int | None]
     tools: Callable[[Settings], AbstractContextManager[T]]
@@ -70,8 +79,8 @@ class Kind(Generic[M, V, T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """A message of a bulk that needs a word, by its place in it.
+class Remark:
+    """What is to be said of a message of a bulk that was not simply taken, by its place in it.
 
     Attributes:
         verdict: 'wait' for a row that is not known (after a while a dead letter), 'held' for a row that somebody else
@@ -88,27 +97,19 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Apply(Protocol[B_contra]):
-    """Writes what some messages ask for, in the caller's transaction; what needs a word.
+    """Writes what some messages ask for, in the caller's transaction; remarks on those that were not simply taken.
 
     With `skip_held` it waits for no row that somebody else holds, and says which those are.
     """
 
     def __call__(
         self, conn: Connection, messages: Sequence[B_contra], settings: Settings, *, skip_held: bool
-    ) -> list[Aside]: ...
+    ) -> list[Remark]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class BulkKind(Generic[M]):
-    """A kind whose claims are answered as a whole, by set-based statements, without effects.
-
-    Attributes:
-        read: a body as a message; raises BadMessage with the reason.
-        key: what the message is about.
-        apply: writes what some messages ask for, in the transaction that deletes them; what needs a word.
-        tools: opened once per process, closed when it ends.
-        batch: how many messages one claim takes.
-    """
+    """A kind whose claims are answered as a whole, by set-based statements, without effects; else as a Kind."""
 
     name: str
     queue: str

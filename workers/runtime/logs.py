@@ -21,7 +21,7 @@ def set_up_logs() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secrets,
     ]
-    # dramatiq gives its workers a pipe for sys.stderr; where that leads to is the process's own stderr.
+    # dramatiq gives its workers a pipe for sys.stderr; descriptor 2 is the stderr of the process.
     terminal = os.isatty(2)
     last = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -41,7 +41,7 @@ def set_up_logs() -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     logging.getLogger("dramatiq").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    # It tells every URL, and some of ours hold e-mail addresses.
+    # It logs every URL, and some of ours hold e-mail addresses.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 

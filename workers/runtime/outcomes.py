@@ -1,12 +1,6 @@
 """The closed list of what a step may return or raise; the settler interprets it in one place.
 
-| outcome   | the message                                   | its row, same transaction   |
-|-----------|-----------------------------------------------|-----------------------------|
-| Advance   | deleted; follow-ups sent                      | guarded move, history       |
-| Wait      | replaced by a fresh one: no failure           | values shown, state the same|
-| Done      | deleted: late, duplicate or nothing to do     | unchanged                   |
-| Reject    | a dead letter at once                         | unchanged                   |
-| exception | backoff; at the limit a dead letter           | at the limit as `Kind.fail` says |
+What each makes of its message and of its row is a table in ARCHITECTURE.md.
 """
 
 from collections.abc import Mapping
@@ -16,6 +10,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from pgfleet.schema.rows.kernel import key_column
 from pgfleet.schema.rows.row import Row
 
 Values: TypeAlias = Mapping[str, Any]
@@ -39,15 +34,27 @@ class Move:
     reason: str | None = None
     values: Values = field(default_factory=dict)
 
+    @property
+    def table(self) -> sa.Table:
+        return self.row.table
+
+    @property
+    def key(self) -> Any:
+        return self.row.key
+
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A row that must not exist yet. `status` is None in a table without a machine."""
+    """A row that must not exist yet. `to` is None in a table without a machine."""
 
     table: sa.Table
-    status: str | None
+    to: str | None
     reason: str
     values: Values
+
+    @property
+    def key(self) -> Any:
+        return self.values[key_column(self.table).name]
 
 
 Change: TypeAlias = Move | New
@@ -55,10 +62,13 @@ Change: TypeAlias = Move | New
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """All of `changes` happen, or none; the message is gone with them, and `then` is sent."""
+    """All of `changes` happen, or none; with them the message goes and `then` is sent. A sum is one commit, too."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = ()
     then: tuple[Send, ...] = ()
+
+    def __add__(self, other: "Advance") -> "Advance":
+        return Advance((*self.changes, *other.changes), (*self.then, *other.then))
 
 
 def advance(row: Row, to: str, reason: str, values: Values | None = None, then: tuple[Send, ...] = ()) -> Advance:
@@ -72,13 +82,25 @@ class Wait:
 
     reason: str
     until: datetime
-    changes: tuple[Move, ...] = ()
+    changes: tuple[Change, ...] = ()
     then: tuple[Send, ...] = ()
+
+
+def show_reason(row: Row, reason: str, **values: Any) -> tuple[Move, ...]:
+    """Write the reason into the column of the row that shows it, unless it is there already; with further values."""
+    column = row.table.info["shows"]
+    shown = values if row[column] == reason else {**values, column: reason}
+    return (Move(row, None, values=shown),) if shown else ()
+
+
+def wait(row: Row, reason: str, until: datetime, **values: Any) -> Wait:
+    """Look again at `until`, and show why in the row."""
+    return Wait(reason, until, show_reason(row, reason, **values))
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing to change; `then` may pass the matter on."""
+    """Nothing to change; `then` may have other messages go on with it."""
 
     reason: str
     then: tuple[Send, ...] = ()
@@ -95,7 +117,7 @@ Outcome: TypeAlias = Advance | Wait | Done | Reject
 
 
 def without_waiting(outcome: Outcome) -> Outcome:
-    """For a look out of turn: the row's own message waits already, and one more would be one for ever."""
+    """For a look out of turn. The row's own message is already queued; a second would never end."""
     if not isinstance(outcome, Wait):
         return outcome
     return Advance(outcome.changes, outcome.then) if outcome.changes else Done(outcome.reason, outcome.then)

@@ -19,14 +19,14 @@ from pgfleet.schema.database.migrate import verify
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, read_settings
-from pgfleet.workers.runtime.bench import Bench
+from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.broker import FleetBroker
-from pgfleet.workers.runtime.depth import watch_depth
-from pgfleet.workers.runtime.hand import Delivery, Hand
 from pgfleet.workers.runtime.kind import AnyKind
-from pgfleet.workers.runtime.lease import LeaseKeeper
+from pgfleet.workers.runtime.leases import LeaseKeeper, Leases
 from pgfleet.workers.runtime.logs import set_up_logs
+from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Author
+from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.wake import Listener
 from pgfleet.workers.runtime.work import work
 
@@ -35,14 +35,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 EXIT_USAGE = 2
 
 
-def serve(kind: AnyKind) -> dramatiq.Actor[[list[Delivery]], None]:
+def serve(kind: AnyKind) -> dramatiq.Actor[[list[Task]], None]:
     """Declare a kind on this process's broker. Nothing is connected until the worker boots."""
     broker = dramatiq_broker()
     lifecycle = next(m for m in broker.middleware if isinstance(m, Lifecycle))
     lifecycle.kinds[kind.queue] = kind
 
-    def consume(deliveries: list[Delivery]) -> None:
-        work(broker.benches[kind.queue], deliveries)
+    def consume(tasks: list[Task]) -> None:
+        work(broker.running[kind.queue], tasks)
 
     return dramatiq.actor(actor_name=kind.name, queue_name=kind.queue, broker=broker)(consume)
 
@@ -79,14 +79,15 @@ class Lifecycle(dramatiq.Middleware):
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
         pool = self.open.enter_context(open_pool(settings, threads))
         for queue, kind in self.kinds.items():
-            broker.benches[queue] = self.open.enter_context(bench_for(kind, settings, pool, self.draining))
-        self.keeper = LeaseKeeper(settings.dsn(), list(broker.benches.values()), settings.lease_s)
+            broker.running[queue] = self.open.enter_context(run_kind(kind, settings, pool, self.draining))
+        leases = {queue: running.leases for queue, running in broker.running.items()}
+        arrived = {queue: running.arrived for queue, running in broker.running.items()}
+        self.keeper = LeaseKeeper(settings.dsn(), leases, settings.lease_s)
         self.keeper.start()
         if settings.metrics_port:
             start_http_server(settings.metrics_port)
-            watch_depth(pool, list(broker.benches), self.draining)
-        bells = {queue: bench.bell for queue, bench in broker.benches.items()}
-        self.listener = Listener(settings.direct_dsn(), bells)
+            metrics.watch_depth(pool, list(broker.running), self.draining)
+        self.listener = Listener(settings.direct_dsn(), arrived)
         self.listener.start()
         log.info("worker.started", kinds=[kind.name for kind in self.kinds.values()], threads=threads)
 
@@ -94,11 +95,11 @@ class Lifecycle(dramatiq.Middleware):
         log.info("worker.draining")
         self.draining.set()
         if self.keeper is not None:
-            # What is in hand outlives the grace; a renewal could only hide again what is being given back.
+            # A lease lasts longer than a shutdown; a renewal could only hide again what is being given back.
             self.keeper.stop()
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
-        for bench in broker.benches.values():
-            bench.bell.set()
+        for running in broker.running.values():
+            running.arrived.set()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         if self.listener is not None:
@@ -127,7 +128,7 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
 
 
 def _limit(milliseconds: int, conn: Connection) -> None:
-    """No statement and no open transaction of ours lasts for ever. A pooler would give the setting to others."""
+    """Limit each statement and open transaction. Not through a pooler, which would give the limit to other clients."""
     conn.execute(
         "select set_config('statement_timeout', %(most)s, false),"
         " set_config('idle_in_transaction_session_timeout', %(most)s, false)",
@@ -136,12 +137,12 @@ def _limit(milliseconds: int, conn: Connection) -> None:
 
 
 @contextmanager
-def bench_for(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Iterator[Bench]:
-    """The kind's place in this process, with its tools open and its effect threads."""
+def run_kind(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Iterator[Running]:
+    """A kind in this process, with its tools open and its effect threads."""
     author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
     with ExitStack() as stack:
         tools = stack.enter_context(kind.tools(settings))
         threads = None
         if kind.effects:
             threads = stack.enter_context(ThreadPoolExecutor(settings.effect_threads, f"{kind.name}-effect"))
-        yield Bench(kind, settings, pool, Hand(settings.lease_s), author, tools, draining, Event(), threads)
+        yield Running(kind, settings, pool, Leases(settings.lease_s), author, tools, draining, Event(), threads)

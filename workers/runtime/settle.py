@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 import psycopg
 import sqlalchemy as sa
@@ -19,15 +19,22 @@ import sqlalchemy as sa
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Cursor, DeadLetter, Json, Outgoing, Token
 from pgfleet.schema.rows import kernel as row_kernel
-from pgfleet.workers.runtime.hand import Delivery
-from pgfleet.workers.runtime.outcomes import Change, Move, New
+from pgfleet.workers.runtime.halves import in_halves
+from pgfleet.workers.runtime.outcomes import Change, Move
+from pgfleet.workers.runtime.task import Task
 
 LOOK_AGAIN = "PF409"
-# Errors that say nothing about what was to be written: no connection, or a server that was primary once.
+CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+# No connection, or a server that was primary once.
 GONE = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 # Somebody else holds a row for long: nothing is wrong with the message, and nothing with the server.
 HELD_UP = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
-ABOUT_THE_UNIT = (*HELD_UP, psycopg.errors.ProgramLimitExceeded)
+ABOUT_THE_UNIT = (*CLASHES, *HELD_UP, psycopg.errors.ProgramLimitExceeded)
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether an error says nothing about what was to be written."""
+    return isinstance(error, GONE) and not isinstance(error, ABOUT_THE_UNIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class PutBack:
 class Unit:
     """What is to be written for one message: all of it or nothing. Without `put_back` the message goes."""
 
-    delivery: Delivery
+    task: Task
     outcome: str
     reason: str
     changes: tuple[Change, ...] = ()
@@ -50,7 +57,7 @@ class Unit:
 
     @property
     def token(self) -> Token:
-        return self.delivery.token
+        return self.task.token
 
 
 @dataclass(slots=True)
@@ -75,41 +82,17 @@ def settle(conn: Connection, queue: str, units: Sequence[Unit], author: Author) 
     """Write the units; the connection is in autocommit mode.
 
     Raises:
-        one of GONE: the connection is of no use any more; whether it was written is for the tokens to tell.
+        one of GONE: the connection is lost, and whether the batch was committed is not known.
     """
     result = Settled()
-    _settle(conn, queue, list(units), author, result)
+    left = _without_clashes(units, result)
+    while left:
+        parts = in_halves(left, partial(_try_again, conn, queue, author))
+        left = [unit for part, answer in parts for unit in _sorted_out(part, answer, result)]
     return result
 
 
-def _settle(conn: Connection, queue: str, units: list[Unit], author: Author, result: Settled) -> None:
-    units = _without_clashes(units, result)
-    while units:
-        try:
-            lost, stale = _try(conn, queue, units, author)
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            continue
-        except Exception as error:  # the unit that causes it fails, whatever it is
-            if isinstance(error, GONE) and not isinstance(error, ABOUT_THE_UNIT):
-                raise
-            if len(units) > 1:
-                middle = len(units) // 2
-                _settle(conn, queue, units[:middle], author, result)
-                _settle(conn, queue, units[middle:], author, result)
-            elif getattr(error, "sqlstate", None) == LOOK_AGAIN:
-                result.stale += units
-            else:
-                result.failed.append((units[0], error))
-            return
-        if not lost and not stale:
-            result.done += units
-            return
-        result.lost += [unit for unit in units if unit.token in lost]
-        result.stale += [unit for unit in units if unit.token in stale - lost]
-        units = [unit for unit in units if unit.token not in lost | stale]
-
-
-def _without_clashes(units: list[Unit], result: Settled) -> list[Unit]:
+def _without_clashes(units: Sequence[Unit], result: Settled) -> list[Unit]:
     """One unit a row: a second one was decided without knowing of the first, so it is stale."""
     taken: set[tuple[str, Any]] = set()
     kept = []
@@ -124,20 +107,44 @@ def _without_clashes(units: list[Unit], result: Settled) -> list[Unit]:
 
 
 def _place(change: Change) -> tuple[str, Any]:
-    return _table(change).name, row_key(change)
+    return change.table.name, change.key
 
 
-def _table(change: Change) -> sa.Table:
-    return change.row.table if isinstance(change, Move) else change.table
+# The tokens that were lost, and those that were stale; with either, nothing was written.
+Answer: TypeAlias = tuple[set[Token], set[Token]]
 
 
-def row_key(change: Change) -> Any:
-    if isinstance(change, Move):
-        return change.row.key
-    return change.values[row_kernel.key_column(change.table).name]
+def _try_again(conn: Connection, queue: str, author: Author, units: list[Unit]) -> Answer | Exception:
+    """What a transaction comes to; one that clashes with another is tried again."""
+    while True:
+        try:
+            return _try(conn, queue, units, author)
+        except CLASHES:
+            continue
+        except Exception as error:  # the unit that causes it fails, whatever it is
+            if is_gone(error):
+                raise
+            return error
 
 
-def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> tuple[set[Token], set[Token]]:
+def _sorted_out(units: list[Unit], answer: Answer | Exception, result: Settled) -> list[Unit]:
+    """Note what became of some units; those that have to be sent again, without the others."""
+    if isinstance(answer, Exception):
+        if getattr(answer, "sqlstate", None) == LOOK_AGAIN:
+            result.stale += units
+        else:
+            result.failed.append((units[0], answer))
+        return []
+    lost, stale = answer
+    if not lost and not stale:
+        result.done += units
+        return []
+    result.lost += [unit for unit in units if unit.token in lost]
+    result.stale += [unit for unit in units if unit.token in stale - lost]
+    return [unit for unit in units if unit.token not in lost | stale]
+
+
+def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> Answer:
     """Send all in one go and look at the answers; commit only if nothing was lost or stale.
 
     The pipeline is left before the answers are read: only its exit is sure to send the last byte of a
@@ -153,7 +160,8 @@ def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> tup
             letters = [unit.letter for unit in units if unit.letter]
             if letters:
                 kernel.bury(conn, queue, letters)
-        lost = {unit.token for unit in units} - _tokens(ours, units)
+        mine = {row[0] for cursor in ours for row in cursor.fetchall()}
+        lost = {unit.token for unit in units if unit.token.msg_id not in mine}
         stale = _stale(changed, units)
         if not lost and not stale:
             conn.commit()
@@ -175,11 +183,6 @@ def _give_up_messages(conn: Connection, queue: str, units: list[Unit]) -> list[C
     return cursors
 
 
-def _tokens(ours: list[Cursor], units: list[Unit]) -> set[Token]:
-    msg_ids = {row[0] for cursor in ours for row in cursor.fetchall()}
-    return {unit.token for unit in units if unit.token.msg_id in msg_ids}
-
-
 def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cursor]]:
     """One statement a table, whatever columns each row changes, so that triggers see the whole batch."""
     moves: dict[sa.Table, list[tuple[Move, Unit]]] = defaultdict(list)
@@ -187,15 +190,15 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
     for unit in units:
         for change in unit.changes:
             if isinstance(change, Move):
-                moves[change.row.table].append((change, unit))
+                moves[change.table].append((change, unit))
             else:
-                row = _born(change, unit)
+                row = _values(change, unit)
                 news[change.table, tuple(sorted(row))].append(row)
     _lock_counters(conn, units)
     cursors = [(table, _move(conn, table, moves[table])) for table in sorted(moves, key=_rank)]
     for table, columns in sorted(news, key=lambda place: _rank(place[0])):
         rows = news[table, columns]
-        # In key order, as rows are locked: two batches that make the same rows don't wait in a circle.
+        # In key order, as rows are locked: two batches that make the same rows don't deadlock.
         rows.sort(key=lambda row: row[row_kernel.key_column(table).name])
         values = [[row[name] for name in columns] for row in rows]
         cursors.append((table, row_kernel.insert_rows(conn, table, columns, values)))
@@ -203,20 +206,17 @@ def _change_rows(conn: Connection, units: list[Unit]) -> list[tuple[sa.Table, Cu
 
 
 def _lock_counters(conn: Connection, units: list[Unit]) -> None:
-    """Rows that triggers count into are locked ahead of all else, in key order: two batches never wait crosswise."""
+    """Rows that triggers count into are locked ahead of all else, in key order, so that two batches don't deadlock."""
     counters: dict[sa.Table, set[Any]] = defaultdict(set)
     for unit in units:
         for change in unit.changes:
-            table, column = _table(change).info.get("counts_into", (None, ""))
-            key = None if table is None else change.values.get(column, _before(change, column))
+            table, column = change.table.info.get("counts_into", (None, ""))
+            before = change.row.get(column) if isinstance(change, Move) else None
+            key = None if table is None else change.values.get(column, before)
             if key is not None:
                 counters[table].add(key)
     for table, keys in counters.items():
         row_kernel.lock_rows(conn, table, sorted(keys))
-
-
-def _before(change: Change, column: str) -> Any:
-    return change.row.get(column) if isinstance(change, Move) else None
 
 
 def _rank(table: sa.Table) -> tuple[int, str]:
@@ -230,14 +230,10 @@ def _ranks(metadata: sa.MetaData) -> dict[sa.Table, int]:
 
 
 def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> Cursor:
-    values = [_moved(move, unit) for move, unit in moves]
+    values = [_values(move, unit) for move, unit in moves]
     columns = sorted({name for changed in values for name in changed})
     rows = [
-        (
-            move.row.key,
-            move.row.version,
-            *(changed.get(name, move.row[name]) for name in columns),
-        )
+        (move.key, move.row.version, *(changed.get(name, move.row[name]) for name in columns))
         for (move, _), changed in zip(moves, values, strict=True)
     ]
     if len(rows) > 1:
@@ -245,18 +241,12 @@ def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> 
     return row_kernel.move_rows(conn, table, columns, rows)
 
 
-def _moved(move: Move, unit: Unit) -> dict[str, Any]:
-    if move.to is None:
-        return dict(move.values)
-    told = {"status": move.to, "status_reason": move.reason, "status_msg_id": unit.token.msg_id}
-    return {**move.values, **told}
-
-
-def _born(new: New, unit: Unit) -> dict[str, Any]:
-    if new.status is None:
-        return dict(new.values)
-    told = {"status": new.status, "status_reason": new.reason, "status_msg_id": unit.token.msg_id}
-    return {**new.values, **told}
+def _values(change: Change, unit: Unit) -> dict[str, Any]:
+    """What a change writes; of a move also where to, why, and by which message."""
+    if change.to is None:
+        return dict(change.values)
+    signed = {"status": change.to, "status_reason": change.reason, "status_msg_id": unit.token.msg_id}
+    return {**change.values, **signed}
 
 
 def _stale(changed: list[tuple[sa.Table, Cursor]], units: list[Unit]) -> set[Token]:

@@ -4,9 +4,9 @@ Messages about one row are stepped one after the other, each on the row as the o
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -14,178 +14,178 @@ import structlog
 
 from pgfleet.schema.messages import BadMessage
 from pgfleet.workers.runtime import metrics
-from pgfleet.workers.runtime.bench import UNREACHABLE, Bench, stepped_kind, with_connection
 from pgfleet.workers.runtime.bulk import apply_in_bulk
-from pgfleet.workers.runtime.hand import Delivery, Task
-from pgfleet.workers.runtime.kind import BulkKind, Occasion
-from pgfleet.workers.runtime.outcomes import Move
-from pgfleet.workers.runtime.settle import Settled, Unit, row_key, settle
-from pgfleet.workers.runtime.verdict import Case, decide, decide_error, give_up, release, unreadable
+from pgfleet.workers.runtime.decide import bury, decide, decide_error, give_up, limit, release
+from pgfleet.workers.runtime.halves import in_halves
+from pgfleet.workers.runtime.kind import BulkKind, Turn
+from pgfleet.workers.runtime.running import UNREACHABLE, Running, stepped_kind, with_connection
+from pgfleet.workers.runtime.settle import Settled, Unit, settle
+from pgfleet.workers.runtime.task import Task
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# How often a decision is made again at once because its row had changed, before the message steps aside.
+# How often a decision is made again at once because its row had changed, before the message is put back for a second.
 STALE_LIMIT = 10
 
 
-def work(bench: Bench, deliveries: Sequence[Delivery]) -> None:
+def work(running: Running, tasks: Sequence[Task]) -> None:
     """Answer every message of a claim. What can't be answered comes back when its lease ends."""
     try:
-        _answer_all(bench, deliveries)
+        _answer_all(running, tasks)
     except Exception:
-        log.exception("claim.abandoned", queue=bench.kind.queue, messages=len(deliveries))
+        log.exception("claim.abandoned", queue=running.kind.queue, messages=len(tasks))
     finally:
-        bench.hand.drop(delivery.token for delivery in deliveries)
+        running.leases.drop(task.token for task in tasks)
 
 
-def _answer_all(bench: Bench, deliveries: Sequence[Delivery]) -> None:
-    tasks = _read(bench, deliveries)
-    if isinstance(bench.kind, BulkKind):
-        _answer_in_bulk(bench, bench.kind, tasks)
+def _answer_all(running: Running, claimed: Sequence[Task]) -> None:
+    tasks = _read(running, claimed)
+    if isinstance(running.kind, BulkKind):
+        _answer_in_bulk(running, running.kind, tasks)
         return
     while tasks:
-        if bench.draining.is_set():
-            write(bench, [_hand_back(task) for task in tasks])
+        if running.draining.is_set():
+            write(running, [release(task) for task in tasks])
             return
-        tasks = _round(bench, tasks)
+        tasks = _round(running, tasks)
 
 
-def _read(bench: Bench, deliveries: Sequence[Delivery]) -> list[Task]:
+def _read(running: Running, claimed: Sequence[Task]) -> list[Task]:
+    """The messages that can be read; the others are answered here."""
     tasks, refused = [], []
-    for delivery in deliveries:
-        case = Case(bench.kind, bench.settings, delivery)
+    for task in claimed:
         try:
-            message = bench.kind.read(delivery.message.body)
-            tasks.append(Task(delivery, message, bench.kind.key(message)))
+            task.message = running.kind.read(task.claimed.body)
+            task.key = running.kind.key(task.message)
+            tasks.append(task)
         except BadMessage as error:
-            refused.append(unreadable(case, str(error)))
+            refused.append(bury(task, "reject", str(error)))
         except Exception as error:  # noqa: BLE001  # the message that a reader stumbles over fails alone
-            refused += _units(bench, case, error)
-    write(bench, refused)
+            refused += _units(running, task, error)
+    write(running, refused)
     return tasks
 
 
-def _answer_in_bulk(bench: Bench, kind: BulkKind[Any], tasks: list[Task]) -> None:
-    deadly = [task for task in tasks if task.delivery.deaths >= bench.settings.attempts]
-    failed: list[tuple[Task, Exception]] = [(task, _Deadly(task.delivery.deaths)) for task in deadly]
-    failed += apply_in_bulk(bench, kind, [task for task in tasks if task.delivery.deaths < bench.settings.attempts])
+def _answer_in_bulk(running: Running, kind: BulkKind[Any], tasks: list[Task]) -> None:
+    most = running.settings.attempts
+    failed: list[tuple[Task, Exception]] = [(task, _Deadly(task.deaths)) for task in tasks if task.deaths >= most]
+    failed += apply_in_bulk(running, kind, [task for task in tasks if task.deaths < most])
     for task, error in failed:
-        write(bench, _units(bench, Case(kind, bench.settings, task.delivery, task.message), error))
+        write(running, _units(running, task, error))
 
 
-def _round(bench: Bench, tasks: list[Task]) -> list[Task]:
+def _round(running: Running, tasks: list[Task]) -> list[Task]:
     """Step the first message of each row; what is left for the next round."""
-    heads, later = _heads(bench, tasks)
+    heads, later = _heads(running, tasks)
     again = []
-    for stepped in _load_and_step(bench, heads):
-        again += _answer(bench, stepped)
+    for stepped in _load_and_step(running, heads):
+        again += _answer(running, stepped)
     return again + later
 
 
-def _heads(bench: Bench, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
-    """The first message of each row, and the later ones. Of some messages the same twice in a row is one."""
-    last: dict[str, Task] = {}
+def _heads(running: Running, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
+    """The first message of each row, and the later ones, without repetitions that need no step of their own."""
+    last: dict[str | None, Task] = {}
     heads: list[Task] = []
     later: list[Task] = []
     same = []
     for task in tasks:
         before = last.get(task.key)
-        if before is not None and before.message == task.message and stepped_kind(bench).once(task.message):
-            same.append(Unit(task.delivery, "done", "the same message again"))
+        if before is not None and before.message == task.message and stepped_kind(running).once(task.message):
+            same.append(Unit(task, "done", "the same message again"))
             continue
         last[task.key] = task
         (heads if before is None else later).append(task)
-    write(bench, same)
+    write(running, same)
     return heads, later
 
 
 # What a step came to, as it is to be written; or the exception.
-Stepped: TypeAlias = tuple[Task, Case, Unit | Exception]
+Stepped: TypeAlias = tuple[Task, Unit | Exception]
 
 
-def _load_and_step(bench: Bench, tasks: list[Task]) -> Iterator[list[Stepped]]:
-    """Decisions on fresh rows. A message whose rows can't be loaded is found by halving, and fails alone."""
-    messages = [task.message for task in tasks]
-    try:
-        view = with_connection(bench, lambda conn: stepped_kind(bench).load(conn, messages, bench.settings))
-    except UNREACHABLE:
-        raise
-    except Exception as error:  # noqa: BLE001  # any exception is an outcome
-        if len(tasks) == 1:
-            yield [(tasks[0], Case(bench.kind, bench.settings, tasks[0].delivery, tasks[0].message), error)]
-            return
-        middle = len(tasks) // 2
-        yield from _load_and_step(bench, tasks[:middle])
-        yield from _load_and_step(bench, tasks[middle:])
-    else:
-        yield from _step(bench, view, tasks)
+def _load_and_step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
+    """Decisions on fresh rows. A message whose rows can't be loaded fails alone."""
+    kind = stepped_kind(running)
+
+    def load(part: list[Task]) -> Any:
+        messages = [task.message for task in part]
+        try:
+            return with_connection(running, lambda conn: kind.load(conn, messages, running.settings))
+        except UNREACHABLE:
+            raise
+        except Exception as error:  # noqa: BLE001  # any exception is an outcome
+            return error
+
+    for part, view in in_halves(tasks, load):
+        failed = isinstance(view, Exception)
+        for task in part:
+            task.view = None if failed else view
+        yield from [[(part[0], view)]] if failed else _step(running, part)
 
 
-def _step(bench: Bench, view: Any, tasks: list[Task]) -> Iterator[list[Stepped]]:
+def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions in groups, each as soon as it is there, so that a slow effect delays nobody."""
-    cases = [Case(bench.kind, bench.settings, task.delivery, task.message, view) for task in tasks]
-    pairs = list(zip(tasks, cases, strict=True))
-    if bench.threads is None:
-        yield [(task, case, _decide(bench, case)) for task, case in pairs]
+    if running.threads is None:
+        yield [(task, _decide(running, task)) for task in tasks]
         return
-    running: dict[Future[Unit | Exception], tuple[Task, Case]] = {
-        bench.threads.submit(_decide, bench, case): (task, case) for task, case in pairs
+    stepping: dict[Future[Unit | Exception], Task] = {
+        running.threads.submit(_decide, running, task): task for task in tasks
     }
-    while running:
-        finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-        yield [(*running.pop(future), future.result()) for future in finished]
-        if bench.draining.is_set():
-            unstarted = [running.pop(future) for future in list(running) if future.cancel()]
-            write(bench, [_hand_back(task) for task, _ in unstarted])
+    while stepping:
+        finished, _ = wait(stepping, timeout=0.2, return_when=FIRST_COMPLETED)
+        yield [(stepping.pop(future), future.result()) for future in finished]
+        if running.draining.is_set():
+            unstarted = [stepping.pop(future) for future in list(stepping) if future.cancel()]
+            write(running, [release(task) for task in unstarted])
 
 
-def _decide(bench: Bench, case: Case) -> Unit | Exception:
-    token = case.delivery.token
-    occasion = Occasion(token.msg_id, case.delivery.sent_at, lambda: bench.hand.hold(token))
+def _decide(running: Running, task: Task) -> Unit | Exception:
+    token = task.token
+    turn = Turn(task.view, running.tools, token.msg_id, task.sent_at, lambda: running.leases.hold(token))
     started = time.perf_counter()
     try:
-        if case.delivery.deaths >= bench.settings.attempts:
-            return _Deadly(case.delivery.deaths)
-        occasion.hold()
-        return decide(case, stepped_kind(bench).step(case.message, case.view, bench.tools, occasion))
+        if task.deaths >= running.settings.attempts:
+            return _Deadly(task.deaths)
+        turn.hold()
+        return decide(running, task, stepped_kind(running).step(task.message, turn))
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
         return error
     finally:
-        if bench.threads is not None:
-            metrics.STEP_SECONDS.labels(bench.kind.queue).observe(time.perf_counter() - started)
+        if running.threads is not None:
+            metrics.STEP_SECONDS.labels(running.kind.queue).observe(time.perf_counter() - started)
 
 
 class _Deadly(Exception):  # a finding about the message, not an error of this program
     def __init__(self, deaths: int) -> None:
         super().__init__(f"the worker ended {deaths} times while it had this message in hand")
-        self.deaths = deaths
 
 
-def _answer(bench: Bench, stepped: list[Stepped]) -> list[Task]:
+def _answer(running: Running, stepped: list[Stepped]) -> list[Task]:
     """Settle decisions; the tasks whose row had changed meanwhile, to be stepped again."""
-    tasks = {task.delivery.token: (task, case) for task, case, _ in stepped}
-    settled = write(bench, [unit for _, case, outcome in stepped for unit in _units(bench, case, outcome)])
+    settled = write(running, [unit for task, outcome in stepped for unit in _units(running, task, outcome)])
     for unit, error in settled.failed:
-        settled.stale += _answer_refused(bench, tasks[unit.token][1], unit, error)
-    again = [tasks[unit.token][0] for unit in settled.stale]
-    aside = [replace(task, stale=task.stale + 1) for task in again]
-    write(bench, [_hand_back(task, 1) for task in aside if task.stale > STALE_LIMIT])
-    return [task for task in aside if task.stale <= STALE_LIMIT]
+        settled.stale += _answer_refused(running, unit, error)
+    again = [unit.task for unit in settled.stale]
+    for task in again:
+        task.stale += 1
+    write(running, [release(task, timedelta(seconds=1)) for task in again if task.stale > STALE_LIMIT])
+    return [task for task in again if task.stale <= STALE_LIMIT]
 
 
-def _answer_refused(bench: Bench, case: Case, unit: Unit, error: Exception) -> list[Unit]:
+def _answer_refused(running: Running, unit: Unit, error: Exception) -> list[Unit]:
     """Settle what could not be written, as a failure; the units that are stale.
 
     A row that can't be brought to fail must not keep its message from the dead letters: then it stays as it is.
     """
-    settled = write(bench, [] if unit.outcome == "dead" else _units(bench, case, error))
+    task = unit.task
+    settled = write(running, [] if unit.outcome == "dead" else _units(running, task, error))
     dead = [given_up for given_up in (unit, *(again for again, _ in settled.failed)) if given_up.outcome == "dead"]
-    alone = replace(case, view=None)
-    write(bench, [give_up(alone, given_up.reason, case.delivery.attempts + 1) for given_up in dead])
+    write(running, [bury(task, "dead", given_up.reason, task.attempts + 1) for given_up in dead])
     return settled.stale
 
 
-def _units(bench: Bench, case: Case, outcome: Unit | Exception) -> list[Unit]:
+def _units(running: Running, task: Task, outcome: Unit | Exception) -> list[Unit]:
     """What is written: one unit, or none where the message is not ours.
 
     A kind whose own `limit` or `fail` raises is not asked again.
@@ -193,53 +193,51 @@ def _units(bench: Bench, case: Case, outcome: Unit | Exception) -> list[Unit]:
     if isinstance(outcome, Unit):
         return [outcome]
     try:
-        unit = _failure(bench, case, outcome)
+        unit = _failure(running, task, outcome)
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
-        unit = _failure(bench, replace(case, view=None), outcome if isinstance(outcome, _Deadly) else error)
+        task.view = None
+        unit = _failure(running, task, outcome if isinstance(outcome, _Deadly) else error)
     return [unit] if unit else []
 
 
-def _failure(bench: Bench, case: Case, error: Exception) -> Unit | None:
+def _failure(running: Running, task: Task, error: Exception) -> Unit | None:
     if isinstance(error, _Deadly):
         # A row that no number of failures may end is not ended by deaths either: only the message is buried.
-        patient = case.view is not None and case.limit is None
-        return give_up(replace(case, view=None) if patient else case, str(error), case.delivery.attempts)
-    unit = decide_error(case, error)
+        if task.view is not None and limit(running, task) is None:
+            return bury(task, "dead", str(error), task.attempts)
+        return give_up(running, task, str(error), task.attempts)
+    unit = decide_error(running, task, error)
     if unit is None:
-        metrics.LEASES_LOST.labels(bench.kind.queue).inc()
-        log.warning("lease.lost", queue=bench.kind.queue, msg_id=case.delivery.token.msg_id)
+        metrics.LEASES_LOST.labels(running.kind.queue).inc()
+        log.warning("lease.lost", queue=running.kind.queue, msg_id=task.token.msg_id)
     elif unit.outcome in ("retry", "dead"):
         log.warning(
             "message.retry" if unit.outcome == "retry" else "message.dead",
-            kind=bench.kind.name,
-            row=case.row_id,
+            kind=running.kind.name,
+            row=task.key,
             msg_id=unit.token.msg_id,
             reason=unit.reason,
-            attempts=case.delivery.attempts + 1,
+            attempts=task.attempts + 1,
         )
     return unit
 
 
-def _hand_back(task: Task, delay_s: float = 0) -> Unit:
-    return release(task.delivery, timedelta(seconds=delay_s), "handed back")
-
-
-def write(bench: Bench, units: Sequence[Unit]) -> Settled:
+def write(running: Running, units: Sequence[Unit]) -> Settled:
     """Settle units and count them."""
     if not units:
         return Settled()
     started = time.perf_counter()
-    queue = bench.kind.queue
-    settled = with_connection(bench, lambda conn: settle(conn, queue, units, bench.author))
+    queue = running.kind.queue
+    settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author))
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
-    bench.hand.drop(unit.token for unit in settled.done)
-    _count(bench, settled)
+    running.leases.drop(unit.token for unit in settled.done)
+    _count(running, settled)
     return settled
 
 
-def _count(bench: Bench, settled: Settled) -> None:
-    queue = bench.kind.queue
-    for outcome, number in _tally(unit.outcome for unit in settled.done).items():
+def _count(running: Running, settled: Settled) -> None:
+    queue = running.kind.queue
+    for outcome, number in Counter(unit.outcome for unit in settled.done).items():
         metrics.SETTLED.labels(queue, outcome).inc(number)
     if settled.lost:
         metrics.LEASES_LOST.labels(queue).inc(len(settled.lost))
@@ -247,21 +245,14 @@ def _count(bench: Bench, settled: Settled) -> None:
     if settled.stale:
         metrics.STALE.labels(queue).inc(len(settled.stale))
     for unit in settled.done:
-        _tell(bench, unit)
+        _log(running.kind.name, unit)
 
 
-def _tell(bench: Bench, unit: Unit) -> None:
+def _log(kind: str, unit: Unit) -> None:
     """A line for every move, and for every message that was refused."""
     for change in unit.changes:
-        to, table = (change.to, change.row.table) if isinstance(change, Move) else (change.status, change.table)
-        if to is not None:
-            log.info(bench.event(table, to), row=str(row_key(change)), reason=change.reason)
+        if change.to is not None:
+            machine = change.table.info.get("machine", kind)
+            log.info(f"{machine}.{change.to}", row=str(change.key), reason=change.reason)  # noqa: G004  # constant names
     if unit.outcome == "reject":
-        log.warning("message.rejected", kind=bench.kind.name, msg_id=unit.token.msg_id, reason=unit.reason)
-
-
-def _tally(names: Iterable[str]) -> dict[str, int]:
-    tally: dict[str, int] = {}
-    for name in names:
-        tally[name] = tally.get(name, 0) + 1
-    return tally
+        log.warning("message.rejected", kind=kind, msg_id=unit.token.msg_id, reason=unit.reason)

@@ -8,7 +8,7 @@ import pytest
 
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Message, Outgoing, Token
-from pgfleet.workers.runtime.hand import Delivery
+from pgfleet.workers.runtime.task import Task
 from worlds.fleet import Connection, move_clock
 from worlds.small.kind import QUEUE, do
 from worlds.small.world import Small
@@ -240,4 +240,4 @@ def test_a_read_by_pgmq_after_our_lease_is_a_new_owner(small: Small) -> None:
 
     assert kernel.delete(small.conn, QUEUE, [message.token]).fetchall() == []
     move_clock(small.conn, 31)
-    assert [Delivery(again).deaths for again in claim(small.conn)] == [2]
+    assert [Task.of(again).deaths for again in claim(small.conn)] == [2]

@@ -12,7 +12,7 @@ from pgfleet.schema.messages import Message, read_message
 from pgfleet.schema.queue.kernel import Connection as KernelConnection
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.runtime.kind import Kind, Occasion
+from pgfleet.workers.runtime.kind import Kind, Turn
 from pgfleet.workers.runtime.outcomes import (
     Advance,
     Done,
@@ -97,14 +97,14 @@ def load(conn: KernelConnection, messages: Sequence[Do], settings: Settings) -> 
     return View(first[0], rows_of(jobs, rows))
 
 
-def step(message: Do, view: View, tools: Tools, _occasion: Occasion) -> Outcome:
-    row = view.rows.get(message.job_id)
-    tools.seen.append((message.job_id, None if row is None else row.status))
-    for callback in tools.during:
+def step(message: Do, turn: Turn[View, Tools]) -> Outcome:
+    row = turn.view.rows.get(message.job_id)
+    turn.tools.seen.append((message.job_id, None if row is None else row.status))
+    for callback in turn.tools.during:
         callback(message)
     if row is None:
         return Advance((New(jobs, "ready", "made", {"job_id": message.job_id}),))
-    outcome: Outcome = SCRIPTS[message.script](message, row, view)
+    outcome: Outcome = SCRIPTS[message.script](message, row, turn.view)
     return outcome
 
 

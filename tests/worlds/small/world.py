@@ -10,9 +10,9 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of
-from pgfleet.workers.runtime.hand import Delivery
 from pgfleet.workers.runtime.outcomes import Move
 from pgfleet.workers.runtime.settle import Author, Settled, Unit, settle
+from pgfleet.workers.runtime.task import Task
 from worlds.fleet import Connection, Worker, broken_histories, settings_for, worker_on
 from worlds.small.kind import NEXT, QUEUE, Tools, jobs, small_kind
 
@@ -93,10 +93,10 @@ class Small:
             return settle(conn, QUEUE, units, AUTHOR)
 
 
-def moving(delivery: Delivery, *rows: Row) -> Unit:
+def moving(task: Task, *rows: Row) -> Unit:
     """What is written for a message that moves these rows one on."""
     changes = tuple(Move(row, NEXT[row.status], "moved") for row in rows)
-    return Unit(delivery, "advance", "moved", changes)
+    return Unit(task, "advance", "moved", changes)
 
 
 @contextmanager

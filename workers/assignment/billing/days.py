@@ -19,8 +19,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables import billed_days, billing_history, usage_daily, user_credits
 from pgfleet.workers.assignment.billing.measuring import measure, measure_cluster
 from pgfleet.workers.assignment.billing.view import DAY_CLOSES, Account, BillingView, Used, charge_id, daily_id
-from pgfleet.workers.assignment.tools import Tools
-from pgfleet.workers.runtime.kind import Occasion
+from pgfleet.workers.assignment.tools import BillingTurn
 from pgfleet.workers.runtime.outcomes import (
     Advance,
     Change,
@@ -39,17 +38,17 @@ COST_PLACES = Decimal("0.0001")
 NO_RATE_S = 60.0
 
 
-def step(message: Message, view: BillingView, tools: Tools, occasion: Occasion) -> Outcome:
+def step(message: Message, turn: BillingTurn) -> Outcome:
     """One decision about one message of BILLING."""
     match message:
         case Measure():
-            return measure(view)
+            return measure(turn.view)
         case MeasureCluster():
-            return measure_cluster(message, view, tools, occasion)
+            return measure_cluster(message, turn)
         case Bill():
-            return bill(view)
+            return bill(turn.view)
         case BillUser():
-            return bill_user(message, view, tools)
+            return bill_user(message, turn)
         case _:
             return Reject(f"{type(message).__name__} is nothing to measure or bill")
 
@@ -65,23 +64,23 @@ def bill(view: BillingView) -> Outcome:
     return Advance((New(billed_days, None, f"{found.day} listed", listed),), (*bills, *again))
 
 
-def bill_user(message: BillUser, view: BillingView, tools: Tools) -> Outcome:
+def bill_user(message: BillUser, turn: BillingTurn) -> Outcome:
     """One user's day, once it is over: what was used, what it costs, and a charge if enough is owed by now."""
     user, day = message.user_id, message.day
-    account = view.accounts.get((user, day))
-    if day >= view.now.astimezone(UTC).date():
+    account = turn.view.accounts.get((user, day))
+    if day >= turn.now.astimezone(UTC).date():
         return Reject(f"day: {day} is not over yet")
     if account is None:
         return Reject(f"user_id: there is no user {user}")
     if account.billed:
         return Done("this day was billed already")
     closes = datetime.combine(day, time(), UTC) + timedelta(days=1) + DAY_CLOSES
-    if view.now < closes:
+    if turn.now < closes:
         return Wait("the day's last slots may still be measured", closes)
-    used = view.used.get((user, day))
+    used = turn.view.used.get((user, day))
     if used is None:
         return Done("nothing was used on this day")
-    return _billed(message, _rounded(used), account, view, tools)
+    return _billed(message, _rounded(used), account, turn)
 
 
 def _rounded(used: Used) -> Used:
@@ -97,9 +96,9 @@ def _round(number: Decimal, places: Decimal) -> Decimal:
     return number.quantize(places, ROUND_HALF_UP)
 
 
-def _billed(message: BillUser, used: Used, account: Account, view: BillingView, tools: Tools) -> Outcome:
+def _billed(message: BillUser, used: Used, account: Account, turn: BillingTurn) -> Outcome:
     user, day = message.user_id, message.day
-    cost, currency = _cost(used, view.rates)
+    cost, currency = _cost(used, turn.view.rates)
     daily = {
         "id": daily_id(user, day),
         "user_id": user,
@@ -112,9 +111,9 @@ def _billed(message: BillUser, used: Used, account: Account, view: BillingView, 
         "hopsworks_cluster_id": used.cluster_id,
         "seat_days": used.seat_days,
     }
-    credit = view.credits.get(user)
+    credit = turn.view.credits.get(user)
     owed = _of(credit, "total_used") + cost - _of(credit, "total_purchased") - account.pending
-    charges = owed >= tools.settings.charge_at and not account.charged
+    charges = owed >= turn.tools.settings.charge_at and not account.charged
     charge = (_charge(user, day, owed, currency),) if charges else ()
     return Advance((New(usage_daily, None, f"{day} billed", daily), _counted(user, used, cost, credit), *charge))
 
@@ -149,7 +148,7 @@ def _of(credit: Row | None, column: str) -> Decimal:
 
 
 def _counted(user: str, used: Used, cost: Decimal, credit: Row | None) -> Change:
-    """Into the user's sums since the beginning."""
+    """The user's totals of all days, with this one."""
     values: dict[str, Any] = {
         "total_used": _of(credit, "total_used") + cost,
         "cpu_hours_used": _of(credit, "cpu_hours_used") + used.cpu_hours,

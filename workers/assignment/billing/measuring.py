@@ -16,9 +16,8 @@ from pgfleet.schema.tables import usage_samples
 from pgfleet.workers.assignment.billing.samples import METRICS
 from pgfleet.workers.assignment.billing.view import BillingView
 from pgfleet.workers.assignment.failures import failing, resolved
-from pgfleet.workers.assignment.tools import Tools
+from pgfleet.workers.assignment.tools import BillingTurn
 from pgfleet.workers.clients.kubernetes.usage import Use
-from pgfleet.workers.runtime.kind import Occasion
 from pgfleet.workers.runtime.outcomes import Advance, Done, NeverError, New, Outcome, Reject, Send, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -46,26 +45,26 @@ def _slot(moment: datetime) -> datetime:
     return day + (moment - day) // SLOT * SLOT
 
 
-def measure_cluster(message: MeasureCluster, view: BillingView, tools: Tools, occasion: Occasion) -> Outcome:
+def measure_cluster(message: MeasureCluster, turn: BillingTurn) -> Outcome:
     """What its users use at this moment stands for the whole slot."""
     slot, cluster = message.slot, message.cluster_id
-    if slot.tzinfo is None or slot > view.now:
+    if slot.tzinfo is None or slot > turn.now:
         return Reject("slot: must have a time zone, and not be in the future")
-    if view.now >= slot + 2 * SLOT:
+    if turn.now >= slot + 2 * SLOT:
         return Done("too late: the slot is over")
     if _slot(slot) != slot:
         return Reject("slot: must be the start of a slot of 5 minutes")
-    if (cluster, slot) in view.meters.sampled:
+    if (cluster, slot) in turn.view.meters.sampled:
         return Done("this slot was measured already")
-    if cluster not in view.meters.kubeconfigs:
+    if cluster not in turn.view.meters.kubeconfigs:
         return Done("the cluster is not measured any more")
-    occasion.hold()
+    turn.hold()
     try:
-        found = tools.usage.measure(view.meters.kubeconfigs[cluster])
+        found = turn.tools.usage.measure(turn.view.meters.kubeconfigs[cluster])
     except (TryAgainError, NeverError) as error:
         log.warning("usage.unmeasured", cluster=cluster, reason=str(error))
-        return Advance(failing(view, UUID(cluster), METRICS, str(error)))
-    return Advance((_sample(cluster, slot, found, view), *resolved(view, UUID(cluster), METRICS)))
+        return Advance(failing(turn.view, UUID(cluster), METRICS, str(error)))
+    return Advance((_sample(cluster, slot, found, turn.view), *resolved(turn.view, UUID(cluster), METRICS)))
 
 
 def _sample(cluster: str, slot: datetime, found: Mapping[str, Use], view: BillingView) -> New:

@@ -1,6 +1,6 @@
 """How this program talks to AWS: the standard settings and credentials, one try a call, errors by their code.
 
-| what went wrong                            | error                          | told                                |
+| what went wrong                            | error                          | its text                            |
 |--------------------------------------------|--------------------------------|-------------------------------------|
 | throttling, a limit, not ready yet, in use | TryAgainError with `after_s`   | AWS's words                         |
 | credentials, permissions                   | TryAgainError with `after_s`   | operation and code: texts quote keys |

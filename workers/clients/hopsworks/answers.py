@@ -1,4 +1,4 @@
-"""Answers of a Hopsworks cluster, told apart as the runtime needs them."""
+"""Answers of a Hopsworks cluster, as the errors that the runtime distinguishes."""
 
 import json
 import math

@@ -64,7 +64,7 @@ def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds) -> by
     `opened` makes the connection, within the seconds it is given.
 
     Raises:
-        TryAgainError: the command couldn't be started, didn't end in time, or failed without a word.
+        TryAgainError: the command couldn't be started, didn't end in time, or failed without any output.
     """
     deadline = time.monotonic() + bounds.seconds
     try:
@@ -99,13 +99,13 @@ def _read(socket: websocket.WebSocket, deadline: float, size_bytes: int) -> byte
 
 
 def _check(status: bytes, written: bytearray) -> None:
-    """A failure after some words is none: they are worth having."""
+    """A command that failed after some output has not failed for us: the output is used."""
     try:
-        told = json.loads(status)
+        result = json.loads(status)
     except ValueError:
-        told = {}
-    if told.get("status") != "Success" and not written:
-        raise TryAgainError(f"the pod's command failed: {str(told.get('message', ''))[:300]}")
+        result = {}
+    if result.get("status") != "Success" and not written:
+        raise TryAgainError(f"the pod's command failed: {str(result.get('message', ''))[:300]}")
 
 
 def _words(error: Exception) -> str:

@@ -58,7 +58,7 @@ class Homes:
 
         Raises:
             NeverError: the name is taken by another reservation's.
-            TryAgainError: what is there is of another EBS volume, or of no use any more; it has been told to go.
+            TryAgainError: what is there is of another EBS volume, or of no use any more; its deletion was asked for.
         """
         claim = self._claim(home.name)
         if claim is not None:  # looked at first: our volume would be bound to whatever claim there is of its name
@@ -151,7 +151,7 @@ class Homes:
         return claim_part(made) if made else None
 
     def _check(self, home: Home, found: Part | None, source: str) -> None:
-        """What is there is what we would make, or it is told to go if it is ours."""
+        """What is there is what we would make; else its deletion is asked for if it is ours."""
         if found is None:
             raise TryAgainError(f"{home.name} was there and is gone again", after_s=SOON_S)
         if found.reservation_id != home.reservation_id:
@@ -182,7 +182,7 @@ class Homes:
         more: str | None = None
         while True:
             page = asked(
-                lambda: listed(*where, **wanted, limit=PAGE, _continue=more, _request_timeout=self.timeout_s)  # noqa: B023  # called before the next turn
+                lambda: listed(*where, **wanted, limit=PAGE, _continue=more, _request_timeout=self.timeout_s)  # noqa: B023  # called before the next page
             )
             yield from page.items
             more = page.metadata.var_continue if page.metadata else None

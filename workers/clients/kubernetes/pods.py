@@ -76,7 +76,7 @@ class Pods:
                     self.namespace,
                     label_selector=MANAGED,
                     limit=500,
-                    _continue=more,  # noqa: B023  # called before the next turn
+                    _continue=more,  # noqa: B023  # called before the next page
                     _request_timeout=self.timeout_s,
                 )
             )
@@ -99,7 +99,7 @@ class Pods:
         """Create a pod's service, or adopt the one that an earlier attempt has made for the same pod.
 
         Raises:
-            TryAgainError: the one that is there belongs to an older pod; it has been told to go.
+            TryAgainError: the one that is there belongs to an older pod; its deletion was asked for.
         """
         name, owner_uid = body["metadata"]["name"], body["metadata"]["ownerReferences"][0]["uid"]
         service = or_exists(

@@ -98,7 +98,7 @@ def _gpus(api: client.CoreV1Api, timeout_s: float) -> dict[str, Decimal]:
                 label_selector=USERNAME,
                 field_selector="status.phase=Running",
                 limit=PAGE,
-                _continue=more,  # noqa: B023  # called before the next turn
+                _continue=more,  # noqa: B023  # called before the next page
                 _request_timeout=timeout_s,
             ),
         )

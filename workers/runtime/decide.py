@@ -1,0 +1,122 @@
+"""What is written for a message, by what its step has returned or raised: one case for each outcome."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+from typing import assert_never
+
+import psycopg
+
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.queue.kernel import DeadLetter, Outgoing
+from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.kind import Kind
+from pgfleet.workers.runtime.outcomes import (
+    Advance,
+    Done,
+    LeaseLostError,
+    NeverError,
+    Outcome,
+    RefusedError,
+    Reject,
+    Send,
+    TryAgainError,
+    Wait,
+)
+from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.settle import HELD_UP, PutBack, Unit
+from pgfleet.workers.runtime.task import Task
+
+REASON_LIMIT = 1000
+
+
+def limit(running: Running, task: Task) -> int | None:
+    """Failed attempts allowed; where the row could not even be loaded, as the settings say."""
+    if task.view is None or not isinstance(running.kind, Kind):
+        return running.settings.attempts
+    return running.kind.limit(task.message, task.view, running.settings)
+
+
+def decide(running: Running, task: Task, outcome: Outcome) -> Unit:
+    """What is written for an outcome."""
+    match outcome:
+        case Advance():
+            reason = outcome.changes[0].reason or ""
+            return Unit(task, "advance", reason, outcome.changes, _sends(running, outcome.then))
+        case Wait():
+            again = Outgoing(task.claimed.body, outcome.until, task.headers(attempts=0, released=0))
+            sends = ((running.kind.queue, again), *_sends(running, outcome.then))
+            return Unit(task, "wait", outcome.reason, outcome.changes, sends)
+        case Done():
+            return Unit(task, "done", outcome.reason, sends=_sends(running, outcome.then))
+        case Reject():
+            return bury(task, "reject", outcome.reason)
+        case _:
+            assert_never(outcome)
+
+
+def decide_error(running: Running, task: Task, error: Exception) -> Unit | None:
+    """What is written for an exception; None where the message is no longer ours to write about."""
+    if isinstance(error, LeaseLostError):
+        return None
+    unit = _put_off_or_give_up(running, task, error)
+    then = _sends(running, error.then) if isinstance(error, (TryAgainError, NeverError)) else ()
+    return replace(unit, sends=(*unit.sends, *then)) if then else unit
+
+
+def _put_off_or_give_up(running: Running, task: Task, error: Exception) -> Unit:
+    reason = _text(error)
+    if isinstance(error, TryAgainError) and error.after_s is not None:
+        after_s = min(max(error.after_s, 1), running.settings.backoff_cap_s)
+        return release(task, timedelta(seconds=after_s), reason)
+    if isinstance(error, HELD_UP):
+        return release(task, backoff(1, running.settings), reason)
+    failed = task.attempts + 1
+    most = limit(running, task)
+    final = most is not None and (failed >= most or isinstance(error, NeverError))
+    if final or isinstance(error, RefusedError):
+        return give_up(running, task, reason, failed)
+    back = PutBack(backoff(failed, running.settings), task.headers(attempts=failed))
+    return Unit(task, "retry", reason, put_back=back)
+
+
+def give_up(running: Running, task: Task, reason: str, failed: int) -> Unit:
+    """The message becomes a dead letter and the row fails with it, for one reason, in one transaction."""
+    stepped = running.kind if task.view is not None and isinstance(running.kind, Kind) else None
+    last = stepped.fail(task.message, task.view, reason) if stepped else None
+    if last is None:
+        return bury(task, "dead", reason, failed)
+    unit = decide(running, task, last)
+    return replace(bury(task, "dead", reason, failed), changes=unit.changes, sends=unit.sends)
+
+
+def release(task: Task, delay: timedelta = timedelta(0), reason: str = "given back") -> Unit:
+    """Give a message back, which counts neither as a failure nor as a death."""
+    return Unit(task, "release", reason, put_back=PutBack(delay, task.headers(released=task.released + 1)))
+
+
+def backoff(failed: int, settings: Settings) -> timedelta:
+    """Twice as long after each failure, up to the cap, with jitter: what failed together is not tried together."""
+    seconds = min(settings.backoff_cap_s, settings.backoff_s * 2 ** min(failed - 1, 30))
+    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311  # nothing secret in it
+
+
+def bury(task: Task, outcome: str, reason: str, failed: int = 0) -> Unit:
+    letter = DeadLetter(task.claimed, task.key, _writable(reason)[:REASON_LIMIT], failed)
+    return Unit(task, outcome, reason, letter=letter)
+
+
+def _sends(running: Running, then: tuple[Send, ...]) -> tuple[tuple[str, Outgoing], ...]:
+    return tuple((send.queue or running.kind.queue, Outgoing(dict(send.body), send.at)) for send in then)
+
+
+def _text(error: Exception) -> str:
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    text = primary or str(error) or type(error).__name__
+    known = isinstance(error, (TryAgainError, NeverError))
+    return _writable(redact(text if known else f"{type(error).__name__}: {text}"))[:REASON_LIMIT]
+
+
+def _writable(text: str) -> str:
+    """Text that the database takes: an error may quote bytes that are no UTF-8, or zero."""
+    return text.encode(errors="replace").decode().replace("\0", "")
