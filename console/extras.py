@@ -23,11 +23,11 @@ def advice(missing: str) -> str | None:
 def extra_of(module: str) -> str | None:
     """The smallest extra with a package of the module's name: `flask_cors` is in `flask-cors`."""
     name = module.replace("_", "-")
-    named = {extra for package, extra in _packages() if package == name or package.startswith(f"{name}-")}
+    named = {extra for package, extra in packages() if package == name or package.startswith(f"{name}-")}
     return next((extra for extra in EXTRAS if extra in named), None)
 
 
-def _packages() -> list[tuple[str, str]]:
+def packages() -> list[tuple[str, str]]:
     """Each package with its extra; `psycopg[pool]` is psycopg-pool."""
     try:
         found = [match for text in requires("pgfleet") or () if (match := REQUIREMENT.match(text))]

@@ -69,7 +69,7 @@ def cluster_table(found: list[Row]) -> Table:
 
 
 def short_id(cluster_id: str) -> str:
-    """The word that tells clusters apart; `pgfleet cluster` takes it."""
+    """The part of the id that differs between clusters; `pgfleet cluster` takes it."""
     return cluster_id.removeprefix("cluster-")[:8]
 
 

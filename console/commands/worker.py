@@ -29,7 +29,7 @@ def worker(
     processes: Annotated[int, typer.Option(min=1, help="Processes; in containers leave it at 1.")] = 1,
     parent: Annotated[int | None, typer.Option(help="End when this process has.", hidden=True)] = None,
 ) -> None:
-    """Run the worker of a kind until SIGTERM or Ctrl-C; what it has in hand is finished or given back."""
+    """Run the worker of a kind until SIGTERM or Ctrl-C; what it has claimed is finished or given back."""
     known = kinds()
     if kind not in known:
         raise FleetError(f"{kind} is no kind of worker. Known are {', '.join(known)}.")
@@ -46,7 +46,7 @@ def kinds() -> list[str]:
 
 
 def _check(kind: str) -> None:
-    """What would stop the worker's process from booting is said here, as text.
+    """Find what would keep the worker's process from starting, so that it is an error's text and no traceback.
 
     Raises:
         FleetError: settings, database, schema, or what the kind's tools need outside.
@@ -72,7 +72,7 @@ def _dramatiq(kind: str, threads: int, processes: int) -> int:
 
 
 def _end_with(parent: int) -> None:
-    """End as if told to when the parent is gone, however it went and however early."""
+    """Send this process SIGTERM when its parent has ended, even if that was before this is called."""
 
     def watch() -> None:
         # Signals are for the main thread, also while it has them blocked.

@@ -64,12 +64,12 @@ def demo(
         box = started.sandbox(NODES, ready_delay_s=0.4, termination_delay_s=0.2, aws_snapshot=SNAPSHOT_S)
         set_capacity(conn, NODES)
         demo_users.arrive(conn, box)
-        _start_workers(started, cluster_settings(box))
-        told = story()
-        with stage(console, told.planned) as show:
-            scene = _play(conn, told, started, show)
-        summary = check(conn, box, told, scene)
-    _tell(summary, dsn, as_json=as_json)
+        started.all_workers(cluster_settings(box), reservation=WORKERS)
+        plot = story()
+        with stage(console, plot.planned) as show:
+            scene = _play(conn, plot, started, show)
+        summary = check(conn, box, plot, scene)
+    _print_summary(summary, dsn, as_json=as_json)
 
 
 @contextmanager
@@ -94,24 +94,17 @@ def _environment(dsn: str) -> dict[str, str]:
     return {**kept, "DATABASE_URL": dsn, **PACE}
 
 
-def _start_workers(started: Children, settings: dict[str, str]) -> None:
-    for number in range(1, WORKERS + 1):
-        started.worker("reservation", settings, number)
-    started.worker("assignment", settings, 1)
-    started.worker("disk", settings, 1)
-
-
-def _play(conn: Connection, told: Story, started: Children, show: Show) -> Scene:
+def _play(conn: Connection, plot: Story, started: Children, show: Show) -> Scene:
     began = time.monotonic()
-    for send in told.first:
+    for send in plot.first:
         send(conn)
-    reactions, left = list(told.reactions), False
+    reactions, left = list(plot.reactions), False
     while True:
         scene = _look(conn, time.monotonic() - began)
         show(scene)
         reactions = _react(conn, scene, reactions)
         left = left or demo_users.leave(conn)
-        if not reactions and _over(told, scene) and demo_users.settled(conn):
+        if not reactions and _over(plot, scene) and demo_users.settled(conn):
             return scene
         if scene.seconds > LIMIT_S:
             return scene
@@ -141,12 +134,12 @@ def _react(conn: Connection, scene: Scene, reactions: list[Reaction]) -> list[Re
     return later
 
 
-def _over(told: Story, scene: Scene) -> bool:
-    rows = [scene.rows.get(one.reservation_id) for one in told.planned]
+def _over(plot: Story, scene: Scene) -> bool:
+    rows = [scene.rows.get(one.reservation_id) for one in plot.planned]
     return all(row and row["status"] in FINAL and row["reservation_ended"] for row in rows)
 
 
-def _tell(summary: Summary, dsn: str, *, as_json: bool) -> None:
+def _print_summary(summary: Summary, dsn: str, *, as_json: bool) -> None:
     console = err() if as_json else out()
     console.print()
     for claim in summary.claims:

@@ -43,11 +43,11 @@ def leave(conn: Connection) -> bool:
 
 
 def settled(conn: Connection) -> bool:
-    """All seats are taken again, and who waits is told why."""
+    """All seats are taken again, and the row of who waits says why."""
     rows = _rows(conn)
     states = sorted(row["status"] for row in rows)
-    told = all(row["detail"].startswith("CLUSTER_FULL") for row in rows if row["status"] == Status.PENDING)
-    return told and states == sorted(["active"] * 8 + ["pending", "released"])
+    explained = all(row["detail"].startswith("CLUSTER_FULL") for row in rows if row["status"] == Status.PENDING)
+    return explained and states == sorted(["active"] * 8 + ["pending", "released"])
 
 
 def wrong_users(conn: Connection) -> Iterator[str]:

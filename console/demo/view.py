@@ -34,26 +34,26 @@ class Scene:
 def stage(console: "Console", planned: Sequence[Planned]) -> Iterator[Show]:
     """Yields what shows a scene."""
     if not console.is_terminal:
-        yield _teller(console, planned)
+        yield _printer(console, planned)
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         yield lambda scene: live.update(_picture(scene, planned), refresh=True)
 
 
-def _teller(console: "Console", planned: Sequence[Planned]) -> Show:
-    told: dict[str, int] = defaultdict(int)
+def _printer(console: "Console", planned: Sequence[Planned]) -> Show:
+    printed: dict[str, int] = defaultdict(int)
 
-    def tell(scene: Scene) -> None:
+    def show(scene: Scene) -> None:
         for one in planned:
             moves = scene.history[one.reservation_id]
-            for move in moves[told[one.reservation_id] :]:
+            for move in moves[printed[one.reservation_id] :]:
                 what = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
                 states = f"{move['from_status']} -> {move['to_status']}"
                 line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}  {move['reason']}"
                 console.print(line, markup=False)
-            told[one.reservation_id] = len(moves)
+            printed[one.reservation_id] = len(moves)
 
-    return tell
+    return show
 
 
 def _picture(scene: Scene, planned: Sequence[Planned]) -> Table:
@@ -63,8 +63,8 @@ def _picture(scene: Scene, planned: Sequence[Planned]) -> Table:
     for one in planned:
         row = scene.rows.get(one.reservation_id)
         wants = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
-        told = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
-        table.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), Text(told))
+        why = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
+        table.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), Text(why))
     return table
 
 

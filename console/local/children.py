@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pgfleet.console.commands.worker import kinds
 from pgfleet.console.sandbox.aws.handle import BUCKET
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.errors import FleetError
@@ -26,13 +27,12 @@ class Child:
     process: subprocess.Popen[str]
     log: Path
 
-    def told(self) -> str:
-        """The end of what it has logged."""
+    def end_of_log(self) -> str:
         lines = self.log.read_text("utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-SHOWN_LINES:]) or "(it said nothing)"
+        return "\n".join(lines[-SHOWN_LINES:]) or "(its log is empty)"
 
     def stop(self) -> None:
-        """Wait for it to end by itself once told to; kill it with all its processes if it does not."""
+        """Wait for it to end after SIGTERM; kill it with all its processes if it does not."""
         try:
             self.process.wait(DRAIN_S)
         except subprocess.TimeoutExpired:
@@ -61,9 +61,16 @@ class Children:
         self.others.append(child)
         line = child.process.stdout.readline() if child.process.stdout else ""
         if not line:
-            raise FleetError(f"The sandbox did not start:\n{child.told()}")
-        told = json.loads(line)
-        return Box(told["url"], told["kubeconfig"], told["aws_url"])
+            raise FleetError(f"The sandbox did not start:\n{child.end_of_log()}")
+        answer = json.loads(line)
+        return Box(answer["url"], answer["kubeconfig"], answer["aws_url"])
+
+    def all_workers(self, settings: Mapping[str, str], *, reservation: int, without: Container[str] = ()) -> None:
+        """Start a worker of every kind that is found, and as many as asked for of reservations."""
+        for kind in kinds():
+            if kind not in without:
+                for number in range(1, (reservation if kind == "reservation" else 1) + 1):
+                    self.worker(kind, settings, number)
 
     def worker(self, kind: str, settings: Mapping[str, str], number: int) -> None:
         """Start a worker process of a kind, with settings of its own."""
@@ -75,16 +82,16 @@ class Children:
         for child in (*self.workers, *self.others):
             code = child.process.poll()
             if code is not None:
-                raise FleetError(f"The {child.name} ended with code {code}:\n{child.told()}")
+                raise FleetError(f"The {child.name} ended with code {code}:\n{child.end_of_log()}")
 
     def _start(self, name: str, arguments: list[str], more: Mapping[str, str] | None = None) -> Child:
         log = self.folder / f"{name}.log"
-        with log.open("w") as said:
+        with log.open("w") as output:
             process = subprocess.Popen(  # noqa: S603  # our own program, no shell
                 [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name == "sandbox" else said,
-                stderr=said,
+                stdout=subprocess.PIPE if name == "sandbox" else output,
+                stderr=output,
                 env={**self.environment, **(more or {})},
                 text=True,
                 start_new_session=True,
@@ -109,7 +116,7 @@ def children(folder: Path, environment: Mapping[str, str]) -> Iterator[Children]
 
 
 def cluster_settings(box: Box) -> dict[str, str]:
-    """The settings that make a worker work with a sandbox instead of the world."""
+    """The settings that make a worker work with a sandbox instead of a real cluster and AWS."""
     return {
         "PGFLEET_KUBECONFIG": box.kubeconfig,
         "PGFLEET_SSH_KEYS_URL": box.ssh_keys_url + "/{user}.keys",

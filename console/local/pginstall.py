@@ -34,15 +34,15 @@ class Programs:
         """Run one to its end.
 
         Raises:
-            FleetError: it failed; with what it said.
+            FleetError: it failed; the text is what it printed.
         """
         # A file and no pipe: the server inherits it, and a pipe would stay open as long as it runs.
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as output:
             try:
                 done = subprocess.run(  # noqa: S603 - our own programs, no shell
                     [self.folder / name, *arguments],
                     stdin=subprocess.DEVNULL,
-                    stdout=said,
+                    stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd="/",
                     env=_environment(),
@@ -54,8 +54,8 @@ class Programs:
                 )
             except subprocess.TimeoutExpired:
                 raise FleetError(f"{name} did not end within {TIMEOUT_S} s. Try again.") from None
-            said.seek(0)
-            text = said.read().decode(errors="replace").strip()
+            output.seek(0)
+            text = output.read().decode(errors="replace").strip()
         if done.returncode != 0:
             raise FleetError(f"{name} failed:\n{text}")
 

@@ -60,11 +60,11 @@ def up(
         with _running(settings, nodes.split(","), workers) as (started, box):
             if box is not None:
                 _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
-            _say_what_to_type(embedded=embedded)
+            _print_what_to_type(embedded=embedded)
             try:
                 _show(conn, settings, started)
             except KeyboardInterrupt:
-                out().print("\nstopping: workers finish what they have in hand ...")
+                out().print("\nstopping: workers finish what they have claimed ...")
     out().print("stopped" + ("; the database is still running: `pgfleet db stop`" if embedded else ""))
 
 
@@ -84,12 +84,8 @@ def _running(settings: Settings, nodes: list[str], workers: int) -> Iterator[tup
         box = started.sandbox(nodes) if settings.kubeconfig is None else None
         kept = {name: value for name, value in SANDBOX_PACE.items() if name not in os.environ}
         more = {**cluster_settings(box), **kept} if box is not None else {}
-        for number in range(1, workers + 1):
-            started.worker("reservation", more, number)
-        started.worker("heartbeat", {}, 1)
-        started.worker("assignment", {}, 1)
-        if box is not None or AWS_IS_SET & os.environ.keys():
-            started.worker("disk", more, 1)
+        has_aws = box is not None or bool(AWS_IS_SET & os.environ.keys())
+        started.all_workers(more, reservation=workers, without=() if has_aws else ("disk",))
         yield started, box
 
 
@@ -106,7 +102,7 @@ def _fit(conn: Connection, nodes: list[str], dsn: str, box: Box, *, embedded: bo
     )
 
 
-def _say_what_to_type(*, embedded: bool) -> None:
+def _print_what_to_type(*, embedded: bool) -> None:
     where = "" if embedded else " (with the same DATABASE_URL)"
     out().print(
         f"[bold]In a second terminal{where}:[/]\n"
@@ -141,11 +137,11 @@ def _picture(conn: Connection, grace: timedelta) -> Group:
 
 
 def _show_moves(conn: Connection, started: Children) -> None:
-    told = max((move["history_id"] for move in reads.moves_since(conn, 0)), default=0)
+    last = max((move["history_id"] for move in reads.moves_since(conn, 0)), default=0)
     while True:
-        for move in reads.moves_since(conn, told):
+        for move in reads.moves_since(conn, last):
             states = f"{move['from_status']} -> {move['to_status']}"
             out().print(f"{move['at']:%H:%M:%S} {move['row_id'][:8]} {states}: {move['reason']}", markup=False)
-            told = move["history_id"]
+            last = move["history_id"]
         started.check()
         time.sleep(LOOK_S)

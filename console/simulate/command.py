@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.console.connection import database, database_url
-from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, node_name, said
+from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, node_name, reported
 from pgfleet.console.simulate.sender import Parcel, Registered, Sender, register
 from pgfleet.console.simulate.sender import forget as forget_nodes
 from pgfleet.producers.submit.terminal import err, out, print_json, progress, terminated_like_interrupted
@@ -136,7 +136,7 @@ def _tick(run: Run, now: float) -> None:
 
 def _parcel(run: Run, beat: Beat) -> Parcel:
     node = run.nodes[beat.node]
-    fields = {**said(run.engine, beat, node.config_hash), "node_id": node.id, "sent_at": run.at(beat.sent)}
+    fields = {**reported(run.engine, beat, node.config_hash), "node_id": node.id, "sent_at": run.at(beat.sent)}
     return Parcel(beat.arrives, beat.node, beat.sent, beat.repeat, AutoscalerHeartbeat(**fields))
 
 

@@ -163,7 +163,7 @@ class Engine:
                 self.lost += 1
 
 
-def said(engine: Engine, beat: Beat, config_hash: str) -> dict[str, Any]:
+def reported(engine: Engine, beat: Beat, config_hash: str) -> dict[str, Any]:
     """The fields of a heartbeat's message that do not depend on the database."""
     load = _load(beat.node, beat.sent)
     late_s = beat.arrives - beat.sent

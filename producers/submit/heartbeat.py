@@ -1,4 +1,4 @@
-"""`pgfleet submit heartbeat`: report for a node by hand, as the node itself or a gateway would."""
+"""`pgfleet submit heartbeat`: report for a node as the node itself or a gateway would."""
 
 import math
 import re
@@ -109,5 +109,5 @@ def _sent(given: dict[str, Any]) -> str:
     of_cluster = given["source"] == "cluster"
     node = f"cluster node {given['node_id']}" if of_cluster else f"node {given['node_id']}"
     see = "pgfleet clusters" if of_cluster else "pgfleet nodes"
-    said = f"{given['status']}, {given['error_message']}" if "error_message" in given else given["status"]
-    return f"sent for {node}: {said}\nSee what became of it: {see}"
+    status = f"{given['status']}, {given['error_message']}" if "error_message" in given else given["status"]
+    return f"sent for {node}: {status}\nSee what became of it: {see}"

@@ -16,6 +16,9 @@ from pgfleet.schema.kinds import Contract
 from pgfleet.schema.messages import Message
 from pgfleet.schema.printable import printable
 
+# What pydantic says of a text that is wrong as a text: as a number it would be no better.
+TEXT_ERRORS = ("string", "value_error")
+
 
 def message_command(contract: Contract) -> Any:
     """The command of one kind; its help lists the actions and their fields."""
@@ -91,7 +94,7 @@ def _as_typed(message_type: type[Message], given: dict[str, str]) -> dict[str, A
     try:
         message_type.model_validate(given)
     except ValidationError as error:
-        wrong = {problem["loc"][0] for problem in error.errors() if not problem["type"].startswith("string")}
+        wrong = {problem["loc"][0] for problem in error.errors() if not problem["type"].startswith(TEXT_ERRORS)}
         return {name: _from_json(text) if name in wrong else text for name, text in given.items()}
     return dict(given)
 

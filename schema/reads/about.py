@@ -51,6 +51,6 @@ def messages(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
 
 
 def action_of(record: Row) -> str | None:
-    """What a message or a letter asks for; None where nobody can tell."""
+    """What a message or a letter asks for; None where its body has no action."""
     body = record["message"]
     return body.get("action") if isinstance(body, dict) else None

@@ -104,7 +104,7 @@ def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:
     """The nodes of a cluster that are not deleted, in order of their number."""
     columns = (_n.node_id, _n.node_number, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since)
     measured = (_n.cpu_usage_percent, _n.memory_usage_percent, _n.disk_usage_percent, _n.load_average)
-    said = (_n.health_status, *measured, _n.config_hash, _n.error_message, _n.last_heartbeat)
+    reported = (_n.health_status, *measured, _n.config_hash, _n.error_message, _n.last_heartbeat)
     roles = (
         _n.roles,
         _n.priority,
@@ -113,7 +113,7 @@ def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:
     )
     return fetch(
         conn,
-        sa.select(*columns, *said, age_s(_n.last_heartbeat).label("seen_s"), *roles)
+        sa.select(*columns, *reported, age_s(_n.last_heartbeat).label("seen_s"), *roles)
         .join_from(cluster_nodes, clusters, _n.cluster_id == _c.cluster_id)
         .where(_n.cluster_id == cluster_id, _n.deleted_at.is_(None))
         .order_by(_n.node_number),

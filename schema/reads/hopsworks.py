@@ -59,7 +59,7 @@ def _overview() -> sa.Select[Any]:
 
 
 def _shown(row: Row) -> Row:
-    """Without what a URL may hold of a password, and with what the breaker's columns mean."""
+    """The row as people see it: no user or password in the URL, and the breaker as one object."""
     breaker = {name: row.pop(f"breaker_{name}") for name in _BREAKER}
     url = _USER_INFO.sub("//***@", row["api_url"]).partition("?")[0]
     mismatch = (row["current_users"] or 0) != row["assigned"]

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, habits, node_name, said
+from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, habits, node_name, reported
 from pgfleet.console.simulate.sender import KEPT_S, Parcel, Sender, register
 from pgfleet.schema.heartbeat import AutoscalerHeartbeat
 from worlds.commands import Pgfleet
@@ -143,7 +143,7 @@ def test_those_who_flap_are_silent_for_longer_than_the_limit_and_come_back() -> 
 
 def test_what_a_node_says_wanders_within_its_bounds(beats: list[Beat]) -> None:
     engine = numbered(FLEET)
-    bodies = [said(engine, beat, "right") for beat in beats[:5000]]
+    bodies = [reported(engine, beat, "right") for beat in beats[:5000]]
 
     loads = [body["metrics"]["cpu_percent"] for body in bodies]
     assert 0 <= min(loads) < 20

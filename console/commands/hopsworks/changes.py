@@ -73,7 +73,7 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_url(url: str) -> str:
-    """What is wrong with it is not repeated: it may hold a password."""
+    """The error does not repeat the URL: a password may be in it."""
     if URL.fullmatch(url) is None:
         raise FleetError("--api-url takes http://HOST or https://HOST, perhaps with a path: no user, no password, no ?")
     return url.rstrip("/")
