@@ -379,7 +379,7 @@ def test_watching_as_json_is_a_line_for_each_look(
         if next(waits, "over") == "over":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("pgfleet.console.pictures.fleet.time.sleep", wait)
+    monkeypatch.setattr("pgfleet.console.showing.time.sleep", wait)
     end = pgfleet(*command, "--watch", "--json")
 
     assert end.code == 130
