@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pgfleet.console import extras
+from pgfleet.producers.submit.commands import command_of
 from pgfleet.producers.submit.terminal import run
 from pgfleet.schema.errors import FleetError
 
@@ -69,9 +70,7 @@ def load(entry: Entry) -> Any:
     found = getattr(import_module(f"pgfleet.{module}"), name)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(epilog=getattr(found, "example", None))(found)
-    return typer.main.get_command(single)
+    return command_of(found, epilog=getattr(found, "example", None))
 
 
 app = typer.Typer(

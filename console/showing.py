@@ -12,7 +12,6 @@ from pgfleet.producers.submit.terminal import out, print_json
 
 REFRESH_S = 2
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")]
 
 

@@ -12,7 +12,8 @@ from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.fleet import short, status, sweep_notes
 from pgfleet.console.pictures.parts import age, block, cell, dated, facts, table
-from pgfleet.console.showing import AsJson, Watch, show
+from pgfleet.console.showing import Watch, show
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import out
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import cluster as reads

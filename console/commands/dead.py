@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pgfleet.console.connection import database
 from pgfleet.console.pictures.parts import cell, table
-from pgfleet.console.showing import AsJson
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.printable import printable

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pgfleet.console.commands.database import database_dsn
 from pgfleet.console.examples import example
-from pgfleet.console.showing import AsJson
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import EXIT_FAILED, out, print_json
 from pgfleet.schema.database.dsn import Unreachable, connect, redact
 from pgfleet.schema.doctor.examination import examine

@@ -10,7 +10,7 @@ from rich.table import Table
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.parts import cell, styled, table
-from pgfleet.console.showing import AsJson
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import gpus, span, story
 from pgfleet.schema.reads import reservation as reads

@@ -11,7 +11,8 @@ from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.fleet import STYLES, short, status, sweep_notes
 from pgfleet.console.pictures.parts import age, cell, counts, table
-from pgfleet.console.showing import AsJson, Watch, show
+from pgfleet.console.showing import Watch, show
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
 from pgfleet.schema.rows.row import Row

@@ -5,7 +5,7 @@ from rich.table import Table
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.parts import cell, table
-from pgfleet.console.showing import AsJson
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.reads.queue import depths

@@ -7,8 +7,8 @@ import typer
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.showing import AsJson
 from pgfleet.producers import reservation as producer
+from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.errors import Refusal
@@ -18,7 +18,6 @@ from pgfleet.schema.reservation import FINAL, Status
 from pgfleet.schema.settings import read_settings
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A reservation's id, or the beginning of it.")]
-User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")]
 
 
 @example("pgfleet cancel 3f2a9c1e")

@@ -12,7 +12,8 @@ from rich.text import Text
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.parts import block, cell, dated, facts, styled, table
-from pgfleet.console.showing import AsJson, show
+from pgfleet.console.showing import show
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import usage as reads
 from pgfleet.schema.rows.row import Row

@@ -9,8 +9,9 @@ from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
 from pgfleet.console.pictures.parts import cell
 from pgfleet.console.pictures.users import list_picture, user_picture
-from pgfleet.console.showing import AsJson, show
+from pgfleet.console.showing import show
 from pgfleet.producers import assignment as producer
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.schema.assignment import FINAL, MACHINE
 from pgfleet.schema.errors import Refusal

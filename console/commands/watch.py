@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from pgfleet.console.commands.requests import Id, User
+from pgfleet.console.commands.requests import Id
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.timeline import past, picture, read_timeline
-from pgfleet.console.showing import AsJson
+from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.queue.kernel import Connection

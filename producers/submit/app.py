@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from pgfleet.producers.submit.commands import command_of
 from pgfleet.producers.submit.message import message_command
 from pgfleet.schema.kinds import Contract, contracts
 
@@ -22,9 +23,8 @@ def _command(contract: Contract) -> Any:
     place = f"pgfleet.producers.submit.{contract.name}"
     if find_spec(place) is None:
         return message_command(contract)
-    own, single = import_module(place), typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(contract.name, epilog=own.EXAMPLE, no_args_is_help=True)(own.submit)
-    return typer.main.get_command(single)
+    own = import_module(place)
+    return command_of(own.submit, contract.name, epilog=own.EXAMPLE, no_args_is_help=True)
 
 
 app = typer.Typer(cls=Kinds, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.assignment import assign
+from pgfleet.producers.submit.commands import AsJson, Timeout
 from pgfleet.producers.submit.database import chosen_dsn, connected
 from pgfleet.producers.submit.following import (
     UNTAKEN,
@@ -12,6 +13,7 @@ from pgfleet.producers.submit.following import (
     Look,
     Output,
     dead_letters,
+    rejected,
     rejection,
     report,
     wait,
@@ -42,8 +44,8 @@ def submit(  # noqa: PLR0913  # one parameter an option
         str | None, typer.Option(help="On whose behalf: system, admin or team_member_auto; found out unless given.")
     ] = None,
     following: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give a user a seat on a Hopsworks cluster, and an account there."""
     with connected(chosen_dsn(ctx.obj)) as conn:
@@ -139,9 +141,9 @@ def look(conn: Connection, user_id: str, known_letters: frozenset[int] = frozens
     asked = [message for message in about.messages(conn, USER, user_id) if about.action_of(message) == "assign"]
     row = reads.user(conn, user_id)
     see = _again(user_id) if row else f"pgfleet dead list --queue {QUEUE}"
-    for letter in reversed(about.letters(conn, USER, user_id)):
-        if about.action_of(letter) == "assign" and letter["dead_letter_id"] not in known_letters:
-            return rejection(printable(letter["reason"]), row, see)
+    reason = rejection(conn, USER, user_id, ["assign"], known_letters)
+    if reason is not None:
+        return rejected(reason, row, see)
     if row is None and any(message["read_ct"] for message in asked):
         return Look(row, "sent: a worker waits for the sign-up service to write the user", explained=False)
     if row is None or row["status"] is None or (asked and row["status"] in FINAL):

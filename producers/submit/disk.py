@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.sending import check, put
+from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejection, report, wait
+from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejected, rejection, report, wait
 from pgfleet.producers.submit.terminal import err
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.disk import (
@@ -31,7 +32,6 @@ from pgfleet.schema.rows.row import Row
 
 EXAMPLE = "Example: pgfleet submit disk --name data --size 200 --wait"
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is completed.")]
-Timeout = Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")]
 
 
 def submit(  # noqa: PLR0913  # one parameter an option
@@ -43,11 +43,11 @@ def submit(  # noqa: PLR0913  # one parameter an option
     source: Annotated[str | None, typer.Option(help="The disk to copy, of clone_disk.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="The whole id of a snapshot, of restore_disk.")] = None,
     kind: Annotated[str | None, typer.Option(help="What a snapshot is for, of snapshot_disk.")] = None,
-    user: Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")] = None,
+    user: User = None,
     operation_id: Annotated[str | None, typer.Option("--id", help="A UUID; sent twice it is one operation.")] = None,
     following: Wait = False,
     timeout: Timeout = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a disk, or have something else done with one."""
     given = {
@@ -138,16 +138,18 @@ def wait_for(conn: Connection, operation_id: str, output: Output) -> None:
 
 def look(conn: Connection, operation_id: str) -> Look:
     """The queue is read before the row: what is not in it any more, the row or a dead letter knows of already."""
-    asked = [message for message in about.messages(conn, OPERATION, operation_id) if _is_request(message)]
+    asked = [
+        message for message in about.messages(conn, OPERATION, operation_id) if about.action_of(message) in REQUESTS
+    ]
     row = reads.by_id(conn, operation_id)
     if row is not None:
         return _look_at(row)
     if asked:
         taken = any(message["read_ct"] for message in asked)
         return Look(None, "sent: a worker has it in hand" if taken else UNTAKEN, explained=False)
-    died = [letter for letter in about.letters(conn, OPERATION, operation_id) if _is_request(letter)]
-    if died:
-        return rejection(printable(died[-1]["reason"]), see=f"pgfleet dead list --queue {QUEUE}")
+    reason = rejection(conn, OPERATION, operation_id, REQUESTS)
+    if reason is not None:
+        return rejected(reason, see=f"pgfleet dead list --queue {QUEUE}")
     return Look(None, UNTAKEN, explained=False)
 
 
@@ -155,10 +157,6 @@ def _look_at(row: Row) -> Look:
     text = f"{row['status']}: {story(row)}".removesuffix(": ")
     failed = row["status"] == OperationStatus.FAILED
     return Look(row, text, result=None if failed or row["status"] in LIVE_OPERATION else text, failed=failed)
-
-
-def _is_request(record: Row) -> bool:
-    return about.action_of(record) in REQUESTS
 
 
 def story(row: Row) -> str:

@@ -1,12 +1,13 @@
 """Follows what was sent until it has ended: one loop for all kinds; how one look is read is in the file of the kind."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pgfleet.producers.submit.terminal import err, out, print_json, progress
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
 from pgfleet.schema.rows.row import Row
@@ -45,7 +46,7 @@ class Look:
         return self.failed or self.result is not None
 
 
-def rejection(reason: str, row: Row | None = None, see: str | None = None) -> Look:
+def rejected(reason: str, row: Row | None = None, see: str | None = None) -> Look:
     """The look at something whose message is a dead letter."""
     return Look(row, f"rejected: {reason}", failed=True, rejected=reason, see=see)
 
@@ -132,3 +133,13 @@ def follow(look: Callable[[], Look], timeout_s: float | None, show: Callable[[st
 def dead_letters(conn: Connection, subject: about.Subject, row_id: str) -> frozenset[int]:
     """The dead letters that there are before something is sent: they say nothing of what becomes of it."""
     return frozenset(letter["dead_letter_id"] for letter in about.letters(conn, subject, row_id))
+
+
+def rejection(
+    conn: Connection, subject: about.Subject, row_id: str, actions: Container[str | None], known: Container[int] = ()
+) -> str | None:
+    """Why a message of these actions is a dead letter; None unless there is such a letter that was not known before."""
+    for letter in reversed(about.letters(conn, subject, row_id)):
+        if about.action_of(letter) in actions and letter["dead_letter_id"] not in known:
+            return printable(letter["reason"])
+    return None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.heartbeat import heartbeat
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.database import chosen_dsn, connected
 from pgfleet.producers.submit.following import report
 from pgfleet.schema.errors import FleetError
@@ -33,7 +34,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
     pool: Annotated[list[str] | None, typer.Option(help="OCID=CURRENT/ACTIVE instances, as often as needed.")] = None,
     reply_to: Annotated[str | None, typer.Option(help="The queue (node_replies_...) for its configuration.")] = None,
     heartbeat_id: Annotated[str | None, typer.Option("--id", help="A UUID; sent twice it counts once.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Report for a node; without --cpu and --memory its pools are idle."""
     measured = {

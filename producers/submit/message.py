@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pgfleet.producers.sending import check, put
+from pgfleet.producers.submit.commands import AsJson, command_of
 from pgfleet.producers.submit.database import chosen_dsn, connected
 from pgfleet.producers.submit.following import report
 from pgfleet.schema.errors import FleetError
@@ -22,15 +23,13 @@ TEXT_ERRORS = ("string", "value_error")
 
 def message_command(contract: Contract) -> Any:
     """The command of one kind; its help lists the actions and their fields."""
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-    @single.command(contract.name, help=_help(contract), epilog=_example(contract), no_args_is_help=True)
     def submit(
         ctx: typer.Context,
         action: Annotated[str, typer.Argument(help="What is asked for.")],
         fields: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="Text, or JSON.")] = None,
         *,
-        as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         message = _message(contract, action, fields or [])
         with connected(chosen_dsn(ctx.obj)) as conn:
@@ -39,7 +38,7 @@ def message_command(contract: Contract) -> Any:
         answer = {"queue": contract.queue, "msg_id": number, "message": body}
         report(f"sent {action} to {contract.queue} as message {number}", str(number), answer if as_json else None)
 
-    return typer.main.get_command(single)
+    return command_of(submit, contract.name, help=_help(contract), epilog=_example(contract), no_args_is_help=True)
 
 
 def _help(contract: Contract) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.sending import check, put
+from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
 from pgfleet.producers.submit.dry_run import ask
 from pgfleet.producers.submit.following import (
@@ -15,6 +16,7 @@ from pgfleet.producers.submit.following import (
     Look,
     Output,
     dead_letters,
+    rejected,
     rejection,
     report,
     wait,
@@ -41,7 +43,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
     gpus: Annotated[int | None, typer.Option(help="1, 2, 4, 8 or 16; 0 for a cpu type.", show_default="1")] = None,
     hours: Annotated[float | None, typer.Option(help="How long, from when it is ready.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
-    user: Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")] = None,
+    user: User = None,
     github_user: Annotated[str | None, typer.Option(help="Whose SSH keys, unless the user's.")] = None,
     image: Annotated[str | None, typer.Option(help="A container image of yours.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as often as needed.")] = None,
@@ -59,8 +61,8 @@ def submit(  # noqa: PLR0913  # one parameter an option
         bool, typer.Option("--dry-run", help="Would it start now, and if not, why? Sends nothing.")
     ] = False,
     following: Annotated[bool, typer.Option("--wait", help="Follow it until it is active.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
 ) -> None:
     """Reserve GPUs for some hours."""
     settings = read_settings()
@@ -147,7 +149,8 @@ def look(conn: Connection, row_id: str, grace: timedelta, known_letters: frozens
     """
     row = reads.by_id(conn, row_id)
     if row is None:
-        return _without_row(conn, row_id, known_letters)
+        reason = rejection(conn, RESERVATION, row_id, ["create_reservation"], known_letters)
+        return Look(None, UNTAKEN, explained=False) if reason is None else rejected(reason)
     now, line = reads.line_now(conn, row["gpu_type"])
     where = place(row, line, grace)
     return Look(
@@ -157,11 +160,3 @@ def look(conn: Connection, row_id: str, grace: timedelta, known_letters: frozens
         failed=row["status"] in FINAL,
         more=where.as_json() if where else {},
     )
-
-
-def _without_row(conn: Connection, row_id: str, known_letters: frozenset[int]) -> Look:
-    """Rejected if there is a new dead letter of its create, else still in the queue."""
-    for letter in reversed(about.letters(conn, RESERVATION, row_id)):
-        if about.action_of(letter) == "create_reservation" and letter["dead_letter_id"] not in known_letters:
-            return rejection(letter["reason"])
-    return Look(None, UNTAKEN, explained=False)

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pgfleet.console.commands.requests import User
 from pgfleet.console.connection import database
-from pgfleet.console.showing import AsJson
 from pgfleet.producers import disk as producer
-from pgfleet.producers.submit.disk import Timeout, Wait, finish
+from pgfleet.producers.submit.commands import AsJson, Timeout, User
+from pgfleet.producers.submit.disk import Wait, finish
 from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, Status

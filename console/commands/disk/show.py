@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.console.commands.disk import changes
-from pgfleet.console.commands.requests import User
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
 from pgfleet.console.pictures.disk import disk_picture, list_picture, quarantine_picture
-from pgfleet.console.showing import AsJson, show
-from pgfleet.producers.submit.disk import Timeout, wait_for
+from pgfleet.console.showing import show
+from pgfleet.producers.submit.commands import AsJson, Timeout, User
+from pgfleet.producers.submit.disk import wait_for
 from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.queue.kernel import Connection

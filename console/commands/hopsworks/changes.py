@@ -14,8 +14,8 @@ from psycopg.types.json import Jsonb
 
 from pgfleet.console.connection import database
 from pgfleet.console.pictures.parts import cell
-from pgfleet.console.showing import AsJson
 from pgfleet.producers import assignment as producer
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.printable import typed

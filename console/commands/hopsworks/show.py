@@ -8,7 +8,8 @@ from pgfleet.console.commands.hopsworks import changes
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
 from pgfleet.console.pictures.hopsworks import cluster_picture, list_picture
-from pgfleet.console.showing import AsJson, show
+from pgfleet.console.showing import show
+from pgfleet.producers.submit.commands import AsJson
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
 from pgfleet.schema.reads import assignment as users

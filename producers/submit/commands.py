@@ -1,0 +1,17 @@
+"""How a function becomes a command, and the options that several commands have."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Timeout = Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")]
+User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")]
+
+
+def command_of(function: Callable[..., object], name: str | None = None, **options: Any) -> Any:
+    """A command that is not in a group; `options` are those of typer's `command`."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, **options)(function)
+    return typer.main.get_command(single)
