@@ -1,4 +1,4 @@
-"""Heartbeats: one at a time, or as many as a gateway has gathered. Each is checked, then sent; any language could.
+"""Heartbeats: one at a time, or as many as a gateway has gathered. Each is checked, then sent.
 
 With a connection they join the caller's transaction; without one they use DATABASE_URL and commit by themselves.
 """

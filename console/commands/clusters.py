@@ -75,7 +75,7 @@ def short_id(cluster_id: str) -> str:
 
 
 def _status(row: dict[str, Any]) -> Text:
-    """One that a person set is not its health's."""
+    """The status, marked where an operator has set it: then it does not follow from the nodes' health."""
     return status(row["status"], f"{row['status']} (operator)" if row["operator_status"] else None)
 
 
@@ -142,7 +142,7 @@ def _facts(row: dict[str, Any]) -> dict[str, object]:
 
 
 def node_table(found: list[Row]) -> Table:
-    """Without errors, which are among the recommendations; with the last columns only where there is room."""
+    """The nodes without their errors, which are recommendations; CONFIG and ID only where the terminal is wide."""
     numbers = ("CPU", "MEM", "DISK", "LOAD", "PRIO")
     headings = ("NAME", "STATUS", "HEALTH", *numbers[:4], "SEEN", "ROLES", "PRIO", "LEADS")
     more = ("CONFIG", "ID") if out().width >= WIDE else ()

@@ -55,7 +55,7 @@ def _table(found: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _without_values(letter: dict[str, Any]) -> dict[str, Any]:
-    """Environment variables are where people put their tokens: a screen shows their names."""
+    """The letter with the names of environment variables only: people put tokens into their values."""
     message = letter["message"]
     if not isinstance(message, dict) or not isinstance(message.get("env_vars"), dict):
         return letter
@@ -68,7 +68,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter whole."""
+    """Show all of one dead letter."""
     with database() as conn:
         letter = _without_values(letters.one(conn, number))
     if as_json:

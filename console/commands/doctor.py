@@ -50,7 +50,7 @@ def _database() -> Iterator[Connection]:
 
 
 def _print_finding(finding: Finding) -> None:
-    """Never wrapped, so that a remedy can be copied whole."""
+    """Print it on lines that are not wrapped, so that the remedy can be copied."""
     line = Text.assemble((f"{finding.severity:<8}", STYLES[finding.severity]), f" {finding.check:<13} {finding.text}")
     out().print(line, soft_wrap=True)
     if finding.remedy is not None:

@@ -86,7 +86,7 @@ def _pools(pools: list[Row]) -> tuple[Text, Text, Text]:
 
 
 def _pool_count(used: list[Row], total: int) -> Text:
-    """`2 (+1 off)`, in the colour of the sickest."""
+    """`2 (+1 off)`, in the colour of the worst status among them."""
     worst = next((name for name in ("error", "warning") if name in {pool["status"] for pool in used}), "")
     off = f" (+{total - len(used)} off)" if total > len(used) else ""
     return status(worst, f"{len(used)}{off}")
@@ -97,12 +97,12 @@ def _instances(pool: dict[str, Any]) -> int:
 
 
 def _target(pool: dict[str, Any]) -> int:
-    """A pool without a schedule stays as it is."""
+    """How many instances the schedule asks for; without one, as many as there are."""
     return _instances(pool) if pool["target_instances"] is None else int(pool["target_instances"])
 
 
 def _drift(node: dict[str, Any]) -> Text:
-    """What it runs, and what it should."""
+    """`9f8e7d6c, not 1a2b3c4d`: the configuration that it runs, and the one that it should run."""
     if not node["drift"]:
         return Text()
     return cell(f"{short(node['config_hash']) or '?'}, not {short(node['expected_config_hash'])}", "yellow")

@@ -55,7 +55,7 @@ def extend(
 
 
 def _unknown(conn: Connection, given: str) -> bool:
-    """Whether it is a whole id of no reservation yet: its create may still be on its way."""
+    """Whether it is a whole id that no row has: its create may still be in the queue."""
     try:
         whole = str(uuid.UUID(given))
     except ValueError:

@@ -60,7 +60,7 @@ def look_at(conn: Connection, user: dict[str, Any], month: reads.Month) -> dict[
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as JSON has them."""
+    """The row with its decimals as floats, which JSON has."""
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
@@ -84,7 +84,7 @@ def user_table(users: list[Row]) -> Table:
 
 
 def _amounts(row: dict[str, Any]) -> list[Text]:
-    """Days and hours to a hundredth; the last is money."""
+    """Days and hours to a hundredth, then the cost."""
     *used, cost = (row[name] for name in AMOUNTS)
     return [*(cell(f"{number:,.2f}") for number in used), *_money((cost,))]
 

@@ -48,7 +48,7 @@ def watch(
 
 
 def _over(row: dict[str, Any]) -> bool:
-    """Final, and nothing left of it outside."""
+    """Whether its state is final and its pod is gone."""
     return row["status"] in FINAL and row["reservation_ended"] is not None
 
 

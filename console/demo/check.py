@@ -20,7 +20,7 @@ OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that has to be true; `against` says what is not so."""
+    """A statement that has to be true; `against` lists what contradicts it."""
 
     text: str
     against: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def _wrong_fates(story: Story, scene: Scene) -> Iterator[str]:
 
 
 def _gaps(story: Story, scene: Scene) -> Iterator[str]:
-    """From (new) to what the row says, each move from where the one before it ended."""
+    """A history goes from (new) to the status of the row, and each move begins where the one before it ended."""
     for one in story.planned:
         row, moves = scene.rows.get(one.reservation_id), scene.history[one.reservation_id]
         states = ["(new)", *(move["to_status"] for move in moves)]
@@ -100,7 +100,7 @@ def _gaps(story: Story, scene: Scene) -> Iterator[str]:
 
 
 def _doubles(story: Story, scene: Scene, state: dict[str, Any]) -> Iterator[str]:
-    """As many pods as admissions, and none under a name that was there before."""
+    """There were as many pods as admissions, and no name of a pod was used twice."""
     admitted = sum(
         move["to_status"] == Status.PREPARING for one in story.planned for move in scene.history[one.reservation_id]
     )

@@ -67,7 +67,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Reaction:
-    """Done once, when `planned` is seen in `status`."""
+    """What the demo does once, when it sees `planned` in `status`."""
 
     planned: Planned
     status: str
@@ -76,7 +76,7 @@ class Reaction:
 
 @dataclass(frozen=True)
 class Story:
-    """All that happens: what is sent at first, and what is answered to what is seen."""
+    """All that happens: what is sent at first, and the reactions to what is seen later."""
 
     planned: tuple[Planned, ...]
     first: tuple[Callable[[Connection], None], ...]

@@ -1,4 +1,4 @@
-"""Makes the table of GPU types say what a sandbox has, so that what is admitted fits."""
+"""Sets the totals of the GPU types to what a sandbox's nodes have, so that an admitted reservation finds a node."""
 
 from collections.abc import Sequence
 

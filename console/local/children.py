@@ -21,7 +21,7 @@ SHOWN_LINES = 15
 
 @dataclass(frozen=True)
 class Child:
-    """One process, in a session of its own so that Ctrl-C is for its parent, who ends it in order."""
+    """One process. It is in a session of its own: Ctrl-C reaches only its parent, which ends its children in order."""
 
     name: str
     process: subprocess.Popen[str]
@@ -101,7 +101,7 @@ class Children:
 
 @contextmanager
 def children(folder: Path, environment: Mapping[str, str]) -> Iterator[Children]:
-    """Processes that are gone afterwards: workers drain first, while what they work on still answers."""
+    """Processes that end with this block: the workers first, while the sandbox that they call still answers."""
     started = Children(folder, environment)
     try:
         yield started

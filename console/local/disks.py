@@ -1,4 +1,4 @@
-"""For `pgfleet up`: a sandbox forgets what its AWS had when it ends; what the disks' rows say is there again."""
+"""For `pgfleet up`: a new sandbox has nothing at AWS; it is given the volumes and snapshots that the rows name."""
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ _d, _s = disks.c, disk_snapshots.c
 
 
 def put_back_disks(conn: Connection, box: Box) -> None:
-    """The completed snapshots and the volumes of an earlier sandbox, under their own ids."""
+    """Make the completed snapshots and the volumes of an earlier sandbox again, under their ids."""
     snapshots = sa.select(_s.ebs_snapshot_id, _s.snapshot_id, _s.disk_id, _s.size_gb).where(
         _s.status.in_(["completed", "creating"]), _s.ebs_snapshot_id.is_not(None)
     )

@@ -116,7 +116,7 @@ def socket_dir(data_dir: Path) -> Path:
 
 @contextmanager
 def _alone(data_dir: Path) -> Iterator[None]:
-    """Hold the lock of a data directory; it goes with the process, however that ends."""
+    """Hold the lock of a data directory; the kernel releases it when the process ends, also when it is killed."""
     try:
         make_folder(data_dir.parent)
         lock = data_dir.with_name(f"{data_dir.name}.lock").open("w")
@@ -131,7 +131,7 @@ def _alone(data_dir: Path) -> Iterator[None]:
 
 
 def _create(programs: Programs, data_dir: Path) -> None:
-    """Make the data beside its place and move it there when complete, so that a crash leaves nothing half."""
+    """Make the data directory beside its place and move it there when complete: a crash leaves none half made."""
     if programs.account is not None and not open_to_all(data_dir.parent):
         raise FleetError(
             f"PostgreSQL does not run as root, and the account {programs.account} can't reach {data_dir}.\n"

@@ -84,8 +84,8 @@ def version() -> str:
     return _wheel().version
 
 
-def find_programs(shelf: Path) -> Programs:
-    """The programs; where root's account could not read them, a copy of them on the shelf.
+def find_programs(copies: Path) -> Programs:
+    """The programs. Where the account that runs them for root can't read them, a copy of them in `copies`.
 
     Raises:
         FleetError: the wheel is not installed, or there is no account to run them.
@@ -96,7 +96,7 @@ def find_programs(shelf: Path) -> Programs:
         return Programs(folder, None)
     _ensure_account()
     if not open_to_all(folder / "postgres"):
-        folder = _copy(folder, shelf / f"programs-{wheel.version}")
+        folder = _copy(folder, copies / f"programs-{wheel.version}")
     return Programs(folder, ACCOUNT)
 
 
@@ -172,6 +172,6 @@ def _open_all(folder: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would change the server: PGPORT, PGDATA, and locales that may not be installed."""
+    """This process's environment without what would change the server: PGPORT, PGDATA, locales."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}

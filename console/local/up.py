@@ -38,7 +38,7 @@ NODES = "h100:2x8,a100:1x8,t4:2x4,cpu-x86:1x0"
 LOOK_S = 0.5
 AWS_IS_SET = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"}
 LATEST = 12
-# A sandbox forgets its pods when it ends: what an earlier one ran is given up soon, not after minutes.
+# A new sandbox has none of the pods of the one before: their reservations are given up in seconds, not minutes.
 SANDBOX_PACE = {"PGFLEET_POD_MISSING_GRACE_S": "10", "PGFLEET_WATCH_S": "5"}
 
 
@@ -69,7 +69,7 @@ def up(
 
 
 def _alone(conn: Connection) -> None:
-    """One sandbox a database: workers of two would look for each other's pods."""
+    """One `pgfleet up` a database: the workers of a second would look for the same pods in a sandbox of their own."""
     row = conn.execute("select pg_try_advisory_lock(hashtext('pgfleet.up'))").fetchone()
     if not row or not row[0]:
         raise Refusal("`pgfleet up` is running on this database already. Use it, or end it first.")
@@ -116,7 +116,7 @@ def _print_what_to_type(*, embedded: bool) -> None:
 
 
 def _show(conn: Connection, settings: Settings, started: Children) -> None:
-    """Until interrupted, or until a child has ended."""
+    """Show what happens until interrupted, or until a child has ended."""
     if not out().is_terminal:
         _show_moves(conn, started)
     grace = timedelta(seconds=settings.expiry_grace_s)

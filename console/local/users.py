@@ -17,7 +17,7 @@ _c, _u, _a = hopsworks_clusters.c, hopsworks_users.c, user_hopsworks_assignments
 
 
 def add_example_users(conn: Connection, box: Box) -> None:
-    """Clusters that lead to this sandbox, with the accounts that they are thought to have; users if there are none."""
+    """Point both clusters at this sandbox, make the accounts of their active users, add users that are missing."""
     for name in CLUSTERS:
         url = box.hopsworks(name, api_key=KEY)
         known = fetch(conn, sa.update(hopsworks_clusters).where(_c.name == name).values(api_url=url).returning(_c.id))
@@ -35,7 +35,7 @@ def _user(user_id: str, owner: str | None) -> dict[str, str | None]:
 
 
 def _put_back(conn: Connection, box: Box, cluster: str) -> None:
-    """The sandbox forgets its accounts when it ends; those of active users are there again."""
+    """Make the accounts of active users again: a new sandbox has none."""
     accounts = (
         sa.select(_u.email, _a.hopsworks_username, _a.suspended_at)
         .join_from(user_hopsworks_assignments, hopsworks_users, _u.id == _a.user_id)

@@ -49,7 +49,7 @@ def list_picture(seen: dict[str, Any]) -> Group:
 
 
 def _disk_table(found: list[Row], now: datetime) -> Table:
-    """With all columns only where there is room."""
+    """LAST SNAPSHOT and PURGED ON only where the terminal is wide."""
     wide = out().width >= WIDE
     more = ("LAST SNAPSHOT", "PURGED ON") if wide else ()
     headings = ("NAME", "USER", "STATUS", "SIZE", "USED", "IN USE BY", "SNAPSHOTS", *more, "WAITS FOR")
@@ -80,7 +80,7 @@ def counted(row: dict[str, Any]) -> str:
 
 
 def waits_for(row: dict[str, Any]) -> str:
-    """What is the matter with a disk, or what it does."""
+    """What is wrong with a disk, or what is being done with it."""
     if row["status"] == Status.FAILED:
         return str(row["status_reason"] or "")
     return str(row["attach_error"] or row["data_lost"] or row["detail"] or "")

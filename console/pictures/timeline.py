@@ -100,7 +100,7 @@ def _due(message: dict[str, Any], now: datetime) -> str:
     if not message["later"]:
         return "ready, waiting for a worker"
     after = span((message["vt"] - now).total_seconds())
-    return f"in hand, or again in {after}" if message["read_ct"] else f"due in {after}"
+    return f"claimed by a worker, or due again in {after}" if message["read_ct"] else f"due in {after}"
 
 
 def picture(timeline: Timeline) -> Group:

@@ -45,7 +45,7 @@ def _head(number: dict[str, int]) -> Text:
 
 
 def user_table(found: list[Row]) -> Table:
-    """With all columns only where there is room."""
+    """USERNAME, OWNER and BY only where the terminal is wide."""
     wide = out().width >= WIDE
     more = ("USERNAME", "OWNER", "BY") if wide else ()
     made = table("E-MAIL", "STATUS", "CLUSTER", *more, "SINCE", "WHY", fold=("E-MAIL", "CLUSTER", *more[:2], "WHY"))
@@ -73,7 +73,7 @@ def why(row: dict[str, Any]) -> str:
     if row["status"] in FINAL:
         return str(row["status_reason"] or "")
     if row["detail"] == f"{row['hopsworks_username']} on {row['cluster_name']}":
-        # Said already.
+        # USERNAME and CLUSTER show it.
         return ""
     return str(row["detail"] or row["status_reason"] or "")
 

@@ -26,7 +26,7 @@ ERROR = "disk_pressure: the pool's volume is 97 % full"
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Which part of the nodes (dying, flapping, drift) and of the heartbeats (all others) does it."""
+    """What part of the nodes (dying, flapping, drift) and of the heartbeats (all others) has each fault."""
 
     dying: float = 0.01
     flapping: float = 0.01
@@ -52,7 +52,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What a node does all its life. A flapping one talks, then is silent, over and over from `flaps_from`."""
+    """What a node does all its life. A flapping one reports, then is silent, again and again from `flaps_from` on."""
 
     phase: float
     dies_at: float = math.inf
@@ -154,7 +154,7 @@ class Engine:
             heapq.heappush(self.on_the_way, beat(arrives=arrives + _between(chance, REPEATED, interval_s), repeat=True))
 
     def _arrived(self, until: float) -> Iterator[Beat]:
-        """A node that is dead does not go on trying: what was on its way is lost."""
+        """A dead node sends nothing again: a heartbeat of it that has not arrived is lost."""
         while self.on_the_way and self.on_the_way[0].arrives <= until:
             beat = heapq.heappop(self.on_the_way)
             if beat.arrives < self.habits[beat.node].dies_at:
@@ -183,7 +183,7 @@ def reported(engine: Engine, beat: Beat, config_hash: str) -> dict[str, Any]:
 
 
 def node_name(node: int) -> str:
-    """sim-00001 is the node 0."""
+    """Node 0 is called sim-00001."""
     return f"sim-{node + 1:05}"
 
 

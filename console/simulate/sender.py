@@ -101,7 +101,7 @@ class Tally:
 
 
 class Sender:
-    """One connection, made anew when the server was away."""
+    """Sends through one connection, and makes a new one after the server was away."""
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
@@ -124,7 +124,7 @@ class Sender:
             self._give_up(now - KEPT_S)
 
     def close(self) -> None:
-        """What still waits is lost."""
+        """Close the connection; heartbeats that still wait are lost."""
         self._hang_up()
         self._give_up(float("inf"))
 

@@ -79,7 +79,7 @@ def _user(conn: Connection, given: str) -> tuple[str, dict[str, Any] | None]:
     if "|" not in given:
         row = reads.resolve_user(conn, given)
         return row["user_id"], row
-    # A whole id. What only begins like somebody else's is a new user's.
+    # It is a whole id. One that is only the beginning of another user's id is a new user's.
     found = reads.find_user(conn, given)
     if found is None:
         err().print(f"{printable(given)} is not in hopsworks.users yet", markup=False, emoji=False)
@@ -136,7 +136,7 @@ def _again(user_id: str) -> str:
 def look(conn: Connection, user_id: str, known_letters: frozenset[int] = frozenset()) -> Look:
     """How the assignment of a user is. Dead letters that were known before it was sent say nothing of it.
 
-    The queue is read before the row: what is not in it any more, the row knows of already.
+    The queue is read first: a message that has left it is in the row by then.
     """
     asked = [message for message in about.messages(conn, USER, user_id) if about.action_of(message) == "assign"]
     row = reads.user(conn, user_id)

@@ -137,7 +137,7 @@ def wait_for(conn: Connection, operation_id: str, output: Output) -> None:
 
 
 def look(conn: Connection, operation_id: str) -> Look:
-    """The queue is read before the row: what is not in it any more, the row or a dead letter knows of already."""
+    """How an operation is. The queue is read first: a message that has left it is in the row or a letter by then."""
     asked = [
         message for message in about.messages(conn, OPERATION, operation_id) if about.action_of(message) in REQUESTS
     ]
@@ -146,7 +146,7 @@ def look(conn: Connection, operation_id: str) -> Look:
         return _look_at(row)
     if asked:
         taken = any(message["read_ct"] for message in asked)
-        return Look(None, "sent: a worker has it in hand" if taken else UNTAKEN, explained=False)
+        return Look(None, "sent: a worker has claimed it" if taken else UNTAKEN, explained=False)
     reason = rejection(conn, OPERATION, operation_id, REQUESTS)
     if reason is not None:
         return rejected(reason, see=f"pgfleet dead list --queue {QUEUE}")

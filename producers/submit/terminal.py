@@ -48,7 +48,7 @@ def print_json(value: Any) -> None:
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Run a command line to its end: 0 done, 1 not so or failed, 2 wrong usage, 130 interrupted."""
+    """Run a command line to its end: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
     try:
         command()
     except Refusal as error:
@@ -78,7 +78,7 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does, so that whatever it started is cleaned up."""
+    """SIGTERM ends the block as Ctrl-C does, so that processes that it started are ended too."""
     import signal  # noqa: PLC0415  # only long-running commands need it
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

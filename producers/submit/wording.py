@@ -1,4 +1,4 @@
-"""Reservations in words: spans of time, why one waits, what became of one."""
+"""Reservations in words: how long, what was asked for, why one waits, how one ended."""
 
 import getpass
 import os
@@ -39,7 +39,7 @@ def span(seconds: float) -> str:
 
 
 def gpus(row: dict[str, Any]) -> str:
-    """`2 x h100`; a cpu type has no count, a tombstone nothing."""
+    """`2 x h100`; a cpu type has no count, and a row that was cancelled before its create arrived has no type."""
     if row["gpu_type"] is None:
         return "-"
     return f"{row['gpu_count']} x {row['gpu_type']}" if row["gpu_count"] else str(row["gpu_type"])
@@ -63,7 +63,7 @@ def story(row: dict[str, Any], place: Place | None, now: datetime) -> str:
     match row["status"]:
         case Status.PENDING | Status.QUEUED if place is not None:
             if place.code in DISK_CODES and not shown.startswith(place.code):
-                # Its disk is not as it was when the worker last looked.
+                # The disk has changed since the worker wrote the row's text.
                 shown = f"{place.code}: disk {disk(row)}"
             return f"{shown} ({waiting(place, now)})"
         case Status.ACTIVE:

@@ -95,7 +95,7 @@ def resolve(conn: Connection, given: str) -> Row:
 
 
 def _begins(given: str) -> sa.ColumnElement[bool]:
-    """What all ids have in front may be left out."""
+    """Whether its id or name begins so; `cluster-`, which every id begins with, may be left out."""
     without_front = _c.cluster_id.startswith(f"cluster-{given.lower()}", autoescape=True)
     return sa.or_(begins(given, _c.cluster_id, _c.name), without_front)
 

@@ -172,5 +172,5 @@ def whole(given: str) -> str | None:
 
 
 def restorable(snapshot: Row) -> bool:
-    """Whether a disk can be given what this snapshot holds."""
+    """Whether a disk can be restored from this snapshot."""
     return bool(snapshot["status"] == SnapshotStatus.COMPLETED)

@@ -1,4 +1,4 @@
-"""Reading Hopsworks clusters for people: their load, whether they answer, who waits for them, what is wrong.
+"""Reading Hopsworks clusters for people: their load, whether they answer, who waits for them, what is wrong with them.
 
 No statement here selects an api_key or a kubeconfig; of the latter, whether there is one.
 """
@@ -40,7 +40,7 @@ def listing(conn: Connection) -> list[Row]:
 
 
 def by_id(conn: Connection, cluster_id: str) -> Row | None:
-    """As in the listing, without who waits and what is wrong."""
+    """One cluster as in the listing, without `waiting` and `open_failures`."""
     row = first(conn, _overview().where(_id == cluster_id))
     return None if row is None else _shown(row)
 

@@ -1,4 +1,4 @@
-"""Reading the autoscaler's nodes for people: their state, their pools, what they should run; and the sweep's doubts."""
+"""Reading the autoscaler's nodes for people: states, pools, configurations, and what the offline sweep saw."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def _pools(node_ids: list[int]) -> sa.Select[Any]:
 
 
 def _drifts(node: Row) -> bool:
-    """As the worker has it (024): one that says nothing of its configuration runs another. Never heard: unknown."""
+    """As the worker has it (024): a node that reports no configuration drifts; one that never reported does not."""
     expected = node["expected_config_hash"]
     return None not in (expected, node["last_heartbeat"]) and node["config_hash"] != expected
 

@@ -1,4 +1,4 @@
-"""Reading operations on disks for people: one by its id or the beginning of it, those of a disk, what is on its way."""
+"""Reading operations on disks for people: one by its id, those of a disk, and requests that nobody has taken yet."""
 
 from collections.abc import Mapping
 from typing import Any

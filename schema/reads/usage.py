@@ -50,7 +50,7 @@ def read_month(conn: Connection, text: str | None) -> Month:
 
 
 def listing(conn: Connection, month: Month) -> list[Row]:
-    """Users with use in the month, a credit or a charge, who cost most first."""
+    """Users with usage in the month, a credit or a charge; the highest cost first."""
     used = _sums(month)
     pending = _pending()
     known = sa.or_(used.c.days > 0, _c.user_id.is_not(None), pending.c.pending.is_not(None))
@@ -151,6 +151,6 @@ def charges(conn: Connection, user_id: str) -> list[Row]:
 
 
 def currency(conn: Connection) -> str:
-    """What the prices are in; empty where they disagree, or there are none."""
+    """The currency of the prices; empty where they have several, or there are none."""
     found = fetch(conn, sa.select(billing_rates.c.currency).distinct())
     return str(found[0]["currency"]) if len(found) == 1 else ""

@@ -220,7 +220,7 @@ def test_an_operation_is_followed_from_the_queue_to_its_end(
 
     assert told == [
         "sent: no worker has taken it yet",
-        "sent: a worker has it in hand",
+        "sent: a worker has claimed it",
         "in_progress: AWS copies it, snapshot 10 %",
         "in_progress: AWS copies it, snapshot 60 %",
         "in_progress: AWS copies it",

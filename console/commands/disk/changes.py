@@ -176,7 +176,7 @@ def _refuse_deleted(row: dict[str, Any] | None) -> None:
 
 
 def _refuse_held(row: dict[str, Any] | None) -> None:
-    """One that is being released is in use for minutes; what then becomes of the request, the worker says."""
+    """A disk that is being released passes: it is free in minutes, and the worker decides about the request then."""
     if row is not None and row["status"] == Status.ATTACHED and row["release_asked_at"] is None:
         raise Refusal(f"Disk {printable(row['disk_name'])} is in use{_by(row)}.")
 
@@ -187,7 +187,7 @@ def _deleted(row: dict[str, Any]) -> str:
 
 
 def _by(row: dict[str, Any]) -> str:
-    """By whom a disk is used, and how that ends."""
+    """Who uses a disk, and the command that ends it."""
     if row["reservation_id"] is None:
         return f", and its reservation is gone: pgfleet disk unlock {printable(row['disk_name'])}"
     short = row["reservation_id"][:8]

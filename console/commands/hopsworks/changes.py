@@ -80,7 +80,7 @@ def _checked_url(url: str) -> str:
 
 
 def _contents(kubeconfig: Path) -> str:
-    """A file's text; what is in it is a secret."""
+    """A file's text. It is a secret, so no error repeats any of it."""
     try:
         given = kubeconfig.read_bytes()
         text = given.decode("utf-8")
