@@ -36,6 +36,14 @@ def show(
         time.sleep(REFRESH_S)
 
 
+def print_result(id_name: str, row_id: object, result: str, *, as_json: bool) -> None:
+    """What became of a request: the id of what it is about, and the result."""
+    if as_json:
+        print_json({id_name: row_id, "result": result})
+    else:
+        out().print(f"{row_id} {result}", markup=False)
+
+
 def _repeat_in_place(look: Callable[[], dict[str, Any]], draw: Callable[[dict[str, Any]], RenderableType]) -> None:
     with Live(console=out(), auto_refresh=False) as live:
         while True:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pgfleet.console.connection import database
 from pgfleet.console.pictures.parts import cell, table
+from pgfleet.console.showing import print_result
 from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
@@ -19,7 +20,6 @@ app = typer.Typer(
     help="Messages that could not be handled: list, show, replay, discard.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
 )
 Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER...", help="As `pgfleet dead list` shows.")]
 
@@ -85,7 +85,8 @@ def replay(numbers: Numbers, *, as_json: AsJson = False) -> None:
     """Send a message again; what failed with it, such as a reservation, goes back to its line."""
     with database() as conn:
         for number in numbers:
-            _print_answer(number, letters.replay(conn, number, default_user()), as_json=as_json)
+            done = letters.replay(conn, number, default_user())
+            print_result("dead_letter_id", number, done, as_json=as_json)
 
 
 @app.command(epilog="Example: pgfleet dead discard 17")
@@ -94,11 +95,4 @@ def discard(numbers: Numbers, *, as_json: AsJson = False) -> None:
     with database() as conn:
         for number in numbers:
             letters.discard(conn, number, default_user())
-            _print_answer(number, "discarded", as_json=as_json)
-
-
-def _print_answer(number: int, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"dead_letter_id": number, "result": what})
-    else:
-        out().print(f"{number} {what}", markup=False)
+            print_result("dead_letter_id", number, "discarded", as_json=as_json)

@@ -7,9 +7,9 @@ import typer
 
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
+from pgfleet.console.showing import print_result
 from pgfleet.producers import reservation as producer
 from pgfleet.producers.submit.commands import AsJson, User
-from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
@@ -27,12 +27,14 @@ def cancel(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     with database() as conn:
         row = None if _unknown(conn, given) else _owned(conn, given, owner)
         if row is None:
-            _print_answer(producer.cancel(given, owner, conn), "sent; not known yet", as_json=as_json)
+            print_result("reservation_id", producer.cancel(given, owner, conn), "sent; not known yet", as_json=as_json)
         elif row["status"] == Status.CANCELLED:
-            _print_answer(row["reservation_id"], "cancelled already", as_json=as_json)
+            print_result("reservation_id", row["reservation_id"], "cancelled already", as_json=as_json)
         else:
             _refuse_if_over(row)
-            _print_answer(producer.cancel(row["reservation_id"], owner, conn), "cancel sent", as_json=as_json)
+            print_result(
+                "reservation_id", producer.cancel(row["reservation_id"], owner, conn), "cancel sent", as_json=as_json
+            )
 
 
 @example("pgfleet extend 3f2a9c1e --hours 2")
@@ -51,7 +53,9 @@ def extend(
         total = row["duration_hours"] + hours
         if total > most:
             raise Refusal(f"{total:g} hours in total are more than {most:g}.")
-        _print_answer(producer.extend(row["reservation_id"], owner, hours, conn), "extend sent", as_json=as_json)
+        print_result(
+            "reservation_id", producer.extend(row["reservation_id"], owner, hours, conn), "extend sent", as_json=as_json
+        )
 
 
 def _unknown(conn: Connection, given: str) -> bool:
@@ -73,10 +77,3 @@ def _owned(conn: Connection, given: str, user: str) -> dict[str, Any]:
 def _refuse_if_over(row: dict[str, Any]) -> None:
     if row["status"] in FINAL:
         raise Refusal(f"Too late: reservation {row['reservation_id']} is {row['status']}.")
-
-
-def _print_answer(row_id: str, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"reservation_id": row_id, "result": what})
-    else:
-        out().print(f"{row_id} {what}", markup=False)

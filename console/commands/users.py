@@ -20,11 +20,7 @@ from pgfleet.schema.reads import about
 from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
 
-app = typer.Typer(
-    cls=ListsByDefault,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(cls=ListsByDefault, add_completion=False)
 Given = Annotated[str, typer.Argument(metavar="USER", help="An Auth0 id or e-mail, or the beginning of it.")]
 
 

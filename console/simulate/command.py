@@ -25,7 +25,6 @@ app = typer.Typer(
     help="Simulate what pgfleet looks after.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
 )
 
 

@@ -12,6 +12,6 @@ User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USE
 
 def command_of(function: Callable[..., object], name: str | None = None, **options: Any) -> Any:
     """A command that is not in a group; `options` are those of typer's `command`."""
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single = typer.Typer(add_completion=False)
     single.command(name, **options)(function)
     return typer.main.get_command(single)

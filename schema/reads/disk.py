@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pgfleet.schema.disk import UNFINISHED, SnapshotStatus, Status
+from pgfleet.schema.disk import UNFINISHED, Status
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
@@ -169,8 +169,3 @@ def whole(given: str) -> str | None:
         return str(uuid.UUID(given)) if len(given) >= ID_LENGTH - 4 else None
     except ValueError:
         return None
-
-
-def restorable(snapshot: Row) -> bool:
-    """Whether a disk can be restored from this snapshot."""
-    return bool(snapshot["status"] == SnapshotStatus.COMPLETED)

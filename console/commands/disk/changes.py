@@ -12,7 +12,7 @@ from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.disk import Wait, finish
 from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.wording import default_user
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, SnapshotStatus, Status
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
@@ -121,7 +121,7 @@ def restore(  # noqa: PLR0913  # one parameter an option
         _refuse_deleted(row)
         _refuse_held(row)
         chosen = reads.resolve_snapshot(conn, reads.resolve(conn, name, owner), given)
-        if not reads.restorable(chosen):
+        if chosen["status"] != SnapshotStatus.COMPLETED:
             raise Refusal(f"Snapshot {chosen['snapshot_id']} is {chosen['status']}; only a completed one is restored.")
         return producer.restore_disk(owner, name, chosen["snapshot_id"], conn)
 

@@ -21,11 +21,7 @@ from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads.hold import purge_date
 from pgfleet.schema.settings import read_settings
 
-app = typer.Typer(
-    cls=ListsByDefault,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(cls=ListsByDefault, add_completion=False)
 
 
 @app.callback(epilog="Example: pgfleet disk create data --size 200")

@@ -17,11 +17,7 @@ from pgfleet.schema.reads import hopsworks as reads
 
 FAILURES = 20
 
-app = typer.Typer(
-    cls=ListsByDefault,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(cls=ListsByDefault, add_completion=False)
 
 
 @app.callback(epilog="Example: pgfleet hopsworks")
