@@ -164,7 +164,7 @@ def test_the_homes_of_this_namespace_are_found_on_all_pages(homes: Homes, v1: Ap
     v1.patch_persistent_volume("home-4", {"metadata": {"labels": {"app.kubernetes.io/managed-by": "else"}}})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pgfleet.workers.clients.kubernetes.home.PAGE", 2)
+        patch.setattr("pgfleet.workers.clients.kubernetes.answers.PAGE", 2)
         before = box.state()["requests"]
         found = homes.managed()
 

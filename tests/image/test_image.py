@@ -1,4 +1,4 @@
-"""What the image is built from, and what is in it: tried with the same files and the same installation, and no image."""
+"""What the image is built from and what is in it, tried with the same files and installation, but without an image."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from kubernetes import client
 
+from pgfleet.workers.clients.kubernetes.answers import every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.exec import Bounds, output, upgraded
 from pgfleet.workers.clients.kubernetes.manifest import CONTAINER, HOME
-from pgfleet.workers.clients.kubernetes.pods import MANAGED, asked, or_exists, or_none
+from pgfleet.workers.clients.kubernetes.pods import MANAGED
 from pgfleet.workers.clients.kubernetes.volumes import (
     Home,
     Part,
@@ -30,7 +31,6 @@ from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 __all__ = ["Home", "Homes", "size_of"]
 
-PAGE = 500
 # To wait for what is going is no failed attempt.
 SOON_S = 5.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -91,8 +91,8 @@ class Homes:
 
     def managed(self) -> list[str]:
         """The reservations of all volumes that this program has made for this namespace."""
-        every = self._each(self.api.list_persistent_volume, label_selector=MANAGED)
-        ours = [volume for volume in every if _namespace_of(volume) == self.namespace]
+        volumes = self._each(self.api.list_persistent_volume, label_selector=MANAGED)
+        ours = [volume for volume in volumes if _namespace_of(volume) == self.namespace]
         return [owner for volume in ours if (owner := owner_of(volume))]
 
     def zones(self, gpu_type: str, gpus: int) -> list[str]:
@@ -178,16 +178,7 @@ class Homes:
         or_none(lambda: delete(*name, body=options, _request_timeout=self.timeout_s))
 
     def _each(self, listed: Callable[..., Any], *where: str, **wanted: str) -> Iterator[Any]:
-        """All that a list has, page by page."""
-        more: str | None = None
-        while True:
-            page = asked(
-                lambda: listed(*where, **wanted, limit=PAGE, _continue=more, _request_timeout=self.timeout_s)  # noqa: B023  # called before the next page
-            )
-            yield from page.items
-            more = page.metadata.var_continue if page.metadata else None
-            if not more:
-                return
+        return every(listed, *where, timeout_s=self.timeout_s, **wanted)
 
 
 def size_of(contents: str) -> str | None:

@@ -4,27 +4,21 @@ Names and labels come from the row, so that creating twice is creating once. Err
 TryAgainError and NeverError.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
-from urllib3.exceptions import HTTPError
 
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.clients.kubernetes.answers import asked, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.pod import RESERVATION_ID, PodState, ServiceState, pod_state, service_state
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 MANAGED = "app.kubernetes.io/managed-by=pgfleet"
-EXISTS = 409
-NEVER = frozenset({400, 404, 405, 413, 415, 422})
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +62,8 @@ class Pods:
 
     def managed(self) -> list[PodState]:
         """Every pod that this program has made, page by page."""
-        pods: list[PodState] = []
-        more: str | None = None
-        while True:
-            page = asked(
-                lambda: self.api.list_namespaced_pod(
-                    self.namespace,
-                    label_selector=MANAGED,
-                    limit=500,
-                    _continue=more,  # noqa: B023  # called before the next page
-                    _request_timeout=self.timeout_s,
-                )
-            )
-            pods += [pod_state(pod) for pod in page.items]
-            more = page.metadata.var_continue if page.metadata else None
-            if not more:
-                return pods
+        listed = every(self.api.list_namespaced_pod, self.namespace, label_selector=MANAGED, timeout_s=self.timeout_s)
+        return [pod_state(pod) for pod in listed]
 
     def scheduling_failures(self, name: str, uid: str) -> int:
         """How often the scheduler has said that it finds no node for the pod."""
@@ -165,60 +145,3 @@ def connected(settings: Settings) -> Iterator[Pods]:
 def _times(event: Any) -> int:
     """An event's repeats are in `count`, or in its series where the scheduler writes the newer kind."""
     return max(event.count or 0, event.series.count or 0 if event.series else 0, 1)
-
-
-def or_none(call: Callable[[], R]) -> R | None:
-    """The answer; None where the thing isn't there."""
-    try:
-        return asked(call)
-    except NeverError as error:
-        if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
-            return None
-        raise
-
-
-def or_exists(call: Callable[[], R]) -> R | None:
-    """What was created; None where the name is taken."""
-    try:
-        return call()
-    except ApiException as error:
-        if error.status == EXISTS and "AlreadyExists" in (error.body or ""):
-            return None
-        raise _told(error) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
-
-
-def asked(call: Callable[[], R]) -> R:
-    """The answer.
-
-    Raises:
-        NeverError: refused, and will be again.
-        TryAgainError: refused for now, or no answer.
-    """
-    try:
-        return call()
-    except ApiException as error:
-        raise _told(error) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
-
-
-def _told(error: ApiException) -> Exception:
-    """The answer of the API server as one of our two kinds, with its own words."""
-    said = f"Kubernetes answered {error.status} {error.reason or ''}".strip()
-    if error.status in NEVER:
-        return NeverError(f"{said}: {_message(error)}")
-    after = (error.headers or {}).get("Retry-After", "")
-    return TryAgainError(f"{said}: {_message(error)}", after_s=float(after) if after.isdigit() else None)
-
-
-def _unanswered(error: HTTPError) -> TryAgainError:
-    return TryAgainError(f"Kubernetes did not answer: {type(error).__name__}")
-
-
-def _message(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body or "{}").get("message", ""))[:300]
-    except ValueError:
-        return str(error.body)[:100]
