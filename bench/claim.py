@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from bench import ground
+from bench import database
 from bench.figures import percentiles_ms
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection
@@ -28,9 +28,9 @@ AT_ONCE, AN_HOUR_AND_MORE = timedelta(0), timedelta(hours=1)
 
 def measure() -> dict[str, Any]:
     """Times of single claims through the kernel, prepared, on one connection."""
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         figures = {**_delayed(conn), **_xmin_held(conn, dsn)}
-        place = ground.where(dsn)
+        place = database.where(dsn)
     return {"bench": "claim", "claims": CLAIMS, "batch": BATCH, **figures, "where": place}
 
 
@@ -61,8 +61,8 @@ def _xmin_held(conn: Connection, dsn: str) -> dict[str, float]:
 def _pass_all(conn: Connection) -> None:
     passed = 0
     while passed < PASSED:
-        messages, _ = kernel.claim(conn, ground.QUEUE, 500, LEASE)
-        passed += len(kernel.delete(conn, ground.QUEUE, [message.token for message in messages]).fetchall())
+        messages, _ = kernel.claim(conn, database.QUEUE, 500, LEASE)
+        passed += len(kernel.delete(conn, database.QUEUE, [message.token for message in messages]).fetchall())
     assert passed == PASSED
 
 
@@ -73,7 +73,7 @@ def _claims(conn: Connection, *, expected: int) -> list[float]:
 
 def _claim_ms(conn: Connection, expected: int) -> float:
     started = time.perf_counter()
-    messages, _ = kernel.claim(conn, ground.QUEUE, BATCH, LEASE)
+    messages, _ = kernel.claim(conn, database.QUEUE, BATCH, LEASE)
     taken_ms = (time.perf_counter() - started) * 1000
     assert len(messages) == expected, (len(messages), expected)
     return taken_ms

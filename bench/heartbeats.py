@@ -10,7 +10,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import psycopg
 
-from bench import ground
+from bench import database
 from bench.drain import process, rate
 from pgfleet.schema.queue.kernel import Connection
 
@@ -102,12 +102,12 @@ DELETE = "delete from pgmq.q_node_heartbeats where msg_id = any(%(ids)s)"
 def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
     ours, bare = [], []
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(SET_UP % {"nodes": NODES})
         for _ in range(rounds):
             bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2)))
             ours.append(_pgfleet(conn, dsn, number, threads)["per_s"])
-        place = ground.where(dsn)
+        place = database.where(dsn)
     return {
         "bench": "heartbeats",
         "messages": number,
@@ -121,7 +121,7 @@ def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict
 
 def memory(*, number: int = 1_000_000, threads: int = 2) -> dict[str, Any]:
     """The worker's resident memory while it takes a million heartbeats."""
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(SET_UP % {"nodes": NODES})
         return {"bench": "heartbeats_memory", "messages": number, **_pgfleet(conn, dsn, number, threads)}
 

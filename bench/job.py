@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bench.ground import QUEUE, jobs
+from bench.database import QUEUE, jobs
 from pgfleet.schema.messages import Message, read_message
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of

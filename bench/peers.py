@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from bench import ground, transitions
+from bench import database, transitions
 from bench.drain import left, process, rate
 from pgfleet.schema.queue.kernel import Connection
 
@@ -79,12 +79,12 @@ def measure(*, number: int = 6_000, ours: int = 40_000, rounds: int = 3, threads
     """Alternate all of them on one server, verify each run, and compare the medians."""
     install()
     rates: dict[str, list[float]] = {"pgfleet": [], **{peer.name: [] for peer in PEERS}}
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         for _ in range(rounds):
             for peer in PEERS:
                 rates[peer.name].append(_peer(conn, dsn, peer, number))
             rates["pgfleet"].append(transitions.pgfleet(conn, dsn, ours, threads))
-        place = ground.where(dsn)
+        place = database.where(dsn)
     medians = {name: median(measured) for name, measured in rates.items()}
     return {
         "bench": "peers",

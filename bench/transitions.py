@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from bench import ground, raw
+from bench import database, raw
 from bench.drain import process, rate
 from pgfleet.schema.queue.kernel import Connection
 
@@ -16,11 +16,11 @@ LEFT = "select count(*) from pgmq.q_bench_jobs"
 def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
     ours, bare = [], []
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         for _ in range(rounds):
             bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)))
             ours.append(pgfleet(conn, dsn, number, threads))
-        place = ground.where(dsn)
+        place = database.where(dsn)
     return {
         "bench": "transitions",
         "messages": number,
@@ -33,11 +33,11 @@ def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[
 
 
 def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
-    ground.fill(conn, number)
+    database.fill(conn, number)
     conn.execute("alter table public.bench_jobs disable trigger user")
     seconds = raw.run(dsn, threads=threads, batch=50)
     conn.execute("alter table public.bench_jobs enable trigger user")
-    done = conn.execute(ground.CHECK).fetchone()
+    done = conn.execute(database.CHECK).fetchone()
     assert done is not None
     assert done[0] == number, done
     return number / seconds
@@ -45,10 +45,10 @@ def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
 
 def pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
     """Transitions per second of one worker process, started as a user would, and verified."""
-    ground.fill(conn, number)
+    database.fill(conn, number)
     command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", str(threads)]
     with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
         per_s = rate(conn, worker, LEFT, number)
-    done = conn.execute(ground.CHECK).fetchone()
+    done = conn.execute(database.CHECK).fetchone()
     assert done == (number, number, 0, 0), done
     return per_s

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench import ground
+from bench import database
 from bench.drain import left, process
 from bench.figures import percentiles_ms
 from pgfleet.schema.queue.kernel import Connection
@@ -32,7 +32,7 @@ COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datnam
 
 def measure() -> dict[str, Any]:
     """Send one message at a time at random intervals; from just before each send to the start of its step."""
-    with ground.database() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(_ROWS, (WARM_UP + MEASURED,))
         command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", "2"]
         with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
@@ -40,8 +40,8 @@ def measure() -> dict[str, Any]:
             _wait_for_all(conn)
             waited_ms = _waited_ms(conn, sent_ns)
             idle = _idle(dsn, worker)
-        done = conn.execute(ground.CHECK).fetchone()
-        place = ground.where(dsn)
+        done = conn.execute(database.CHECK).fetchone()
+        place = database.where(dsn)
     everything = WARM_UP + MEASURED
     assert done == (everything, everything, 0, 0), done
     return {"bench": "wake", "messages": MEASURED, **percentiles_ms("wake", waited_ms), **idle, "where": place}

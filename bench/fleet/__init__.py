@@ -21,7 +21,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import psycopg
 
-from bench import ground
+from bench import database
 from bench.fleet.check import LEFT, broken, look_at
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.migrate import migrate
@@ -79,15 +79,15 @@ def measure(*, nodes: int = 10_000, minutes: float = 10) -> dict[str, Any]:
             settings={"PGFLEET_LEASE_S": str(min(LEASE_S, span_s / 10))},
         )
         found = play(dsn, plan)
-        place = ground.where(dsn)
+        place = database.where(dsn)
     wrong = broken(found)
-    told = {name: value for name, value in found.items() if value and name not in wrong}
+    right = {name: value for name, value in found.items() if value and name not in wrong}
     figures = {
         "bench": "fleet",
         "nodes": nodes,
         "interval_s": plan.interval_s,
         "seconds": span_s,
-        **told,
+        **right,
         "where": place,
     }
     if wrong:
@@ -157,7 +157,7 @@ class Watch:
     resident_mb: float = 0
 
     def look(self, dsn: str, worker: Worker, *, sweep: bool) -> None:
-        """The server may be away: then there is nothing to see."""
+        """Measures; while the server is away there is nothing to measure."""
         self.resident_mb = max(self.resident_mb, worker.resident_mb())
         try:
             self.conn = self.conn or psycopg.connect(dsn, autocommit=True)
@@ -193,10 +193,10 @@ def play(dsn: str, plan: Plan) -> dict[str, Any]:
                 events = _due(events, time.monotonic() - began)
                 watch.look(dsn, worker, sweep=plan.sweep)
                 time.sleep(LOOK_S)
-            told = json.loads(simulator.communicate()[0])
+            simulated = json.loads(simulator.communicate()[0])
         _settle(dsn, worker, watch)
         with psycopg.connect(dsn, autocommit=True) as conn:
-            found = look_at(conn, told, plan.offline_s)
+            found = look_at(conn, simulated, plan.offline_s)
     finally:
         watch.close()
         worker.kill()
@@ -205,7 +205,7 @@ def play(dsn: str, plan: Plan) -> dict[str, Any]:
         "lag_max_s": round(watch.lag_max_s, 1),
         "worker_mb": round(watch.resident_mb),
     }
-    return {**seen, "died": len(told["died"]), "flapped": len(told["flapped"]), **found}
+    return {**seen, "died": len(simulated["died"]), "flapped": len(simulated["flapped"]), **found}
 
 
 Event = tuple[float, Callable[[], object]]
@@ -220,7 +220,7 @@ def _events(plan: Plan, worker: Worker) -> list[Event]:
 
 
 def _due(events: list[Event], now: float) -> list[Event]:
-    """Let happen what is due; returns what is not yet."""
+    """Runs the events that are due; returns the others."""
     for at, happen in events:
         if at <= now:
             happen()

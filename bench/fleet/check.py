@@ -8,8 +8,8 @@ from pgfleet.schema.queue.kernel import Connection
 SLACK_S = 2.0
 FEW = 5
 
-# Nobody is OFFLINE but those whose newest heartbeat was too old at the last sweep, and all of them are. An old one that
-# came late is no sign of life: it does not bring back who was marked before it came.
+# Exactly those nodes are OFFLINE whose newest heartbeat was too old at the last sweep. An old heartbeat that came late
+# does not bring back a node that was marked before.
 WRONG_NOW: LiteralString = """
 select n.id, n.status::text, n.last_heartbeat at time zone 'UTC' as last_heartbeat, s.swept_at
 from autoscaler.nodes n
@@ -75,18 +75,18 @@ STATUSES: LiteralString = "select id, status::text from autoscaler.nodes where d
 EVENTS: LiteralString = "select event_type, count(*) from autoscaler.node_lifecycle_logs group by 1 order by 1"
 
 
-def look_at(conn: Connection, told: dict[str, Any], limit_s: float) -> dict[str, Any]:
-    """What was found; `told` is what `pgfleet simulate fleet --json` said."""
+def look_at(conn: Connection, simulated: dict[str, Any], limit_s: float) -> dict[str, Any]:
+    """What was found; `simulated` is what `pgfleet simulate fleet --json` printed."""
     limits = {"limit_s": limit_s, "slack_s": SLACK_S}
     ((counted, distinct),) = conn.execute(COUNTED).fetchall()
     statuses: dict[int, str] = dict(conn.execute(STATUSES).fetchall())
-    died = {node["node_id"] for node in told["died"]}
+    died = {node["node_id"] for node in simulated["died"]}
     offline = {node for node, status in statuses.items() if status == "OFFLINE"}
     return {
-        "sent_unique": told["unique"],
+        "sent_unique": simulated["unique"],
         "counted": counted,
         "counted_twice": counted - distinct,
-        "given_up": told["given_up"],
+        "given_up": simulated["given_up"],
         "left_in_queue": _number(conn, LEFT),
         "dead_letters": _number(conn, DEAD),
         "dead_but_not_offline": sorted(died - offline),

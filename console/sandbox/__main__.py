@@ -1,4 +1,4 @@
-"""`python -m pgfleet.console.sandbox`: the sandbox as a process, which tells its address in one line of JSON."""
+"""`python -m pgfleet.console.sandbox`: the sandbox as a process, which prints its addresses as one line of JSON."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _check_parent(parent: int, stop: asyncio.Event) -> None:
 
 
 def _tell(box: Box) -> None:
-    told = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url, "aws_url": box.aws_url}
-    sys.stdout.write(json.dumps(told) + "\n")
+    addresses = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url, "aws_url": box.aws_url}
+    sys.stdout.write(json.dumps(addresses) + "\n")
     sys.stdout.flush()
 
 

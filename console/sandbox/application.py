@@ -1,4 +1,4 @@
-"""The one port: which part of the sandbox answers which path."""
+"""The sandbox's port: which part answers which path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_BODY_BYTES = 8 * 1024 * 1024
 
 
 class Application:
-    """Made inside the event loop it serves in."""
+    """To be made inside the event loop that serves it."""
 
     def __init__(self, options: Options, groups: Sequence[NodeGroup]) -> None:
         self.cluster = Cluster(options)

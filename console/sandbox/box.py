@@ -27,12 +27,12 @@ class Box:
 
     @property
     def aws_environment(self) -> dict[str, str]:
-        """The variables that make AWS's libraries use it; none without."""
+        """The variables that lead AWS's libraries to the sandbox's AWS; empty where there is none."""
         return {} if self.aws_url is None else self.aws.environment
 
     @property
     def ssh_keys_url(self) -> str:
-        """`<this>/<user>.keys` are a user's keys."""
+        """The public keys of a user are at `<this>/<user>.keys`."""
         return f"{self.url}/ssh-keys"
 
     def add_nodes(self, gpu_type: str, count: int = 1, gpus: int = 8, **machine: Any) -> list[str]:
@@ -42,7 +42,7 @@ class Box:
         return names
 
     def fault(self, path: str, **wanted: Any) -> None:
-        """The next `times` requests whose path holds the regular expression; fields as in `faults.Fault`."""
+        """The next requests whose path matches the regular expression go wrong; fields as in `faults.Fault`."""
         self._ask("POST", "faults", {"path": path} | wanted)
 
     def clear_faults(self) -> None:
@@ -54,17 +54,17 @@ class Box:
     def contents(
         self, namespace: str, name: str, content: str | bytes, delay_s: float = 0.0, failure: str = ""
     ) -> None:
-        """What a command in the pod writes, with a pause in its middle; with a `failure` it ends in one."""
+        """A command in the pod writes this, with a pause in the middle; with a `failure` it ends in an error."""
         raw = content.encode() if isinstance(content, str) else content
         wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
         self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
 
     def detach_slowly(self, delay_s: float) -> None:
-        """From now on, volumes stay attached to their node for so long after their last pod is gone."""
+        """From now on a volume stays attached to its node for `delay_s` after its last pod is gone."""
         self._ask("POST", "volumes/detaching", {"delay_s": delay_s})
 
     def state(self) -> dict[str, Any]:
-        """What there is and what was done; `attachments` are nodes by volume, `attachment_log` how it came to that."""
+        """Objects and counters; `attachments` has the node of each volume, `attachment_log` all that led to it."""
         return self._ask("GET", "state")
 
     def hopsworks(self, name: str, api_key: str | None = None, latency_s: float = 0.0) -> str:
@@ -81,11 +81,11 @@ class Box:
         return self._ask("GET", f"hopsworks/{name}")
 
     def hopsworks_put(self, name: str, email: str, **fields: Any) -> dict[str, Any]:
-        """An account that somebody else made; fields as the API shows them, and `subject`. The item."""
+        """Make an account as another program would; fields as the API shows them, and `subject`. Returns its item."""
         return self._ask("POST", f"hopsworks/{name}/users", {"email": email} | fields)
 
     def hopsworks_forget(self, name: str, email: str) -> None:
-        """The account is deleted behind everybody's back."""
+        """Delete the account as another program would."""
         self._ask("DELETE", f"hopsworks/{name}/users", {"email": email})
 
     def _ask(self, method: str, path: str, document: Any = None) -> dict[str, Any]:

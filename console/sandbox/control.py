@@ -1,4 +1,4 @@
-"""`/_sandbox`: what tests and the demo tell the sandbox, and what it tells about itself."""
+"""`/_sandbox`: the switches by which tests and the demo steer the sandbox, and its state."""
 
 from __future__ import annotations
 

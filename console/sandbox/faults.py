@@ -27,8 +27,8 @@ FIELDS = {"method", "path", "status", "retry_after", "times", "delay_s", "drop",
 class Fault:
     """`path` is searched in the request's path; `status` None and no `drop` only delays.
 
-    `after` carries the request out first, and then delays, refuses or drops its answer: a caller who has gone away by
-    then is one whose request was done.
+    `after` carries the request out first, and then delays, refuses or drops its answer, so that a caller who has left
+    by then has had its request done.
     """
 
     path: re.Pattern[str]
@@ -61,7 +61,7 @@ class Faults:
         self.orders.add(Fault(**(wanted | {"path": pattern})))
 
     async def through(self, request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-        """The handler's answer, or what the fault makes of it."""
+        """The handler's answer, or that of the fault that was ordered for the request."""
         fault = self.orders.take(lambda fault: fault.matches(request))
         if fault is None:
             return await handler(request)
@@ -77,14 +77,14 @@ class Faults:
 
 
 def _spoilt(fault: Fault, request: web.BaseRequest) -> web.Response | None:
-    """None of a fault that only delays."""
+    """The answer in place of the real one; None for a fault that only delays."""
     if fault.drop:
         return _dropped(request)
     return _refused(fault, request) if fault.status is not None else None
 
 
 def _dropped(request: web.BaseRequest) -> web.Response:
-    """The connection is closed; the answer goes nowhere."""
+    """Close the connection without an answer."""
     if request.transport:
         request.transport.abort()
     return web.Response()

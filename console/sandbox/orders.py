@@ -1,4 +1,4 @@
-"""What tests tell the sandbox from outside: requests to its switches, and the faults that they order."""
+"""Requests to the sandbox's switches, and the faults that are ordered by them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Orders(Generic[F]):
         return sum(fault.times for fault in self._ordered)
 
     def take(self, matches: Callable[[F], bool]) -> F | None:
-        """The first that matches, which then is to come once less."""
+        """The first that matches; it is left with one time less."""
         fault = next(filter(matches, self._ordered), None)
         if fault is not None:
             fault.times -= 1

@@ -55,7 +55,7 @@ async def serve(  # noqa: PLR0913  # all that two ways of running it have in com
 
 
 def attach_at(aws: Aws, attachments: Attachments) -> None:
-    """As the CSI driver does. A volume that somebody has taken away there is nobody's."""
+    """Attach volumes at AWS as the CSI driver does. One that is gone there is passed over."""
 
     def attach(volume_id: str, node: str) -> None:
         with suppress(ValueError, OSError):
@@ -122,8 +122,8 @@ def _box_of(process: subprocess.Popen[str]) -> Box:
     line = process.stdout.readline() if process.stdout else ""
     if not line:
         raise RuntimeError(f"the sandbox ended before it listened, with code {process.wait(STOP_S)}")
-    told = json.loads(line)
-    return Box(told["url"], told["kubeconfig"], told["aws_url"])
+    addresses = json.loads(line)
+    return Box(addresses["url"], addresses["kubeconfig"], addresses["aws_url"])
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""`/_sandbox/aws/`: what tests and the demo tell the sandbox's AWS, and what it tells about itself."""
+"""`/_sandbox/aws/`: the switches by which tests and the demo steer the sandbox's AWS, and its state."""
 
 from __future__ import annotations
 
@@ -173,5 +173,5 @@ class AwsControl:
 
 
 def _at(text: str) -> datetime:
-    """As moto has its times: UTC without saying so."""
+    """A time as moto has them: UTC, without a time zone."""
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""moto's EC2 with what AWS's volumes and snapshots have besides, and with switches for what happens to them.
+"""moto's EC2 with what moto leaves out of volumes and snapshots, and with switches that hold, fail and hide them.
 
 Importing it imports moto, which takes seconds: do so in a function.
 """
@@ -23,7 +23,7 @@ NO_VOLUME = "vol-ffffffff"
 
 
 class TimedSnapshot(Snapshot):
-    """One whose state and progress are told, or go by the clock until `due_at`."""
+    """A snapshot whose state and progress are set by a switch, or grow with time until `due_at`."""
 
     percent = 100
     state_message = ""
@@ -36,7 +36,7 @@ class TimedSnapshot(Snapshot):
         return f"{self.percent}%"
 
     def look(self, now: float) -> None:
-        """Let it be as far as it would be by now."""
+        """Bring state and progress to what they are at this time."""
         if self.status != "pending" or self.due_at is None:
             return
         if now >= self.due_at:
@@ -53,7 +53,7 @@ class TimedSnapshot(Snapshot):
 
 @dataclass(slots=True)
 class Habits:
-    """What happens to what is made from now on, and to some of what is there."""
+    """What the switches have set: for what is made from now on, and for some things that are there."""
 
     snapshot_s: float = 0.0
     held_percent: int | None = None
@@ -74,7 +74,7 @@ class Habits:
             self.unseen.add(resource_id)
 
     def look(self) -> set[str]:
-        """What a search that happens now does not see yet."""
+        """The ids that a search at this time does not see yet; it counts as one of the blind searches."""
         if not self.blind:
             self.unseen.clear()
         hidden = set(self.unseen)
@@ -101,7 +101,7 @@ class Ebs(EC2Backend):
         return done
 
     def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
-        """A resource's own tags are looked up, where moto goes through all there are."""
+        """Looks up the tags of one resource, where moto would go through the tags of all."""
         match filters:
             case {"resource-id": [str(resource_id)], **others} if not others:
                 return [{"key": key, "value": value} for key, value in self.tags.get(resource_id, {}).items()]
@@ -171,7 +171,7 @@ class Ebs(EC2Backend):
         holder = SimpleNamespace(id=instance)
         volume.attachment = VolumeAttachment(volume, holder, "/dev/sdf", "attached")  # type: ignore[abstract]
 
-    def put_volume(  # what a volume has
+    def put_volume(
         self,
         size_gb: int,
         zone: str,
@@ -180,7 +180,7 @@ class Ebs(EC2Backend):
         *,
         id: str | None = None,  # noqa: A002
     ) -> Volume:
-        """A volume that somebody else made."""
+        """Make a volume as another program would."""
         place, name = self.get_zone_by_name(zone), id or random_volume_id()
         volume = Volume(self, name, size_gb, place, snapshot_id, volume_type="gp3")  # type: ignore[abstract]
         self.volumes[volume.id] = volume
@@ -189,7 +189,7 @@ class Ebs(EC2Backend):
         return volume
 
     def put_snapshot(self, volume_id: str, size_gb: int, tags: dict[str, str], **changes: Any) -> TimedSnapshot:
-        """A snapshot that somebody else made; `changes` are of its attributes."""
+        """Make a snapshot as another program would; `changes` are set as its attributes."""
         volume = self.volumes.get(volume_id) or SimpleNamespace(id=volume_id, size=size_gb)
         snapshot = TimedSnapshot(self, random_snapshot_id(), volume, "")
         snapshot.completion_time = snapshot.start_time
@@ -201,7 +201,7 @@ class Ebs(EC2Backend):
         return snapshot
 
     def forget(self, resource_id: str) -> None:
-        """It is deleted behind everybody's back. Raises KeyError if it is not there."""
+        """Delete it as another program would. Raises KeyError if it is not there."""
         kept: dict[str, Any] = self.snapshots if resource_id in self.snapshots else self.volumes
         del kept[resource_id]
         self.tags.pop(resource_id, None)
@@ -226,5 +226,5 @@ class Ebs(EC2Backend):
 
 
 def _utc_now() -> datetime:
-    """As moto has its times: UTC without saying so."""
+    """The time as moto has it: UTC, without a time zone."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -32,7 +32,7 @@ class AwsFault:
         return re.fullmatch(self.action, asked.name) is not None
 
     def document(self, asked: Asked) -> str | None:
-        """What is answered instead; None of a fault that only delays."""
+        """The answer in place of the real one; None for a fault that only delays."""
         return None if self.status is None else error_document(self.code, self.message, is_ec2=asked.is_ec2)
 
 
@@ -53,6 +53,6 @@ def error_document(code: str, message: str, *, is_ec2: bool) -> str:
 
 
 def drop(environ: dict[str, Any]) -> None:
-    """The connection is closed; the answer goes nowhere. Raises what the server takes for a caller who left."""
+    """Close the connection without an answer. Raises the error by which the server knows that the caller has left."""
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError

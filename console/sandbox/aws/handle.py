@@ -28,7 +28,7 @@ class Aws:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make AWS's programs and libraries use it; the bucket is set apart, by PGFLEET's own."""
+        """The variables that lead AWS's programs and libraries here. The bucket is a setting of pgfleet."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -39,7 +39,7 @@ class Aws:
         }
 
     def hold_snapshots(self, progress: int | None = 40) -> None:
-        """Snapshots and copies made from now on stay `pending`, so far in percent; None ends this for later ones."""
+        """Snapshots and copies made from now on stay `pending` at this percentage; None ends this for later ones."""
         self._set("hold_snapshots", progress=progress)
 
     def complete_snapshots(self, ids: Sequence[str] | None = None) -> None:
@@ -77,19 +77,19 @@ class Aws:
         self._set("detach", volume_id=volume_id)
 
     def blind(self, requests: int = 0, seconds: float = 0.0, *, to_ids: bool = False) -> None:
-        """So many searches by tag, or so long, do not see what is made from now on; both zero ends it.
+        """The next searches by tag, so many or for so long, miss what is made from now on; both zero ends it.
 
         With `to_ids`, what is asked for by its id is not there yet either.
         """
         self._set("blind", requests=requests, seconds=seconds, to_ids=to_ids)
 
     def make_volume(self, size_gb: int = 10, tags: Mapping[str, str] | None = None, **more: Any) -> str:
-        """The id of a volume that somebody else made; `more`: id, zone, snapshot_id, created_at."""
+        """Make a volume as another program would. Returns its id; `more`: id, zone, snapshot_id, created_at."""
         made: str = self._set("make_volume", size_gb=size_gb, tags=tags, **_dated(more))
         return made
 
     def make_snapshot(self, tags: Mapping[str, str] | None = None, **more: Any) -> str:
-        """The id of a snapshot that somebody else made, completed unless told otherwise.
+        """Make a snapshot as another program would, completed unless `status` says otherwise. Returns its id.
 
         `more`: id, volume_id, size_gb, started_at, status, percent, state_message, owner_id.
         """
@@ -99,13 +99,13 @@ class Aws:
     def populate(
         self, volumes: Sequence[Mapping[str, Any]] = (), snapshots: Sequence[Mapping[str, Any]] = ()
     ) -> dict[str, list[str]]:
-        """Many at once, of the fields that `make_volume` and `make_snapshot` take. The new ids, in their order."""
+        """Make many at once, of fields as for `make_volume` and `make_snapshot`. Returns the new ids, in that order."""
         given = {"volumes": [_dated(one) for one in volumes], "snapshots": [_dated(one) for one in snapshots]}
         made: dict[str, list[str]] = self._set("populate", **given)
         return made
 
     def forget(self, resource_id: str) -> None:
-        """A volume or snapshot is deleted behind everybody's back."""
+        """Delete a volume or snapshot as another program would."""
         self._set("forget", resource_id=resource_id)
 
     def refuse_deletes(self, snapshot_id: str, *, refused: bool = True) -> None:
@@ -117,8 +117,8 @@ class Aws:
 
         `log` has every request in order, as [action, the id or value that it names].
         """
-        told: dict[str, Any] = self._set("state")
-        return told
+        found: dict[str, Any] = self._set("state")
+        return found
 
     def requests(self, action: str) -> int:
         """How many of an EC2 action, or of an S3 method, since the start or the last reset."""

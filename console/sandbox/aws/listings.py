@@ -30,7 +30,7 @@ MOST_LISTINGS = 100
 @dataclass(slots=True)
 class Listings:
     ebs: Ebs
-    kept: dict[str, list[str]]  # what is left of a listing, by the token that continues it
+    kept: dict[str, list[str]]  # the ids of the pages to come, by token
 
     def volumes(self, asked: Asked) -> str:
         there: Mapping[str, Volume] = self.ebs.volumes
@@ -72,7 +72,7 @@ class Listings:
             "description": snapshot.description or "",
             "storageTier": snapshot.storage_tier,
         }
-        # AWS leaves out what there is not, and no parser takes an empty time.
+        # AWS leaves out empty fields, and parsers refuse an empty time.
         inner = {name: value for name, value in inner.items() if value not in ("", None)}
         return f"<item>{_fields(inner)}{self._tags(snapshot.id)}</item>"
 
@@ -119,7 +119,7 @@ class Listings:
         ]
 
     def _candidates(self, filters: Mapping[str, list[str]], there: Mapping[str, Any]) -> Iterable[str]:
-        """All, or those that a tag's value leaves."""
+        """All ids, or those that have one of a tag's values where a filter names them."""
         for name, values in filters.items():
             if name.startswith("tag:") and not any(set(value) & set("*?\\") for value in values):
                 found = [one for value in values for one in self.ebs.by_tag.get((name[4:], value), ())]
@@ -155,7 +155,7 @@ def _owned(found: Any, owners: set[str]) -> bool:
 
 
 def _pattern(values: Iterable[str]) -> re.Pattern[str]:
-    """AWS's wildcards, of which a backslash takes the meaning."""
+    """AWS's wildcards `*` and `?`; after a backslash they stand for themselves."""
     return re.compile("|".join(f"(?:{_one_pattern(value)})" for value in values), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""A request to the sandbox's AWS as the switches see it: what is asked for, of what."""
+"""A request to the sandbox's AWS, as far as faults, listings and the log need it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 FORM = "application/x-www-form-urlencoded"
-# Where the id of what a request is about stands, the first that is there.
+# The parameters that hold the id of what a request is about; the first one that is there counts.
 ABOUT = (
     "VolumeId",
     "SnapshotId",
@@ -34,7 +34,7 @@ class Asked:
 
     @property
     def tally(self) -> str:
-        """What it is counted as: of S3, the method alone."""
+        """The name under which it is counted: for S3 the method alone."""
         return self.name if self.is_ec2 else self.name.partition(" ")[0]
 
     def first(self, name: str) -> str | None:
@@ -55,7 +55,7 @@ class Asked:
 
 
 def read(environ: dict[str, Any]) -> Asked:
-    """What a request asks for. A form is read here, and can be read once more."""
+    """Read a request. The body of a form is put back, so that moto can read it too."""
     if environ.get("CONTENT_TYPE", "").startswith(FORM):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)

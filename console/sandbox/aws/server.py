@@ -1,4 +1,4 @@
-"""The sandbox's AWS as a server: moto behind faults, listings in pages and a record of what was asked.
+"""The sandbox's AWS as a server: moto behind ordered faults, with listings in pages and a log of all requests.
 
 Importing it imports moto, which takes seconds: do so in a function.
 """
@@ -49,7 +49,7 @@ class Answer:
 
 
 class AwsApplication:
-    """A WSGI application. One request at a time is carried out in a process; as many as there are may wait."""
+    """A WSGI application. Any number of requests may wait, but a process carries out one at a time."""
 
     def __init__(self, snapshot_s: float = 0.0) -> None:
         self.closing = threading.Event()
@@ -92,7 +92,7 @@ class AwsApplication:
         return [answer.body]
 
     def _answer(self, environ: Environ) -> Answer:
-        """What is asked for, or what a fault makes of it."""
+        """The answer to a request, or the answer of the fault that was ordered for it."""
         asked = read(environ)
         with self.lock:
             self.requests[asked.tally] += 1
@@ -125,7 +125,7 @@ class AwsApplication:
                 return _xml(error_document(error.code, error.message, is_ec2=True), "400 Bad Request")
 
     def _take_moto(self) -> None:
-        """Moto is one for a process: let it work with what is this server's."""
+        """Moto's state is global to the process: make it that of this server."""
         ec2_backends[DEFAULT_ACCOUNT_ID][REGION] = self.ebs
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"] = self._s3
         s3_backends.bucket_accounts = dict.fromkeys(self._s3.buckets, ("aws", DEFAULT_ACCOUNT_ID))

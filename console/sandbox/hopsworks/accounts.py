@@ -1,4 +1,4 @@
-"""The accounts of one simulated Hopsworks cluster, and the usernames that only the server can tell."""
+"""The accounts of one simulated Hopsworks cluster, and the usernames that the server makes up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIELDS = {
 
 @dataclass(slots=True)
 class Account:
-    """Before it is added it has no id, nor a username, unless it is planted: the server makes them."""
+    """Id and username are made when it is added, unless a test has given them."""
 
     email: str  # as it was given; it is compared in lower case
     firstname: str = ""

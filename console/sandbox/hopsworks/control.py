@@ -1,4 +1,4 @@
-"""`/_sandbox/hopsworks/<name>`: clusters are made, asked how they fare, and their accounts tampered with."""
+"""`/_sandbox/hopsworks/<name>`: clusters are made and shown, and their accounts are changed from outside."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HopsworksControl:
         raise RefusedError(404, f"the sandbox has no {request.method} {request.path}")
 
     def _make(self, name: str, wanted: Body) -> None:
-        """A cluster that exists keeps its accounts, and its key unless it is given another."""
+        """A cluster that exists keeps its accounts, and its key unless there is a new one."""
         if not NAME.fullmatch(name):
             raise RefusedError(400, f"a Hopsworks cluster's name is letters, digits, dots and dashes, not {name!r}")
         cluster = self._clusters.setdefault(name, HopsworksCluster(name, FIRST_KEY))

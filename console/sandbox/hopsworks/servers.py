@@ -21,7 +21,7 @@ USERS = f"{API}/admin/users"
 
 @dataclass(slots=True)
 class HopsworksCluster:
-    """The counters leave out requests that a fault kept away."""
+    """Requests that an ordered fault refused or dropped are not counted."""
 
     name: str
     api_key: str = field(repr=False)
@@ -53,7 +53,7 @@ class Hopsworks:
         try:
             return _answer(cluster, request, path, body)
         finally:
-            # After the deed: who doesn't wait for the answer has an account all the same.
+            # The request has been carried out: a caller who does not wait has an account all the same.
             await asyncio.sleep(cluster.latency_s)
 
 

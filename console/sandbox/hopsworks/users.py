@@ -41,7 +41,7 @@ def listed(accounts: Accounts, query: Mapping[str, str], api: str) -> web.Respon
 
 
 def existing(accounts: Accounts, account_id: str) -> Account:
-    """Raises `HopsworksRefusedError` (404) for an id nobody has."""
+    """Raises `HopsworksRefusedError` (404) for an id that no account has."""
     account = accounts.get(int(account_id)) if NUMBER.fullmatch(account_id) else None
     if account is None:
         raise HopsworksRefusedError(404, f"user {account_id}")
@@ -71,7 +71,7 @@ def new_account(query: Mapping[str, str], body: bytes) -> Account:
 
 
 def created(account: Account, query: Mapping[str, str], api: str) -> web.Response:
-    """The numeric id is in the Location alone."""
+    """The numeric id is in the Location header only."""
     document = {
         "email": account.email,
         "givenName": account.firstname,

@@ -34,7 +34,7 @@ def name_of_new(plural: str, body: Object) -> str:
 
 
 def check(plural: str, name: str, body: Object) -> None:
-    """Raises `RefusedError` (422) for an object no Kubernetes would store."""
+    """Raises `RefusedError` (422) for an object that Kubernetes would not store."""
     resource = RESOURCES[plural]
     if body.get("kind", resource.kind) != resource.kind:
         raise RefusedError(400, f"{body['kind']} in the request, but {resource.kind} at this address")

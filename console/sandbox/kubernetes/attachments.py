@@ -21,7 +21,7 @@ LONGEST_LOG = 10_000
 
 
 class Attachments:
-    """`on_attach(volume id, node)` and `on_detach(volume id)` are for whoever simulates the volumes themselves."""
+    """`on_attach(volume id, node)` and `on_detach(volume id)` pass it on to the simulated AWS."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

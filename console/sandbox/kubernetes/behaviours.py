@@ -31,7 +31,7 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """After `delay_s`, `apply(pod, now)` changes the status; None means that the pod is simply gone."""
+    """After `delay_s`, `apply(pod, now)` changes the status; None removes the pod."""
 
     delay_s: float
     apply: Callable[[Object, str], None] | None
@@ -40,9 +40,9 @@ class Step:
 
 def behaviour_of(pod: Object) -> str:
     """Empty for a pod that just starts."""
-    told: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
-    if told:
-        return told
+    annotated: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
+    if annotated:
+        return annotated
     images = [container["image"] for container in pod["spec"]["containers"]]
     return "image-error" if any("missing" in image for image in images) else ""
 
@@ -50,7 +50,7 @@ def behaviour_of(pod: Object) -> str:
 def script(behaviour: str, delay_s: float, *, live: bool = False) -> list[Step]:
     """The steps of a pod that starts, or of a live one, which takes the first at once.
 
-    Raises `RefusedError` (400) for a behaviour nobody knows.
+    Raises `RefusedError` (400) for an unknown behaviour.
     """
     name, _, argument = behaviour.partition("=")
     start_s = 0 if live else delay_s
@@ -151,7 +151,7 @@ def _terminated(status: Object, now: str, *, exit_code: int, reason: str) -> Obj
 
 
 def _set_containers(pod: Object, state: Object, *, ready: bool) -> None:
-    """Keeps what earlier lives of the containers left: their count and the last end."""
+    """Keeps the containers' restart counts and last states."""
     known = {status["name"]: status for status in pod["status"].get("containerStatuses") or ()}
     pod["status"]["containerStatuses"] = [
         {

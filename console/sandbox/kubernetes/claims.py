@@ -1,4 +1,4 @@
-"""What a pod's claims mean: which volumes they are bound to, and on which nodes those can be had."""
+"""A pod's claims: which volumes they are bound to, and on which nodes those can be attached."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def volume_of(store: Store, claim: Record) -> Record | None:
 
 
 def handle_of(volume: Record) -> str:
-    """What the driver calls the volume; empty for one of no driver."""
+    """The driver's id of the volume; empty for one without a driver."""
     return str((volume.body()["spec"].get("csi") or {}).get("volumeHandle", ""))
 
 
@@ -62,7 +62,7 @@ def reach_of(store: Store, claims: Iterable[Key]) -> Reach:
 
 
 def _selects(affinity: Object, labels: Mapping[str, str]) -> bool:
-    """One term is enough, and of that all expressions are needed."""
+    """Whether one of the terms holds, which it does when all its expressions do."""
     terms = [term.get("matchExpressions") or () for term in affinity.get("nodeSelectorTerms") or ()]
     return any(term and all(_holds(expression, labels) for expression in term) for term in terms)
 

@@ -1,4 +1,4 @@
-"""The simulated cluster: the store and those who watch and change it."""
+"""The simulated cluster: the store, and the parts that watch and change it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pgfleet.console.sandbox.kubernetes.watching import Watchers
 
 @dataclass(frozen=True)
 class Options:
-    """How slow the simulated world is, and how much of it is remembered."""
+    """How long things take in the simulated cluster, and how much of its past it keeps."""
 
     ready_delay_s: float = 0.5
     termination_delay_s: float = 0.2
@@ -32,7 +32,7 @@ class Options:
 
 
 class Cluster:
-    """Made inside the event loop it lives in."""
+    """To be made inside the event loop that serves it."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def set_condition(body: Object, kind: str, *, holds: bool, now: str, why: tuple[str, str] = ("", "")) -> None:
-    """`why` is the reason and the message; the transition time moves only when the truth does."""
+    """`why` is the reason and the message; the transition time changes only when the status does."""
     conditions = body["status"].setdefault("conditions", [])
     truth = "True" if holds else "False"
     current = next((each for each in conditions if each["type"] == kind), None)

@@ -83,5 +83,5 @@ def why_nowhere(demand: Demand, nodes: list[Node], used: dict[str, Counter[str]]
             reasons["node(s) had volume node affinity conflict"] += 1
         else:
             reasons.update(f"Insufficient {name}" for name in node.lacks(demand, used[node.name]))
-    told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return f"0/{len(nodes)} nodes are available: {told or 'no nodes available to schedule pods'}."
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"0/{len(nodes)} nodes are available: {listed or 'no nodes available to schedule pods'}."

@@ -37,7 +37,7 @@ class Executions:
         self._wanted: dict[tuple[str, str], tuple[bytes, float, str]] = {}
 
     def order(self, namespace: str, name: str, wanted: dict[str, Any]) -> None:
-        """Raises `RefusedError` (400) for what is no order: base64 `content`, `delay_s` and `failure`."""
+        """`wanted` has base64 `content`, and may have `delay_s` and `failure`. Raises `RefusedError` (400)."""
         try:
             content = base64.b64decode(wanted["content"], validate=True)
             order = content, float(wanted.get("delay_s", 0)), str(wanted.get("failure", ""))
@@ -54,13 +54,13 @@ class Executions:
         await socket.prepare(request)
         self._tally.executions += 1
         content, delay_s, failure = self._wanted.get(pod.key[1:], (LISTING, 0.0, ""))
-        with suppress(ConnectionError):  # a client that has seen enough goes away
+        with suppress(ConnectionError):  # a client may leave before the end
             await _play(socket, content, delay_s, failure)
         return socket
 
 
 async def _play(socket: web.WebSocketResponse, content: bytes, delay_s: float, failure: str) -> None:
-    """The delay comes after the first half, so that a client has something by then."""
+    """The delay comes after the first half, so that a client that gives up has read something."""
     half = len(content) // 2
     for part in (content[:half], content[half:]):
         for start in range(0, len(part), FRAME_BYTES):

@@ -49,7 +49,7 @@ class Kubelet:
             asyncio.get_running_loop().call_soon(self._start, record.key, record.uid)
 
     def act(self, key: Key, behaviour: str) -> None:
-        """Makes a live pod behave so. Raises `RefusedError` when it is on no node, or for an unknown word."""
+        """Makes a live pod behave so. Raises `RefusedError` for a pod on no node and for an unknown behaviour."""
         steps = script(behaviour, self._ready_delay_s, live=True)
         record = self._store.get(key)
         if record is None or record.uid not in self._seen:
@@ -107,7 +107,7 @@ class Kubelet:
         self._play(key, uid, steps[1:])
 
     def _live(self, key: Key, uid: str) -> Record | None:
-        """The pod, unless it is another one by now, ended, or told to go."""
+        """The pod, unless it has been replaced, has ended, or is being deleted."""
         record = self._store.get(key)
         if record is None or record.uid != uid or record.deleting:
             return None

@@ -1,4 +1,4 @@
-"""Lists of objects: encoded once, and cut into pages for those who ask."""
+"""Lists of objects, made of records that are encoded already, in pages if the request has a limit."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _namespace_of(path: list[str]) -> str:
 
 
 def _pod_metrics(record: Record, now: str) -> Object:
-    """The creation is that of the sample, not of the pod; labels are left out when there are none."""
+    """The creation time is that of the sample, not of the pod; labels are left out when there are none."""
     pod = record.body()
     metadata: dict[str, Any] = {"name": record.key[2], "namespace": record.key[1], "creationTimestamp": now}
     if record.labels:
@@ -58,11 +58,11 @@ def _pod_metrics(record: Record, now: str) -> Object:
 
 
 def _usage(pod: Object, container: Object, *, is_first: bool) -> dict[str, str]:
-    told = pod["metadata"].get("annotations") or {}
+    annotated = pod["metadata"].get("annotations") or {}
     requests = container["resources"].get("requests") or {}
     halves = {"cpu": _half_cpu(requests.get("cpu", 0)), "memory": _half_memory(requests.get("memory", 0))}
     return {
-        name: (told[annotation] if is_first else "0") if annotation in told else halves[name]
+        name: (annotated[annotation] if is_first else "0") if annotation in annotated else halves[name]
         for name, annotation in ANNOTATIONS.items()
     }
 

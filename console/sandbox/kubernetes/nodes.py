@@ -26,7 +26,7 @@ class NodeGroup:
 
 
 def parse_group(text: str) -> NodeGroup:
-    """`type:nodes x GPUs`, and, if wanted, `x CPUs x GB`. Raises `ValueError`."""
+    """Reads `type:NODESxGPUS[xCPUS[xGB]]`. Raises `ValueError`."""
     found = GROUP.match(text.strip())
     if found is None:
         raise ValueError(f"nodes are written type:countxgpus[xcpu[xmemory_gb]], as in h100:2x8, not {text!r}")
@@ -35,7 +35,7 @@ def parse_group(text: str) -> NodeGroup:
 
 
 def add_nodes(store: Store, group: NodeGroup) -> list[Record]:
-    """Numbered on from the highest of that type."""
+    """Numbers go on from the highest of that type."""
     first = 1 + max((_number(record.key[2], group.gpu_type) for record in store.select("nodes")), default=0)
     index = store.count("nodes")
     return [_add(store, group, first + offset, index + offset) for offset in range(group.count)]

@@ -29,7 +29,7 @@ class Target:
 
 
 def parse_path(path: str) -> Target:
-    """Raises `RefusedError` (404) for a path that is nobody's."""
+    """Raises `RefusedError` (404) for a path that leads to no resource."""
     parts = path.removeprefix(PREFIX).rstrip("/").split("/")
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2:

@@ -20,5 +20,5 @@ def log_of(pod: Object) -> str:
         name = pod["metadata"]["name"]
         container = pod["spec"]["containers"][0]["name"]
         raise RefusedError(400, f'container "{container}" in pod "{name}" is waiting to start')
-    told: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "sandbox: the container runs")
-    return told.rstrip("\n") + "\n"
+    printed: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "sandbox: the container runs")
+    return printed.rstrip("\n") + "\n"

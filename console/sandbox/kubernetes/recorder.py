@@ -1,4 +1,4 @@
-"""Events about objects: repeated ones are counted instead of stored again, and the oldest give way."""
+"""Events about objects: a repeated one is counted instead of stored again, and the oldest are removed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Recorder:
 
 
 def _event_key(about: Record, reason: str) -> Key:
-    """The same for the same reason about the same object, so that no table of them is needed."""
+    """The same key for the same reason about the same object, so that a repeated event is found by it."""
     mark = zlib.crc32(f"{about.uid}/{reason}".encode())
     return ("events", about.key[1] or "default", f"{about.key[2]}.{mark:08x}")
 

@@ -120,7 +120,7 @@ class Scheduler:
             self._tell(uid)
 
     def _hopeful(self) -> Iterator[tuple[Record, Node]]:
-        """Each pod with a node that has room for it, as things are when it is asked for.
+        """Each waiting pod that fits on a node, with that node; the caller binds it before the next is looked for.
 
         Where the first pod of a demand does not fit, no later one does.
         """

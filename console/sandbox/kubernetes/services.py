@@ -19,7 +19,7 @@ FIRST_CLUSTER_IP = IPv4Address("10.96.0.2")
 
 
 class ServiceAddresses:
-    """What is taken, learned from the store's changes; `assign` fills what a service leaves open."""
+    """Ports in use, learned from the store's changes; `assign` fills in what a service leaves open."""
 
     def __init__(self, first_port: int = FIRST_NODE_PORT, last_port: int = LAST_NODE_PORT) -> None:
         self._ports = range(first_port, last_port + 1)
@@ -74,7 +74,7 @@ class ServiceAddresses:
         raise invalid("Service", key[2], f"spec.ports[{index}].nodePort", why)
 
     def _from_next(self) -> Iterator[int]:
-        """Round and round, so that a port just given back isn't the next one given out."""
+        """All ports, from the one after the last that was given: one just given back is not the next to be given."""
         yield from range(self._next_port, self._ports.stop)
         yield from range(self._ports.start, min(self._next_port, self._ports.stop))
 

@@ -1,4 +1,4 @@
-"""Counters over the life of the sandbox, and pods that were created twice under one name."""
+"""Counters since the start of the sandbox, and pods that were created twice under one name."""
 
 from __future__ import annotations
 

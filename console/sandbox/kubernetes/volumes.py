@@ -77,7 +77,7 @@ class Volumes:
                 self._bind(claim, volume)
 
     def _volume_for(self, claim: Record) -> Record | None:
-        """The one it names or, where it names none, the one that names it. Nothing else is matched."""
+        """The volume that the claim names or, where it names none, the one that names the claim. No other matches."""
         named = volume_of(self._store, claim)
         if named is not None:
             return named if _is_for(named, claim) else None
@@ -87,7 +87,7 @@ class Volumes:
         return next((volume for volume in every if _claim_of(volume) and _is_for(volume, claim)), None)
 
     def _bind(self, claim: Record, volume: Record) -> None:
-        """Either may be bound by a user's hand: then the other one follows."""
+        """A user may have set one side of the binding; the other is set to match."""
         del self._unbound[claim.key]
         body, held = claim.body(), volume.body()
         reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
@@ -123,7 +123,7 @@ class Volumes:
             asyncio.get_running_loop().call_soon(self._release, record.key)
 
     def _release(self, key: Key) -> None:
-        """Takes the finalizer away from what is deleted and free."""
+        """Removes the finalizer of a volume or claim that is deleted and no longer in use."""
         record = self._store.get(key)
         if record is None or not record.deleting or self._is_in_use(record):
             return
@@ -143,7 +143,7 @@ def _claim_of(volume: Record) -> Object:
 
 
 def _is_for(volume: Record, claim: Record) -> bool:
-    """One that was bound before is only for the claim of that uid."""
+    """Whether the claim may have the volume: one that was bound before is only for the claim of that uid."""
     reference = _claim_of(volume)
     if volume.deleting:
         return False

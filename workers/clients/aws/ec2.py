@@ -14,12 +14,12 @@ from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws.session import Service, SnapshotGoneError, VolumeGoneError, nothing, service
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
-# Tags, whose values are ids of rows; QUARANTINED says since when nobody knows whose it is.
+# Tags, whose values are ids of rows; QUARANTINED says since when no row accounts for it.
 DISK = "pgfleet:disk_id"
 SNAPSHOT = "pgfleet:snapshot_id"
 ATTACHMENT = "pgfleet:attachment"
 QUARANTINED = "pgfleet:quarantined"
-# A pod may have written to the volume: it is never taken for one that nobody has had, whatever a database says.
+# A pod may have written to the volume: it is never taken for an unused one, whatever a database says.
 USED = "pgfleet:used"
 
 VOLUME_PAGE = 500
@@ -96,14 +96,14 @@ class Ec2:
         raise TryAgainError(f"AWS's answer to DescribeVolumes does not speak of {volume_id}")
 
     def delete_volume(self, volume_id: str) -> None:
-        """Delete it; one that is gone already is fine, one that is attached is waited for."""
+        """Delete it; it may be gone already. While it is attached this is TryAgainError."""
         try:
             self.aws.ask("delete_volume", nothing, VolumeId=volume_id)
         except VolumeGoneError:
             return
 
     def create_snapshot(self, volume_id: str, tags: Mapping[str, str], description: str) -> SnapshotState:
-        """Begin a new snapshot: twice is two. Look with `snapshots_tagged` before.
+        """Begin a new snapshot. A second call makes a second one: look with `snapshots_tagged` first.
 
         Raises:
             VolumeGoneError: there is no such volume.
@@ -117,7 +117,7 @@ class Ec2:
         )
 
     def copy_snapshot(self, ebs_snapshot_id: str, tags: Mapping[str, str], description: str) -> SnapshotState:
-        """Begin a copy in the same region: twice is two. Look with `snapshots_tagged` before.
+        """Begin a copy in the same region. A second call makes a second one: look with `snapshots_tagged` first.
 
         Raises:
             SnapshotGoneError: there is no such snapshot.
@@ -154,7 +154,7 @@ class Ec2:
         return sorted(found, key=lambda snapshot: (snapshot.started_at, snapshot.ebs_snapshot_id))
 
     def delete_snapshot(self, ebs_snapshot_id: str) -> None:
-        """Delete it; one that is gone already is fine, one that an image uses is waited for."""
+        """Delete it; it may be gone already. While an image uses it this is TryAgainError."""
         try:
             self.aws.ask("delete_snapshot", nothing, SnapshotId=ebs_snapshot_id)
         except SnapshotGoneError:
@@ -201,7 +201,7 @@ def connected(settings: Settings) -> Iterator[Ec2]:
 
 
 def _volumes(answer: Any) -> list[VolumeState]:
-    # An answer without the list is no empty one: it says nothing about what there is.
+    # An answer without the list is not an empty list: it says nothing about what there is.
     return [_volume(found) for found in answer["Volumes"]]
 
 

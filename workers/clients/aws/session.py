@@ -200,14 +200,14 @@ def service(name: str, settings: Settings) -> Iterator[Service]:
 
 
 def nothing(_: Any) -> None:
-    """For `read`: the answer is only that it was done."""
+    """For `read`, where the answer holds nothing but success."""
 
 
 def _client(name: str, settings: Settings) -> Any:
     config = _config(settings)
     try:
         session = core.get_session()
-        # What asks for credentials (a web identity's token, say) is bound by the same times.
+        # Requests for credentials (by a web identity's token, say) have the same timeouts.
         session.set_default_client_config(config)
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
         # AWS's other programs read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION and the profile.
@@ -233,7 +233,7 @@ def _time(said: Any) -> datetime:
 
 
 def _config(settings: Settings) -> Config:
-    """One try: trying again is the queue's. A call ends after about 1.25 times `aws_timeout_s`."""
+    """One try: the queue tries again. A call ends after about 1.25 times `aws_timeout_s`."""
     return Config(
         connect_timeout=settings.aws_timeout_s / 4,
         read_timeout=settings.aws_timeout_s,
@@ -248,7 +248,7 @@ def _told(operation: str, error: ClientError) -> RefusedError | TryAgainError:
     code = printable(error.response.get("Error", {}).get("Code"))[:100] or "no code"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in CREDENTIALS or error.operation_name != operation:
-        # Another operation than the one asked for is one that was to bring credentials.
+        # An error of another operation than the one asked for is from getting credentials.
         return _unknown_to_aws(operation, code)
     text = f"AWS answered {operation} with {code}: {_words(error.response.get('Error', {}).get('Message'))}"
     if code in WAITS_S:

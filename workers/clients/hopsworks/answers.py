@@ -1,4 +1,4 @@
-"""Answers of a Hopsworks cluster, as the errors that the runtime distinguishes."""
+"""Answers of a Hopsworks cluster, as the errors that the runtime tells apart."""
 
 import json
 import math
@@ -79,7 +79,7 @@ class Answer:
         return (self.document or {}).get("errorCode")
 
     def accepted(self) -> None:
-        """Come back only for 2xx.
+        """Returns for 2xx only.
 
         Raises:
             UnreachableError, KeyRefusedError, BusyError: the cluster can't do this now, for anybody.
@@ -92,7 +92,7 @@ class Answer:
             raise KeyRefusedError(named(self.at, f"{said}: its API key is not that of an administrator"))
         if self.status == 429:
             raise BusyError(named(self.at, said), after_s=wait_s(self.headers.get("retry-after", "")))
-        # A 404 without JSON comes from what stands before Hopsworks: it knows nothing of users.
+        # A 404 without JSON comes from a proxy before Hopsworks, which knows nothing of users.
         if self.status == 408 or not 400 <= self.status < 500 or (self.status == 404 and self.document is None):
             raise UnreachableError(named(self.at, said))
         raise NeverError(named(self.at, said))
@@ -143,7 +143,7 @@ def fetch(http: httpx.Client, request: httpx.Request, at: Address, asked: str) -
         finally:
             response.close()
     except httpx.ConnectError as error:
-        # Its words may be shown, say on a certificate: nothing has been sent yet.
+        # The error's text may be shown, say on a certificate: the key has not been sent yet.
         failed = f"got no answer (ConnectError: {str(error)[:WORDS_LENGTH]})"
     except httpx.HTTPError as error:
         failed = f"got no answer ({type(error).__name__})"

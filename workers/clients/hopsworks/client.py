@@ -105,7 +105,7 @@ class Hopsworks:
         return self._set(at, account_id, "change of the project limit", {"maxNumProjects": most})
 
     def probe(self, at: Address) -> None:
-        """Ask for an address that nobody has; come back only where cluster and key work."""
+        """Look up an address that nobody has: this returns only if cluster and key work."""
         self.find(at, NOBODY)
 
     def _create(self, at: Address, person: Person) -> Account:
@@ -113,7 +113,7 @@ class Hopsworks:
         try:
             answer = self._ask(at, "create", "POST", USERS, but=CONFLICT, params=_wanted(at, person))
         except UnreachableError as lost:
-            # If it is not there, the cluster answers, only this create it does not.
+            # It is not there, and the cluster answers: the fault is with this create alone.
             return self._find_created(at, person, TryAgainError(str(lost)))
         if answer.status == CONFLICT and answer.error_code == USER_EXISTS:
             other = NeverError(named(at, "the server says that this user exists, but under another e-mail"))
@@ -148,7 +148,7 @@ class Hopsworks:
 def connected(settings: Settings) -> Iterator[Hopsworks]:
     """Connections for the clusters. No redirects, no cookies, no proxy: the key goes to its own cluster only."""
     timeout_s = settings.hopsworks_timeout_s
-    # A session that one key began must not go on with another cluster's on the same host.
+    # A session that was begun with one key must not go on under another cluster's key on the same host.
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     with httpx.Client(
         transport=_Transport(2 * timeout_s), timeout=timeout_s, cookies=no_cookies, follow_redirects=False

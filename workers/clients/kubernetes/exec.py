@@ -42,7 +42,7 @@ def upgraded(api: client.CoreV1Api) -> client.CoreV1Api:
 
 
 class _Upgraded(client.ApiClient):
-    """Opens a websocket where another client would send a request; whoever asked closes it."""
+    """Opens a websocket where another client would send a request; the caller closes it."""
 
     def call_api(
         self,
@@ -99,7 +99,7 @@ def _read(socket: websocket.WebSocket, deadline: float, size_bytes: int) -> byte
 
 
 def _check(status: bytes, written: bytearray) -> None:
-    """A command that failed after some output has not failed for us: the output is used."""
+    """A command that has written something counts as done, even if it failed."""
     try:
         result = json.loads(status)
     except ValueError:

@@ -31,7 +31,7 @@ from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 __all__ = ["Home", "Homes", "size_of"]
 
-# To wait for what is going is no failed attempt.
+# Waiting for a deletion to end is no failed attempt.
 SOON_S = 5.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 LONGEST_CONTENTS_BYTES = 256 * 1024
@@ -58,17 +58,17 @@ class Homes:
 
         Raises:
             NeverError: the name is taken by another reservation's.
-            TryAgainError: what is there is of another EBS volume, or of no use any more; its deletion was asked for.
+            TryAgainError: what is there is of another EBS volume, or of no use any more; it is being deleted.
         """
         claim = self._claim(home.name)
-        if claim is not None:  # looked at first: our volume would be bound to whatever claim there is of its name
+        if claim is not None:  # looked at first: our volume would be bound to any claim of this name
             self._check(home, claim, home.name)
         self._check(home, self._made_volume(home) or self._volume(home.name), home.volume_id)
         if claim is None:
             self._check(home, self._made_claim(home) or self._claim(home.name), home.name)
 
     def leads_to(self, home: Home) -> bool:
-        """Whether the volume of this name is that of this EBS volume: a pod of an older attempt may have another."""
+        """Whether the home's volume stands for this EBS volume: that of an older attempt may stand for another."""
         volume = self._volume(home.name)
         return volume is not None and volume.source == home.volume_id and volume.reservation_id == home.reservation_id
 
@@ -151,7 +151,7 @@ class Homes:
         return claim_part(made) if made else None
 
     def _check(self, home: Home, found: Part | None, source: str) -> None:
-        """What is there is what we would make; else its deletion is asked for if it is ours."""
+        """Raises unless what is there is what we would make; its deletion is asked for if it is this reservation's."""
         if found is None:
             raise TryAgainError(f"{home.name} was there and is gone again", after_s=SOON_S)
         if found.reservation_id != home.reservation_id:
@@ -173,7 +173,7 @@ class Homes:
         return None if claim is None else claim_part(claim)
 
     def _delete(self, delete: Callable[..., Any], part: Part, *name: str) -> None:
-        """Exactly this one; one that is gone already is fine."""
+        """Delete exactly this one; it may be gone already."""
         options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=part.uid))
         or_none(lambda: delete(*name, body=options, _request_timeout=self.timeout_s))
 

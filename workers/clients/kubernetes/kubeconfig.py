@@ -19,7 +19,7 @@ from kubernetes import client
 from pgfleet.workers.runtime.outcomes import NeverError
 
 TOKEN = re.compile(r"[\x21-\x7e]+")
-# What would open files or run programs, or is signed in with where Kubernetes no longer takes it.
+# Fields that would open files or run programs, and a way to sign in that Kubernetes has given up.
 REFUSED_OF_CLUSTERS = {"certificate-authority": "names a file"}
 REFUSED_OF_USERS = {
     "exec": "runs a program",
@@ -35,7 +35,7 @@ NO = ("false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A server and how to sign in there, all of it inline."""
+    """A server and how to sign in there; certificates, keys and tokens are inline."""
 
     server: str = field(repr=False)
     ca: str | None = field(repr=False)

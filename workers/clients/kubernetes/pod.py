@@ -20,7 +20,7 @@ CANNOT_START = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PodState:
-    """A pod at one look.
+    """A pod as it was when it was read.
 
     Attributes:
         started_at: when the kubelet took it on; None before.
@@ -49,7 +49,7 @@ class PodState:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """A service at one look; `owner_uid` is that of the pod that it goes with."""
+    """A service as it was when it was read; `owner_uid` is that of the pod that it goes with."""
 
     name: str
     reservation_id: str | None

@@ -1,7 +1,7 @@
 """Pods and services of reservations, through the official Kubernetes client.
 
-Names and labels come from the row, so that creating twice is creating once. Errors come out as two kinds:
-TryAgainError and NeverError.
+Names and labels come from the row, so that creating twice is creating once. Every error is a TryAgainError or
+a NeverError.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Pods:
         return found
 
     def delete(self, name: str, uid: str) -> None:
-        """Ask for the end of exactly this pod; one that is gone already is fine."""
+        """Ask for the deletion of exactly this pod; it may be gone already."""
         options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid))
         or_none(
             lambda: self.api.delete_namespaced_pod(name, self.namespace, body=options, _request_timeout=self.timeout_s)
@@ -79,7 +79,7 @@ class Pods:
         """Create a pod's service, or adopt the one that an earlier attempt has made for the same pod.
 
         Raises:
-            TryAgainError: the one that is there belongs to an older pod; its deletion was asked for.
+            TryAgainError: the one that is there belongs to an older pod; its deletion has been asked for.
         """
         name, owner_uid = body["metadata"]["name"], body["metadata"]["ownerReferences"][0]["uid"]
         service = or_exists(

@@ -31,7 +31,7 @@ PAGE = 500
 MOST_PAGES = 100
 # More of anything than one pod can have.
 MOST = Decimal(10**6)
-# Whoever asks once more hears the same.
+# A second request would be answered in the same way.
 NEVER = frozenset({400, 401, 403, 404, 405, 406, 415, 422})
 
 R = TypeVar("R")
@@ -74,7 +74,7 @@ def connected(settings: Settings) -> Iterator[Usage]:
 
 
 def _cpu_cores(api: client.CustomObjectsApi, timeout_s: float) -> dict[str, Decimal]:
-    """What containers use, by username, as the metrics API has it; it knows no pages."""
+    """What containers use, by username, from the metrics API, which has no pages."""
     listed: Any = _asked(
         "metrics of its pods",
         lambda: api.list_cluster_custom_object(*METRICS, label_selector=USERNAME, _request_timeout=timeout_s),

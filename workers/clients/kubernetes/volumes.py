@@ -24,7 +24,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A volume or a claim at one look.
+    """A volume or a claim as it was when it was read.
 
     Attributes:
         source: what it stands for: a volume's EBS volume, a claim's volume.

@@ -12,7 +12,7 @@ GPU = "nvidia.com/gpu"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A node at one look; `zone` is None where its label is missing."""
+    """A node as it was when it was read; `zone` is None where its label is missing."""
 
     name: str
     zone: str | None

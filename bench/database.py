@@ -1,4 +1,4 @@
-"""The ground that every bench runs on: a database of its own with a small machine, on a durable server."""
+"""The database that a bench makes for itself, on a durable server, with a small machine of its own."""
 
 import os
 import uuid
@@ -65,7 +65,7 @@ from generate_series(1, %(jobs)s) n;
 
 
 @contextmanager
-def database() -> Iterator[str]:
+def temporary() -> Iterator[str]:
     """The DSN of a new, migrated database with the bench's machine; dropped afterwards.
 
     On the server of DATABASE_URL if that is set, else on the embedded one with its own durable settings.
