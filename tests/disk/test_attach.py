@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from pgfleet.workers.clients.aws.ec2 import Ec2
 from pgfleet.workers.reservation import machine as reservation
 from pgfleet.workers.runtime.work import work
-from worlds.disks import QUEUE, TYPE, World, for_a_test, history, servers, world_on
+from worlds.disks import QUEUE, STEADY, TYPE, World, for_a_test, history, servers, world_on
 from worlds.fleet import Worker, move_clock, new_id, send, until, worker_on
 from worlds.rows_of_disks import disk as disk_row
 
@@ -23,7 +23,7 @@ NOT_NOW = ["RequestLimitExceeded", "VolumeLimitExceeded", "MaxIOPSLimitExceeded"
 
 @pytest.fixture(scope="module")
 def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with servers() as (box, _), world_on(server_dsn, template, box, volume_poll_s=0.1, snapshot_poll_s=0.2) as running:
+    with servers() as (box, _), world_on(server_dsn, template, box, **STEADY) as running:
         box.add_nodes("a100", 1, 8)
         box.add_nodes("a100", 1, 8, zone=OTHER_ZONE)
         box.add_nodes("b200", 1, 8, zone="")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.aws.handle import BUCKET
-from worlds.disks import QUEUE, World, done, for_a_test, history, objects, refused, servers, world_on
+from worlds.disks import QUEUE, STEADY, World, done, for_a_test, history, objects, refused, servers, world_on
 from worlds.fleet import move_clock, new_id, send
 
 DAY_S = 24 * 3600
@@ -15,7 +15,7 @@ DAY_S = 24 * 3600
 
 @pytest.fixture(scope="module")
 def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with servers() as (box, _), world_on(server_dsn, template, box, volume_poll_s=0.1, snapshot_poll_s=0.3) as running:
+    with servers() as (box, _), world_on(server_dsn, template, box, **STEADY) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ from pgfleet.console.sandbox.aws.handle import BUCKET
 from pgfleet.workers.disk import machine as disk_worker
 from pgfleet.workers.disk import snapshot as disk_snapshot
 from pgfleet.workers.runtime.outcomes import Outcome
-from worlds.disks import QUEUE, TYPE, World, done, for_a_test, history, objects, refused, servers, world_on
+from worlds.disks import QUEUE, STEADY, TYPE, World, done, for_a_test, history, objects, refused, servers, world_on
 from worlds.fleet import Worker, move_clock, new_id, send
 
 DAY_S = 24 * 3600
@@ -20,7 +20,7 @@ NAMESPACE = "gpu-dev"
 
 @pytest.fixture(scope="module")
 def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with servers() as (box, _), world_on(server_dsn, template, box, volume_poll_s=0.1, snapshot_poll_s=0.2) as running:
+    with servers() as (box, _), world_on(server_dsn, template, box, **STEADY) as running:
         yield running
 
 

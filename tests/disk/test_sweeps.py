@@ -11,7 +11,7 @@ import pytest
 from pgfleet.workers.clients.aws import ec2
 from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.work import work
-from worlds.disks import QUEUE, World, assert_sound, for_a_test, servers, world_on
+from worlds.disks import QUEUE, STEADY, World, assert_sound, for_a_test, servers, world_on
 from worlds.fleet import Worker, move_clock, new_id, send
 from worlds.fleet import assert_sound as assert_reservations_sound
 
@@ -20,8 +20,7 @@ DAY_S = 24 * 3600
 
 @pytest.fixture(scope="module")
 def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    slowly = {"volume_poll_s": 2, "snapshot_poll_s": 5, "pod_poll_s": 1, "teardown_poll_s": 1}
-    with servers() as (box, _), world_on(server_dsn, template, box, **slowly) as running:
+    with servers() as (box, _), world_on(server_dsn, template, box, **STEADY) as running:
         yield running
 
 

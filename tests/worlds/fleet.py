@@ -34,14 +34,18 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 REPOSITORY = Path(__file__).parents[2]
 
 
-def until(condition: Callable[[], Any], *, within_s: float, what: str = "the condition") -> Any:
-    """Wait for a condition; its value."""
+def until(
+    condition: Callable[[], Any], *, within_s: float, what: str = "the condition", work: Callable[[], Any] = bool
+) -> Any:
+    """Wait for a condition; its value. Nobody rests while there is `work` before each look."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
+        worked = work()
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        if not worked:
+            time.sleep(0.02)
     raise AssertionError(f"{what} did not come true within {within_s} s")
 
 
@@ -104,12 +108,7 @@ class Worker:
 
     def run_until(self, condition: Callable[[], Any], within_s: float = 30) -> Any:
         """Go on until a condition holds; its value."""
-
-        def turn() -> Any:
-            self.run_once()
-            return condition()
-
-        return until(turn, within_s=within_s)
+        return until(condition, within_s=within_s, work=self.run_once)
 
 
 @contextmanager
