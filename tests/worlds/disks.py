@@ -115,7 +115,7 @@ class World:
         return bool(self.disks.run_once() + self.reservations.run_once()) or self.skip()
 
     def skip(self) -> bool:
-        polls_s = [getattr(self.disks.bench.settings, name) for name in POLLS]
+        polls_s = [getattr(self.disks.running.settings, name) for name in POLLS]
         next_s = self.one(NEXT_DUE)["next_s"]
         if next_s is None or next_s > max(polls_s):
             return False
