@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from pgfleet.console.local import embedded, pginstall
 from pgfleet.schema.errors import FleetError
+from worlds.database import temporary_folder
 
 START = (
     "import sys, pathlib; from pgfleet.console.local import embedded; print(embedded.start(pathlib.Path(sys.argv[1])))"
@@ -25,8 +27,15 @@ def data_dir(short_dir: Path) -> Path:
     return short_dir / "data"
 
 
-def test_a_second_start_finds_the_server_of_the_first(data_dir: Path) -> None:
-    first = embedded.start(data_dir)
+@pytest.fixture(scope="module")
+def started() -> Iterator[tuple[str, Path]]:
+    """A server for all that leave it as it is: its DSN and where its data is."""
+    with temporary_folder() as folder:
+        yield embedded.start(folder / "data"), folder / "data"
+
+
+def test_a_second_start_finds_the_server_of_the_first(started: tuple[str, Path]) -> None:
+    first, data_dir = started
     pid = postmaster(data_dir)
 
     second = embedded.start(data_dir)
@@ -143,8 +152,8 @@ def test_a_server_that_can_not_start_says_why(data_dir: Path) -> None:
         embedded.start(data_dir)
 
 
-def test_commits_are_durable_and_the_socket_is_private(data_dir: Path) -> None:
-    dsn = embedded.start(data_dir)
+def test_commits_are_durable_and_the_socket_is_private(started: tuple[str, Path]) -> None:
+    dsn, _ = started
 
     for setting, value in {
         "fsync": "on",
@@ -158,10 +167,9 @@ def test_commits_are_durable_and_the_socket_is_private(data_dir: Path) -> None:
         assert execute(dsn, f"show {setting}") == [(value,)]
 
 
-def test_the_dsn_works_for_psql_and_sqlalchemy(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dsn_works_for_psql_and_sqlalchemy(started: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn, data_dir = started
     monkeypatch.setenv("PGPORT", "9999")
-
-    dsn = embedded.start(data_dir)
 
     psql = pginstall.find_programs(data_dir.parent).folder / "psql"
     said = subprocess.run([psql, dsn, "-Atc", "select current_database()"], capture_output=True, text=True, check=True)

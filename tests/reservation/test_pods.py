@@ -219,8 +219,12 @@ def test_three_failed_attempts_fail_the_row_and_the_message_with_the_last_error(
 
 def test_being_asked_to_wait_is_no_failure(conn: Connection, worker: Worker, box: Box) -> None:
     box.fault(PODS, status=429, retry_after=0, times=4)
+    row_id = create(conn)
 
-    row_id = active(conn, worker)
+    for _ in range(6):
+        worker.run()
+        move_clock(conn, 2)
+    reach(conn, worker, row_id, "active")
 
     assert status_of(conn, row_id) == "active"
     assert letters(conn) == []
