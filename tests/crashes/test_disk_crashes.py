@@ -156,7 +156,7 @@ def scene(module_box: Box, module_nursery: Nursery, server_dsn: str, template: s
 
 CLAIM = ("pgfleet.schema.queue.kernel:claim", "after")
 WORK = ("pgfleet.workers.runtime.serve:work", "before")
-EC2 = "workers.clients.ec2:Ec2"
+EC2 = "pgfleet.workers.clients.aws.ec2:Ec2"
 HOMES = "pgfleet.workers.clients.kubernetes.home:Homes"
 PODS = "pgfleet.workers.clients.kubernetes.pods:Pods"
 CONTENTS = "pgfleet.workers.clients.aws.contents:Contents"

@@ -138,6 +138,7 @@ def test_a_node_held_in_somebodys_transaction_delays_only_its_own_heartbeats(
         meanwhile = statuses(heart, nodes)
         put_back = heart.all("select headers -> 'pgfleet' ->> 'attempts' from pgmq.q_node_heartbeats")
 
+    move_clock(heart.conn, 10)
     patient.run_until(lambda: heart.queue() == [])
     assert [place for place, status in enumerate(meanwhile) if status != "ACTIVE"] == [5]
     assert put_back == ["0", "0"]
