@@ -7,7 +7,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgfleet.console import extras
 from pgfleet.producers.submit.commands import command_of
 from pgfleet.producers.submit.terminal import run
 from pgfleet.schema.errors import FleetError
@@ -99,7 +98,7 @@ def _command() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        advice = extras.advice(error.name or "")
+        advice = import_module("pgfleet.console.extras").advice(error.name or "")
         if advice is None:
             raise
         raise FleetError(advice) from None

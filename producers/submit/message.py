@@ -42,21 +42,26 @@ def message_command(contract: Contract) -> Any:
 
 
 def _help(contract: Contract) -> str:
-    actions = "\n\n".join(f"  {name} {_fields(message)}".rstrip() for name, message in contract.requests.items())
-    return f"Send a message to the queue {contract.queue}. Actions, and their fields:\n\n{actions}"
+    actions = "\n\n".join(f"{name}: {_fields(message)}" for name, message in contract.requests.items())
+    return f"Send a message to the queue {contract.queue}. Its actions, and their fields:\n\n{actions}"
 
 
 def _fields(message_type: type[Message]) -> str:
-    """`lease_id=... holder=... [note=...]`: what may be left out in brackets."""
-    return " ".join(
-        f"{name}=..." if field.is_required() else f"[{name}=...]" for name, field in _settable(message_type).items()
-    )
+    """`lease_id, holder; optional: note`."""
+    settable = _settable(message_type)
+    optional = ", ".join(name for name, field in settable.items() if not field.is_required())
+    needed = ", ".join(_required(message_type)) or "none is needed"
+    return f"{needed}; optional: {optional}" if optional else needed
 
 
 def _example(contract: Contract) -> str:
     action, message_type = next(iter(contract.requests.items()))
-    needed = (f"{name}=..." for name, field in _settable(message_type).items() if field.is_required())
-    return " ".join(("Example: pgfleet submit", contract.name, action, *needed))
+    fields = (f"{name}=..." for name in _required(message_type))
+    return " ".join(("Example: pgfleet submit", contract.name, action, *fields))
+
+
+def _required(message_type: type[Message]) -> list[str]:
+    return [name for name, field in _settable(message_type).items() if field.is_required()]
 
 
 def _settable(message_type: type[Message]) -> Mapping[str, FieldInfo]:

@@ -1,16 +1,21 @@
-"""`pgfleet submit KIND` of a kind that has no command of its own: a small one that only these tests know."""
+"""A kind that only these tests know: `pgfleet submit` sends its messages, and `up` and `demo` start its worker."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 import psycopg
 import pytest
 from pydantic import Field
 
+from pgfleet.console.local import children
+from pgfleet.console.local.children import Children
 from pgfleet.producers.submit import app
 from pgfleet.schema.kinds import Contract, contracts
 from pgfleet.schema.messages import Message, Name, Uuid
 from worlds.commands import Pgfleet
 
+SETTINGS = {"PGFLEET_KUBECONFIG": "sandbox"}
 ID = "3f2a9c1e-5d0b-4b7e-8a34-0c9f2b6d7e11"
 
 
@@ -63,8 +68,8 @@ def test_its_help_names_actions_and_fields_with_an_example(pgfleet: Pgfleet) -> 
     end = pgfleet("submit", "lease", "--help")
 
     assert end.code == 0
-    assert "take lease_id=... holder=... [minutes=...] [tags=...]" in end.out
-    assert "drop lease_id=..." in end.out
+    assert "take: lease_id, holder; optional: minutes, tags" in end.out
+    assert "drop: lease_id" in end.out
     assert "Example: pgfleet submit lease take lease_id=... holder=..." in end.out
 
 
@@ -95,3 +100,32 @@ def test_what_makes_no_message_is_named_and_not_sent(
     assert (end.code, end.out) == (2, "")
     assert said in end.err
     assert bodies(conn) == []
+
+
+# --- its worker
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Kind and number of each worker that would be started; there is a kind that only this test knows."""
+    found: list[tuple[str, int]] = []
+
+    def start(_: Children, kind: str, settings: Mapping[str, str], number: int) -> None:
+        assert settings == SETTINGS
+        found.append((kind, number))
+
+    monkeypatch.setattr(children, "kinds", lambda: ["disk", "lease", "reservation"])
+    monkeypatch.setattr(Children, "worker", start)
+    return found
+
+
+def test_every_kind_that_is_found_has_a_worker(started: list[tuple[str, int]], tmp_path: Path) -> None:
+    Children(tmp_path, {}).all_workers(SETTINGS, reservation=2)
+
+    assert started == [("disk", 1), ("lease", 1), ("reservation", 1), ("reservation", 2)]
+
+
+def test_a_kind_that_can_not_work_here_has_none(started: list[tuple[str, int]], tmp_path: Path) -> None:
+    Children(tmp_path, {}).all_workers(SETTINGS, reservation=1, without=("disk",))
+
+    assert started == [("lease", 1), ("reservation", 1)]
