@@ -26,7 +26,7 @@ def message_command(contract: Contract) -> Any:
 
     def submit(
         ctx: typer.Context,
-        action: Annotated[str, typer.Argument(help="What is asked for.")],
+        action: Annotated[str, typer.Argument(metavar="ACTION", help="What is asked for.")],
         fields: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="Text, or JSON.")] = None,
         *,
         as_json: AsJson = False,
