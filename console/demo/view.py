@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pgfleet.console.commands.listing import STYLES
 from pgfleet.console.demo.story import Planned
+from pgfleet.console.pictures.parts import cell, table
 from pgfleet.schema.rows.row import Row
 
 if TYPE_CHECKING:
@@ -57,15 +58,14 @@ def _printer(console: "Console", planned: Sequence[Planned]) -> Show:
 
 
 def _picture(scene: Scene, planned: Sequence[Planned]) -> Table:
-    table = Table(box=None, pad_edge=False, title=_title(scene, planned), title_justify="left")
-    for heading in ("ID", "WANTS", "WENT THROUGH", "NOW"):
-        table.add_column(heading, no_wrap=True)
+    made = table("ID", "WANTS", "WENT THROUGH", "NOW")
+    made.title, made.title_justify = _title(scene, planned), "left"
     for one in planned:
         row = scene.rows.get(one.reservation_id)
         wants = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
         why = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
-        table.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), Text(why))
-    return table
+        made.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), cell(why))
+    return made
 
 
 def _title(scene: Scene, planned: Sequence[Planned]) -> Text:

@@ -16,13 +16,13 @@ def cell(text: object, style: str = "") -> Text:
 
 
 def table(*headings: str, right: Iterable[str] = (), fold: Iterable[str] = ()) -> Table:
-    """A table without lines; `right` holds numbers, `fold` goes on in a second line where the terminal is narrow."""
+    """A table without lines. On a narrow terminal `fold` goes on in a second line, the others end with …."""
     made, numbers, folded = Table(box=None, pad_edge=False, header_style="bold"), set(right), set(fold)
     for heading in headings:
         made.add_column(
             heading,
             no_wrap=heading not in folded,
-            overflow="fold",
+            overflow="fold" if heading in folded else "ellipsis",
             justify="right" if heading in numbers else "left",
         )
     return made
