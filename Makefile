@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated diagram kubectl-test image-test pgbouncer-test \
+.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test image-test pgbouncer-test \
   postgres15-test crash-test load-test demo-test clean
 
 help: ## What each target does
@@ -50,12 +50,10 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench claim
 	$(BIN)/python -m bench heartbeats
 
-generated: $(READY) ## Write what is made from code anew: the messages' JSON Schema, the hash of the SQL files, the manifests
+generated: $(READY) ## Write what is made from code anew: message schemas, the hash of the SQL files, manifests, DATABASE.md
 	$(BIN)/python -m pgfleet.schema.json_schema
 	$(BIN)/python deploy/schema_hash.py
 	$(BIN)/python deploy/manifests.py
-
-diagram: $(READY) ## Draw DATABASE.md anew, from a database that is migrated for it
 	$(BIN)/python -m pgfleet.console.diagram
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests

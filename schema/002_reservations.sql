@@ -57,16 +57,5 @@ create index if not exists reservations_live_idx
   on public.reservations (gpu_type, status, created_at)
   where status in ('pending', 'queued', 'preparing', 'active');
 
--- Keeps updated_at true, whoever writes; shared by every table that has the column.
-create or replace function public.touch_updated_at() returns trigger
-language plpgsql
-as $$
-begin
-  new.updated_at := now();
-  return new;
-end
-$$;
-
-drop trigger if exists touch_updated_at on public.reservations;
-create trigger touch_updated_at before update on public.reservations
-  for each row execute function public.touch_updated_at();
+-- Who may see a row where row level security is on (161): of every table that has such a column.
+comment on column public.reservations.user_id is 'The user whose row it is';

@@ -34,16 +34,4 @@ create index if not exists disks_reservation_idx
 create index if not exists disks_operation_idx
   on public.disks (operation_id) where operation_id is not null;
 
--- Keeps last_updated true, whoever writes.
-create or replace function public.touch_last_updated() returns trigger
-language plpgsql
-as $$
-begin
-  new.last_updated := now();
-  return new;
-end
-$$;
-
-drop trigger if exists touch_last_updated on public.disks;
-create trigger touch_last_updated before update on public.disks
-  for each row execute function public.touch_last_updated();
+comment on column public.disks.user_id is 'The user whose row it is';

@@ -15,7 +15,3 @@ create table if not exists public.gpu_types (
   updated_at timestamptz default now(),
   description text
 );
-
-drop trigger if exists touch_updated_at on public.gpu_types;
-create trigger touch_updated_at before update on public.gpu_types
-  for each row execute function public.touch_updated_at();

@@ -26,8 +26,8 @@ create index if not exists users_account_owner_idx
 -- An e-mail in other letter case is the same mailbox.
 create index if not exists users_email_lower_idx on hopsworks.users (lower(email));
 
--- One row per Hopsworks cluster. current_users is how many seats are taken: counted from the assignments (018), and by
--- the two functions below.
+-- One row per Hopsworks cluster. current_users is how many seats are taken: counted from the assignments, and by
+-- increment_cluster_users and decrement_cluster_users (131).
 create table if not exists hopsworks.hopsworks_clusters (
   id uuid primary key default gen_random_uuid(),
   name text not null,
@@ -50,11 +50,7 @@ create table if not exists hopsworks.hopsworks_clusters (
 create index if not exists hopsworks_clusters_load_idx
   on hopsworks.hopsworks_clusters (current_users, id) where status = 'active';
 
-drop trigger if exists touch_updated_at on hopsworks.hopsworks_clusters;
-create trigger touch_updated_at before update on hopsworks.hopsworks_clusters
-  for each row execute function public.touch_updated_at();
-
--- One assignment per user; the cluster is null until a seat was found. Rows stay for the audit trail (018 refuses to
+-- One assignment per user; the cluster is null until a seat was found. Rows stay for the audit trail (130 refuses to
 -- delete them).
 create table if not exists hopsworks.user_hopsworks_assignments (
   id uuid primary key default gen_random_uuid(),
@@ -72,50 +68,5 @@ create index if not exists user_hopsworks_assignments_cluster_idx
 create index if not exists user_hopsworks_assignments_assigned_idx
   on hopsworks.user_hopsworks_assignments (assigned_at);
 
--- Refuses one user more than fit, whoever adds one (PF409: who looks again may find another cluster); tells a full
--- cluster from one that has room again. A smaller max_users is no reason to refuse that somebody leaves. maintenance
--- and inactive are the operator's words and stay.
-create or replace function hopsworks.guard_seats() returns trigger
-language plpgsql
-as $$
-begin
-  if tg_op = 'UPDATE' and new.current_users > old.current_users and new.current_users > new.max_users
-    or tg_op = 'INSERT' and new.current_users > new.max_users then
-    raise exception 'all seats of Hopsworks cluster % are taken (% of % would be)',
-      new.name, new.current_users, new.max_users using errcode = 'PF409';
-  end if;
-  if new.status = 'active' and new.current_users >= new.max_users then
-    new.status := 'full';
-  elsif new.status = 'full' and new.current_users < new.max_users then
-    new.status := 'active';
-  end if;
-  return new;
-end
-$$;
-
-drop trigger if exists guard_seats on hopsworks.hopsworks_clusters;
-create trigger guard_seats before insert or update on hopsworks.hopsworks_clusters
-  for each row execute function hopsworks.guard_seats();
-
--- Takes a seat without an assignment; for services that count by themselves. Past max_users: PF409. An id that is no
--- cluster's changes nothing.
-create or replace function hopsworks.increment_cluster_users(cluster_id uuid) returns void
-language plpgsql
-as $$
-begin
-  update hopsworks.hopsworks_clusters
-  set current_users = current_users + 1
-  where id = cluster_id;
-end
-$$;
-
--- Gives one back, never below 0.
-create or replace function hopsworks.decrement_cluster_users(cluster_id uuid) returns void
-language plpgsql
-as $$
-begin
-  update hopsworks.hopsworks_clusters
-  set current_users = greatest(current_users - 1, 0)
-  where id = cluster_id;
-end
-$$;
+comment on column hopsworks.users.id is 'The user whose row it is';
+comment on column hopsworks.user_hopsworks_assignments.user_id is 'The user whose row it is';

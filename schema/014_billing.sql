@@ -14,10 +14,6 @@ create table if not exists hopsworks.billing_rates (
   updated_at timestamptz not null default now()
 );
 
-drop trigger if exists touch_updated_at on hopsworks.billing_rates;
-create trigger touch_updated_at before update on hopsworks.billing_rates
-  for each row execute function public.touch_updated_at();
-
 -- One row per user and day, so that no day is charged twice.
 create table if not exists hopsworks.usage_daily (
   id uuid primary key default gen_random_uuid(),
@@ -54,10 +50,6 @@ create table if not exists hopsworks.user_credits (
   updated_at timestamptz default now()
 );
 
-drop trigger if exists touch_updated_at on hopsworks.user_credits;
-create trigger touch_updated_at before update on hopsworks.user_credits
-  for each row execute function public.touch_updated_at();
-
 -- One row per charge or refund; the payment service moves its status on.
 create table if not exists hopsworks.billing_history (
   id uuid primary key default gen_random_uuid(),
@@ -71,3 +63,7 @@ create table if not exists hopsworks.billing_history (
 );
 
 create index if not exists billing_history_user_idx on hopsworks.billing_history (user_id, created_at);
+
+comment on column hopsworks.usage_daily.user_id is 'The user whose row it is';
+comment on column hopsworks.user_credits.user_id is 'The user whose row it is';
+comment on column hopsworks.billing_history.user_id is 'The user whose row it is';

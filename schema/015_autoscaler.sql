@@ -2,7 +2,7 @@
 -- writes what nodes report (019 holds the node's machine); people write nodes, schedules, configurations and users.
 -- Times have no zone, as the document prints them: they are UTC (012).
 --
--- node_heartbeats, metrics and pool_analytics are partitioned by day, so that old days are dropped whole (022): their
+-- node_heartbeats, metrics and pool_analytics are partitioned by day, so that old days are dropped whole (103): their
 -- keys are (id, timestamp), because a partitioned key needs the day, and bigint, because a fleet of ten thousand
 -- counts past an integer within months.
 
@@ -127,7 +127,7 @@ create table if not exists autoscaler.schedules (
 
 create index if not exists schedules_node_idx on autoscaler.schedules (node_id);
 
--- Who did what, by hand; written by audit_write (021) and by services. A row outlives its user.
+-- Who did what, by hand; written by audit_write (160) and by services. A row outlives its user.
 create table if not exists autoscaler.audit_logs (
   id serial primary key,
   user_id integer references autoscaler.users (id) on delete set null,
@@ -185,7 +185,7 @@ create table if not exists autoscaler.node_heartbeats (
 
 create index if not exists idx_heartbeat_node_time on autoscaler.node_heartbeats (node_id, timestamp);
 
--- Every change of a node's status, whatever hand made it: written by the trigger of 019. triggered_by is heartbeat,
+-- Every change of a node's status, whoever made it: written by the trigger of 140. triggered_by is heartbeat,
 -- system or manual.
 create table if not exists autoscaler.node_lifecycle_logs (
   id serial primary key,
@@ -249,3 +249,11 @@ create unique index if not exists system_analytics_time_idx on autoscaler.system
 create table if not exists autoscaler.metrics_default partition of autoscaler.metrics default;
 create table if not exists autoscaler.node_heartbeats_default partition of autoscaler.node_heartbeats default;
 create table if not exists autoscaler.pool_analytics_default partition of autoscaler.pool_analytics default;
+
+insert into public.retention (table_name, time_column, keep, by_day, only_where) values
+  ('autoscaler.node_heartbeats', 'timestamp', '7 days', true, null),
+  ('autoscaler.metrics', 'timestamp', '30 days', true, null),
+  ('autoscaler.pool_analytics', 'timestamp', '30 days', true, null),
+  ('autoscaler.system_analytics', 'timestamp', '400 days', false, null)
+on conflict (table_name) do update set
+  time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;

@@ -1,8 +1,8 @@
--- 016: clusters of nodes (document 004). Written by the functions of 020, by the heartbeat worker and by operators;
--- 019 holds the machines of clusters and nodes.
+-- 016: clusters of nodes (document 004). Written by the functions of 152 and 153, by the heartbeat worker and by
+-- operators; 019 holds the machines of clusters and nodes.
 --
 -- A cluster's leaders are two cells of its own row, so there is never more than one of each. epoch grows with every
--- change of a leader; who writes under an older one is refused (020).
+-- change of a leader; who writes under an older one is refused (150).
 
 -- What an environment starts with; a fixture.
 create table if not exists clusters.cluster_config_templates (
@@ -18,10 +18,6 @@ create table if not exists clusters.cluster_config_templates (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
 );
-
-drop trigger if exists touch_updated_at on clusters.cluster_config_templates;
-create trigger touch_updated_at before update on clusters.cluster_config_templates
-  for each row execute function public.touch_updated_at();
 
 -- One row per cluster. operator_status: a person set the status, so health leaves it alone. config may hold
 -- healthCheckInterval, in seconds.
@@ -65,10 +61,6 @@ create table if not exists clusters.clusters (
   status_msg_id bigint,
   status_since timestamptz not null default public.fleet_now()
 );
-
-drop trigger if exists touch_updated_at on clusters.clusters;
-create trigger touch_updated_at before update on clusters.clusters
-  for each row execute function public.touch_updated_at();
 
 -- One row per node of a cluster, with what it last reported; metrics holds what has no column of its own.
 create table if not exists clusters.cluster_nodes (
@@ -130,10 +122,6 @@ create table if not exists clusters.cluster_nodes (
 
 create index if not exists cluster_nodes_status_idx on clusters.cluster_nodes (cluster_id, status);
 
-drop trigger if exists touch_updated_at on clusters.cluster_nodes;
-create trigger touch_updated_at before update on clusters.cluster_nodes
-  for each row execute function public.touch_updated_at();
-
 do $$
 begin
   if not exists (select from pg_constraint where conname = 'clusters_primary_fkey') then
@@ -146,7 +134,7 @@ begin
 end
 $$;
 
--- What happened, in order; severity debug is for calls that only read (020).
+-- What happened, in order; severity debug is for calls that only read (154).
 create table if not exists clusters.cluster_events (
   event_id bigint generated always as identity primary key,
   cluster_id text references clusters.clusters (cluster_id) on delete cascade,
@@ -182,3 +170,9 @@ create index if not exists cluster_metrics_cluster_idx on clusters.cluster_metri
 create index if not exists cluster_metrics_node_idx on clusters.cluster_metrics (node_id, timestamp);
 
 create table if not exists clusters.cluster_metrics_default partition of clusters.cluster_metrics default;
+
+insert into public.retention (table_name, time_column, keep, by_day, only_where) values
+  ('clusters.cluster_metrics', 'timestamp', '30 days', true, null),
+  ('clusters.cluster_events', 'created_at', '1 day', false, 'severity = ''debug''')
+on conflict (table_name) do update set
+  time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;

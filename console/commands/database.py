@@ -8,7 +8,8 @@ from pgfleet.console.examples import example
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.dsn import connect, redact
-from pgfleet.schema.database.migrate import migrate, missing
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.missing import missing
 from pgfleet.schema.settings import Settings, read_settings
 
 db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from rich.text import Text
 from pgfleet.console.pictures.parts import cell, styled
 from pgfleet.producers.submit.wording import span
 
-# A sweep is due every 15 seconds (024): after so many, nobody is sweeping.
+# A sweep is due every 15 seconds (020): after so many, nobody is sweeping.
 SWEEPS_MISSED_S = 90
 STYLES = {
     "ACTIVE": "green",

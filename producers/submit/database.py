@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from pgfleet.schema.database.dsn import Unreachable, connect, redact
-from pgfleet.schema.database.migrate import SchemaMissing, missing
+from pgfleet.schema.database.missing import SchemaMissing, missing
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import read_settings

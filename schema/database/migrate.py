@@ -1,16 +1,16 @@
-"""Brings a database to what the program needs, and says what one lacks."""
+"""Brings a database to what the program needs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from pgmq.install import get_embedded_install_sql
 
-from pgfleet.schema.database.catalog import FUNCTIONS, QUEUES, SqlFile, is_ours, sql_files
+from pgfleet.schema.database import made
+from pgfleet.schema.database.before import is_of_before, made_before
+from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.dsn import connect, redact
 from pgfleet.schema.errors import FleetError
-from pgfleet.schema.tables import metadata, schema_migrations
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -18,30 +18,18 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # comes after it would wait as well.
 _SET_LIMITS = "set local statement_timeout = 0; set local lock_timeout = '60s'"
 _WAIT_FOR_OTHERS = "select pg_advisory_xact_lock(hashtext('pgfleet.migrate'))"
-_RECORDED = "select version, checksum from public.schema_migrations"
+_RECORDED = "select version, checksum, makes from public.schema_migrations"
 _RECORD = """
-  insert into public.schema_migrations (version, checksum) values (%s, %s)
-  on conflict (version) do update set checksum = excluded.checksum, applied_at = now()
+  insert into public.schema_migrations (version, checksum, makes) values (%s, %s, %s)
+  on conflict (version) do update set checksum = excluded.checksum, makes = excluded.makes, applied_at = now()
 """
+_FORGET = "delete from public.schema_migrations where version = any(%s)"
 _RLS_IS_ON = """
   select exists (select from pg_class where oid = to_regclass('public.reservations') and relrowsecurity)
 """
 _SWITCH_RLS = "select public.switch_row_level_security(%s)"
 _HAS_PGMQ = "select to_regprocedure('pgmq.create(text)') is not null"
 _OFFERS_PGMQ = "select exists (select from pg_available_extensions where name = 'pgmq')"
-_EXISTING = """
-  select 'table', n.nspname || '.' || c.relname
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = any(%(schemas)s) and c.relkind in ('r', 'p', 'v', 'm', 'f')
-  union all
-  select 'column', n.nspname || '.' || c.relname || '.' || a.attname
-  from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = any(%(schemas)s) and a.attnum > 0 and not a.attisdropped
-  union all
-  select 'function', n.nspname || '.' || p.proname
-  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-  where n.nspname = any(%(schemas)s)
-"""
 
 
 class EditedMigration(FleetError):
@@ -56,13 +44,9 @@ class MigrationFailed(FleetError):
     """PostgreSQL refused a file; nothing was applied."""
 
 
-class SchemaMissing(FleetError):
-    """The database lacks something that the program needs; the message lists all of it."""
-
-
 @dataclass(frozen=True)
 class Applied:
-    """A file that was applied; `again` for a fixture that was edited since the last time."""
+    """A file that was applied; `again` for one that may change, and did since the last time."""
 
     version: str
     again: bool
@@ -90,60 +74,36 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
         ) from error
 
 
-def missing(conn: Connection) -> list[str]:
-    """Everything that the program needs and this database lacks: `column public.disks.status`.
-
-    Files that were applied with psql leave no record; then what they make is the proof.
-    """
-    schemas = {name.split(".")[0] for name in (*metadata.tables, *FUNCTIONS)} | {"pgmq"}
-    existing = set(conn.execute(_EXISTING, {"schemas": sorted(schemas)}).fetchall())
-    things = [f"{kind} {name}" for kind, name in _needed(existing) if (kind, name) not in existing]
-    things += [f"queue {queue}" for queue in QUEUES if ("table", f"pgmq.q_{queue}") not in existing]
-
-    recorded = set()
-    if ("table", schema_migrations.fullname) in existing:
-        recorded = {version for version, _ in conn.execute(_RECORDED)}
-    if things or any(map(is_ours, recorded)):
-        pending = [file.version for file in sql_files() if file.version not in recorded]
-        things += [f"migration {version} has not been applied" for version in pending]
-    return things
-
-
-def verify(conn: Connection) -> None:
-    """Services call this at start: they never make the schema.
-
-    Raises:
-        SchemaMissing: lists everything that is missing.
-    """
-    things = missing(conn)
-    if things:
-        lines = "\n".join(f"  {thing}" for thing in things)
-        raise SchemaMissing(f"The database lacks:\n{lines}\nRun `pgfleet migrate`, then start again.")
-
-
-def _needed(existing: set[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
-    """Tables, columns, functions. Of a table that is not there, its name says enough."""
-    for name in metadata.tables:
-        yield "table", name
-    for name, table in metadata.tables.items():
-        if ("table", name) in existing:
-            yield from (("column", f"{name}.{column.name}") for column in table.columns)
-    for name in FUNCTIONS:
-        yield "function", name
-
-
 def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     _run(conn, files[0])
-    recorded = {version: checksum for version, checksum in conn.execute(_RECORDED) if is_ours(version)}
+    seen = _seen(conn)
+    made_by = {version: set(makes) for version, (_, makes) in seen.items()}
+    recorded = {version: checksum for version, (checksum, _) in seen.items()}
+    if is_of_before(recorded, files):
+        conn.execute(_FORGET, (list(recorded),))
+        recorded, made_by = {}, {file.version: made_before() for file in files}
     _refuse_newer(files, recorded)
     _refuse_edited(files, recorded)
     due = [file for file in files if file.version not in recorded or _differs(file, recorded)]
+    _apply(conn, due, made_by)
+    return [Applied(file.version, again=file.version in recorded) for file in due]
+
+
+def _apply(conn: Connection, due: list[SqlFile], made_by: dict[str, set[str]]) -> None:
+    """Functions and views that a file made the last time, and that no file makes now, are dropped."""
     if due:
         _put_pgmq_in_place(conn)
     for file in due:
         _run(conn, file)
-        conn.execute(_RECORD, (file.version, file.checksum))
-    return [Applied(file.version, again=file.version in recorded) for file in due]
+        conn.execute(_RECORD, (file.version, file.checksum, made.written(conn, file)))
+    before = {thing for file in due for thing in made_by.get(file.version, ())}
+    made.drop(conn, before - {thing for _, makes in _seen(conn).values() for thing in makes})
+
+
+def _seen(conn: Connection) -> dict[str, tuple[str | None, list[str]]]:
+    """The checksum of each file that was applied, and what it made."""
+    rows = conn.execute(_RECORDED).fetchall()
+    return {version: (checksum, makes or []) for version, checksum, makes in rows if is_ours(version)}
 
 
 def _secure(conn: Connection, *, rls: bool | None, changed: bool) -> None:
@@ -173,7 +133,7 @@ def _refuse_newer(files: list[SqlFile], recorded: dict[str, str | None]) -> None
 
 
 def _refuse_edited(files: list[SqlFile], recorded: dict[str, str | None]) -> None:
-    edited = [file.version for file in files if not file.is_fixture and _differs(file, recorded)]
+    edited = [file.version for file in files if not file.may_change and _differs(file, recorded)]
     if edited:
         raise EditedMigration(
             f"Changed after it was applied: {', '.join(f'{version}.sql' for version in edited)}.\n"

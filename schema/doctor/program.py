@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from pgfleet.schema.database.before import is_of_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
-from pgfleet.schema.database.migrate import missing
+from pgfleet.schema.database.missing import missing
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row
@@ -56,6 +57,9 @@ def checksums(conn: Connection, _: Limits) -> list[Finding]:
     """One that was recorded without a checksum is taken as it is, as `migrate` does."""
     recorded = {row["version"]: row["checksum"] for row in ask(conn, _RECORDED) if is_ours(row["version"])}
     files = {file.version: file for file in sql_files()}
+    if is_of_before(recorded, list(files.values())):
+        text = "the database is of before the SQL files were put in order"
+        return [Finding(MIGRATIONS, Severity.WARNING, text, "pgfleet migrate brings it over")]
     unknown = [name for name in recorded if name not in files]
     edited = [file for name, file in files.items() if recorded.get(name) not in (None, file.checksum)]
     return _newer(unknown) + [_edited(file) for file in edited]
@@ -71,7 +75,7 @@ def _newer(unknown: list[str]) -> list[Finding]:
 
 def _edited(file: SqlFile) -> Finding:
     text = f"{file.version}.sql was edited after it was applied"
-    if file.is_fixture:
+    if file.may_change:
         return Finding(MIGRATIONS, Severity.WARNING, text, "pgfleet migrate applies it again")
     remedy = "restore the file as it was released, and put the change into a new numbered file"
     return Finding(MIGRATIONS, Severity.ERROR, text, remedy)

@@ -1,16 +1,13 @@
 """Checks of rows against each other: GPUs and seats as counted and as held, live rows and their messages, queues."""
 
-from pgfleet.schema import kinds
-from pgfleet.schema.database import catalog
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.kinds import queues as kinds_by_queue
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.queue import depths
 from pgfleet.schema.rows.row import Row
 
 GPU_COUNTERS, SEATS, TICKETS, QUEUES = "gpu_counters", "seats", "tickets", "queues"
-# Which worker consumes each queue.
-WORKERS = kinds.queues()
 
 _GPUS = """
   with held as (
@@ -102,9 +99,14 @@ def _forgotten(ids: list[str], severity: Severity) -> list[Finding]:
     return [Finding(TICKETS, severity, f"{len(ids)} live reservations without a message: {listed(ids)}", remedy)]
 
 
+_OURS = "select queue_name from public.fleet_queues"
+
+
 def queues(conn: Connection, limits: Limits) -> list[Finding]:
     """Queues of other programs in the same database are theirs, but for our dead letters."""
-    return [finding for row in depths(conn) for finding in (*_dead(row), *_unconsumed(row, limits))]
+    ours = {row["queue_name"] for row in ask(conn, _OURS)}
+    depth = [Row({**row, "is_ours": row["queue"] in ours}) for row in depths(conn)]
+    return [finding for row in depth for finding in (*_dead(row), *_unconsumed(row, limits))]
 
 
 def _dead(row: Row) -> list[Finding]:
@@ -116,9 +118,9 @@ def _dead(row: Row) -> list[Finding]:
 
 def _unconsumed(row: Row, limits: Limits) -> list[Finding]:
     late_s = row["oldest_ready_s"] or 0
-    if row["queue"] not in catalog.QUEUES or late_s <= limits.unconsumed_s:
+    if not row["is_ours"] or late_s <= limits.unconsumed_s:
         return []
     text = f"{row['queue']}: {row['ready']} messages wait, the oldest for {late_s:.0f} s: no worker consumes it"
-    kind = WORKERS.get(row["queue"])
+    kind = kinds_by_queue().get(row["queue"])
     remedy = f"pgfleet worker {kind}" if kind else "this version of pgfleet has no worker for it"
     return [Finding(QUEUES, Severity.WARNING, text, remedy)]

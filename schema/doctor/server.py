@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pgfleet.schema.database.catalog import QUEUES
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask
+from pgfleet.schema.kinds import queues
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row
 
@@ -79,7 +79,7 @@ _SIZES = """
 
 def bloat(conn: Connection, limits: Limits) -> list[Finding]:
     """Queue tables whose claims have to walk over many dead rows, or through much empty space."""
-    rows = ask(conn, _SIZES, tables=[f"q_{queue}" for queue in QUEUES])
+    rows = ask(conn, _SIZES, tables=[f"q_{queue}" for queue in queues()])
     swollen = [row for row in rows if _is_full_of_dead(row, limits) or _is_large(row, limits)]
     held = " (an old transaction holds it back: see above)" if swollen and transactions(conn, limits) else ""
     return [_swollen(row, limits, held) for row in swollen]

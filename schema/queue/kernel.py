@@ -226,7 +226,7 @@ def send_due(conn: Connection, queue: str) -> list[str]:
 
 
 def keep_house(conn: Connection) -> str | None:
-    """Tidy one table that grows (022), if it is some table's turn; its name."""
+    """Tidy one table that grows (103), if it is some table's turn; its name."""
     row = conn.execute("select public.keep_house()").fetchone()
     return row[0] if row else None
 

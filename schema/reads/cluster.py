@@ -1,6 +1,6 @@
 """Reading clusters for people: all of them, one by its id or a prefix of it or of its name, its nodes and its events.
 
-Read from the tables rather than through the functions of `020_cluster_functions.sql`: looking leaves no event.
+Read from the tables rather than through the functions of `154_cluster_reads.sql`: looking leaves no event.
 """
 
 from typing import Any

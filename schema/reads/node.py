@@ -92,7 +92,7 @@ def _pools(node_ids: list[int]) -> sa.Select[Any]:
 
 
 def _drifts(node: Row) -> bool:
-    """As the worker has it (024): a node that reports no configuration drifts; one that never reported does not."""
+    """As the worker has it (142): a node that reports no configuration drifts; one that never reported does not."""
     expected = node["expected_config_hash"]
     return None not in (expected, node["last_heartbeat"]) and node["config_hash"] != expected
 

@@ -14,7 +14,7 @@ TABLES = """
 
 
 def test_the_page_is_that_of_the_migrated_database(conn: Connection) -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(conn), "run: make diagram"
+    assert PAGE.read_text(encoding="utf-8") == render(conn), "run: make generated"
 
 
 def test_every_table_is_drawn_once_in_its_schema(conn: Connection) -> None:

@@ -65,7 +65,7 @@ def _on(cluster_id: UUID | None) -> dict[str, str]:
 
 
 def close_account(user_id: str, cluster_id: str, account_id: int | None = None) -> Send:
-    """As the database sends it when a row leaves a cluster (025)."""
+    """As the database sends it when a row leaves a cluster (130)."""
     body = {"action": "close_account", "user_id": user_id, "cluster_id": cluster_id, "account_id": account_id}
     return Send(body)
 

@@ -5,7 +5,7 @@
     cluster:       initializing --> active, degraded, maintenance, offline, as the health of its nodes has it
 
 A heartbeat moves its node on; silence is found by a sweep, which knows a dead node from a silent queue. What the
-statements do is in `schema/024_heartbeats.sql`.
+statements do is in `schema/142_node_heartbeats.sql`.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 from psycopg_pool import ConnectionPool
 
 from pgfleet.schema.database.dsn import ALIVE, connect, is_pooler
-from pgfleet.schema.database.migrate import verify
+from pgfleet.schema.database.missing import verify
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, read_settings

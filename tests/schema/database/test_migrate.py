@@ -11,16 +11,11 @@ from pgmq.install import get_embedded_install_sql
 
 from pgfleet.schema.database import catalog
 from pgfleet.schema.database import migrate as program
+from pgfleet.schema.database import missing as lacking
 from pgfleet.schema.database.catalog import SqlFile, sql_files
-from pgfleet.schema.database.migrate import (
-    EditedMigration,
-    MigrationFailed,
-    NewerDatabase,
-    SchemaMissing,
-    migrate,
-    missing,
-    verify,
-)
+from pgfleet.schema.database.made import StillNeeded
+from pgfleet.schema.database.migrate import EditedMigration, MigrationFailed, NewerDatabase, migrate
+from pgfleet.schema.database.missing import SchemaMissing, missing, verify
 from worlds.database import by_psql, comparable, dump
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -32,6 +27,7 @@ def program_files(monkeypatch: pytest.MonkeyPatch) -> list[SqlFile]:
     """The files of the program, to be changed by a test."""
     files = sql_files()
     monkeypatch.setattr(program, "sql_files", lambda: files)
+    monkeypatch.setattr(lacking, "sql_files", lambda: files)
     return files
 
 
@@ -103,6 +99,67 @@ def test_an_edited_fixture_is_applied_again(dsn: str, conn: Connection, program_
     assert migrate(dsn) == []
 
 
+IN_WORDS = "schema/144_silence"
+NOVEL = """
+create or replace function public.novel() returns integer language sql as 'select 1';
+create or replace view public.novelties as select public.novel() as n;
+"""
+
+
+def edit(files: list[SqlFile], version: str, old: str, new: str) -> None:
+    place = [file.version for file in files].index(version)
+    assert old in files[place].text
+    files[place] = replace(files[place], text=files[place].text.replace(old, new))
+
+
+def test_an_edited_file_of_functions_is_applied_again(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
+    edit(program_files, IN_WORDS, "'%s minutes'", "'%s min'")
+
+    (applied,) = migrate(dsn)
+
+    assert (applied.version, applied.again) == (IN_WORDS, True)
+    assert value(conn, "select public.in_words('5 minutes')") == "5 min"
+    assert migrate(dsn) == []
+
+
+def test_what_a_file_no_longer_makes_is_dropped(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
+    edit(program_files, IN_WORDS, "-- 144", f"{NOVEL}-- 144")
+    migrate(dsn)
+    assert value(conn, "select n from public.novelties") == 1
+
+    edit(program_files, IN_WORDS, NOVEL, "")
+    migrate(dsn)
+
+    assert not exists(dsn, "public.novelties")
+    assert value(conn, "select to_regprocedure('public.novel()')") is None
+
+
+def test_a_function_with_other_arguments_replaces_the_one_before(
+    dsn: str, conn: Connection, program_files: list[SqlFile]
+) -> None:
+    conn.execute("create function public.in_words(theirs text[]) returns text language sql as 'select null'")
+    edit(program_files, IN_WORDS, "in_words(span interval)", "in_words(span interval, short boolean default false)")
+
+    migrate(dsn)
+
+    forms = "select oid::regprocedure::text from pg_proc where proname = 'in_words'"
+    assert sorted(conn.execute(forms)) == [("in_words(interval,boolean)",), ("in_words(text[])",)]
+
+
+def test_what_a_file_no_longer_makes_but_something_uses_is_refused_by_name(
+    dsn: str, conn: Connection, program_files: list[SqlFile]
+) -> None:
+    edit(program_files, IN_WORDS, "-- 144", f"{NOVEL}-- 144")
+    migrate(dsn)
+    conn.execute("create view public.theirs as select * from public.novelties")
+    edit(program_files, IN_WORDS, NOVEL, "")
+
+    with pytest.raises(StillNeeded, match=r"view public\.theirs depends on view public\.novelties|public\.novelties"):
+        migrate(dsn)
+
+    assert exists(dsn, "public.novelties")
+
+
 def test_a_newer_database_is_refused(dsn: str, conn: Connection) -> None:
     conn.execute("insert into public.schema_migrations (version) values ('schema/777_from_the_future')")
 
@@ -148,6 +205,7 @@ def test_queues_without_pgmq_say_how_to_install_it(empty_dsn: str) -> None:
 def test_everything_missing_is_in_one_list(conn: Connection, program_files: list[SqlFile]) -> None:
     conn.execute("alter table public.reservations drop column oom_count")
     conn.execute("drop table public.domain_mappings")
+    conn.execute("drop view public.fleet_views")
     conn.execute("drop function public.create_queue")
     conn.execute("select pgmq.drop_queue('disk_operations')")
     program_files.append(SqlFile("schema/099_new", ""))
@@ -155,6 +213,7 @@ def test_everything_missing_is_in_one_list(conn: Connection, program_files: list
     assert missing(conn) == [
         "table public.domain_mappings",
         "column public.reservations.oom_count",
+        "view public.fleet_views",
         "function public.create_queue",
         "queue disk_operations",
         "migration schema/099_new has not been applied",

@@ -9,12 +9,11 @@ import psycopg
 import pytest
 
 from pgfleet.console.commands.worker import kinds
-from pgfleet.schema.database.catalog import QUEUES
 from pgfleet.schema.doctor.examination import CHECKS, examine
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Severity
 from pgfleet.schema.doctor.program import durability, supported
-from pgfleet.schema.doctor.rows import WORKERS
 from pgfleet.schema.doctor.server import holder
+from pgfleet.schema.kinds import queues
 from worlds.commands import Pgfleet
 from worlds.database import durable, fresh_database
 from worlds.fleet import Connection, new_id, send, until
@@ -519,7 +518,7 @@ def test_open_dead_letters_are_a_warning_until_they_are_answered(conn: Connectio
     assert found(conn, "queues") == []
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", queues())
 def test_messages_that_nobody_takes_are_a_warning_that_names_the_worker(conn: Connection, queue: str) -> None:
     send(conn, queue, {"action": "x"})
     assert found(conn, "queues") == []
@@ -529,9 +528,20 @@ def test_messages_that_nobody_takes_are_a_warning_that_names_the_worker(conn: Co
 
     assert finding.severity is WARNING
     assert "no worker consumes it" in finding.text
-    none = "this version of pgfleet has no worker for it"
-    assert finding.remedy == (f"pgfleet worker {WORKERS[queue]}" if queue in WORKERS else none)
-    assert sorted(WORKERS.values()) == kinds()
+    assert finding.remedy == f"pgfleet worker {queues()[queue]}"
+    assert sorted(queues().values()) == kinds()
+
+
+def test_messages_of_a_kind_that_this_version_does_not_have_are_a_warning_too(conn: Connection) -> None:
+    conn.execute("select public.create_fleet_queue('of_a_later_version')")
+    send(conn, "of_a_later_version", {"action": "x"})
+    conn.execute(
+        "update pgmq.q_of_a_later_version set vt = now() - interval '301 s', enqueued_at = now() - interval '1 h'"
+    )
+
+    finding = the_one(conn, "queues")
+
+    assert finding.remedy == "this version of pgfleet has no worker for it"
 
 
 def test_messages_put_off_and_queues_of_others_are_no_finding(conn: Connection) -> None:

@@ -129,7 +129,7 @@ def test_a_queue_has_the_index_of_the_claim_and_no_other_on_vt(conn: Connection,
     query = "select indexname from pg_indexes where schemaname = 'pgmq' and tablename = %s order by 1"
 
     found = [row[0] for row in conn.execute(query, (f"q_{queue}",))]
-    # Of the looks at the line only, by number (025).
+    # Of the looks at the line only, by number (130).
     looks = ["q_cluster_assignments_admit_idx"] if queue == "cluster_assignments" else []
     assert found == [*looks, f"q_{queue}_claim_idx", f"q_{queue}_pkey"]
 

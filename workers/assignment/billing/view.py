@@ -25,7 +25,7 @@ from pgfleet.schema.tables import (
 )
 from pgfleet.workers.assignment.billing.samples import Meters, ask_meters, read_meters
 
-# How far back days are listed: so long, or to the last day that was; not further than hours are kept (025).
+# How far back days are listed: so long, or to the last day that was; not further than hours are kept (021).
 DAYS_BACK = 7
 DAYS_KEPT = 60
 # After the end of a day: until its last slots are measured, or too late.
@@ -133,7 +133,7 @@ ACCOUNTS = text_of(
 
 
 def _use(day: Any, users: Any, name: str) -> Any:
-    """025: who used what on a day."""
+    """133: who used what on a day."""
     columns = (
         sa.column("user_id", sa.Text),
         *(sa.column(column, sa.Numeric) for column in ("seat_days", "gpu_hours", "cpu_hours")),

@@ -1,45 +1,15 @@
--- 022: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is
+-- 103: how long what grows is kept. Tables that grow by the heartbeat are partitioned by day, and an old day is
 -- dropped whole; the others are pruned ten thousand rows at a time. Any idle worker does it (keep_house), a table at
 -- a time; nobody waits for it: it takes no lock that it can't have within a tenth of a second.
 
--- One row per table that is kept for a while only; keep is the operator's to change, the rest is the migration's.
-create table if not exists public.retention (
-  table_name text primary key,
-  time_column text not null,
-  keep interval not null check (
-    keep >= '1 day' is not false or public.refuse_value('keep', keep::text, 'at least a day')),
-  by_day boolean not null,
-  -- Which rows may go; null for all.
-  only_where text,
-  next_at timestamptz not null default public.fleet_now()
-);
-
-insert into public.retention (table_name, time_column, keep, by_day, only_where) values
-  ('autoscaler.node_heartbeats', 'timestamp', '7 days', true, null),
-  ('autoscaler.metrics', 'timestamp', '30 days', true, null),
-  ('autoscaler.pool_analytics', 'timestamp', '30 days', true, null),
-  ('clusters.cluster_metrics', 'timestamp', '30 days', true, null),
-  ('autoscaler.system_analytics', 'timestamp', '400 days', false, null),
-  ('clusters.cluster_events', 'created_at', '1 day', false, 'severity = ''debug'''),
-  ('public.status_history', 'at', '400 days', false, null),
-  ('public.dead_letters', 'answered_at', '90 days', false, 'answered_at is not null'),
-  ('pgmq.a_gpu_reservations', 'archived_at', '30 days', false, null),
-  ('pgmq.a_disk_operations', 'archived_at', '30 days', false, null),
-  ('pgmq.a_cluster_assignments', 'archived_at', '30 days', false, null),
-  ('pgmq.a_node_heartbeats', 'archived_at', '30 days', false, null)
-on conflict (table_name) do update set
-  time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;
-
-create index if not exists status_history_at_idx on public.status_history (at);
-create index if not exists dead_letters_answered_idx on public.dead_letters (answered_at) where answered_at is not null;
-
--- The table of one day of a table that is partitioned by day.
+-- The name of the table that holds one day of a table that is partitioned by day. Called by make_day_partition.
 create or replace function public.day_partition(of_table text, day date) returns text
 language sql immutable
 as $$ select format('%s_p%s', of_table, to_char(day, 'YYYYMMDD')) $$;
 
--- Makes the partition of a day, unless it is there. Rows of that day that had to go to the default partition move into
--- it. Attaching locks what its foreign keys lead to, for a moment: whoever calls this sets a short lock_timeout.
+-- Makes the partition of a day, unless it is there. Rows of that day that had to go to the default partition move
+-- into it. Attaching locks what its foreign keys lead to, for a moment: whoever calls this sets a short
+-- lock_timeout. Called by keep_days.
 create or replace function public.make_day_partition(of_table text, time_column text, day date) returns void
 language plpgsql
 as $$
@@ -70,8 +40,9 @@ begin
 end
 $$;
 
--- Three days ahead, so that a night without a worker hurts nobody (what has no day goes to the default partition, and
--- moves from there); and away with the days that are over.
+-- Makes partitions three days ahead, so that a night without a worker does no harm (a row whose day has no partition
+-- goes to the default partition, and moves from there), and drops those of the days that are over. Called by
+-- keep_house.
 create or replace function public.keep_days(rule public.retention) returns void
 language plpgsql
 as $$
@@ -94,7 +65,8 @@ begin
 end
 $$;
 
--- Deletes up to `most` rows that are too old, skipping any that somebody holds. Returns how many.
+-- Deletes up to `most` rows that are too old, skipping any that somebody holds. Returns how many. Called by
+-- keep_house.
 create or replace function public.prune_rows(rule public.retention, most integer) returns integer
 language plpgsql
 as $$
@@ -112,8 +84,8 @@ begin
 end
 $$;
 
--- One table's turn, if one is due: its name, else null. Called by idle workers every few seconds; two at once take two
--- tables. What can't be had at once is left for the next time.
+-- Prunes one table, if one is due, and returns its name, else null. Called by idle workers every few seconds; two at
+-- once take two tables. What can't be had at once is left for the next time.
 create or replace function public.keep_house() returns text
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

@@ -1,8 +1,27 @@
--- 021: what people do by hand, in autoscaler.audit_logs: which row, which columns, never their values (some are
+-- 160: what people do by hand, in autoscaler.audit_logs: which row, which columns, never their values (some are
 -- secrets) but for a status. A worker names itself (`pgfleet.actor`) and is in status_history instead. Reservations
--- and disks are inserted by services in the course of their work: there, only changes and deletions are told.
+-- and disks are inserted by services in the course of their work: there, only changes and deletions are logged.
 
--- Arguments: what the row is called, the category, its key column, the column of its name ('' for none).
+-- Who asks: the subject of the request's token where a service speaks for its users (a login that is a member of
+-- pgfleet_api, as PostgREST's is), else the login itself. Anyone can set a setting, so it counts from nobody else.
+-- Called by audit_write, may_see and auth.uid.
+create or replace function public.request_user() returns text
+language plpgsql stable
+as $$
+begin
+  if exists (select from pg_roles where rolname = 'pgfleet_api') and pg_has_role(session_user, 'pgfleet_api', 'member')
+  then
+    return coalesce(
+      nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
+      nullif(current_setting('request.jwt.claim.sub', true), ''),
+      session_user);
+  end if;
+  return session_user;
+end
+$$;
+
+-- Writes audit_logs for what people change. Arguments: what the row is called, the category, its key column, the
+-- column of its name ('' for none). Made a trigger by audit.
 create or replace function autoscaler.audit_write() returns trigger
 language plpgsql
 as $$
@@ -40,23 +59,7 @@ begin
 end
 $$;
 
--- Who asks: the subject of the request's token where a service speaks for its users (a login that is a member of
--- pgfleet_api, as PostgREST's is), else the login itself. Anyone can set a setting, so it counts from nobody else.
-create or replace function public.request_user() returns text
-language plpgsql stable
-as $$
-begin
-  if exists (select from pg_roles where rolname = 'pgfleet_api') and pg_has_role(session_user, 'pgfleet_api', 'member')
-  then
-    return coalesce(
-      nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
-      nullif(current_setting('request.jwt.claim.sub', true), ''),
-      session_user);
-  end if;
-  return session_user;
-end
-$$;
-
+-- Puts a table under the audit. Called by the file of each kind, and below.
 create or replace function autoscaler.audit(audited regclass, events text, kind text, category text, key_column text,
   name_column text default '') returns void
 language plpgsql

@@ -1,35 +1,7 @@
--- 023: who may see and write which rows (documents 001 and 004), for databases that people and services share. It ships
--- switched off; `pgfleet migrate --rls` calls switch_row_level_security(true). The owner of the tables, who migrates,
--- is never held up by it.
---
---   role              sees                                              writes
---   pgfleet_worker    every row                                         what its machines need, nothing else
---   pgfleet_monitor   every row, no secret column                       nothing
---   pgfleet_user      own rows, and those of own team members           nothing
---   pgfleet_api       what pgfleet_user sees of the user it speaks for  nothing; may speak for users (021)
---
--- The four are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0
--- id in hopsworks, the username in public).
+-- 162: the roles of 161, what each may do, and the switch.
 
--- For databases without Supabase's: what the printed policies ask for.
-do $$
-begin
-  if to_regprocedure('auth.uid()') is null then
-    create schema if not exists auth;
-    create function auth.uid() returns text language sql stable as 'select public.request_user()';
-  end if;
-end
-$$;
-
--- Whether a row of this user may be seen by who asks: one's own, and one's team members'.
-create or replace function public.may_see(of_user text) returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select of_user = public.request_user() or exists (
-    select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
-$$;
-
--- Makes the roles that are not there yet. Needs CREATEROLE for that.
+-- Makes the roles that are not there yet. Needs CREATEROLE for that. Called by switch_row_level_security, and by
+-- somebody who may where the one who migrates may not.
 create or replace function public.create_fleet_roles() returns void
 language plpgsql
 as $$
@@ -44,41 +16,8 @@ begin
 end
 $$;
 
--- Every table of ours: schema, name, and the column that names the user whose row it is (null: nobody's).
-create or replace view public.guarded_tables as
-select n.nspname as schema_name, c.relname as table_name, u.user_column
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-left join (values
-  ('public', 'reservations', 'user_id'),
-  ('public', 'disks', 'user_id'),
-  ('hopsworks', 'users', 'id'),
-  ('hopsworks', 'user_hopsworks_assignments', 'user_id'),
-  ('hopsworks', 'usage_daily', 'user_id'),
-  ('hopsworks', 'user_credits', 'user_id'),
-  ('hopsworks', 'billing_history', 'user_id')
-) u (schema_name, table_name, user_column) on u.schema_name = n.nspname and u.table_name = c.relname
-where n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters') and c.relkind in ('r', 'p')
-  and not c.relispartition
-  -- Not another program's tables beside ours.
-  and exists (select from pg_class m where m.oid = 'public.schema_migrations'::regclass and m.relowner = c.relowner);
-
--- Columns that nobody but a worker reads: keys, and messages and configurations, which may hold some.
-create or replace function public.is_secret(of_table text, column_name text) returns boolean
-language sql immutable
-as $$
-  select column_name = any (
-      '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
-        yaml_config}')
-    or of_table = 'dead_letters' and column_name in ('message', 'headers')
-$$;
-
--- Our queues; those of other programs in the same database are theirs.
-create or replace function public.fleet_queues() returns text[]
-language sql immutable
-as $$ select '{gpu_reservations,disk_operations,cluster_assignments,node_heartbeats}'::text[] $$;
-
--- Gives the roles what they need on every table that there is now; called again after each migration.
+-- Gives the roles what they need on every table, view and queue that there is now. Called by switch_row_level_security,
+-- and so again after each migration.
 create or replace function public.grant_fleet_roles() returns void
 language plpgsql
 as $$
@@ -91,10 +30,12 @@ begin
   for t in
     select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
     union all
-    select format('pgmq.%I', prefix || queue), 'queue'
-    from unnest(public.fleet_queues()) queue, unnest('{q_,a_}'::text[]) prefix
+    select format('pgmq.%I', prefix || queue_name), 'queue'
+    from public.fleet_queues, unnest('{q_,a_}'::text[]) prefix
     union all
-    select unnest('{pgmq.meta,clusters.cluster_health}'::text[]), 'view'
+    select format('%I.%I', schema_name, view_name), 'view' from public.fleet_views
+    union all
+    select 'pgmq.meta', 'queues'
   loop
     execute format('revoke all on %s from pgfleet_worker, pgfleet_monitor, pgfleet_user, pgfleet_api', t.name);
     if t.table_name not in ('api_users', 'api_keys') and t.name <> 'autoscaler.users' then
@@ -108,7 +49,7 @@ begin
     join pg_namespace n on n.oid = c.relnamespace
     where s.relkind = 'S' and (
       (n.nspname, c.relname) in (select schema_name, table_name from public.guarded_tables)
-      or n.nspname = 'pgmq' and c.relname = any (array(select 'q_' || q from unnest(public.fleet_queues()) q)))
+      or n.nspname = 'pgmq' and c.relname = any (array(select 'q_' || queue_name from public.fleet_queues)))
   loop
     execute format('grant usage on sequence %s to pgfleet_worker', t.name);
   end loop;
@@ -124,14 +65,18 @@ begin
         'node_heartbeats', 'metrics', 'pool_analytics', 'cluster_metrics') then '' else ', update' end, t.name);
   end loop;
   grant delete on public.domain_mappings, public.alb_target_groups to pgfleet_worker;
-  for t in select unnest(public.fleet_queues()) as queue_name loop
+  for t in select queue_name from public.fleet_queues loop
     execute format('grant insert, update, delete on pgmq.%I to pgfleet_worker', 'q_' || t.queue_name);
     execute format('grant insert on pgmq.%I to pgfleet_worker', 'a_' || t.queue_name);
   end loop;
-  -- Whose the writing hand is (021).
+  -- Who writes by hand (audit_write).
   grant select (id, email, role) on autoscaler.users to pgfleet_worker;
 
-  for t in select * from public.guarded_tables loop
+  for t in
+    select * from public.guarded_tables
+    union all
+    select schema_name, view_name, null from public.fleet_views
+  loop
     select string_agg(quote_ident(attname), ', ' order by attnum) into columns
     from pg_attribute
     where attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass and attnum > 0 and not attisdropped
@@ -150,14 +95,13 @@ begin
   end loop;
   grant execute on function clusters.note_read(text, text) to pgfleet_monitor;
   grant select on pgmq.meta to pgfleet_monitor;
-  grant select on clusters.cluster_health to pgfleet_monitor;
   grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to pgfleet_user, pgfleet_api;
 end
 $$;
 
 -- On: makes the roles, their rights and the policies, and switches row level security on for every table of ours.
 -- Off: switches it off, and users lose their rights; roles stay, and what workers and monitors may do. Safe to call
--- again, and called after every migration while it is on.
+-- again. Called by `pgfleet migrate --rls`, and by every migration while it is on.
 create or replace function public.switch_row_level_security(switch_on boolean) returns void
 language plpgsql
 set client_min_messages = warning

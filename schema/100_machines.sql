@@ -1,0 +1,132 @@
+-- 100: how machines are guarded and their history is written. A kind lists its moves in public.moves and puts its
+-- tables under a machine with guard_machine (a batch of moves is seen as a whole), or with guard_machine_by_row.
+
+-- Raises PF002; returns boolean only so that it can stand in a WHERE. Called by log_moves and log_move.
+create or replace function public.refuse_move(machine text, row_id text, from_status text, to_status text)
+returns boolean
+language plpgsql
+as $$
+begin
+  raise exception '% % may not move from % to %', machine, row_id, from_status, to_status
+    using errcode = 'PF002',
+      hint = format('The moves that a %s may make: select * from public.moves where machine = %L', machine, machine);
+end
+$$;
+
+-- Why a row moves: a worker writes its reason into the row; a person may `set pgfleet.reason = '...'`. Called by the
+-- triggers that write histories.
+create or replace function public.move_reason(status_reason text) returns text
+language sql stable
+as $$
+  select case
+    when nullif(current_setting('pgfleet.actor', true), '') is not null then coalesce(status_reason, '')
+    else coalesce(nullif(current_setting('pgfleet.reason', true), ''), 'by hand')
+  end
+$$;
+
+-- The statement trigger of every machine: refuses a move that `moves` does not list, and writes history. Arguments:
+-- the machine's name, the table's key column. The table has `status`, `status_reason` and `status_msg_id`. One query
+-- for each statement, so that a batch of moves costs little more than one. Made a trigger by guard_machine.
+create or replace function public.log_moves() returns trigger
+language plpgsql
+as $$
+begin
+  if tg_op = 'INSERT' then
+    execute format(
+      'insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
+       select $1, n.%1$I::text, ''(new)'', n.status::text, public.move_reason(n.status_reason),
+         public.move_actor(), n.status_msg_id
+       from new_rows n
+       left join public.moves m
+         on m.machine = $1 and m.from_status = ''(new)'' and m.to_status = n.status::text
+       where case when m.machine is null
+         then public.refuse_move($1, n.%1$I::text, ''(new)'', n.status::text) else true end',
+      tg_argv[1]) using tg_argv[0];
+  else
+    execute format(
+      'insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
+       select $1, %1$I::text, o.status::text, n.status::text, public.move_reason(n.status_reason),
+         public.move_actor(), case when nullif(current_setting(''pgfleet.actor'', true), '''') is not null
+           then n.status_msg_id end
+       from old_rows o full join new_rows n using (%1$I)
+       left join public.moves m
+         on m.machine = $1 and m.from_status = o.status::text and m.to_status = n.status::text
+       where o.status is distinct from n.status
+         and case when m.machine is null
+           then public.refuse_move($1, %1$I::text, o.status::text, n.status::text) else true end',
+      tg_argv[1]) using tg_argv[0];
+  end if;
+  return null;
+end
+$$;
+
+-- Puts a table under its machine. Called by the file of the kind, once for each of its tables that has a machine.
+create or replace function public.guard_machine(guarded regclass, machine text, key_column text) returns void
+language plpgsql
+as $$
+begin
+  execute format(
+    'create or replace trigger log_new_rows after insert on %s referencing new table as new_rows
+     for each statement execute function public.log_moves(%L, %L)', guarded, machine, key_column);
+  execute format(
+    'create or replace trigger log_moves after update on %s referencing old table as old_rows new table as new_rows
+     for each statement execute function public.log_moves(%L, %L)', guarded, machine, key_column);
+end
+$$;
+
+-- The row trigger of machines whose rows are written far more often than they move: it fires for moves only. Same
+-- rules and arguments as log_moves. Made a trigger by guard_machine_by_row.
+create or replace function public.log_move() returns trigger
+language plpgsql
+as $$
+declare
+  machine constant text := tg_argv[0];
+  row_id constant text := to_jsonb(new) ->> tg_argv[1];
+  before text := '(new)';
+  by_worker constant boolean := nullif(current_setting('pgfleet.actor', true), '') is not null;
+begin
+  if tg_op = 'UPDATE' then
+    before := old.status::text;
+  end if;
+  if not exists (
+    select from public.moves m
+    where m.machine = tg_argv[0] and m.from_status = before and m.to_status = new.status::text)
+  then
+    perform public.refuse_move(machine, row_id, before, new.status::text);
+  end if;
+  insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
+  values (machine, row_id, before, new.status::text, public.move_reason(new.status_reason), public.move_actor(),
+    case when by_worker then new.status_msg_id end);
+  return null;
+end
+$$;
+
+-- Keeps status_since true, whoever moves the row. A trigger of most tables that have a machine.
+create or replace function public.note_status_since() returns trigger
+language plpgsql
+as $$
+begin
+  new.status_since := public.fleet_now();
+  return new;
+end
+$$;
+
+-- Puts a table under its machine, row by row. Called by the files of nodes and clusters, whose rows are written far
+-- more often than they move.
+create or replace function public.guard_machine_by_row(guarded regclass, machine text, key_column text) returns void
+language plpgsql
+as $$
+begin
+  execute format(
+    'create or replace trigger log_new_row after insert on %s
+     for each row execute function public.log_move(%L, %L)', guarded, machine, key_column);
+  execute format(
+    'create or replace trigger log_move after update of status on %s
+     for each row when (old.status is distinct from new.status)
+     execute function public.log_move(%L, %L)', guarded, machine, key_column);
+  execute format(
+    'create or replace trigger note_status_since before update of status on %s
+     for each row when (old.status is distinct from new.status)
+     execute function public.note_status_since()', guarded);
+end
+$$;
