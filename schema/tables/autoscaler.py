@@ -1,4 +1,4 @@
-"""Nodes that report in, their pools, and who operates them (015, 019)."""
+"""Nodes that report in, their pools and configurations (015)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Integer, String, Table, Text
 from sqlalchemy.dialects.postgresql import ENUM
@@ -9,22 +9,6 @@ from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment, utc_moment
 def _one_of(name: str, *values: str) -> ENUM:
     return ENUM(*values, name=name, schema="autoscaler", create_type=False)
 
-
-autoscaler_users = Table(
-    "users",
-    metadata,
-    Column("id", Integer, primary_key=True, server_default=DEFAULT),
-    Column("email", String(255), nullable=False, unique=True),
-    Column("hashed_password", String(255)),
-    Column("full_name", String(255), nullable=False),
-    Column("role", _one_of("user_role", "USER", "DEVOPS", "ADMIN"), server_default=DEFAULT),
-    Column("auth_provider", _one_of("auth_provider", "local", "keycloak"), server_default=DEFAULT),
-    Column("keycloak_user_id", String(255), unique=True),
-    Column("role_override", Boolean, server_default=DEFAULT),
-    Column("is_active", Boolean, server_default=DEFAULT),
-    utc_moment("created_at", server_default=DEFAULT),
-    schema="autoscaler",
-)
 
 nodes = Table(
     "nodes",
@@ -76,42 +60,6 @@ pools = Table(
     schema="autoscaler",
 )
 
-schedules = Table(
-    "schedules",
-    metadata,
-    Column("id", Integer, primary_key=True, server_default=DEFAULT),
-    Column("node_id", Integer, ForeignKey(nodes.c.id, ondelete="CASCADE"), nullable=False),
-    Column("name", String(255), nullable=False),
-    Column("start_time", String(5), nullable=False),
-    Column("end_time", String(5), nullable=False),
-    Column("target_instances", Integer, nullable=False),
-    Column("is_active", Boolean, server_default=DEFAULT),
-    utc_moment("created_at", server_default=DEFAULT),
-    schema="autoscaler",
-)
-
-audit_logs = Table(
-    "audit_logs",
-    metadata,
-    Column("id", Integer, primary_key=True, server_default=DEFAULT),
-    Column("user_id", Integer, ForeignKey(autoscaler_users.c.id, ondelete="SET NULL")),
-    Column("user_email", String(255)),
-    Column("user_role", String(50)),
-    Column("action", String(100), nullable=False),
-    Column("category", String(50), nullable=False),
-    Column("resource_type", String(100)),
-    Column("resource_id", String(255)),
-    Column("resource_name", String(255)),
-    Column("description", Text),
-    Column("details", Text),
-    Column("ip_address", String(45)),
-    Column("user_agent", Text),
-    Column("status", String(20), server_default=DEFAULT),
-    Column("error_message", Text),
-    utc_moment("timestamp", server_default=DEFAULT),
-    schema="autoscaler",
-)
-
 node_configurations = Table(
     "node_configurations",
     metadata,
@@ -121,20 +69,5 @@ node_configurations = Table(
     Column("config_hash", String(64), nullable=False),
     Column("is_active", Boolean, server_default=DEFAULT),
     utc_moment("created_at", server_default=DEFAULT),
-    schema="autoscaler",
-)
-
-node_lifecycle_logs = Table(
-    "node_lifecycle_logs",
-    metadata,
-    Column("id", Integer, primary_key=True, server_default=DEFAULT),
-    Column("node_id", Integer, ForeignKey(nodes.c.id, ondelete="CASCADE"), nullable=False),
-    Column("event_type", String(50), nullable=False),
-    Column("previous_status", String(50)),
-    Column("new_status", String(50), nullable=False),
-    Column("reason", Text),
-    Column("triggered_by", String(100)),
-    Column("extra_data", Text),
-    utc_moment("timestamp", server_default=DEFAULT),
     schema="autoscaler",
 )

@@ -1,4 +1,4 @@
-"""What users have used and what it costs (014, 025)."""
+"""What users have used and what it costs (014, 021)."""
 
 from sqlalchemy import Column, Date, ForeignKey, Integer, Numeric, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -43,16 +43,6 @@ usage_samples = Table(
     Column("used", JSONB, nullable=False),
     moment("taken_at", nullable=False, server_default=DEFAULT),
     UniqueConstraint("hopsworks_cluster_id", "slot"),
-    schema="hopsworks",
-)
-
-usage_hours = Table(
-    "usage_hours",
-    metadata,
-    Column("user_id", Text, ForeignKey(hopsworks_users.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("day", Date, primary_key=True),
-    Column("cpu_hours", Numeric, nullable=False, server_default=DEFAULT),
-    Column("gpu_hours", Numeric, nullable=False, server_default=DEFAULT),
     schema="hopsworks",
 )
 

@@ -1,4 +1,4 @@
-"""Clusters of nodes: health, leaders, events, measurements (016)."""
+"""Clusters of nodes: health, leaders, events (016)."""
 
 from sqlalchemy import (
     ARRAY,
@@ -16,20 +16,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
-
-cluster_config_templates = Table(
-    "cluster_config_templates",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("description", Text, nullable=False),
-    Column("max_nodes", Integer, nullable=False),
-    Column("max_tenants", Integer, nullable=False),
-    Column("max_storage_gb", Integer, nullable=False),
-    Column("config", JSONB, nullable=False, server_default=DEFAULT),
-    moment("created_at", nullable=False, server_default=DEFAULT),
-    moment("updated_at", nullable=False, server_default=DEFAULT),
-    schema="clusters",
-)
 
 # A leader is a node of its own cluster, and a node has a cluster: the key back is made once both tables are there.
 _A_NODE_OF_IT = ("clusters.cluster_nodes.cluster_id", "clusters.cluster_nodes.node_id")
@@ -120,16 +106,5 @@ cluster_events = Table(
     Column("epoch", BigInteger),
     Column("triggered_by", Text, nullable=False, server_default=DEFAULT),
     moment("created_at", nullable=False, server_default=DEFAULT),
-    schema="clusters",
-)
-
-cluster_metrics = Table(
-    "cluster_metrics",
-    metadata,
-    Column("metric_id", BigInteger, primary_key=True, server_default=DEFAULT),
-    Column("cluster_id", Text, ForeignKey(clusters.c.cluster_id, ondelete="CASCADE"), nullable=False),
-    Column("node_id", Text, ForeignKey(cluster_nodes.c.node_id, ondelete="CASCADE")),
-    Column("metrics", JSONB, nullable=False),
-    moment("timestamp", primary_key=True, server_default=DEFAULT),
     schema="clusters",
 )

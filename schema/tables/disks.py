@@ -1,4 +1,4 @@
-"""Persistent disks, their snapshots, what is asked of them, and what nobody accounts for (003, 008, 017, 026)."""
+"""Persistent disks, their snapshots, what is asked of them, and what nobody accounts for (003, 008, 017, 022)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKey, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -45,7 +45,7 @@ disks = Table(
     Column("in_use", Boolean, server_default=DEFAULT),
     Column("is_backing_up", Boolean, server_default=DEFAULT),
     Column("is_deleted", Boolean, server_default=DEFAULT),
-    # 026: its volume, its release, and what the next attachment is made from
+    # 022: its volume, its release, and what the next attachment is made from
     Column("attachment", Integer, nullable=False, server_default=DEFAULT),
     Column("source_snapshot_id", UUID, _snapshot("disks_source_snapshot_id_fkey")),
     Column("next_snapshot_id", UUID, _snapshot("disks_next_snapshot_id_fkey")),
@@ -85,7 +85,7 @@ disk_snapshots = Table(
     Column("status_msg_id", BigInteger),
     moment("status_since", nullable=False, server_default=DEFAULT),
     Column("ticket", Integer, nullable=False, server_default=DEFAULT),
-    # 026
+    # 022
     Column("copied_from", Text),
     Column("contents", Text),
     moment("missing_since"),

@@ -1,4 +1,4 @@
-"""People, Hopsworks clusters, who is on which, and what is wrong with either (013, 018, 025)."""
+"""People, Hopsworks clusters, who is on which, and what is wrong with either (013, 018, 021)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -59,7 +59,7 @@ user_hopsworks_assignments = Table(
     moment("suspended_at"),
     moment("released_at"),
     moment("failed_at"),
-    # 025: what was asked, and what the server said
+    # 021: what was asked, and what the server said
     Column("wanted_cluster_id", UUID, ForeignKey(hopsworks_clusters.c.id)),
     Column("detail", Text),
     moment("waits_since"),

@@ -16,5 +16,5 @@ def moment(name: str, **options: Any) -> Column[Any]:
 
 
 def utc_moment(name: str, **options: Any) -> Column[Any]:
-    """A column that holds a point in time without its zone, which is UTC (012)."""
+    """A column that holds a point in time without its zone, which is UTC."""
     return Column(name, TIMESTAMP, **options)

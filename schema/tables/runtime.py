@@ -1,18 +1,9 @@
-"""The runtime's tables (010, 022): machines, history, dead letters, periodic work, and how long rows are kept."""
+"""The history of every machine, dead letters (010), and what the offline sweeps saw (020)."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Interval, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy import BigInteger, Column, Integer, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from pgfleet.schema.tables.metadata import DEFAULT, metadata, moment
-
-moves = Table(
-    "moves",
-    metadata,
-    Column("machine", Text, primary_key=True),
-    Column("from_status", Text, primary_key=True),
-    Column("to_status", Text, primary_key=True),
-    Column("happens_when", Text, nullable=False),
-)
 
 status_history = Table(
     "status_history",
@@ -46,27 +37,6 @@ dead_letters = Table(
     Column("answered_by", Text),
 )
 
-periodic = Table(
-    "periodic",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("queue", Text, nullable=False),
-    Column("message", JSONB, nullable=False),
-    Column("every", Interval, nullable=False),
-    moment("next_at", nullable=False, server_default=DEFAULT),
-)
-
-retention = Table(
-    "retention",
-    metadata,
-    Column("table_name", Text, primary_key=True),
-    Column("time_column", Text, nullable=False),
-    Column("keep", Interval, nullable=False),
-    Column("by_day", Boolean, nullable=False),
-    Column("only_where", Text),
-    moment("next_at", nullable=False, server_default=DEFAULT),
-)
-
 offline_sweeps = Table(
     "offline_sweeps",
     metadata,
@@ -78,11 +48,4 @@ offline_sweeps = Table(
     Column("held_back", Text),
     moment("held_back_since"),
     moment("patient_until"),
-)
-
-heartbeat_ids = Table(
-    "heartbeat_ids",
-    metadata,
-    Column("id", UUID, primary_key=True),
-    moment("at", nullable=False, server_default=DEFAULT),
 )
