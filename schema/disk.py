@@ -1,7 +1,7 @@
 """Persistent disks: the states of disks, snapshots and operations, and the messages of the queue `disk_operations`.
 
-The moves between the states are in `017_disk_machine.sql` and `022_disk_operations.sql`, where the database enforces them; the
-steps that make them are in `workers/disk/machine.py`.
+The moves between the states are in `017_disk_machine.sql` and `022_disk_operations.sql`, where the database enforces
+them; the steps that make them are in `workers/disk/machine.py`.
 """
 
 from enum import StrEnum

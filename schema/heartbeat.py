@@ -1,6 +1,7 @@
 """Heartbeats: the states of nodes and clusters, and the messages of the queue `node_heartbeats`.
 
-The moves between the states are in `019_heartbeat_machine.sql`, the statements that make them in `142_node_heartbeats.sql` to `145`.
+The moves between the states are in `019_heartbeat_machine.sql`, the statements that make them in the
+files from `142_node_heartbeats.sql` to `145_offline_sweeps.sql`.
 """
 
 import json

@@ -7,7 +7,7 @@ from uuid import uuid4
 from pgfleet.schema import disk, reservation
 from pgfleet.schema.disk import SnapshotStatus
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_snapshots
+from pgfleet.schema.tables.disks import disk_snapshots
 from pgfleet.workers.runtime import tickets
 from pgfleet.workers.runtime.outcomes import Advance, Move, New
 

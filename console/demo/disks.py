@@ -9,7 +9,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.disk import Status
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import fetch
-from pgfleet.schema.tables import disk_snapshots, disks
+from pgfleet.schema.tables.disks import disk_snapshots, disks
 
 _d, _s = disks.c, disk_snapshots.c
 USES = 2

@@ -10,7 +10,7 @@ from pgfleet.schema.assignment import Status
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
+from pgfleet.schema.tables.hopsworks import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
 
 CLUSTERS = ("demo-east", "demo-west")
 SEATS = 4

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pgfleet.console.sandbox.kubernetes.nodes import parse_group
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import fetch
-from pgfleet.schema.tables import gpu_types
+from pgfleet.schema.tables.gpu_types import gpu_types
 
 _g = gpu_types.c
 

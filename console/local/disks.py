@@ -6,7 +6,7 @@ from pgfleet.console.sandbox.aws.handle import ZONE
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import fetch
-from pgfleet.schema.tables import disk_snapshots, disks
+from pgfleet.schema.tables.disks import disk_snapshots, disks
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, SNAPSHOT, USED
 
 _d, _s = disks.c, disk_snapshots.c

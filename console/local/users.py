@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import fetch
-from pgfleet.schema.tables import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
+from pgfleet.schema.tables.hopsworks import hopsworks_clusters, hopsworks_users, user_hopsworks_assignments
 
 CLUSTERS = ("sandbox-east", "sandbox-west")
 SEATS = 3

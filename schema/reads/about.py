@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import dead_letters, status_history
+from pgfleet.schema.tables.runtime import dead_letters, status_history
 
 _h, _d = status_history.c, dead_letters.c
 

@@ -14,7 +14,7 @@ from pgfleet.schema.reads.node import age_s
 from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import cluster_events, cluster_nodes, clusters
+from pgfleet.schema.tables.clusters import cluster_events, cluster_nodes, clusters
 
 EVENTS = 10
 # The worst first; within a state by name.

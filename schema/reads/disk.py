@@ -18,13 +18,8 @@ from pgfleet.schema.reads.about import history
 from pgfleet.schema.reads.resolve import Several, first, only
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import (
-    disk_operations,
-    disk_quarantine,
-    disk_snapshots,
-    disks,
-    reservations,
-)
+from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.schema.tables.reservations import reservations
 
 ID_LENGTH = 36
 RECENT = 10

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from pgfleet.schema.disk import Status
 from pgfleet.schema.reads.place import DISK_IN_USE, SNAPSHOT_PENDING, DryRun
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disks, reservations
+from pgfleet.schema.tables.disks import disks
+from pgfleet.schema.tables.reservations import reservations
 
 # The disk that a reservation's row asks for; the later nodes of a gang have none.
 wanted_disk = disks.alias("wanted_disk")

@@ -16,7 +16,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import (
+from pgfleet.schema.tables.hopsworks import (
     cluster_breakers,
     health_check_failures,
     hopsworks_clusters,

@@ -12,7 +12,8 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.resolve import first
 from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import node_configurations, nodes, offline_sweeps, pools
+from pgfleet.schema.tables.autoscaler import node_configurations, nodes, pools
+from pgfleet.schema.tables.runtime import offline_sweeps
 
 # The worst first.
 ORDER = (NodeStatus.OFFLINE, NodeStatus.ERROR, NodeStatus.ACTIVE, NodeStatus.INACTIVE)

@@ -14,7 +14,7 @@ from pgfleet.schema.reads.disk import RECENT, as_text, whole
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.rows.core import fetch, queue_table
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_operations, disk_snapshots
+from pgfleet.schema.tables.disks import disk_operations, disk_snapshots
 
 OPERATION = Subject(QUEUE, "operation_id")
 _o, _s = disk_operations.c, disk_snapshots.c

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import dead_letters
+from pgfleet.schema.tables.runtime import dead_letters
 
 _meta = sa.table("meta", sa.column("queue_name", sa.Text), schema="pgmq")
 _d = dead_letters.c

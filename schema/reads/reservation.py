@@ -17,7 +17,9 @@ from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
 from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import gpu_types, reservations, status_history
+from pgfleet.schema.tables.gpu_types import gpu_types
+from pgfleet.schema.tables.reservations import reservations
+from pgfleet.schema.tables.runtime import status_history
 
 RESERVATION = Subject(QUEUE, "reservation_id")
 _c = reservations.c

@@ -13,7 +13,8 @@ from pgfleet.schema.reads.about import now
 from pgfleet.schema.reads.resolve import Several, best
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import billing_history, billing_rates, hopsworks_users, usage_daily, user_credits
+from pgfleet.schema.tables.billing import billing_history, billing_rates, usage_daily, user_credits
+from pgfleet.schema.tables.hopsworks import hopsworks_users
 
 CHARGES = 20
 MONTH = re.compile(r"(\d{4})-(\d{2})")

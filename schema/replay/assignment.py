@@ -9,7 +9,7 @@ from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import user_hopsworks_assignments
+from pgfleet.schema.tables.hopsworks import user_hopsworks_assignments
 from pgfleet.schema.tickets import next_number
 
 # What the life before has left in the row.

@@ -9,7 +9,7 @@ from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.rows.core import fetch, sign
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_operations, disk_snapshots, disks
+from pgfleet.schema.tables.disks import disk_operations, disk_snapshots, disks
 
 _o, _s, _d = disk_operations.c, disk_snapshots.c, disks.c
 

@@ -12,7 +12,7 @@ from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import dead_letters
+from pgfleet.schema.tables.runtime import dead_letters
 
 _d = dead_letters.c
 

@@ -11,7 +11,7 @@ from pgfleet.schema.queue.kernel import Connection, Outgoing
 from pgfleet.schema.reservation import QUEUE, TICKETS, Status
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, sign
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import reservations
+from pgfleet.schema.tables.reservations import reservations
 from pgfleet.schema.tickets import next_number
 
 # What the life before has left in the row.

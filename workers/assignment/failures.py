@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID, uuid4
 
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import health_check_failures
+from pgfleet.schema.tables.hopsworks import health_check_failures
 from pgfleet.workers.runtime.outcomes import Change, Move, New
 
 

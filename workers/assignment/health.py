@@ -12,7 +12,7 @@ import structlog
 
 from pgfleet.schema.assignment import CallAnswered, CallFailed, Probe
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import cluster_breakers
+from pgfleet.schema.tables.hopsworks import cluster_breakers
 from pgfleet.workers.assignment.account import address
 from pgfleet.workers.assignment.failures import failing, resolved
 from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, close_account, hand_out, ticket

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pgfleet.schema.rows.kernel import constant, text_of, versioned
-from pgfleet.schema.tables import (
+from pgfleet.schema.tables.hopsworks import (
     accounts_to_close,
     cluster_breakers,
     health_check_failures,

@@ -19,7 +19,7 @@ from pgfleet.schema.assignment import (
     row_id,
 )
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import user_hopsworks_assignments
+from pgfleet.schema.tables.hopsworks import user_hopsworks_assignments
 from pgfleet.workers.assignment.line import FULL, ROOMY, Taken, find_seat, seat_on
 from pgfleet.workers.assignment.tools import ADMIT, Turn, cluster_of, hand_out, ticket
 from pgfleet.workers.assignment.view import PAGE, View

@@ -24,7 +24,7 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import (
+from pgfleet.schema.tables.hopsworks import (
     accounts_to_close,
     cluster_breakers,
     health_check_failures,

@@ -31,7 +31,7 @@ from pgfleet.schema.disk import (
 from pgfleet.schema.messages import Message
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import disks
+from pgfleet.schema.tables.disks import disks
 from pgfleet.workers.disk.life import begin as begin_disk
 from pgfleet.workers.disk.life import deleted, purged_name
 from pgfleet.workers.disk.operation import failed as failed_operation

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pgfleet.schema.disk import UNFINISHED, Operation, OperationStatus, SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_operations
+from pgfleet.schema.tables.disks import disk_operations
 from pgfleet.workers.disk.tools import Turn, proceed, volume_poll
 from pgfleet.workers.disk.view import View
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Wait, wait

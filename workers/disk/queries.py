@@ -7,7 +7,8 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 
 from pgfleet.schema.disk import LIVE_OPERATION, LIVE_SNAPSHOT, UNFINISHED, SnapshotStatus, Status
 from pgfleet.schema.rows.kernel import constant, text_of, versioned
-from pgfleet.schema.tables import disk_operations, disk_quarantine, disk_snapshots, disks, reservations
+from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.schema.tables.reservations import reservations
 
 _d, _s, _o, _q, _r = (
     table.alias(name)

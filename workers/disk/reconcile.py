@@ -14,7 +14,7 @@ import structlog
 
 from pgfleet.schema.disk import SnapshotStatus, Status, Suspect
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_quarantine, disk_snapshots
+from pgfleet.schema.tables.disks import disk_quarantine, disk_snapshots
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED, SnapshotState, VolumeState
 from pgfleet.workers.disk.snapshot import suspect
 from pgfleet.workers.disk.tools import Turn

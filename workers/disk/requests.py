@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from pgfleet.schema import reservation
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, LIVE_OPERATION, OperationStatus, SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disk_snapshots, disks
+from pgfleet.schema.tables.disks import disk_snapshots, disks
 from pgfleet.workers.disk.operation import (
     begun,
     completed,

@@ -24,7 +24,7 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
 from pgfleet.workers.disk import queries
 
 REPAIR_LIMIT = 500

@@ -1,4 +1,4 @@
-"""What the heartbeat worker asks of the database: the functions of `141_heartbeats.sql` to `146`, and what they return."""
+"""What the heartbeat worker asks of the database: the functions of its SQL files, and what they return."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

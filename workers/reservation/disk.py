@@ -13,7 +13,7 @@ from pgfleet.schema.disk import DEFAULT_SIZE_GB, ZONE_FULL, Status
 from pgfleet.schema.reservation import CreateReservation, pod_name
 from pgfleet.schema.reservation import Status as ReservationStatus
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import disks
+from pgfleet.schema.tables.disks import disks
 from pgfleet.workers.clients.kubernetes.home import Home, size_of
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.handover import disk_ticket, hand_out_disk, release

@@ -31,7 +31,7 @@ from pgfleet.schema.reservation import (
 )
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import reservations
+from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.reservation.disk import disk_misfit, first_disk
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
 from pgfleet.workers.reservation.pod import prepare, teardown, watch

@@ -14,7 +14,9 @@ from pgfleet.schema.reservation import WAITING, Admit, CreateReservation, Reques
 from pgfleet.schema.rows.kernel import constant, text_of, versioned
 from pgfleet.schema.rows.row import Row, ask_rows, rows_in, rows_of
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import disk_snapshots, disks, gpu_types, reservations
+from pgfleet.schema.tables.disks import disk_snapshots, disks
+from pgfleet.schema.tables.gpu_types import gpu_types
+from pgfleet.schema.tables.reservations import reservations
 
 # How many rows one look at a line may move; more are seen by the next look.
 LINE_LIMIT = 32

@@ -23,7 +23,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import hopsworks as reads
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import hopsworks_clusters
+from pgfleet.schema.tables.hopsworks import hopsworks_clusters
 
 KEY_VARIABLE = "PGFLEET_HOPSWORKS_KEY"
 ADD_EXAMPLE = "Example: pgfleet hopsworks add --name eu-1 --api-url https://eu-1.example.org --max-users 100"

@@ -1,14 +1,18 @@
 """The tables that Python describes are as the SQL files make them, column by column, in both directions."""
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from pgfleet.schema.tables import metadata
+from pgfleet.schema import tables
+from pgfleet.schema.tables.metadata import metadata
 
 Facts = dict[str, str]
+MODULES = [import_module(f"{tables.__name__}.{found.name}") for found in iter_modules(tables.__path__)]
 
 
 @pytest.fixture

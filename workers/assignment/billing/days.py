@@ -16,7 +16,7 @@ from typing import Any
 from pgfleet.schema.assignment import Bill, BillUser, Measure, MeasureCluster
 from pgfleet.schema.messages import Message
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables import billed_days, billing_history, usage_daily, user_credits
+from pgfleet.schema.tables.billing import billed_days, billing_history, usage_daily, user_credits
 from pgfleet.workers.assignment.billing.measuring import measure, measure_cluster
 from pgfleet.workers.assignment.billing.view import DAY_CLOSES, Account, BillingView, Used, charge_id, daily_id
 from pgfleet.workers.assignment.tools import BillingTurn

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import structlog
 
 from pgfleet.schema.assignment import MeasureCluster
-from pgfleet.schema.tables import usage_samples
+from pgfleet.schema.tables.billing import usage_samples
 from pgfleet.workers.assignment.billing.samples import METRICS
 from pgfleet.workers.assignment.billing.view import BillingView
 from pgfleet.workers.assignment.failures import failing, resolved

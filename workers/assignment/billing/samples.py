@@ -12,7 +12,8 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.kernel import constant, text_of, versioned
 from pgfleet.schema.rows.row import Row, rows_of
-from pgfleet.schema.tables import health_check_failures, hopsworks_clusters, usage_samples, user_hopsworks_assignments
+from pgfleet.schema.tables.billing import usage_samples
+from pgfleet.schema.tables.hopsworks import health_check_failures, hopsworks_clusters, user_hopsworks_assignments
 
 METRICS = "metrics"
 

@@ -15,14 +15,8 @@ from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.kernel import constant, text_of, versioned
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables import (
-    billed_days,
-    billing_history,
-    billing_rates,
-    hopsworks_users,
-    usage_daily,
-    user_credits,
-)
+from pgfleet.schema.tables.billing import billed_days, billing_history, billing_rates, usage_daily, user_credits
+from pgfleet.schema.tables.hopsworks import hopsworks_users
 from pgfleet.workers.assignment.billing.samples import Meters, ask_meters, read_meters
 
 # How far back days are listed: so long, or to the last day that was; not further than hours are kept (021).
