@@ -202,7 +202,7 @@ create table if not exists autoscaler.node_lifecycle_logs (
 create index if not exists idx_lifecycle_node on autoscaler.node_lifecycle_logs (node_id);
 create index if not exists idx_lifecycle_time on autoscaler.node_lifecycle_logs (timestamp);
 
--- A pool as each heartbeat told it.
+-- What each heartbeat said of each pool.
 create table if not exists autoscaler.pool_analytics (
   id bigserial,
   pool_id integer not null references autoscaler.pools (id) on delete cascade,

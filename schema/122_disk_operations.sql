@@ -1,5 +1,5 @@
--- 122: the machine of operations, and who is told of a disk: its row of its last operation, the lines of the
--- reservations that wait for it.
+-- 122: the machine of operations, and what a change of a disk leads to: its row shows its last operation, and the lines
+-- of the reservations that wait for it move.
 
 select public.guard_machine('public.disk_operations', 'disk_operation', 'operation_id');
 create or replace trigger note_status_since before update on public.disk_operations

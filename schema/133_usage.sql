@@ -1,7 +1,7 @@
 -- 133: what users have used, for their bills.
 
 -- Adds new samples to their days; ids that are no user's are left out. In key order, so that two samples with the
--- same users don't wait in a circle. A trigger of hopsworks.usage_samples.
+-- same users don't deadlock. A trigger of hopsworks.usage_samples.
 create or replace function hopsworks.add_usage_hours() returns trigger
 language plpgsql
 as $$

@@ -124,7 +124,7 @@ begin
     config_hash = coalesce(l.config_hash, n.config_hash),
     error_message = l.error_message,
     status = case
-      -- Sent well before it was marked: it is late, and tells nothing of now.
+      -- Sent well before it was marked: it is late, and says nothing of how the node is now.
       when n.status = 'OFFLINE' and l.sent_at < n.status_since - interval '30 seconds' then 'OFFLINE'
       when l.tells_error then 'ERROR' else 'ACTIVE' end::autoscaler.node_status,
     status_reason = case
@@ -232,6 +232,6 @@ as $$
     order by c.id desc limit 1
   ) c
   where c.config_hash is distinct from coalesce(l.config_hash, n.config_hash)
-    -- A late one tells what the node ran before.
+    -- A late heartbeat says what the node ran before.
     and l.sent_at at time zone 'UTC' >= n.last_heartbeat
 $$;

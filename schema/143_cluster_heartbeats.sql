@@ -90,7 +90,7 @@ begin
       n.status as was_status, n.health_status as was_health,
       case
         when n.status in ('maintenance', 'decommissioning') then n.status
-        -- Sent well before it was marked: it is late, and tells nothing of now.
+        -- Sent well before it was marked: it is late, and says nothing of how the node is now.
         when n.status = 'offline' and s.sent_at < n.status_since - clusters.silence_of(c.config, 1) then n.status
         when autoscaler.tells_error(s.status, s.error_message) then 'error'
         else 'online'

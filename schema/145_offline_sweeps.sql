@@ -23,7 +23,7 @@ begin
   why := public.why_hold_back('node', silent, alive, silence, most_share);
   if why is null and silent > 0 then
     coming := public.nodes_in_queue();
-    -- Whoever is held by somebody has its turn at the next sweep.
+    -- A node that somebody has locked is left to the next sweep.
     with gone as (
       select id from autoscaler.nodes
       where status in ('ACTIVE', 'ERROR') and deleted_at is null
@@ -81,7 +81,7 @@ begin
       select from clusters.cluster_nodes n
       where n.node_id in (c.primary_node_id, c.coordinator_node_id)
         and (n.status <> 'online' or n.health_status = 'critical' or n.deleted_at is not null)));
-  -- Whoever is held by somebody has its turn at the next sweep.
+  -- A cluster that somebody has locked is left to the next sweep.
   if skip_held then
     select coalesce(array_agg(cluster_id order by cluster_id), '{}') into concerned from (
       select cluster_id from clusters.clusters where cluster_id = any (concerned)

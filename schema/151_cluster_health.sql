@@ -111,7 +111,7 @@ begin
       format('%s has no node that could lead it', cluster.name), cluster.epoch);
   end if;
 
-  -- Nobody's hand moves it, whoever called; and that is the reason.
+  -- The health moves it, whoever called: it is no operator's doing, and the reason says so.
   perform set_config('pgfleet.by_health', 'on', true),
     set_config('pgfleet.reason', format('health score %s', round(health.score::numeric, 2)), true);
   update clusters.clusters set

@@ -95,7 +95,7 @@ begin
   update clusters.cluster_nodes n set
     status = coalesce(p_status, n.status),
     status_reason = 'update_node_status',
-    -- Whoever measures it, or says that it runs, has heard of it.
+    -- A caller that measures it, or says that it runs, has heard from it.
     last_heartbeat = case when given <> '{}' or p_status in ('online', 'error')
       then greatest(n.last_heartbeat, public.fleet_now()) else n.last_heartbeat end,
     cpu_usage_percent = coalesce((given ->> 'cpu_usage_percent')::float8, n.cpu_usage_percent),

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 # In the order in which they are applied.
 _FOLDERS = ("schema", "fixtures")
-_MADE = re.compile(r"(?m)^create or replace (function|view) ([\w.]+)")
+_MADE = re.compile(r"(?m)^create (?:or replace )?(function|view) ([\w.]+)")
 _OF_PGMQ = ("pgmq.create", "pgmq.send")
 
 

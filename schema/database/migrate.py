@@ -56,10 +56,11 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
     """Apply every file that is due, all in one transaction: all or nothing. None due: an empty list.
 
     Any number of callers at once, also through a transaction pooler: the lock is the transaction's. `rls` switches
-    row level security on or off; None leaves it as it is, and covers new tables where it is on.
+    row level security on or off; None leaves it as it is, and covers what is new where it is on. A file from 100 on,
+    or a fixture, that changed is applied again; any other that changed is refused.
 
     Raises:
-        EditedMigration, NewerDatabase, MigrationFailed, Unreachable: why, and that nothing was applied.
+        EditedMigration, NewerDatabase, MigrationFailed, StillNeeded, Unreachable: why, and that nothing was applied.
     """
     try:
         with connect(dsn) as conn:

@@ -42,8 +42,13 @@ def test_below_100_there_are_only_the_functions_without_which_no_table_can_be_ma
 
 @pytest.mark.parametrize("file", LATER, ids=lambda file: file.version)
 def test_from_100_on_every_function_says_what_it_is_for_and_every_file_can_be_applied_again(file: SqlFile) -> None:
-    silent = re.findall(r"(?m)^(?!--).*\ncreate or replace (?:function|view) ([\w.]+)", file.text)
+    silent = re.findall(
+        r"(?m)^(?!--|drop).*\n(?:drop.*\n)?create (?:or replace )?(?:function|view) ([\w.]+)", file.text
+    )
 
     assert silent == []
-    assert re.findall(r"(?mi)^create (?!or replace|index if not exists|unique index if not exists).*", file.text) == []
+    once = re.findall(
+        r"(?mi)^create (?!or replace|index if not exists|unique index if not exists)(?:view )?(.*)", file.text
+    )
+    assert [thing for thing in once if f"drop view if exists {thing.split()[0]};" not in file.text] == []
     assert re.findall(r"(?mi)^(?:create table|alter table|insert|update|delete)\b.*", file.text) == []
