@@ -36,6 +36,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/squawk --reporter gcc schema/*.sql fixtures/*.sql
+	@# Named statements: squawk knows parameters as $$1, psql as :name.
+	@for file in $$(find schema/*/ producers workers console -name '*.sql'); do \
+	  sed -E 's/(^|[^:[:alnum:]_]):([a-z_]+)/\1$$1/g' $$file | $(BIN)/squawk --reporter gcc --stdin-filepath $$file || exit 1; \
+	done
 
 types: $(READY)
 	$(BIN)/mypy

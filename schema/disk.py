@@ -19,6 +19,8 @@ SNAPSHOT_TICKETS = Tickets("advance_snapshot", "snapshot_id", QUEUE)
 DEFAULT_SIZE_GB = 100
 # The code that a disk's attach_error begins with where another zone may do.
 ZONE_FULL = "ZONE_FULL"
+# Why a disk keeps a reservation waiting, as `disk_hold` (170) says it.
+DISK_IN_USE, SNAPSHOT_PENDING = "DISK_IN_USE", "SNAPSHOT_PENDING"
 
 
 class Status(StrEnum):

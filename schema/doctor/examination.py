@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from pgfleet.schema.doctor import disks, program, rows, server
+from pgfleet.schema.doctor import disks, forgotten, program, rows, server
 from pgfleet.schema.doctor import hopsworks as accounts
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Severity
 from pgfleet.schema.queue.kernel import Connection
@@ -19,9 +19,9 @@ CHECKS = (
     Check(server.BLOAT, "the tables of the queues are as large as their messages", server.bloat),
     Check(rows.GPU_COUNTERS, "as many GPUs are counted as are held", rows.gpu_counters),
     Check(rows.SEATS, "as many seats are counted as are taken", rows.seats),
-    Check(accounts.HOPSWORKS, "its clusters answer, and every live assignment has its message", accounts.hopsworks),
-    Check(disks.DISKS, "snapshots are counted as they are, and every live disk has its message", disks.disks),
-    Check(rows.TICKETS, "every live reservation has its message", rows.tickets),
+    Check(accounts.HOPSWORKS, "its clusters answer", accounts.hopsworks),
+    Check(disks.DISKS, "snapshots are counted as they are", disks.disks),
+    Check(forgotten.TICKETS, "every live row has its message", forgotten.tickets),
     Check(rows.QUEUES, "no open dead letters, and what is due is consumed", rows.queues),
     Check(server.INDEXES, "all are valid", server.indexes),
     Check(server.SEQUENCES, "integer keys have numbers left", server.sequences),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, LiteralString
+from typing import Any
 
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.row import Row, as_rows
@@ -74,10 +74,10 @@ class Check:
     unable: Severity = Severity.SKIPPED
 
 
-def ask(conn: Connection, query: LiteralString, **given: Any) -> list[Row]:
+def ask(conn: Connection, query: bytes, **given: Any) -> list[Row]:
     """All rows of a query whose parameters are named."""
     with conn.cursor(row_factory=as_rows) as cursor:
-        return cursor.execute(query, given).fetchall()
+        return cursor.execute(query, given or None).fetchall()
 
 
 def listed(things: Iterable[str]) -> str:

@@ -9,22 +9,18 @@ from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.missing import missing
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row
 
+SQL = named(__package__)
 VERSIONS, SCHEMA, MIGRATIONS, SETTINGS = "versions", "schema", "migrations", "settings"
 OLDEST, NEWEST = 14, 18
 SEARCH_PATH = ("public", "hopsworks", "autoscaler", "clusters")
 
-_VERSIONS = """
-  select current_setting('server_version') as server, current_setting('server_version_num')::int / 10000 as major,
-    to_regprocedure('pgmq.create(text)') is not null as has_pgmq,
-    (select extversion from pg_extension where extname = 'pgmq') as pgmq
-"""
-
 
 def versions(conn: Connection, _: Limits) -> list[Finding]:
     """Always says which they are."""
-    return [supported(ask(conn, _VERSIONS)[0])]
+    return [supported(ask(conn, SQL["versions"])[0])]
 
 
 def supported(row: Mapping[str, Any]) -> Finding:
@@ -50,12 +46,9 @@ def absent(conn: Connection, _: Limits) -> list[Finding]:
     return [Finding(SCHEMA, Severity.ERROR, f"{len(things)} missing: {listed(things)}", "pgfleet migrate")]
 
 
-_RECORDED = "select version, checksum from public.schema_migrations order by version"
-
-
 def checksums(conn: Connection, _: Limits) -> list[Finding]:
     """One that was recorded without a checksum is taken as it is, as `migrate` does."""
-    recorded = {row["version"]: row["checksum"] for row in ask(conn, _RECORDED) if is_ours(row["version"])}
+    recorded = {row["version"]: row["checksum"] for row in ask(conn, SQL["recorded_files"]) if is_ours(row["version"])}
     files = {file.version: file for file in sql_files()}
     if is_of_before(recorded, list(files.values())):
         text = "the database is of before the SQL files were put in order"
@@ -81,20 +74,8 @@ def _edited(file: SqlFile) -> Finding:
     return Finding(MIGRATIONS, Severity.ERROR, text, remedy)
 
 
-# What new sessions get: reset_val is the database's, or the server's where the database says nothing.
-_SETTINGS = """
-  select quote_ident(current_database()) as database,
-    (select split_part(setting, '=', 2)
-     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase, unnest(s.setconfig) as setting
-     where d.datname = current_database() and s.setrole = 0 and setting like 'search_path=%%') as search_path,
-    (select reset_val from pg_settings where name = 'fsync') as fsync,
-    (select reset_val from pg_settings where name = 'full_page_writes') as full_page_writes,
-    (select reset_val from pg_settings where name = 'synchronous_commit') as synchronous_commit
-"""
-
-
 def settings(conn: Connection, _: Limits) -> list[Finding]:
-    row = ask(conn, _SETTINGS)[0]
+    row = ask(conn, SQL["settings"])[0]
     return _search_path(row) + durability(row)
 
 

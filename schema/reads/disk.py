@@ -47,6 +47,8 @@ _COLUMNS = (
     *(_d.marked_deleted_at, _d.delete_date, _d.ebs_volume_id, _d.ebs_availability_zone),
     *(as_text(_d.next_snapshot_id, "next_snapshot_id"), _d.latest_snapshot_content_s3),
     *(as_text(_d.operation_id, "operation_id"), _d.operation_status, _d.operation_error),
+    # What it means for a reservation that does not exist yet.
+    sa.func.public.disk_hold(disks.table_valued(), sa.null()).label("reason_code"),
 )
 _SNAPSHOT_COLUMNS = (
     *(as_text(_s.snapshot_id, "snapshot_id"), as_text(_s.disk_id, "disk_id"), _s.kind, _s.status, _s.status_reason),

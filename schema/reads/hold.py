@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pgfleet.schema.disk import Status
-from pgfleet.schema.reads.place import DISK_IN_USE, SNAPSHOT_PENDING, DryRun
+from pgfleet.schema.disk import SNAPSHOT_PENDING, Status
+from pgfleet.schema.reads.place import DryRun
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disks
 from pgfleet.schema.tables.reservations import reservations
@@ -16,33 +16,13 @@ from pgfleet.schema.tables.reservations import reservations
 # The disk that a reservation's row asks for; the later nodes of a gang have none.
 wanted_disk = disks.alias("wanted_disk")
 _d, _r = wanted_disk.c, reservations.c
-_free = sa.and_(_d.status == Status.AVAILABLE.value, sa.func.coalesce(_d.pending_snapshot_count, 0) == 0)
-_theirs = sa.and_(
-    _d.status == Status.ATTACHED.value,
-    _d.reservation_id.is_not_distinct_from(_r.reservation_id),
-    _d.release_asked_at.is_(None),
-)
-_in_use = sa.and_(_d.status == Status.ATTACHED.value, _d.release_asked_at.is_(None))
-# A snapshot of a disk in use brings it no nearer.
-_unfinished = sa.or_(
-    _d.status == Status.CREATING.value,
-    sa.and_(sa.func.coalesce(_d.pending_snapshot_count, 0) > 0, sa.not_(_in_use)),
-)
-_LOST = [Status.DELETED.value, Status.PURGED.value, Status.FAILED.value]
-
 # Reservations, each with the disk that it wants, if there is such a disk.
 RESERVATIONS_WITH_DISK = reservations.outerjoin(
     wanted_disk,
     sa.and_(_d.user_id == _r.user_id, _d.disk_name == _r.disk_name, sa.func.coalesce(_r.node_index, 0) == 0),
 )
-# Whether a waiting reservation is kept by its disk, and lets others of its type pass.
-BLOCKED: sa.ColumnElement[bool] = sa.and_(_d.disk_id.is_not(None), sa.not_(sa.or_(_free, _theirs)))
-# Why it is kept; null where it is not, and where the disk will never be free.
-REASON_CODE: sa.ColumnElement[str | None] = sa.case(
-    (sa.and_(BLOCKED, _unfinished, _d.status.not_in(_LOST)), SNAPSHOT_PENDING),
-    (sa.and_(BLOCKED, _d.status == Status.ATTACHED.value), DISK_IN_USE),
-    else_=sa.null(),
-)
+# Why it keeps that reservation waiting; null where it does not.
+HOLD: sa.ColumnElement[str | None] = sa.func.public.disk_hold(wanted_disk.table_valued(), _r.reservation_id)
 
 
 def purge_date(disk: Mapping[str, Any], kept: timedelta) -> date | None:
@@ -78,7 +58,7 @@ def with_disk(answer: DryRun, asked: Asked) -> DryRun:
     refused = _refusal(asked)
     if refused:
         return DryRun(starts_now=False, code="REJECTED", reason=refused)
-    code = _code(asked.disk)
+    code = asked.disk["reason_code"]
     if code is None or answer.code == "TYPE_DISABLED":
         return answer
     # When it will be free is nobody's to know: a reservation may be prolonged, a snapshot takes as long as it takes.
@@ -102,14 +82,6 @@ def _refusal(asked: Asked) -> str | None:
             return f"disk {name} has {disk['size_gb']} GB, not {asked.size_gb}"
         case _:
             return None
-
-
-def _code(disk: Row) -> str | None:
-    """As REASON_CODE, for a reservation that does not exist yet."""
-    in_use = disk["status"] == Status.ATTACHED and disk["release_asked_at"] is None
-    if disk["status"] == Status.CREATING or (disk["pending_snapshot_count"] and not in_use):
-        return SNAPSHOT_PENDING
-    return DISK_IN_USE if disk["status"] == Status.ATTACHED else None
 
 
 def _why(disk: Row, code: str) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pgfleet.schema.disk import DISK_IN_USE, SNAPSHOT_PENDING
 from pgfleet.schema.reservation import WAITING, CreateReservation, misfit
 
-DISK_IN_USE, SNAPSHOT_PENDING = "DISK_IN_USE", "SNAPSHOT_PENDING"
 # Of one that its disk keeps: others of its type pass it.
 DISK_CODES = frozenset({DISK_IN_USE, SNAPSHOT_PENDING})
 REASON_CODES = frozenset({"NO_CAPACITY", "BEHIND_OTHERS", "GANG_INCOMPLETE", "TYPE_DISABLED", *DISK_CODES})

@@ -11,17 +11,24 @@ import sqlalchemy as sa
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.about import Subject, now
-from pgfleet.schema.reads.hold import BLOCKED, REASON_CODE, RESERVATIONS_WITH_DISK, wanted_disk
+from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, wanted_disk
 from pgfleet.schema.reads.place import Line, Release, Waiter
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.gpu_types import gpu_types
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.schema.tables.runtime import status_history
 
 RESERVATION = Subject(QUEUE, "reservation_id")
+# The lines (174).
+_waiting_reservations = sa.table(
+    "waiting_reservations",
+    *(sa.column(name) for name in ("gpu_type", "reservation_id", "gpu_count", "waiting_since", "line_number")),
+    *(sa.column(name, sa.Boolean) for name in ("is_paused", "is_kept", "is_lost")),
+    schema="public",
+)
 _c = reservations.c
 _COLUMNS = (
     _c.reservation_id,
@@ -49,7 +56,7 @@ _COLUMNS = (
     _c.disk_name,
     wanted_disk.c.size_gb.label("disk_size_gb"),
     wanted_disk.c.status.label("disk_status"),
-    sa.case((_c.status.in_([status.value for status in sorted(WAITING)]), REASON_CODE)).label("disk_reason_code"),
+    sa.case((_c.status.in_([status.value for status in sorted(WAITING)]), HOLD)).label("disk_reason_code"),
 )
 
 
@@ -187,16 +194,11 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
 
 
 def _waiting(names: list[str]) -> sa.Select[Any]:
+    w = _waiting_reservations.c
     return (
-        sa.select(_c.gpu_type, _c.reservation_id, _c.gpu_count, _c.waiting_since, _c.line_number)
-        .select_from(RESERVATIONS_WITH_DISK)
-        .where(
-            _c.gpu_type.in_(names),
-            _c.status.in_([status.value for status in sorted(WAITING)]),
-            sa.or_(_c.retry_at.is_(None), _c.retry_at <= FLEET_NOW),
-            sa.not_(BLOCKED),
-        )
-        .order_by(_c.waiting_since, _c.line_number, _c.reservation_id)
+        sa.select(w.gpu_type, w.reservation_id, w.gpu_count, w.waiting_since, w.line_number)
+        .where(w.gpu_type.in_(names), sa.not_(w.is_paused), sa.not_(w.is_kept), sa.not_(w.is_lost))
+        .order_by(w.waiting_since, w.line_number, w.reservation_id)
     )
 
 

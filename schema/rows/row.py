@@ -65,11 +65,16 @@ def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
 
 def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:
     """The rows asked for, by key; those that do not exist are not in it."""
-    return {row.key: row for row in rows_in(table, cursor)}
+    # Psycopg takes 1 us to name a column: the statement was made from the table, whose names are here already.
+    columns = [column.name for column in table.columns]
+    return {row.key: row for row in _read(table, columns, cursor)}
 
 
-def rows_in(table: sa.Table, answer: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Row]:
-    """Rows in the order of the answer: version, then the columns of these names, unless of the whole table."""
-    columns = names or [column.name for column in table.columns]
-    for version, *values in answer:
+def rows_in(table: sa.Table, cursor: Cursor) -> Iterator[Row]:
+    """Rows in the order of the answer: first their version, then columns that have their names from the answer."""
+    return _read(table, [column.name for column in (cursor.description or ())[1:]], cursor)
+
+
+def _read(table: sa.Table, columns: Sequence[str], cursor: Cursor) -> Iterator[Row]:
+    for version, *values in cursor:
         yield Row(zip(columns, values, strict=True), table, version)

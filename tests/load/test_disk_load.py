@@ -18,9 +18,9 @@ from pgfleet.console import sandbox
 from pgfleet.console.sandbox import Aws
 from pgfleet.schema.disk import read as read_disk
 from pgfleet.schema.reservation import read as read_reservation
+from pgfleet.schema.rows.named import Statements
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, SNAPSHOT
-from pgfleet.workers.disk import queries as disk_queries
 from pgfleet.workers.disk import view as disk_view
 from pgfleet.workers.reservation import view as reservation_view
 from worlds.database import fresh_database
@@ -300,7 +300,7 @@ def test_a_claim_of_the_disk_queue_reads_no_whole_table(full: Full, body: dict[s
     message = read_disk(body)
     load_ms = quickest_ms(lambda: disk_view.load(full.conn, [message], full.settings))
     print(f"\n{body['action']}: loaded in {load_ms:.1f} ms")  # noqa: T201  # figures
-    plans = explained(full.conn, disk_queries, "DISKS SNAPSHOTS HOLDERS LIVE_OPERATIONS COPYING", asked_by(message))
+    plans = explained(full.conn, disk_view.SQL, "disks snapshots holders live_operations copying", asked_by(message))
 
     assert [line for line in plans if "Seq Scan on disks" in line or "Seq Scan on disk_snapshots" in line] == []
     assert load_ms < MOST_LOAD_MS
@@ -320,7 +320,7 @@ def test_a_claim_of_the_reservation_queue_reads_no_whole_table(full: Full) -> No
         print(f"\n{body['action']}: loaded in {load_ms:.1f} ms")  # noqa: T201  # figures
         assert load_ms < MOST_LOAD_MS
     place = {"gpu_type": TYPE, "most": 33, "users": ["user-1"], "names": ["disk-1"], "keys": [new_id()]}
-    plans = explained(conn, reservation_view, "DISKS DISKS_OF_LINE LINE BLOCKED", place)
+    plans = explained(conn, reservation_view.SQL, "disks disks_of_line line kept", place)
 
     assert [line for line in plans if "Seq Scan on disks" in line or "Seq Scan on disk_snapshots" in line] == []
     conn.execute("delete from public.reservations")
@@ -345,6 +345,6 @@ def asked_by(message: Any) -> dict[str, Any]:
     return asked
 
 
-def explained(conn: Connection, of: Any, names: str, asked: dict[str, Any]) -> list[str]:
-    queries = [getattr(of, name) for name in names.split()]
+def explained(conn: Connection, of: Statements, names: str, asked: dict[str, Any]) -> list[str]:
+    queries = [of[name] for name in names.split()]
     return [line for query in queries for (line,) in conn.execute(b"explain analyze " + query, asked)]

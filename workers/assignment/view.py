@@ -22,6 +22,7 @@ from pgfleet.schema.assignment import (
 )
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
+from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.hopsworks import (
@@ -32,7 +33,6 @@ from pgfleet.schema.tables.hopsworks import (
     hopsworks_users,
     user_hopsworks_assignments,
 )
-from pgfleet.workers.assignment import queries
 from pgfleet.workers.assignment.billing import view as billing
 from pgfleet.workers.assignment.billing.view import BillingView
 
@@ -41,6 +41,7 @@ LINE_LIMIT = 100
 REPAIR_LIMIT = 500
 PAGE = 100
 
+SQL = named(__package__)
 
 T = TypeVar("T")
 
@@ -107,24 +108,24 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     users = sorted(asked_about.union((row.user_id for row in line), *pages.values(), *stuck.values()))
     asked = [message for message in messages if isinstance(message, BILLING)]
     with conn.pipeline():
-        now = conn.execute(queries.NOW)
-        rows, people = (conn.execute(text, {"users": users}) for text in (queries.ROWS, queries.USERS))
-        clusters, breakers = conn.execute(queries.CLUSTERS), conn.execute(queries.BREAKERS)
-        failures, neighbours = (conn.execute(text, {"users": users}) for text in (queries.FAILURES, queries.NEIGHBOURS))
-        members = conn.execute(queries.MEMBERS, {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else ()
-        closings = conn.execute(queries.CLOSINGS, {"users": users}) if _some(messages, CloseAccount) else ()
-        drains = conn.execute(queries.DRAINS, {"clusters": [message.cluster_id for message in pages]}) if pages else ()
-        admit_is_due = conn.execute(queries.ADMIT_IS_DUE) if _some(messages, Assign) else ()
+        now = conn.execute(SQL["now"])
+        rows, people = (conn.execute(text, {"users": users}) for text in (SQL["assignments"], SQL["users"]))
+        clusters, breakers = conn.execute(SQL["clusters"]), conn.execute(SQL["breakers"])
+        failures, neighbours = (conn.execute(text, {"users": users}) for text in (SQL["failures"], SQL["neighbours"]))
+        members = conn.execute(SQL["members"], {"users": users}) if _some(messages, Admit, Suspend, Reactivate) else ()
+        closings = conn.execute(SQL["closings"], {"users": users}) if _some(messages, CloseAccount) else None
+        drains = conn.execute(SQL["drains"], {"clusters": [message.cluster_id for message in pages]}) if pages else ()
+        admit_is_due = conn.execute(SQL["admit_is_due"]) if _some(messages, Assign) else ()
         turns = dict(_ask_turns(conn, messages, settings))
-        unclosed = conn.execute(queries.UNCLOSED, {"most": REPAIR_LIMIT}) if _some(messages, Sweep) else ()
-        unprobed = conn.execute(queries.UNPROBED) if _some(messages, Sweep) else ()
+        unclosed = conn.execute(SQL["unclosed"], {"most": REPAIR_LIMIT}) if _some(messages, Sweep) else ()
+        unprobed = conn.execute(SQL["unprobed"]) if _some(messages, Sweep) else ()
         # Only after the clusters: a seat taken in between makes the cluster's version old, and so the count.
-        counted = conn.execute(queries.COUNTED) if _some(messages, SweepSeats) else None
+        counted = conn.execute(SQL["counted"]) if _some(messages, SweepSeats) else None
     return View(
         now=now.fetchall()[0][0],
         rows={row.user_id: row for row in rows_in(user_hopsworks_assignments, rows)},
-        users={row.id: row for row in rows_in(hopsworks_users, people, queries.USER_COLUMNS)},
-        clusters={str(row.id): row for row in rows_in(hopsworks_clusters, clusters, queries.CLUSTER_COLUMNS)},
+        users={row.id: row for row in rows_in(hopsworks_users, people)},
+        clusters={str(row.id): row for row in rows_in(hopsworks_clusters, clusters)},
         breakers={str(row.cluster_id): row for row in rows_in(cluster_breakers, breakers)},
         line=line,
         open_failures={_place(row): row for row in rows_in(health_check_failures, failures)},
@@ -132,7 +133,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         neighbours=_grouped((user_id, Neighbour(*other)) for user_id, *other in neighbours),
         turns={asker: [(row[0], row[1], row[2]) for row in cursor] for asker, cursor in turns.items()},
         stuck=stuck,
-        closings={(row.user_id, str(row.hopsworks_cluster_id)): row for row in rows_in(accounts_to_close, closings)},
+        closings=_closings(closings) if closings is not None else {},
         unclosed=[(row[0], row[1], row[2]) for row in unclosed],
         admit_is_due=any(row[0] for row in admit_is_due),
         drains=_grouped((row[0], row[1]) for row in drains),
@@ -149,26 +150,30 @@ def _some(messages: Sequence[Message], *types: type[Message]) -> bool:
 
 def _line(conn: Connection, settings: Settings) -> list[Row]:
     asked = {"most": LINE_LIMIT + 1, "overflow": settings.members_overflow}
-    return list(rows_in(user_hopsworks_assignments, conn.execute(queries.LINE, asked)))
+    return list(rows_in(user_hopsworks_assignments, conn.execute(SQL["line"], asked)))
 
 
 def _ask_turns(conn: Connection, messages: Sequence[Message], settings: Settings) -> Iterator[tuple[str, Cursor]]:
     """By the action of the sweep that asks."""
     if _some(messages, Sweep):
-        yield "sweep", conn.execute(queries.FORGOTTEN, {"most": REPAIR_LIMIT})
+        yield "sweep", conn.execute(SQL["untended"], {"most": REPAIR_LIMIT})
     if _some(messages, SweepAccounts):
         every = timedelta(seconds=settings.account_check_s)
-        yield "sweep_accounts", conn.execute(queries.DUE, {"check_every": every, "most": REPAIR_LIMIT})
+        yield "sweep_accounts", conn.execute(SQL["due"], {"check_every": every, "most": REPAIR_LIMIT})
 
 
 def _stuck(conn: Connection, message: Probe) -> list[str]:
     asked = {"cluster": message.cluster_id, "most": REPAIR_LIMIT}
-    return [row[0] for row in conn.execute(queries.STUCK, asked)]
+    return [row[0] for row in conn.execute(SQL["stuck"], asked)]
 
 
 def _page(conn: Connection, message: Drain) -> list[str]:
     asked = {"cluster": message.cluster_id, "after": message.after, "most": PAGE}
-    return [row[0] for row in conn.execute(queries.PAGE_OF, asked)]
+    return [row[0] for row in conn.execute(SQL["page"], asked)]
+
+
+def _closings(cursor: Cursor) -> dict[tuple[str, str], Row]:
+    return {(row.user_id, str(row.hopsworks_cluster_id)): row for row in rows_in(accounts_to_close, cursor)}
 
 
 def _place(failure: Row) -> tuple[str, str, str]:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from pgfleet.schema.disk import (
     CloneDisk,
     DiskTicket,
@@ -21,12 +23,14 @@ from pgfleet.schema.disk import (
     Sweep,
 )
 from pgfleet.schema.messages import Message
-from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.queue.kernel import Connection, Cursor
+from pgfleet.schema.rows.forgotten import ask_forgotten
+from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
-from pgfleet.workers.disk import queries
 
+SQL = named(__package__)
 REPAIR_LIMIT = 500
 PRUNE_LIMIT = 500
 
@@ -113,9 +117,10 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     """The view of some messages: the disks that they are about, with their snapshots, and what sweeps ask for."""
     asked = _asked(messages)
     with conn.pipeline():
-        now = conn.execute(queries.NOW)
+        now = conn.execute(SQL["now"])
         found = {name: conn.execute(query, asked) for name, query in ROWS.items()}
-        copying = conn.execute(queries.COPYING)
+        copying = conn.execute(SQL["copying"])
+        forgotten = _ask_forgotten(conn) if any(isinstance(message, Sweep) for message in messages) else {}
         swept = {name: conn.execute(query, params) for name, query, params in _sweeps(messages, asked, settings)}
     by_id = {str(row.disk_id): row for row in rows_in(disks, found["disks"])}
     return View(
@@ -127,17 +132,24 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         holders={row[0]: row[1] for row in found["holders"]},
         live_operations=_grouped((str(row[0]), str(row[1])) for row in found["live_operations"]),
         copying=frozenset(row[0] for row in copying),
-        **_swept({name: list(rows) for name, rows in swept.items()}),
+        forgotten=_forgotten(**forgotten),
+        **_swept(swept),
     )
 
 
-ROWS = {
-    "disks": queries.DISKS,
-    "snapshots": queries.SNAPSHOTS,
-    "operations": queries.OPERATIONS,
-    "holders": queries.HOLDERS,
-    "live_operations": queries.LIVE_OPERATIONS,
-}
+ROWS = {name: SQL[name] for name in ("disks", "snapshots", "operations", "holders", "live_operations")}
+
+
+def _ask_forgotten(conn: Connection) -> dict[str, Cursor]:
+    return {
+        "disks": ask_forgotten(conn, "disk", REPAIR_LIMIT),
+        "snapshots": ask_forgotten(conn, "disk_snapshot", REPAIR_LIMIT),
+        "operations": conn.execute(SQL["untended_operations"], {"most": REPAIR_LIMIT}),
+    }
+
+
+def _forgotten(disks: Iterable[Any] = (), snapshots: Iterable[Any] = (), operations: Iterable[Any] = ()) -> Forgotten:
+    return Forgotten(tuple(disks), tuple(snapshots), tuple(row[0] for row in operations))
 
 
 def _asked(messages: Sequence[Message]) -> dict[str, list[Any]]:
@@ -175,44 +187,27 @@ def _sweeps(
 ) -> Iterator[tuple[str, bytes, Mapping[str, Any]]]:
     """What some messages ask for besides, by name: query and parameters."""
     kinds = {type(message) for message in messages}
-    if Sweep in kinds:
-        for name in ("disks", "snapshots", "operations"):
-            yield f"forgotten_{name}", getattr(queries, f"FORGOTTEN_{name.upper()}"), {"most": REPAIR_LIMIT}
-    retention = {"kept": settings.snapshots_kept, "kept_for": timedelta(seconds=settings.snapshot_kept_s)}
+    kept_for = timedelta(seconds=settings.snapshot_kept_s)
+    retention = {"kept": settings.snapshots_kept, "kept_for": kept_for, "most": PRUNE_LIMIT}
     if Prune in kinds:
-        yield "prunable", queries.PRUNABLE, {**retention, "most": PRUNE_LIMIT}
+        yield "prunable", SQL["prunable"], {**retention, "snapshots": None}
     if PruneSnapshot in kinds:
-        yield "prunable_of", queries.PRUNABLE_OF, {**retention, "snapshots": asked["snapshots"]}
+        yield "prunable_of", SQL["prunable"], {**retention, "snapshots": asked["snapshots"]}
     if Reconcile in kinds:
-        yield "known_snapshots", queries.KNOWN_SNAPSHOTS, {}
-        yield "known_volumes", queries.KNOWN_VOLUMES, {}
-        yield "quarantined", queries.QUARANTINED, {}
+        yield from ((name, SQL[name], {}) for name in ("known_snapshots", "known_volumes", "quarantined"))
     resources = [message.resource_id for message in messages if isinstance(message, Suspect)]
     if resources:
-        for name, query in RESOURCES.items():
-            yield name, query, {"resources": resources}
+        for name in ("quarantine_of", "snapshots_of", "disks_of", "recorded"):
+            yield name, SQL[name], {"resources": resources}
 
 
-RESOURCES = {
-    "quarantine_of": queries.QUARANTINE_OF,
-    "snapshots_of": queries.SNAPSHOTS_OF,
-    "disks_of": queries.DISKS_OF,
-    "recorded": queries.RECORDED,
-}
-
-
-def _swept(found: dict[str, list[Any]]) -> dict[str, Any]:
+def _swept(found: dict[str, Cursor]) -> dict[str, Any]:
     by_resource = {
-        **{("quarantine", row.resource_id): row for row in rows_in(disk_quarantine, found.get("quarantine_of", ()))},
-        **{("snapshot", row.ebs_snapshot_id): row for row in rows_in(disk_snapshots, found.get("snapshots_of", ()))},
-        **{("disk", row.ebs_volume_id): row for row in rows_in(disks, found.get("disks_of", ()))},
+        **{("quarantine", row.resource_id): row for row in _rows(disk_quarantine, found.get("quarantine_of"))},
+        **{("snapshot", row.ebs_snapshot_id): row for row in _rows(disk_snapshots, found.get("snapshots_of"))},
+        **{("disk", row.ebs_volume_id): row for row in _rows(disks, found.get("disks_of"))},
     }
     return {
-        "forgotten": Forgotten(
-            disks=tuple((str(row[0]), row[1]) for row in found.get("forgotten_disks", ())),
-            snapshots=tuple((str(row[0]), row[1]) for row in found.get("forgotten_snapshots", ())),
-            operations=tuple(str(row[0]) for row in found.get("forgotten_operations", ())),
-        ),
         "prunable": tuple(str(row[0]) for name in ("prunable", "prunable_of") for row in found.get(name, ())),
         "known": Known(
             snapshots={row[0]: Claim(*row[1:]) for row in found.get("known_snapshots", ())},
@@ -222,6 +217,10 @@ def _swept(found: dict[str, list[Any]]) -> dict[str, Any]:
         "by_resource": by_resource,
         "recorded": frozenset(row[0] for row in found.get("recorded", ())),
     }
+
+
+def _rows(table: sa.Table, cursor: Cursor | None) -> Iterator[Row]:
+    return rows_in(table, cursor) if cursor is not None else iter(())
 
 
 def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:

@@ -1,4 +1,4 @@
-"""What the heartbeat worker asks of the database: the functions of its SQL files, and what they return."""
+"""What the heartbeat worker asks of the database, and what its functions return."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,10 @@ from psycopg.rows import class_row
 
 from pgfleet.schema.heartbeat import Heartbeat, text_of
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import named
 
-TAKE = {
-    "autoscaler": "select place, verdict, reason from autoscaler.take_heartbeats(%s::jsonb, %s)",
-    "cluster": "select place, verdict, reason from clusters.take_heartbeats(%s::jsonb, %s)",
-}
-SWEEP_NODES = "select * from autoscaler.sweep_offline(%s, %s)"
-SWEEP_CLUSTER_NODES = "select * from clusters.sweep_offline(%s, %s, %s)"
-ROLL_UP = "select autoscaler.roll_up()"
-APPLY_SCHEDULES = "select autoscaler.apply_schedules()"
+SQL = named(__package__)
+TAKE = {"autoscaler": SQL["take_autoscaler"], "cluster": SQL["take_cluster"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,7 @@ def take(
     conn: Connection, source: str, heartbeats: Sequence[Heartbeat], *, skip_held: bool = False
 ) -> Iterable[tuple[int, str, str]]:
     """Write heartbeats of one source, in the caller's transaction; (place, verdict, reason) of what needs a word."""
-    return conn.execute(TAKE[source].encode(), (text_of(heartbeats), skip_held)).fetchall()
+    return conn.execute(TAKE[source], {"heartbeats": text_of(heartbeats), "skip_held": skip_held}).fetchall()
 
 
 def sweep(
@@ -49,14 +44,17 @@ def sweep(
 ) -> list[SweepReport]:
     """Mark silent nodes offline, of both kinds, unless there is a reason to hold back."""
     with conn.cursor(row_factory=class_row(SweepReport)) as cursor:
-        asked: list[tuple[str, tuple[Any, ...]]] = [
-            (SWEEP_NODES, (silence, most_share)),
-            (SWEEP_CLUSTER_NODES, (cluster_intervals, most_share, skip_held)),
+        asked: list[tuple[bytes, dict[str, Any]]] = [
+            (SQL["sweep_nodes"], {"silence": silence, "most_share": most_share}),
+            (
+                SQL["sweep_cluster_nodes"],
+                {"intervals": cluster_intervals, "most_share": most_share, "skip_held": skip_held},
+            ),
         ]
-        return [report for call, values in asked for report in cursor.execute(call.encode(), values).fetchall()]
+        return [report for query, values in asked for report in cursor.execute(query, values).fetchall()]
 
 
 def roll_up(conn: Connection) -> None:
     """Write the minute's analytics, and what schedules ask of pools now."""
-    conn.execute(ROLL_UP)
-    conn.execute(APPLY_SCHEDULES)
+    conn.execute(SQL["roll_up"])
+    conn.execute(SQL["apply_schedules"])

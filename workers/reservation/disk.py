@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, ZONE_FULL, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, SNAPSHOT_PENDING, ZONE_FULL, Status
 from pgfleet.schema.reservation import CreateReservation, pod_name
 from pgfleet.schema.reservation import Status as ReservationStatus
 from pgfleet.schema.rows.row import Row
@@ -79,10 +79,12 @@ def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | 
 
 
 def attachment(row: Row, view: View) -> Advance:
-    """What goes with its admission: nothing where it asks for no disk."""
+    """What goes with its admission: nothing where it asks for no disk, or has it already."""
     if not asks_for_disk(row):
         return Advance()
     disk = view.disks[row.user_id, row.disk_name]
+    if disk.reservation_id == row.reservation_id:
+        return Advance()
     values = {
         "reservation_id": row.reservation_id,
         "attachment": disk.attachment + 1,
@@ -101,15 +103,19 @@ def disk_hold(row: Row, view: View, taken: Container[tuple[str, str]] = ()) -> s
         return None
     if (row.user_id, row.disk_name) in taken:
         return f"DISK_IN_USE: disk {disk.disk_name} is being attached to another reservation"
-    if disk.status == Status.ATTACHED and disk.release_asked_at is None:
-        return f"DISK_IN_USE: disk {disk.disk_name} is attached to reservation {disk.reservation_id or 'that is gone'}"
-    if disk.pending_snapshot_count:
-        return f"SNAPSHOT_PENDING: disk {disk.disk_name}: its snapshot is {disk.progress or 0} % done"
-    if disk.status == Status.CREATING:
-        return f"SNAPSHOT_PENDING: disk {disk.disk_name} is being made"
-    if disk.status == Status.ATTACHED:
-        return f"DISK_IN_USE: disk {disk.disk_name} is being released: {disk.detail or 'its volume is going'}"
-    return None
+    code = disk.own_hold if disk.reservation_id == row.reservation_id else disk.hold
+    return None if code is None else f"{code}: disk {disk.disk_name}{_until(disk, code)}"
+
+
+def _until(disk: Row, code: str) -> str:
+    """What it keeps for: 170 has the rule, these are the words."""
+    if code == SNAPSHOT_PENDING and disk.pending_snapshot_count:
+        return f": its snapshot is {disk.progress or 0} % done"
+    if code == SNAPSHOT_PENDING:
+        return " is being made"
+    if disk.release_asked_at is None:
+        return f" is attached to reservation {disk.reservation_id or 'that is gone'}"
+    return f" is being released: {disk.detail or 'its volume is going'}"
 
 
 def home_of(row: Row, disk: Row) -> Home:

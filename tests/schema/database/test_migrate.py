@@ -207,7 +207,7 @@ def test_everything_missing_is_in_one_list(conn: Connection, program_files: list
     conn.execute("drop table public.domain_mappings")
     conn.execute("drop view public.fleet_views")
     conn.execute("drop function public.create_queue")
-    conn.execute("select pgmq.drop_queue('disk_operations')")
+    conn.execute("select pgmq.drop_queue('node_heartbeats')")
     program_files.append(SqlFile("schema/099_new", ""))
 
     assert missing(conn) == [
@@ -215,7 +215,7 @@ def test_everything_missing_is_in_one_list(conn: Connection, program_files: list
         "column public.reservations.oom_count",
         "view public.fleet_views",
         "function public.create_queue",
-        "queue disk_operations",
+        "queue node_heartbeats",
         "migration schema/099_new has not been applied",
     ]
 

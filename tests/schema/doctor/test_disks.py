@@ -9,6 +9,7 @@ import pytest
 from pgfleet.schema.doctor.disks import DISKS
 from pgfleet.schema.doctor.examination import CHECKS, examine
 from pgfleet.schema.doctor.findings import LIMITS, Finding, Severity
+from pgfleet.schema.doctor.forgotten import TICKETS
 from worlds.database import Connection
 from worlds.fleet import send
 from worlds.rows_of_disks import (
@@ -37,8 +38,10 @@ def conn(fleet_dsn: str) -> Iterator[Connection]:
 
 
 def found(conn: Connection) -> list[Finding]:
-    checks = [check for check in CHECKS if check.name == DISKS]
-    return [finding for finding in examine(conn, LIMITS, checks) if finding.severity is not Severity.OK]
+    """Of disks: reservations without a message are another's."""
+    checks = [check for check in CHECKS if check.name in {DISKS, TICKETS}]
+    findings = [finding for finding in examine(conn, LIMITS, checks) if finding.severity is not Severity.OK]
+    return [finding for finding in findings if finding.check == DISKS or "pgfleet worker disk" in str(finding.remedy)]
 
 
 def test_disks_at_rest_are_no_finding(conn: Connection) -> None:
@@ -233,4 +236,15 @@ def test_its_message_makes_it_well_and_one_of_another_row_or_an_older_ticket_doe
 def test_what_is_young_or_at_rest_needs_no_message(conn: Connection, what: str) -> None:
     live(conn, what, 5 if what in LIVE else 1000)
 
+    assert found(conn) == []
+
+
+def test_a_completed_snapshot_whose_listing_is_still_to_be_written_needs_its_message(conn: Connection) -> None:
+    live(conn, "snapshots: completed", 100)
+    change_snapshot(conn, SNAPSHOT_ID, contents="4.0K\t.")
+
+    (finding,) = found(conn)
+
+    assert finding.text == f"1 live snapshots without a message: {SNAPSHOT_ID}"
+    send(conn, QUEUE, TURN_OF_SNAPSHOT)
     assert found(conn) == []

@@ -14,6 +14,7 @@ from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Sever
 from pgfleet.schema.doctor.program import durability, supported
 from pgfleet.schema.doctor.server import holder
 from pgfleet.schema.kinds import queues
+from pgfleet.schema.rows.forgotten import ask_forgotten
 from worlds.commands import Pgfleet
 from worlds.database import durable, fresh_database
 from worlds.fleet import Connection, new_id, send, until
@@ -498,6 +499,23 @@ def test_many_rows_without_a_message_are_one_finding(conn: Connection) -> None:
 
     assert finding.text.startswith("7 live reservations")
     assert finding.text.endswith(" and 2 more")
+
+
+NEW_KIND = """
+insert into public.moves (machine, from_status, to_status, happens_when) values ('lorry_load', '(new)', 'due', 'sent');
+create view public.forgotten_lorry_load as
+  select 'load-1' as row_id, 7::bigint as ticket, now() as since, true as is_overdue;
+"""
+
+
+def test_a_kind_that_makes_its_view_is_examined_and_swept_without_being_listed(conn: Connection) -> None:
+    conn.execute(NEW_KIND)
+
+    finding = the_one(conn, "tickets")
+
+    assert (finding.severity, finding.text) == (ERROR, "1 live loads without a message: load-1")
+    assert finding.remedy == "a running lorry worker repairs it within a minute: pgfleet worker lorry"
+    assert ask_forgotten(conn, "lorry_load", 10).fetchall() == [("load-1", 7)]
 
 
 # --- queues, indexes, sequences

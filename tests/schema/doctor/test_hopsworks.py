@@ -4,6 +4,7 @@ import pytest
 
 from pgfleet.schema.doctor.examination import examine
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Severity
+from pgfleet.schema.doctor.forgotten import TICKETS, tickets
 from pgfleet.schema.doctor.hopsworks import HOPSWORKS
 from pgfleet.schema.doctor.hopsworks import hopsworks as look
 from worlds.database import Connection
@@ -25,8 +26,8 @@ ADA = "auth0|ada"
 
 
 def found(conn: Connection) -> list[Finding]:
-    check = Check(HOPSWORKS, "well", look)
-    return [finding for finding in examine(conn, LIMITS, [check]) if finding.severity is not Severity.OK]
+    checks = [Check(HOPSWORKS, "well", look), Check(TICKETS, "well", tickets)]
+    return [finding for finding in examine(conn, LIMITS, checks) if finding.severity is not Severity.OK]
 
 
 def test_clusters_that_answer_are_no_finding(conn: Connection) -> None:

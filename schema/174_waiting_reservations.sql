@@ -1,0 +1,19 @@
+-- 174: the lines of reservations, for the worker who serves them and the people who look at them.
+
+-- Reservations that wait for GPUs. The line of a GPU type is those of it that are neither paused nor kept by a disk, in
+-- the order of waiting_since, line_number, reservation_id. is_paused: its pod found no node, and it lets others pass for a
+-- while. is_kept: its disk keeps it (170), and others pass it. is_lost: nobody can ever have its disk, and the next look
+-- at the line refuses it.
+create or replace view public.waiting_reservations as
+select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.waiting_since, r.line_number,
+  coalesce(r.retry_at > public.fleet_now(), false) as is_paused,
+  exists (
+    select from public.disks d
+    where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
+      and public.disk_hold(d, r.reservation_id) is not null) as is_kept,
+  exists (
+    select from public.disks d
+    where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
+      and d.status in ('deleted', 'purged', 'failed')) as is_lost
+from public.reservations r
+where r.status in ('pending', 'queued') and r.gpu_count is not null;

@@ -1,0 +1,34 @@
+"""The check that every live row has its message, for each machine that has a view of those without."""
+
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.printable import printable
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.forgotten import forgotten
+from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.row import Row
+
+SQL = named(__package__)
+TICKETS = "tickets"
+
+
+def tickets(conn: Connection, _: Limits) -> list[Finding]:
+    """Machines are found by the names of their views."""
+    machines = [row["machine"] for row in ask(conn, SQL["watched_machines"])]
+    return [finding for machine in machines for finding in _unattended(machine, forgotten(conn, machine))]
+
+
+def _unattended(machine: str, rows: list[Row]) -> list[Finding]:
+    """An error where the sweep should have seen them by now: then no worker runs."""
+    overdue = [printable(row["row_id"]) for row in rows if row["is_overdue"]]
+    recent = [printable(row["row_id"]) for row in rows if not row["is_overdue"]]
+    return [*_forgotten(machine, overdue, Severity.ERROR), *_forgotten(machine, recent, Severity.WARNING)]
+
+
+def _forgotten(machine: str, ids: list[str], severity: Severity) -> list[Finding]:
+    """A machine is named after its kind, and what else of it moves: `disk_snapshot` is of the disk worker."""
+    if not ids:
+        return []
+    kind, _, part = machine.partition("_")
+    text = f"{len(ids)} live {part or kind}s without a message: {listed(ids)}"
+    remedy = f"a running {kind} worker repairs it within a minute: pgfleet worker {kind}"
+    return [Finding(TICKETS, severity, text, remedy)]
