@@ -4,6 +4,9 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
+# Without compiled files each process compiles all modules anew, and rewrites the asserts of all test files: 5 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check quick lint format types format bench generated kubectl-test image-test pgbouncer-test \
   postgres15-test crash-test load-test demo-test clean
@@ -83,3 +86,4 @@ demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
