@@ -11,12 +11,12 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BeforeValidator, Field
 
-from pgfleet.schema.messages import Message, Name, Time, Uuid, by_action, read_message
+from pgfleet.schema.messages import Message, Name, Sweep, Time, Uuid, by_action, read_message
 from pgfleet.schema.tickets import Tickets
 
 QUEUE = "cluster_assignments"
 MACHINE = "assignment"
-TICKETS = Tickets("advance", "user_id", QUEUE)
+TICKETS = Tickets("assignment", "advance", "user_id", QUEUE)
 
 
 class Status(StrEnum):
@@ -143,12 +143,6 @@ class Probe(Call):
     action: Literal["probe"] = "probe"
     # Out of turn: whatever comes of it, the next one is on its way already.
     once: bool = False
-
-
-class Sweep(Message):
-    """The worker's own: look for rows, and for breakers, that nothing looks after."""
-
-    action: Literal["sweep"] = "sweep"
 
 
 class SweepSeats(Message):

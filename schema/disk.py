@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from pgfleet.schema.messages import Message, Name, Uuid, by_action, read_message
+from pgfleet.schema.messages import Message, Name, Sweep, Uuid, by_action, read_message
 from pgfleet.schema.tickets import Tickets
 
 QUEUE = "disk_operations"
-TICKETS = Tickets("advance_disk", "disk_id", QUEUE)
-SNAPSHOT_TICKETS = Tickets("advance_snapshot", "snapshot_id", QUEUE)
+TICKETS = Tickets("disk", "advance_disk", "disk_id", QUEUE)
+SNAPSHOT_TICKETS = Tickets("disk_snapshot", "advance_snapshot", "snapshot_id", QUEUE)
 # A disk that a reservation asks for without saying how large.
 DEFAULT_SIZE_GB = 100
 # The code that a disk's attach_error begins with where another zone may do.
@@ -146,12 +146,6 @@ class SnapshotTicket(Message):
     action: Literal["advance_snapshot"] = "advance_snapshot"
     snapshot_id: Uuid
     ticket: int
-
-
-class Sweep(Message):
-    """The worker's own: look for rows that nothing looks after."""
-
-    action: Literal["sweep"] = "sweep"
 
 
 class Prune(Message):

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from pgfleet.schema.messages import BadMessage, Message, Name, read_message, read_time
+from pgfleet.schema.messages import BadMessage, Message, Name, Sweep, read_message, read_time
 
 QUEUE = "node_heartbeats"
 METRICS_LIMIT = 65_536
@@ -174,12 +174,6 @@ class ClusterHeartbeat(_Heartbeat):
         if not isinstance(before, dict):
             raise ValueError("network must be an object")  # noqa: TRY004  # pydantic's way to refuse
         return {**given, "network": {**before, **figures}}
-
-
-class Sweep(Message):
-    """Look for nodes that were silent for too long; sent by the clock."""
-
-    action: Literal["sweep"]
 
 
 class RollUp(Message):

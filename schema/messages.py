@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -29,6 +29,12 @@ def _no_control_characters(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must not contain control characters")
     return text
+
+
+class Sweep(Message):
+    """The worker's own, sent by the clock: look for what nobody looks after any more."""
+
+    action: Literal["sweep"] = "sweep"
 
 
 def read_time(value: object) -> object:

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pgfleet.schema.disk import DiskName, SizeGb
-from pgfleet.schema.messages import Hours, Message, Name, Time, Uuid, by_action, read_message
+from pgfleet.schema.messages import Hours, Message, Name, Sweep, Time, Uuid, by_action, read_message
 from pgfleet.schema.tickets import Tickets
 
 QUEUE = "gpu_reservations"
 MACHINE = "reservation"
-TICKETS = Tickets("advance", "reservation_id", QUEUE)
+TICKETS = Tickets(MACHINE, "advance", "reservation_id", QUEUE)
 
 
 class Status(StrEnum):
@@ -143,12 +143,6 @@ class Admit(Message):
 
     action: Literal["admit"] = "admit"
     gpu_type: GpuType
-
-
-class Sweep(Message):
-    """The worker's own: look for rows that nothing looks after."""
-
-    action: Literal["sweep"] = "sweep"
 
 
 class SweepPods(Message):

@@ -17,9 +17,11 @@ class Tickets:
     """What the tickets of one table look like.
 
     Attributes:
+        machine: whose rows they are of; those without their ticket are in the view `forgotten_<machine>`.
         id_name: the field of the message, and the column of the row, that says which row it is.
     """
 
+    machine: str
     action: str
     id_name: str
     queue: str

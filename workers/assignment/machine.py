@@ -28,13 +28,12 @@ from pgfleet.schema.assignment import (
     Request,
     Status,
     Suspend,
-    Sweep,
     SweepAccounts,
     SweepSeats,
     Ticket,
     read,
 )
-from pgfleet.schema.messages import Message
+from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.assignment.account import close, create_account, tend

@@ -16,11 +16,10 @@ from pgfleet.schema.assignment import (
     Reactivate,
     Request,
     Suspend,
-    Sweep,
     SweepAccounts,
     SweepSeats,
 )
-from pgfleet.schema.messages import Message
+from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in

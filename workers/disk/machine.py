@@ -25,10 +25,9 @@ from pgfleet.schema.disk import (
     SnapshotTicket,
     Status,
     Suspect,
-    Sweep,
     read,
 )
-from pgfleet.schema.messages import Message
+from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks

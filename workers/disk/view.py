@@ -20,9 +20,8 @@ from pgfleet.schema.disk import (
     SnapshotStatus,
     SnapshotTicket,
     Suspect,
-    Sweep,
 )
-from pgfleet.schema.messages import Message
+from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.forgotten import ask_forgotten
 from pgfleet.schema.rows.named import named

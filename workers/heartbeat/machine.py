@@ -21,9 +21,9 @@ from pgfleet.schema.heartbeat import (
     ClusterHeartbeat,
     HeartbeatMessage,
     RollUp,
-    Sweep,
     read,
 )
+from pgfleet.schema.messages import Sweep
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.heartbeat import calls

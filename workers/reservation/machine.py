@@ -16,6 +16,7 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.reservation import (
     FINAL,
     QUEUE,
+    TICKETS,
     WAITING,
     Admit,
     Cancel,
@@ -23,7 +24,6 @@ from pgfleet.schema.reservation import (
     Extend,
     Request,
     Status,
-    Sweep,
     SweepPods,
     Ticket,
     misfit,
@@ -35,7 +35,7 @@ from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.reservation.disk import disk_misfit, first_disk
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
 from pgfleet.workers.reservation.pod import prepare, teardown, watch
-from pgfleet.workers.reservation.sweeps import sweep, sweep_pods
+from pgfleet.workers.reservation.sweeps import sweep_pods
 from pgfleet.workers.reservation.tools import Tools, Turn, connected, ended, hand_out, ticket
 from pgfleet.workers.reservation.view import View, load
 from pgfleet.workers.runtime.kind import Kind
@@ -73,8 +73,6 @@ def step(message: Message, turn: Turn) -> Outcome:
             return admit(message, turn)
         case CreateReservation():
             return create(message, turn)
-        case Sweep():
-            return sweep(turn.view)
         case SweepPods():
             return sweep_pods(turn)
         case Request():
@@ -213,7 +211,7 @@ def key(message: Message) -> str:
     match message:
         case Admit():
             return f"line {message.gpu_type}"
-        case Sweep() | SweepPods():
+        case SweepPods():
             return type(message).__name__
         case Request() | CreateReservation() | Ticket():
             return message.reservation_id
@@ -235,7 +233,7 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 def limit(message: Message, view: View, settings: Settings) -> int | None:
     """How many attempts. An active row is not lost to an outage, and teardown repeats until all is gone."""
     row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
-    patient = isinstance(message, (Admit, Sweep, SweepPods)) or (
+    patient = isinstance(message, (Admit, SweepPods)) or (
         row is not None and (row.status == Status.ACTIVE or row.status in FINAL)
     )
     return None if patient else settings.attempts
@@ -252,6 +250,7 @@ KIND = Kind(
     limit=limit,
     tools=connected,
     batch=16,
-    once=lambda message: isinstance(message, (Admit, Sweep, SweepPods, Ticket)),
+    once=lambda message: isinstance(message, (Admit, SweepPods, Ticket)),
     effects=True,
+    tickets=(TICKETS,),
 )

@@ -1,17 +1,11 @@
-"""Tickets for what nothing looks after: rows without a message, and what an ended row has left in the cluster."""
+"""A ticket for every ended row that has left something in the cluster."""
 
 import structlog
 
 from pgfleet.workers.reservation.tools import Turn, ticket
-from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime.outcomes import Done, Outcome, TryAgainError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def sweep(view: View) -> Outcome:
-    """Rows that live and have lost their ticket get it again."""
-    return Done("rows looked after", then=tuple(ticket(row_id, number) for row_id, number in view.forgotten))
 
 
 def sweep_pods(turn: Turn) -> Outcome:

@@ -7,8 +7,7 @@ from typing import Any
 
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
-from pgfleet.schema.reservation import MACHINE, Admit, CreateReservation, Request, Sweep, SweepPods, Ticket
-from pgfleet.schema.rows.forgotten import ask_forgotten
+from pgfleet.schema.reservation import Admit, CreateReservation, Request, SweepPods, Ticket
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, ask_rows, rows_in, rows_of
 from pgfleet.schema.settings import Settings
@@ -19,7 +18,6 @@ from pgfleet.schema.tables.reservations import reservations
 SQL = named(__package__)
 # How many rows one look at a line may move; more are seen by the next look.
 LINE_LIMIT = 32
-REPAIR_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,6 @@ class View:
         blocked: the same of those that wait for their disk: they are in nobody's way.
         disks: by (user, name); each with its newest completed snapshot, how far a pending one is, and whom it keeps.
         held: disks by the reservation that they are attached to.
-        forgotten: (id, ticket) of rows that should have a live ticket and have none.
         unended: ids of the rows that may still own something outside, where a sweep asked.
     """
 
@@ -42,7 +39,6 @@ class View:
     blocked: dict[str, list[Row]] = field(default_factory=dict)
     disks: dict[tuple[str, str], Row] = field(default_factory=dict)
     held: dict[str, Row] = field(default_factory=dict)
-    forgotten: tuple[tuple[str, int], ...] = ()
     unended: frozenset[str] = frozenset()
 
 
@@ -50,7 +46,6 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
     keys = {message.reservation_id for message in messages if isinstance(message, (Request, CreateReservation, Ticket))}
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
-    rows_swept = any(isinstance(message, Sweep) for message in messages)
     pods_swept = any(isinstance(message, SweepPods) for message in messages)
     with conn.pipeline():
         now = conn.execute(SQL["now"])
@@ -62,7 +57,6 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         found = [conn.execute(SQL["disks_of_line"], place) for place in places]
         if keys:
             found.append(conn.execute(SQL["disks"], _named(messages, keys)))
-        forgotten = ask_forgotten(conn, MACHINE, REPAIR_LIMIT) if rows_swept else None
         unended = conn.execute(SQL["unended"]) if pods_swept else None
     known = [row for cursor in found for row in rows_in(disks, cursor)]
     return View(
@@ -73,7 +67,6 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         blocked={name: list(rows_in(reservations, cursor)) for name, cursor in blocked.items()},
         disks={(row.user_id, row.disk_name): row for row in known},
         held={row.reservation_id: row for row in known if row.reservation_id is not None},
-        forgotten=tuple((row[0], row[1]) for row in forgotten) if forgotten else (),
         unended=frozenset(row[0] for row in unended) if unended else frozenset(),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pgfleet.schema.queue.kernel import Connection, Json
 from pgfleet.schema.settings import Settings
+from pgfleet.schema.tickets import Tickets
 from pgfleet.workers.runtime.outcomes import Outcome
 
 
@@ -62,6 +63,8 @@ class Kind(Generic[M, V, T]):
         batch: how many messages one claim takes, where there are no effects.
         once: whether a message that comes twice in a row in one claim needs to be stepped only once.
         effects: whether steps call the outside: then they run in threads, and a claim takes as many.
+        tickets: those that the runtime sends again where rows have lost them, whenever a Sweep comes; a kind with none
+            steps its Sweep itself.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Kind(Generic[M, V, T]):
     batch: int
     once: Callable[[M], bool] = lambda _message: False
     effects: bool = False
+    tickets: tuple[Tickets, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,19 @@
 """A row's ticket: handed out with the change that makes the one before it stale, and taken for the row's turn."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.forgotten import ask_forgotten
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tickets import NUDGE, Tickets, next_number
 from pgfleet.workers.runtime.kind import Turn
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, without_waiting
+
+# How many rows of a machine one sweep looks after.
+REPAIR_LIMIT = 500
 
 Step: TypeAlias = Callable[[Row, Turn[Any, Any]], Outcome]
 
@@ -16,6 +21,15 @@ Step: TypeAlias = Callable[[Row, Turn[Any, Any]], Outcome]
 def ticket(tickets: Tickets, row_id: Any, number: int = NUDGE, at: datetime | None = None, **more: Any) -> Send:
     """A message that gives a row its turn, at a time or now; without a number it is a nudge, which is never stale."""
     return Send(tickets.body(row_id, number, **more), at, tickets.queue)
+
+
+def lost(conn: Connection, tickets: Sequence[Tickets]) -> tuple[Send, ...]:
+    """The present tickets of rows that have something left to do and no message that would do it."""
+    return tuple(
+        ticket(of_table, row_id, number)
+        for of_table in tickets
+        for row_id, number in ask_forgotten(conn, of_table.machine, REPAIR_LIMIT)
+    )
 
 
 def withdraw(move: Move, *then: Send) -> Advance:

@@ -12,15 +12,18 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.messages import BadMessage, Sweep
+from pgfleet.schema.tickets import Tickets
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.bulk import apply_in_bulk
 from pgfleet.workers.runtime.decide import bury, decide, decide_error, give_up, limit, release
 from pgfleet.workers.runtime.halves import in_halves
 from pgfleet.workers.runtime.kind import BulkKind, Turn
+from pgfleet.workers.runtime.outcomes import Done
 from pgfleet.workers.runtime.running import UNREACHABLE, Running, stepped_kind, with_connection
 from pgfleet.workers.runtime.settle import Settled, Unit, settle
 from pgfleet.workers.runtime.task import Task
+from pgfleet.workers.runtime.tickets import lost
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -43,6 +46,10 @@ def _answer_all(running: Running, claimed: Sequence[Task]) -> None:
     if isinstance(running.kind, BulkKind):
         _answer_in_bulk(running, running.kind, tasks)
         return
+    if running.kind.tickets:
+        swept = [task for task in tasks if isinstance(task.message, Sweep)]
+        tasks = [task for task in tasks if not isinstance(task.message, Sweep)]
+        _sweep(running, running.kind.tickets, swept)
     while tasks:
         if running.draining.is_set():
             write(running, [release(task) for task in tasks])
@@ -64,6 +71,22 @@ def _read(running: Running, claimed: Sequence[Task]) -> list[Task]:
             refused += _units(running, task, error)
     write(running, refused)
     return tasks
+
+
+def _sweep(running: Running, tickets: Sequence[Tickets], tasks: list[Task]) -> None:
+    """The first sends lost tickets again; the others of one claim find nothing left to do."""
+    if not tasks:
+        return
+    first, *others = tasks
+    try:
+        sends = with_connection(running, lambda conn: lost(conn, tickets))
+    except UNREACHABLE:
+        raise
+    except Exception as error:  # noqa: BLE001  # any exception is an outcome
+        write(running, _units(running, first, error))
+    else:
+        write(running, [decide(running, first, Done("rows looked after", sends))])
+    write(running, [Unit(task, "done", "the same message again") for task in others])
 
 
 def _answer_in_bulk(running: Running, kind: BulkKind[Any], tasks: list[Task]) -> None:
