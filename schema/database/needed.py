@@ -12,7 +12,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 SCHEMAS = ("autoscaler", "clusters", "hopsworks", "public")
 _COLUMNS = """
-  select n.nspname || '.' || c.relname as name, array_agg(a.attname::text order by a.attname)
+  select n.nspname || '.' || c.relname as name, array_agg(a.attname::text order by a.attnum)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
