@@ -25,6 +25,8 @@ def alike(text: str) -> str:
 
     The header names it; and since 18 a NOT NULL has a name, which pg_dump gives where it is not the one that
     the table would choose itself: a partition's is its parent's.
+    And since 16 a view of one table has its columns without the table's name.
     """
     same_header = re.sub(r"(?m)^-- Dumped from database version .*$", "-- Dumped from some version", comparable(text))
-    return re.sub(r" CONSTRAINT \w+_not_null NOT NULL\b", " NOT NULL", same_header)
+    unnamed = re.sub(r" CONSTRAINT \w+_not_null NOT NULL\b", " NOT NULL", same_header)
+    return re.sub(r"(?ms)^CREATE VIEW .*?;$", lambda view: re.sub(r"\b\w+\.", "", view[0]), unnamed)
