@@ -139,3 +139,31 @@ def run_program(name: str, *arguments: str, text: str = "") -> str:
     done = subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def owner_and_worker(server_dsn: str) -> Iterator[tuple[str, str]]:
+    """A database with nothing in it: the DSN of its owner, who may make roles, and of a worker's login."""
+    name, password = f"least_{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+    owner, worker = f"{name}_owner", f"{name}_worker"
+    server = urlsplit(server_dsn)
+
+    def as_login(role: str) -> str:
+        host = server.netloc.rpartition("@")[2]
+        return server._replace(netloc=f"{role}:{password}@{host}", path=f"/{name}").geturl()
+
+    with psycopg.connect(server_dsn, autocommit=True) as admin:
+        admin.execute(f"create role {owner} login createrole nosuperuser password '{password}'")
+        admin.execute(f"create role {worker} login nosuperuser password '{password}'")
+        admin.execute(f"create database {name} owner {owner}")
+        if not admin.execute("select from pg_roles where rolname = 'pgfleet_worker'").fetchall():
+            admin.execute("create role pgfleet_worker nologin")
+        admin.execute(f"grant pgfleet_worker to {worker}")
+        try:
+            yield as_login(owner), as_login(worker)
+        finally:
+            admin.execute(f"drop database {name} with (force)")
+            admin.execute(f"reassign owned by {owner} to current_user")
+            admin.execute(f"drop owned by {owner}, {worker}")
+            admin.execute(f"drop role {worker}")
+            admin.execute(f"drop role {owner}")

@@ -107,7 +107,7 @@ def _without_clashes(units: Sequence[Unit], result: Settled) -> list[Unit]:
 
 
 def _place(change: Change) -> tuple[str, Any]:
-    return change.table.name, change.key
+    return change.table.name, str(change.key)
 
 
 # The tokens that were lost, and those that were stale; with either, nothing was written.
@@ -250,7 +250,7 @@ def _values(change: Change, unit: Unit) -> dict[str, Any]:
 
 
 def _stale(changed: list[tuple[sa.Table, Cursor]], units: list[Unit]) -> set[Token]:
-    written = {(table.name, row[0]) for table, cursor in changed for row in cursor.fetchall()}
+    written = {(table.name, str(row[0])) for table, cursor in changed for row in cursor.fetchall()}
     return {unit.token for unit in units if any(_place(change) not in written for change in unit.changes)}
 
 

@@ -192,7 +192,10 @@ def _answer(running: Running, stepped: list[Stepped]) -> list[Task]:
     again = [unit.task for unit in settled.stale]
     for task in again:
         task.stale += 1
-    write(running, [release(task, timedelta(seconds=1)) for task in again if task.stale > STALE_LIMIT])
+    put_off = [task for task in again if task.stale > STALE_LIMIT]
+    for task in put_off:
+        log.warning("message.stale", kind=running.kind.name, row=task.key, msg_id=task.token.msg_id)
+    write(running, [release(task, timedelta(seconds=1)) for task in put_off])
     return [task for task in again if task.stale <= STALE_LIMIT]
 
 
