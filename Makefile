@@ -28,7 +28,7 @@ demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, check
 	@$(BIN)/pgfleet demo $(ARGS)
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: quick test ## Format, lint, types, import contract, tests: all that must pass
 

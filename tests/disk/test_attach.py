@@ -46,6 +46,11 @@ def failed(world: World, row_id: str) -> str:
     return str(row["failure_reason"])
 
 
+def seen(world: World, row_id: str) -> Any:
+    """The reservation's pod, as its worker sees it."""
+    return world.reservations.running.tools.pods.find(world.reservation(row_id)["pod_name"])
+
+
 def pods(world: World) -> int:
     return int(world.box.state()["objects"]["pods"])
 
@@ -470,6 +475,9 @@ def test_a_pod_that_finds_no_node_gives_its_disk_back_and_both_are_had_again(wor
     between = world.volumes, world.reservation(row_id)["pod_name"]
     world.box.add_nodes("cpu-arm", 1, 0)
     world.later(901)
+    world.until(lambda: pods(world) == 1)
+    # Its node's clock is that of the machine: a look before it is ready would find it 900 s old.
+    until(lambda: seen(world, row_id).ready, within_s=15)
     world.until(lambda: world.status(row_id) == "active")
 
     assert between == ({}, None)
