@@ -19,7 +19,7 @@ from worlds.database import Connection, owner_and_worker
 from worlds.fleet import REPOSITORY, until
 
 KIND = Path(__file__).parent / "reminder"
-COPIED = ("schema", "producers", "workers", "console", "fixtures", "deploy", "src", "pyproject.toml")
+COPIED = ("schema", "producers", "workers", "console", "fixtures", "deploy", "src", "tests", "pyproject.toml")
 NEEDED = """
 import os, psycopg
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_it_changes_no_file_that_was_there() -> None:
     files = [path.relative_to(KIND) for path in KIND.rglob("*") if path.is_file() and path.suffix in (".py", ".sql")]
 
     assert [path for path in files if (REPOSITORY / path).exists()] == []
-    assert len(files) == 7
+    assert len(files) == 8
 
 
 def test_it_is_submitted_and_its_worker_works_under_row_level_security(house: House, conn: Connection) -> None:
@@ -137,6 +137,12 @@ def test_a_lost_ticket_is_told_by_the_doctor_and_sent_again_by_the_sweep(house: 
         until(lambda: tickets(conn, reminder_id) == [1], within_s=60)
 
     assert f"1 live reminders without a message: {reminder_id}" in found
+
+
+def test_its_own_tests_pass(house: House, server_dsn: str) -> None:
+    done = house.python("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--postgres={server_dsn}", "tests/reminder")
+
+    assert done.splitlines()[-1].startswith("2 passed"), done
 
 
 def test_what_is_found_has_it(house: House) -> None:
