@@ -18,7 +18,7 @@ OTHER_TYPE = "M_ACCOUNT_TYPE"
 
 @pytest.fixture(scope="module")
 def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with world_in(server_dsn, template, hopsworks_timeout_s=0.5) as running:
+    with world_in(server_dsn, template, hopsworks_timeout_s=1) as running:
         yield running
 
 
