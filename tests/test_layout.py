@@ -5,13 +5,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
 
 from pgfleet.console.commands.worker import kinds
 from pgfleet.schema import json_schema
+from pgfleet.schema.database.catalog import sql_files, views
 from worlds.fleet import REPOSITORY
 
 PLACES = (
@@ -55,10 +58,22 @@ def imports() -> grimp.ImportGraph:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_a_kind_has_its_files_in_every_folder(kind: str) -> None:
+    machines = (REPOSITORY / "schema").glob(f"0*_{kind}_machine.sql")
+
     missing = [place.format(kind=kind) for place in PLACES if not (REPOSITORY / place.format(kind=kind)).exists()]
 
     assert missing == []
-    assert list((REPOSITORY / "schema").glob(f"*_{kind}_machine.sql"))
+    assert [named(path) for path in machines] != [], f"schema/0NN_{kind}_machine.sql is missing"
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_kind_makes_its_queue_and_what_its_sweep_reads(kind: str) -> None:
+    served: Any = import_module(f"pgfleet.workers.{kind}").KIND
+    text = "\n".join(file.text for file in sql_files())
+    read_by_sweep = {f"public.forgotten_{tickets.machine}" for tickets in getattr(served, "tickets", ())}
+
+    assert f"create_fleet_queue('{served.queue}')" in text, "a file schema/1NN_... of the kind makes its queue"
+    assert read_by_sweep - set(views()) == set(), "a file schema/1NN_... of the kind makes the view"
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -135,12 +150,13 @@ def test_tests_are_in_a_folder_for_each_room_of_the_house() -> None:
     kinds_of_tests = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir()}
 
     assert sorted(here) == ["conftest.py", "test_layout.py"]
-    assert {*kinds(), "runtime", "schema", "console", "clients", "sandbox", "worlds"} <= kinds_of_tests
+    assert {"runtime", "schema", "console", "clients", "sandbox", "worlds"} <= kinds_of_tests
 
 
 @pytest.mark.parametrize("queue", list(json_schema.QUEUES))
 def test_the_published_schema_is_that_of_the_code(queue: str) -> None:
-    published = json.loads((json_schema.FOLDER / f"{queue}.json").read_text(encoding="utf-8"))
+    path = json_schema.FOLDER / f"{queue}.json"
+    published = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     assert published == json_schema.schema_of(queue), "run: make generated"
 

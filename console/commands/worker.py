@@ -21,9 +21,14 @@ LOOK_MS = 200
 PARENT_CHECK_S = 0.5
 
 
+def kinds() -> list[str]:
+    """The packages of `workers` that have a machine."""
+    return sorted(path.name for path in files("pgfleet.workers").iterdir() if path.joinpath("machine.py").is_file())
+
+
 @example("pgfleet worker reservation --threads 4")
 def worker(
-    kind: Annotated[str, typer.Argument(help="Such as reservation.")],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(kinds())}.")],
     *,
     threads: Annotated[int, typer.Option(min=1, help="Claims worked on at once.")] = 4,
     processes: Annotated[int, typer.Option(min=1, help="Processes; in containers leave it at 1.")] = 1,
@@ -38,11 +43,6 @@ def worker(
     if parent is not None:
         _end_with(parent)
     raise typer.Exit(_dramatiq(kind, threads, processes))
-
-
-def kinds() -> list[str]:
-    """The packages of `workers` that have a machine."""
-    return sorted(path.name for path in files("pgfleet.workers").iterdir() if path.joinpath("machine.py").is_file())
 
 
 def _check(kind: str) -> None:

@@ -139,6 +139,19 @@ def test_a_lost_ticket_is_told_by_the_doctor_and_sent_again_by_the_sweep(house: 
     assert f"1 live reminders without a message: {reminder_id}" in found
 
 
+def test_it_is_as_the_gate_wants_it(house: House) -> None:
+    files = [str(path.relative_to(KIND)) for path in KIND.rglob("*.py")]
+
+    assert house.python("-m", "ruff", "check", *files) == "All checks passed!\n"
+    assert house.python("-m", "ruff", "format", "--check", *files) == f"{len(files)} files already formatted\n"
+
+
+def test_its_rows_are_seen_by_their_user_alone(conn: Connection) -> None:
+    found = conn.execute("select user_column from public.guarded_tables where table_name = 'reminders'").fetchall()
+
+    assert found == [("user_id",)]
+
+
 def test_its_own_tests_pass(house: House, server_dsn: str) -> None:
     done = house.python("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--postgres={server_dsn}", "tests/reminder")
 

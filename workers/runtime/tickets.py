@@ -10,7 +10,7 @@ from pgfleet.schema.rows.forgotten import ask_forgotten
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tickets import NUDGE, Tickets, next_number
 from pgfleet.workers.runtime.kind import Turn
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Send, without_waiting
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Send, without_waiting
 
 # How many rows of a machine one sweep looks after.
 REPAIR_LIMIT = 500
@@ -37,9 +37,12 @@ def withdraw(move: Move, *then: Send) -> Advance:
     return Advance((replace(move, values={**move.values, "ticket": next_number(move.row)}),), then)
 
 
-def hand_out(tickets: Tickets, move: Move, at: datetime | None = None, **more: Any) -> Advance:
-    """A change with the row's next ticket: the number is written and sent in one commit."""
-    return withdraw(move, ticket(tickets, move.row[tickets.id_name], next_number(move.row), at, **more))
+def hand_out(tickets: Tickets, change: Move | New, at: datetime | None = None, **more: Any) -> Advance:
+    """A change with the row's next ticket, or a new row with its first: number and message are one commit."""
+    if isinstance(change, New):
+        first = replace(change, values={**change.values, "ticket": 1})
+        return Advance((first,), (ticket(tickets, change.values[tickets.id_name], 1, at, **more),))
+    return withdraw(change, ticket(tickets, change.row[tickets.id_name], next_number(change.row), at, **more))
 
 
 def take_turn(

@@ -1,11 +1,10 @@
-"""Messages about reminders. With a connection they join the caller's transaction; without one they use DATABASE_URL."""
+"""Messages about reminders, sent in the caller's transaction, or on their own through DATABASE_URL."""
 
 import uuid
 
-from pgfleet.schema.reminder import QUEUE, Remind
-
 from pgfleet.producers.sending import send
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reminder import QUEUE, Remind
 
 
 def remind(user_id: str, note: str, after_s: float = 0, conn: Connection | None = None) -> str:

@@ -5,7 +5,9 @@ create table if not exists public.reminders (
   user_id text not null,
   note text not null,
   due_at timestamptz not null,
-  status text not null check (status in ('waiting', 'reminded')),
+  -- What it waits for, in words.
+  detail text,
+  status text not null check (status in ('waiting', 'reminded', 'failed')),
   status_reason text,
   status_msg_id bigint,
   status_since timestamptz not null default public.fleet_now(),
@@ -13,9 +15,12 @@ create table if not exists public.reminders (
   ticket integer not null default 0
 );
 
+comment on column public.reminders.user_id is 'The user whose row it is';
+
 insert into public.moves (machine, from_status, to_status, happens_when) values
   ('reminder', '(new)', 'waiting', 'the message is valid'),
-  ('reminder', 'waiting', 'reminded', 'its time has come')
+  ('reminder', 'waiting', 'reminded', 'its time has come'),
+  ('reminder', 'waiting', 'failed', 'we could not go on; the reason says why')
 on conflict (machine, from_status, to_status) do update set happens_when = excluded.happens_when;
 
 insert into public.periodic (name, queue, message, every) values

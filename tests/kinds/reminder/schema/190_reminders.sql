@@ -10,8 +10,9 @@ create or replace trigger note_status_since before update of status on public.re
 -- A reminder that waits, without its ticket: the sweep sends it again, and `pgfleet doctor` tells of it.
 create or replace view public.forgotten_reminder as
 select r.reminder_id::text as row_id, r.ticket::bigint as ticket, r.status_since as since,
-  r.status_since < public.fleet_now() - interval '2 minutes' as is_overdue
+  r.status_since < public.fleet_now() - 2 * coalesce(p.every, '60 seconds') as is_overdue
 from public.reminders r
+left join public.periodic p on p.name = 'reminder.sweep'
 where r.status = 'waiting' and r.status_since < public.fleet_now() - interval '10 seconds'
   and not exists (
     select from pgmq.q_reminders q

@@ -21,6 +21,7 @@ class Status(StrEnum):
 
     WAITING = "waiting"  # time
     REMINDED = "reminded"  # nobody
+    FAILED = "failed"  # nobody
 
 
 class Remind(Message):

@@ -12,9 +12,12 @@ reminders = Table(
     Column("user_id", Text, nullable=False),
     Column("note", Text, nullable=False),
     moment("due_at", nullable=False),
+    Column("detail", Text),
     Column("status", Text, nullable=False),
     Column("status_reason", Text),
     Column("status_msg_id", Integer),
     moment("status_since", nullable=False, server_default=DEFAULT),
     Column("ticket", Integer, nullable=False, server_default=DEFAULT),
+    # Where a row shows what it waits for.
+    info={"shows": "detail"},
 )

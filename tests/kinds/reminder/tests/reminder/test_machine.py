@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+
 from pgfleet.producers.reminder import remind
 from pgfleet.workers.reminder.machine import KIND
-
 from worlds.database import Connection
 from worlds.fleet import Worker, move_clock, settings_for, worker_on
 

@@ -1,6 +1,8 @@
 """The reminder worker.
 
     waiting --> reminded
+       |
+       +------> failed
 
 A reminder that waits has one ticket, which is due when its time has come.
 """
@@ -9,19 +11,17 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeAlias
-
-from pgfleet.schema.reminder import QUEUE, TICKETS, Remind, Status, Ticket, read
-from pgfleet.schema.tables.reminders import reminders
 
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reminder import QUEUE, TICKETS, Remind, Status, Ticket, read
 from pgfleet.schema.rows.row import Row, ask_rows, rows_of
 from pgfleet.schema.settings import Settings
+from pgfleet.schema.tables.reminders import reminders
 from pgfleet.workers.runtime import kind, tickets
 from pgfleet.workers.runtime.kind import Kind
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Wait
+from pgfleet.workers.runtime.outcomes import Done, Move, New, Outcome, wait
 from pgfleet.workers.runtime.tickets import Step, take_turn
 
 
@@ -34,21 +34,20 @@ class View:
 
 
 Turn: TypeAlias = kind.Turn[View, None]
-ticket = partial(tickets.ticket, TICKETS)
 
 
 def remind(row: Row, turn: Turn) -> Outcome:
     """Waiting -> reminded, when its time has come."""
     if turn.now < row.due_at:
-        return Wait("its time has not come", row.due_at)
+        return wait(row, f"Due at {row.due_at:%Y-%m-%d %H:%M}", row.due_at)
     return tickets.withdraw(Move(row, Status.REMINDED, f"reminded of: {row.note}"))
 
 
-def ended(row: Row, turn: Turn) -> Outcome:  # a step
+def ended(row: Row, turn: Turn) -> Outcome:  # noqa: ARG001  # a step
     return Done(f"it is {row.status}")
 
 
-STEPS: dict[Status, Step] = {Status.WAITING: remind, Status.REMINDED: ended}
+STEPS: dict[Status, Step] = {Status.WAITING: remind, Status.REMINDED: ended, Status.FAILED: ended}
 
 
 def step(message: Message, turn: Turn) -> Outcome:
@@ -67,12 +66,19 @@ def _begin(message: Remind, turn: Turn) -> Outcome:
     if message.reminder_id in turn.view.rows:
         return Done("known already")
     due_at = turn.sent_at + timedelta(seconds=message.after_s)
-    values = {**message.model_dump(include={"reminder_id", "user_id", "note"}), "due_at": due_at, "ticket": 1}
-    new = New(reminders, Status.WAITING, "asked for", values)
-    return Advance((new,), (ticket(message.reminder_id, 1, due_at),))
+    values = {**message.model_dump(include={"reminder_id", "user_id", "note"}), "due_at": due_at}
+    return tickets.hand_out(TICKETS, New(reminders, Status.WAITING, "asked for", values), due_at)
 
 
-def load(conn: Connection, messages: Sequence[Any], settings: Settings) -> View:  # a load
+def fail(message: Message, view: View, reason: str) -> Outcome | None:
+    """A ticket that is given up fails its row; anything else is only a dead letter."""
+    row = view.rows.get(message.reminder_id) if isinstance(message, Ticket) else None
+    if row is None or row.status != Status.WAITING:
+        return None
+    return tickets.withdraw(Move(row, Status.FAILED, reason))
+
+
+def load(conn: Connection, messages: Sequence[Any], settings: Settings) -> View:  # noqa: ARG001  # a load
     with conn.pipeline():
         now = conn.execute("select public.fleet_now()")
         rows = ask_rows(conn, reminders, [message.reminder_id for message in messages])
@@ -87,7 +93,7 @@ KIND = Kind(
     key=lambda message: getattr(message, "reminder_id", ""),
     load=load,
     step=step,
-    fail=lambda _message, _view, _reason: None,
+    fail=fail,
     limit=lambda _message, _view, settings: settings.attempts,
     tools=lambda _settings: nullcontext(),
     batch=50,
