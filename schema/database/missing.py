@@ -66,9 +66,9 @@ def verify(conn: Connection) -> None:
 
 def _needed(existing: set[Thing]) -> Iterator[Thing]:
     """Tables, columns, views, functions. Of a table that is not there, its name says enough."""
-    tables = needed()
-    yield from (("table", name) for name in tables)
-    for name, columns in tables.items():
+    tables = sorted(needed().items())
+    yield from (("table", name) for name, _ in tables)
+    for name, columns in tables:
         if ("table", name) in existing:
             yield from (("column", f"{name}.{column}") for column in columns)
     yield from (("view", name) for name in views())

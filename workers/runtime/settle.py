@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeAlias
 
 import psycopg
@@ -221,12 +221,7 @@ def _lock_counters(conn: Connection, units: list[Unit]) -> None:
 
 def _rank(table: sa.Table) -> tuple[int, str]:
     """Tables that others refer to come first: a trigger of theirs may count into a row that has moved by then."""
-    return _ranks(table.metadata).get(table, 0), table.fullname
-
-
-@lru_cache
-def _ranks(metadata: sa.MetaData) -> dict[sa.Table, int]:
-    return {table: rank for rank, table in enumerate(metadata.sorted_tables)}
+    return table.info.get("place", 0), table.fullname
 
 
 def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> Cursor:

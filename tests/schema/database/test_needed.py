@@ -7,3 +7,23 @@ from worlds.database import Connection
 
 def test_the_list_is_that_of_the_migrated_database(conn: Connection) -> None:
     assert NEEDED.read_text(encoding="utf-8") == needed.render(conn), "run: make generated"
+
+
+def test_a_table_comes_after_those_that_it_refers_to(conn: Connection) -> None:
+    """Outcomes are written in this order. Two keys lead back: to a disk's snapshots, and to a cluster's leaders."""
+    places = list(needed.needed())
+    keys = conn.execute(
+        "select distinct n.nspname || '.' || c.relname, rn.nspname || '.' || r.relname from pg_constraint k"
+        " join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace"
+        " join pg_class r on r.oid = k.confrelid join pg_namespace rn on rn.oid = r.relnamespace"
+        " where k.contype = 'f' and k.conrelid <> k.confrelid and n.nspname = any(%s) and not c.relispartition",
+        (list(needed.SCHEMAS),),
+    ).fetchall()
+
+    backwards = {(table, other) for table, other in keys if places.index(table) < places.index(other)}
+
+    assert len(keys) > 20
+    assert backwards == {
+        ("public.disks", "public.disk_snapshots"),
+        ("clusters.clusters", "clusters.cluster_nodes"),
+    }
