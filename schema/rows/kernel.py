@@ -34,11 +34,6 @@ def versioned(of: Any, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     return sa.select(sa.literal_column(f"{name}.xmin::text").label(ROW_VERSION), *(columns or of.columns))
 
 
-def constant(value: str) -> sa.ColumnClause[Any]:
-    """A word of ours in a statement; values from outside are parameters."""
-    return sa.literal_column(f"'{value}'")
-
-
 def text_of(statement: sa.SelectBase) -> bytes:
     """A statement as psycopg takes it, for connections and pipelines that SQLAlchemy does not manage."""
     return str(statement.compile(dialect=DIALECT)).encode()

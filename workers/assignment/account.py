@@ -8,7 +8,7 @@ from typing import Any
 from pgfleet.schema.assignment import CloseAccount, Held, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.assignment.failures import failing, resolved
-from pgfleet.workers.assignment.line import FULL, ROOMY, find_seat, unanswered
+from pgfleet.workers.assignment.line import CODES, FULL, ROOMY, find_seat, unanswered
 from pgfleet.workers.assignment.requests import change_cluster
 from pgfleet.workers.assignment.tools import Hold, Tools, Turn, cluster_of, hand_out, urgent
 from pgfleet.workers.assignment.view import Neighbour, View
@@ -17,6 +17,7 @@ from pgfleet.workers.clients.hopsworks.client import (
     Account,
     Address,
     BusyError,
+    ClusterError,
     Hopsworks,
     KeyRefusedError,
     Person,
@@ -214,18 +215,11 @@ def _with_cluster(row: Row | None, cluster: Row, turn: Turn, work: Callable[[Add
     at = address(cluster, turn.tools)
     try:
         outcome = work(at)
-    except KeyRefusedError as error:
-        refused = call_failed(cluster, "api_key", error, turn)
-        return _put_off(row, Hold(Held.CLUSTER_KEY_REFUSED, str(error)), turn, refused)
-    except BusyError as error:
-        busy = call_failed(cluster, "busy", error, turn)
-        return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, busy)
-    except UnreachableError as error:
-        if _answers(at, turn):
+    except ClusterError as error:
+        if isinstance(error, UnreachableError) and _answers(at, turn):
             # It answers other calls: then this call failed for another reason than the cluster.
             raise TryAgainError(str(error), then=_answered(cluster, turn)) from None
-        failed = call_failed(cluster, "unreachable", error, turn)
-        return _put_off(row, Hold(Held.CLUSTER_UNREACHABLE, str(error)), turn, failed)
+        return _put_off(row, Hold(CODES[error.kind], str(error)), turn, call_failed(cluster, error, turn))
     except NeverError as error:
         raise RefusedError(str(error), then=_answered(cluster, turn)) from None
     except TryAgainError as error:
@@ -262,8 +256,8 @@ def address(cluster: Row, tools: Tools) -> Address:
     )
 
 
-def call_failed(cluster: Row, kind: str, error: TryAgainError, turn: Turn) -> Send:
-    body = {"action": "call_failed", "cluster_id": str(cluster.id), "kind": kind, "reason": str(error)[:1000]}
+def call_failed(cluster: Row, error: ClusterError, turn: Turn) -> Send:
+    body = {"action": "call_failed", "cluster_id": str(cluster.id), "kind": error.kind, "reason": str(error)[:1000]}
     return urgent(turn, body if error.after_s is None else {**body, "after_s": error.after_s})
 
 

@@ -17,7 +17,7 @@ from pgfleet.workers.assignment.account import address
 from pgfleet.workers.assignment.failures import failing, resolved
 from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, close_account, hand_out, ticket
 from pgfleet.workers.assignment.view import View
-from pgfleet.workers.clients.hopsworks.client import BusyError, KeyRefusedError
+from pgfleet.workers.clients.hopsworks.client import ClusterError
 from pgfleet.workers.runtime.outcomes import (
     Advance,
     Change,
@@ -111,11 +111,7 @@ def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
 
 
 def _trouble(error: Exception, tools: Tools) -> Trouble:
-    kind = "unreachable"
-    if isinstance(error, KeyRefusedError):
-        kind = "api_key"
-    elif isinstance(error, BusyError):
-        kind = "busy"
+    kind = error.kind if isinstance(error, ClusterError) else "unreachable"
     return Trouble(kind, str(error)[:1000], getattr(error, "after_s", None) or tools.settings.breaker_open_s)
 
 

@@ -41,7 +41,7 @@ from pgfleet.workers.disk.snapshot import begin, failed, kept, prune, remove, wa
 from pgfleet.workers.disk.tools import Turn, connected, proceed, proceed_all
 from pgfleet.workers.disk.view import View, load
 from pgfleet.workers.disk.volume import attached
-from pgfleet.workers.handover import disk_ticket, hand_out_disk, snapshot_ticket
+from pgfleet.workers.handover import hand_out_disk
 from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
     Done,
@@ -127,15 +127,7 @@ def step(message: Message, turn: Turn) -> Outcome:
 
 def sweep(view: View) -> Outcome:
     """Rows that something has to happen to and that have lost their message get one again."""
-    forgotten = view.forgotten
-    return Done(
-        "rows looked after",
-        (
-            *(disk_ticket(*row) for row in forgotten.disks),
-            *(snapshot_ticket(*row) for row in forgotten.snapshots),
-            *(proceed(operation_id) for operation_id in forgotten.operations),
-        ),
-    )
+    return Done("rows looked after", (*view.lost, *map(proceed, view.untended)))
 
 
 def _prune(snapshot_id: str) -> Send:

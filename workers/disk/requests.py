@@ -82,10 +82,7 @@ def _first_ticket(disk: New) -> Send:
     return disk_ticket(disk.values["disk_id"], 1)
 
 
-def _snapshot(row: Row, turn: Turn) -> Outcome:
-    disk = find(row, turn)
-    if isinstance(disk, Wait):
-        return disk
+def _snapshot(row: Row, disk: Row, turn: Turn) -> Outcome:
     newest = turn.view.newest(disk)
     match disk.status:
         case Status.ATTACHED if disk.release_asked_at is not None and disk.release_snapshot_id is not None:
@@ -134,10 +131,7 @@ def _look_soon(row: Row) -> Send:
     return proceed(row.operation_id)
 
 
-def _delete(row: Row, turn: Turn) -> Outcome:
-    disk = find(row, turn)
-    if isinstance(disk, Wait):
-        return disk
+def _delete(row: Row, disk: Row, turn: Turn) -> Outcome:
     if disk.status == Status.DELETED:
         return completed(row, turn, f"it was deleted already, until {disk.delete_date}", disk.disk_id)
     if disk.status != Status.AVAILABLE or disk.pending_snapshot_count:
@@ -153,10 +147,7 @@ def _delete(row: Row, turn: Turn) -> Outcome:
     return gone + completed(row, turn, detail, disk.disk_id)
 
 
-def _undelete(row: Row, turn: Turn) -> Outcome:
-    disk = find(row, turn)
-    if isinstance(disk, Wait):
-        return disk
+def _undelete(row: Row, disk: Row, turn: Turn) -> Outcome:
     if disk.status != Status.DELETED:
         return failed(row, f"disk {disk.disk_name} is not deleted: it is {disk.status}", turn.view)
     if turn.now >= gone_at(disk, turn):
@@ -202,10 +193,7 @@ def _origin(source: Row, turn: Turn) -> dict[str, Any] | None:
     return {"copied_from": newest.ebs_snapshot_id} if newest else None
 
 
-def _restore(row: Row, turn: Turn) -> Outcome:
-    disk = find(row, turn)
-    if isinstance(disk, Wait):
-        return disk
+def _restore(row: Row, disk: Row, turn: Turn) -> Outcome:
     if disk.status != Status.AVAILABLE:
         return failed(row, in_use(disk), turn.view)
     snapshot = turn.view.snapshots.get(row.body.get("snapshot_id", ""))
@@ -221,11 +209,8 @@ def _restore(row: Row, turn: Turn) -> Outcome:
     return Advance((move, chosen)) + completed(row, turn, detail, disk.disk_id, snapshot.snapshot_id)
 
 
-def _clear_lock(row: Row, turn: Turn) -> Outcome:
+def _clear_lock(row: Row, disk: Row, turn: Turn) -> Outcome:
     """A lock is cleared as every attachment ends: by a completed snapshot. Not from a reservation that lives."""
-    disk = find(row, turn)
-    if isinstance(disk, Wait):
-        return disk
     if disk.status == Status.AVAILABLE and (disk.data_lost or source_problem(disk, turn.view.newest(disk))):
         return _take_what_there_is(row, disk, turn)
     if disk.status != Status.ATTACHED:
@@ -246,12 +231,22 @@ def _take_what_there_is(row: Row, disk: Row, turn: Turn) -> Outcome:
     return Advance((Move(disk, None, values=values),)) + completed(row, turn, detail, disk.disk_id)
 
 
+def _of_disk(step: Callable[[Row, Row, Turn], Outcome]) -> Callable[[Row, Turn], Outcome]:
+    """A step of operations on a disk that has to be there."""
+
+    def found(row: Row, turn: Turn) -> Outcome:
+        disk = find(row, turn)
+        return disk if isinstance(disk, Wait) else step(row, disk, turn)
+
+    return found
+
+
 ACTIONS: dict[str, Callable[[Row, Turn], Outcome]] = {
     "create_disk": _create,
-    "snapshot_disk": _snapshot,
-    "delete_disk": _delete,
-    "undelete_disk": _undelete,
+    "snapshot_disk": _of_disk(_snapshot),
+    "delete_disk": _of_disk(_delete),
+    "undelete_disk": _of_disk(_undelete),
     "clone_disk": _clone,
-    "restore_disk": _restore,
-    "clear_disk_lock": _clear_lock,
+    "restore_disk": _of_disk(_restore),
+    "clear_disk_lock": _of_disk(_clear_lock),
 }

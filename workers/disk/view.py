@@ -10,6 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from pgfleet.schema.disk import (
+    SNAPSHOT_TICKETS,
+    TICKETS,
     CloneDisk,
     DiskTicket,
     Operation,
@@ -23,14 +25,14 @@ from pgfleet.schema.disk import (
 )
 from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.queue.kernel import Connection, Cursor
-from pgfleet.schema.rows.forgotten import ask_forgotten
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.workers.runtime.outcomes import Send
+from pgfleet.workers.runtime.tickets import REPAIR_LIMIT, lost
 
 SQL = named(__package__)
-REPAIR_LIMIT = 500
 PRUNE_LIMIT = 500
 
 K = TypeVar("K")
@@ -59,15 +61,6 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """Rows without a message: (id, ticket) of disks and snapshots, ids of operations."""
-
-    disks: tuple[tuple[str, int], ...] = ()
-    snapshots: tuple[tuple[str, int], ...] = ()
-    operations: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """The rows as they are at `now`; ids are text.
 
@@ -76,7 +69,7 @@ class View:
         holders: the status of the reservations that hold disks, by id; one that is gone is not in it.
         live_operations: of each disk, the operations that wait for something.
         copying: the snapshots at AWS that are being copied.
-        forgotten: what a sweep gives its turn back.
+        lost: the tickets that a sweep sends again; `untended` are the operations that it lets go on.
         prunable: the snapshots that retention lets go of, among those asked about.
         known: where a comparison with AWS asked.
         by_resource: rows by what they have at AWS, where a closer look asked; `recorded` volumes had a snapshot.
@@ -90,7 +83,8 @@ class View:
     holders: dict[str, str] = field(default_factory=dict)
     live_operations: dict[str, list[str]] = field(default_factory=dict)
     copying: frozenset[str] = frozenset()
-    forgotten: Forgotten = field(default_factory=Forgotten)
+    lost: tuple[Send, ...] = ()
+    untended: tuple[str, ...] = ()
     prunable: tuple[str, ...] = ()
     known: Known = field(default_factory=Known)
     by_resource: dict[tuple[str, str], Row] = field(default_factory=dict)
@@ -119,7 +113,8 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         now = conn.execute(SQL["now"])
         found = {name: conn.execute(query, asked) for name, query in ROWS.items()}
         copying = conn.execute(SQL["copying"])
-        forgotten = _ask_forgotten(conn) if any(isinstance(message, Sweep) for message in messages) else {}
+        sweeps = any(isinstance(message, Sweep) for message in messages)
+        untended = conn.execute(SQL["untended_operations"], {"most": REPAIR_LIMIT}) if sweeps else ()
         swept = {name: conn.execute(query, params) for name, query, params in _sweeps(messages, asked, settings)}
     by_id = {str(row.disk_id): row for row in rows_in(disks, found["disks"])}
     return View(
@@ -131,24 +126,13 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         holders={row[0]: row[1] for row in found["holders"]},
         live_operations=_grouped((str(row[0]), str(row[1])) for row in found["live_operations"]),
         copying=frozenset(row[0] for row in copying),
-        forgotten=_forgotten(**forgotten),
+        lost=lost(conn, (TICKETS, SNAPSHOT_TICKETS)) if sweeps else (),
+        untended=tuple(row[0] for row in untended),
         **_swept(swept),
     )
 
 
 ROWS = {name: SQL[name] for name in ("disks", "snapshots", "operations", "holders", "live_operations")}
-
-
-def _ask_forgotten(conn: Connection) -> dict[str, Cursor]:
-    return {
-        "disks": ask_forgotten(conn, "disk", REPAIR_LIMIT),
-        "snapshots": ask_forgotten(conn, "disk_snapshot", REPAIR_LIMIT),
-        "operations": conn.execute(SQL["untended_operations"], {"most": REPAIR_LIMIT}),
-    }
-
-
-def _forgotten(disks: Iterable[Any] = (), snapshots: Iterable[Any] = (), operations: Iterable[Any] = ()) -> Forgotten:
-    return Forgotten(tuple(disks), tuple(snapshots), tuple(row[0] for row in operations))
 
 
 def _asked(messages: Sequence[Message]) -> dict[str, list[Any]]:

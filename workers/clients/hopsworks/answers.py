@@ -20,16 +20,28 @@ ACTIVE = 2
 ID_AT_END = re.compile(r"/([0-9]{1,18})/?$")
 
 
-class UnreachableError(TryAgainError):
+class ClusterError(TryAgainError):
+    """The cluster can't do this now, for anybody; `kind` is what its breaker calls it."""
+
+    kind: str
+
+
+class UnreachableError(ClusterError):
     """The cluster did not answer, or not sensibly: connection, timeout, 408, 5xx, a redirect, no JSON."""
 
+    kind = "unreachable"
 
-class KeyRefusedError(TryAgainError):
+
+class KeyRefusedError(ClusterError):
     """401 (code 160000) or 403: a fault of the cluster's key, not of the user."""
 
+    kind = "api_key"
 
-class BusyError(TryAgainError):
+
+class BusyError(ClusterError):
     """429; `after_s` says when to come back, and is always set."""
+
+    kind = "busy"
 
 
 @dataclass(frozen=True, slots=True)
