@@ -42,10 +42,6 @@ class Application:
         await web.TCPSite(runner, host, port, backlog=1024).start()
         return runner, int(runner.addresses[0][1])
 
-    async def close(self, runner: web.ServerRunner) -> None:
-        self.cluster.watchers.close()
-        await runner.cleanup()
-
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             if request.path.startswith(control.PREFIX):

@@ -51,7 +51,7 @@ async def serve(  # noqa: PLR0913  # all that two ways of running it have in com
         started(Box(url, str(kubeconfig)), stop)
         await stop.wait()
     finally:
-        await application.close(runner)
+        await runner.cleanup()
 
 
 def attach_at(aws: Aws, attachments: Attachments) -> None:

@@ -109,7 +109,8 @@ def test_what_is_no_quantity_is_no_use(box: Box, v1: Api, quantity: str) -> None
 
 def test_pods_that_wait_use_nothing(box: Box, v1: Api) -> None:
     run(v1, "a", "ada10000", gpus=8)
-    body = sandbox_cluster.behaving("b", "image-pull-backoff") | {}
+    body = sandbox_cluster.pod("b", 1)
+    body["spec"]["containers"][0]["image"] = "registry/missing:1"
     body["metadata"]["labels"] = {USERNAME: "bob10000"}
     v1.create_namespaced_pod("gpu-dev", body)
 

@@ -183,21 +183,14 @@ def test_an_attached_volume_is_in_use_until_it_is_detached(aws: Aws, boto: Any) 
 
 def test_a_blind_search_by_tag_does_not_see_what_was_just_made(aws: Aws, boto: Any) -> None:
     old = aws.make_snapshot(TAGS)
-    aws.blind(requests=2)
+    aws.blind(seconds=60)
     new = aws.make_snapshot(TAGS)
 
-    searches = [tagged(boto, **TAGS) for _ in range(3)]
+    searches = [tagged(boto, **TAGS) for _ in range(2)]
     by_id = boto.describe_snapshots(SnapshotIds=[new])["Snapshots"]
 
-    assert searches == [[old], [old], [old, new]]
+    assert searches == [[old], [old]]
     assert len(by_id) == 1
-
-
-def test_blindness_may_be_to_ids_too(aws: Aws, ec2: Ec2) -> None:
-    aws.blind(requests=1, to_ids=True)
-    made = ec2.create_volume("t", ZONE, 1, None, TAGS)
-
-    assert [ec2.volume(made.volume_id) is None for _ in range(2)] == [True, False]
 
 
 def test_blindness_for_a_time_ends_when_told(aws: Aws, boto: Any) -> None:
@@ -253,11 +246,7 @@ def test_a_volume_is_no_smaller_than_its_snapshot(aws: Aws, boto: Any) -> None:
         ({"tag-key": ["a"]}, ["one", "two"]),
         ({"tag:a": ["1"]}, ["one"]),
         ({"tag:a": ["1", "2"]}, ["one", "two"]),
-        ({"tag:a": ["?"], "tag:b": ["*"]}, ["two"]),
-        ({"tag:a": ["\\*"]}, []),
-        ({"tag:b": ["[2-4]"]}, []),
-        ({"status": ["pending"]}, ["three"]),
-        ({"volume-id": ["vol-1"]}, ["one"]),
+        ({"tag-key": ["a"], "tag:b": ["3"]}, ["two"]),
     ],
 )
 def test_filters_are_awss(aws: Aws, boto: Any, filters: dict[str, list[str]], found: list[str]) -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from kubernetes import client
 
-from pgfleet.console import sandbox
 from worlds.outside import kubernetes as sandbox_cluster
-from worlds.outside.kubernetes import NS, Api, Watch, connected, pod, ready, service, told
+from worlds.outside.kubernetes import NS, Api, pod, ready, service, told
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox import Box
@@ -68,64 +67,6 @@ def test_pages_together_are_the_list(v1: Api) -> None:
             break
 
     assert names == [f"s{number}" for number in range(7)]
-
-
-def test_a_watch_tells_arrivals_changes_and_departures(v1: Api) -> None:
-    version = v1.list_namespaced_service(NS).metadata.resource_version
-    v1.create_namespaced_service(NS, service("a"))
-    v1.patch_namespaced_service("a", NS, {"metadata": {"labels": {"x": "y"}}})
-    v1.delete_namespaced_service("a", NS)
-
-    watching = Watch()
-    seen = []
-    for event in watching.stream(v1.list_namespaced_service, NS, resource_version=version):
-        seen.append((event["type"], event["object"].metadata.labels))
-        if event["type"] == "DELETED":
-            watching.stop()
-
-    assert seen == [("ADDED", None), ("MODIFIED", {"x": "y"}), ("DELETED", {"x": "y"})]
-
-
-def test_a_watch_sees_what_happens_while_it_is_open(v1: Api) -> None:
-    v1.create_namespaced_pod(NS, pod("a"))
-    v1.create_namespaced_pod(NS, pod("b"))
-
-    watching = Watch()
-    phases = []
-    for event in watching.stream(v1.list_namespaced_pod, NS, label_selector="reservation=a"):
-        assert event["object"].metadata.name == "a"
-        phases.append(event["object"].status.phase)
-        if phases[-1] == "Running":
-            watching.stop()
-
-    assert phases[-1] == "Running"
-
-
-def test_leaving_the_selection_is_a_departure(v1: Api) -> None:
-    v1.create_namespaced_service(NS, service("a"))
-    v1.patch_namespaced_service("a", NS, {"metadata": {"labels": {"x": "y"}}})
-    version = v1.list_namespaced_service(NS).metadata.resource_version
-    v1.patch_namespaced_service("a", NS, {"metadata": {"labels": {"x": "z"}}})
-
-    stream = Watch().stream(
-        v1.list_namespaced_service, NS, label_selector="x=y", resource_version=version, timeout_seconds=1
-    )
-
-    assert [event["type"] for event in stream] == ["DELETED"]
-
-
-def test_a_watch_from_a_forgotten_version_is_gone() -> None:
-    with sandbox.running(history_size=5) as box, connected(box) as api:
-        v1: Api = client.CoreV1Api(api)
-        for number in range(10):
-            v1.create_namespaced_service(NS, service(f"s{number}"))
-
-        stream = Watch().stream(v1.list_namespaced_service, NS, resource_version="2", timeout_seconds=1)
-
-        with pytest.raises(client.ApiException) as refused:
-            next(stream)
-        assert refused.value.status == 410
-        stream.close()
 
 
 def test_a_name_that_is_taken_already_exists(v1: Api) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 
 from worlds.outside import kubernetes as sandbox_cluster
-from worlds.outside.kubernetes import NS, Api, behaving, pod, ready, until
+from worlds.outside.kubernetes import NS, Api, pod, ready, until
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox import Box
@@ -114,11 +114,13 @@ def test_an_annotation_that_changes_changes_the_next_sample(v1: Api, metrics: Ap
     assert usages(listed(metrics)[0])[0]["cpu"] == "1900m"
 
 
-def test_only_pods_that_run_have_metrics(v1: Api, metrics: Api) -> None:
+def test_only_pods_that_run_have_metrics(box: Box, v1: Api, metrics: Api) -> None:
     v1.create_namespaced_pod(NS, pod("runs"))
     v1.create_namespaced_pod(NS, pod("waits", 100))
-    v1.create_namespaced_pod(NS, behaving("ends", "succeed"))
+    v1.create_namespaced_pod(NS, pod("ends", 1))
     ready(v1, "runs")
+    ready(v1, "ends")
+    box.behave(NS, "ends", "succeed")
     until(lambda: v1.read_namespaced_pod("ends", NS).status.phase, lambda phase: phase == "Succeeded")
 
     assert [item["metadata"]["name"] for item in listed(metrics)] == ["runs"]

@@ -13,11 +13,9 @@ from worlds.outside import kubernetes as sandbox_cluster
 from worlds.outside.kubernetes import (
     NS,
     Api,
-    behaving,
     connected,
     events,
     is_gone,
-    life_until_ready,
     pod,
     ready,
     until,
@@ -36,10 +34,10 @@ def test_readiness_takes_as_long_as_it_is_told_to() -> None:
         started_at = time.monotonic()
         v1.create_namespaced_pod(NS, pod("a"))
 
-        seen = life_until_ready(v1, "a")
+        until(lambda: waiting_reason(v1, "a"), lambda reason: reason == "ContainerCreating")
+        ready(v1, "a")
 
         waited_s = time.monotonic() - started_at
-        assert seen[-2:] == [("Pending", "ContainerCreating"), ("Running", "ready")]
         assert waited_s >= 0.4
 
 
@@ -54,35 +52,22 @@ def test_an_image_with_missing_in_its_name_cannot_be_pulled(v1: Api) -> None:
     assert events(v1, "a", "Failed")
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [("image-error", "ImagePullBackOff"), ("config-error", "CreateContainerConfigError")],
-)
-def test_a_pod_told_to_cannot_start(v1: Api, behaviour: str, reason: str) -> None:
-    v1.create_namespaced_pod(NS, behaving("a", behaviour))
+def test_a_pod_told_never_to_be_ready_runs_unready(box: Box, v1: Api) -> None:
+    v1.create_namespaced_pod(NS, pod("a"))
+    (status,) = ready(v1, "a").status.container_statuses
 
-    until(lambda: waiting_reason(v1, "a"), lambda seen: seen == reason)
+    box.behave(NS, "a", "never-ready")
 
-
-def test_a_pod_told_never_to_be_ready_runs_unready(v1: Api) -> None:
-    v1.create_namespaced_pod(NS, behaving("a", "never-ready"))
-
-    seen = until(lambda: v1.read_namespaced_pod("a", NS), lambda seen: seen.status.phase == "Running")
-
-    assert not seen.status.container_statuses[0].ready
-
-
-def test_a_slow_pod_runs_before_it_is_ready(v1: Api) -> None:
-    v1.create_namespaced_pod(NS, behaving("a", "slow=0.2"))
-
-    seen = life_until_ready(v1, "a")
-
-    assert seen[-2:] == [("Running", ""), ("Running", "ready")]
+    seen = until(lambda: v1.read_namespaced_pod("a", NS), lambda seen: not seen.status.container_statuses[0].ready)
+    assert (status.ready, seen.status.phase) == (True, "Running")
 
 
 @pytest.mark.parametrize(("behaviour", "phase"), [("crash", "Failed"), ("succeed", "Succeeded")])
 def test_a_pod_that_ends_gives_its_gpus_back(box: Box, v1: Api, behaviour: str, phase: str) -> None:
-    v1.create_namespaced_pod(NS, behaving("a", behaviour))
+    v1.create_namespaced_pod(NS, pod("a", 1))
+    ready(v1, "a")
+
+    box.behave(NS, "a", behaviour)
 
     until(lambda: v1.read_namespaced_pod("a", NS).status.phase, lambda seen: seen == phase)
 
@@ -117,13 +102,6 @@ def test_an_unknown_behaviour_is_refused(box: Box, v1: Api) -> None:
 
     with pytest.raises(ValueError, match="unknown behaviour"):
         box.behave(NS, "a", "dance")
-
-
-def test_logs_say_what_the_annotation_says(v1: Api) -> None:
-    v1.create_namespaced_pod(NS, pod("a", annotations={"sandbox.pgfleet/log": "hello"}))
-    ready(v1, "a")
-
-    assert v1.read_namespaced_pod_log("a", NS) == "hello\n"
 
 
 def test_a_pod_on_a_node_that_is_gone_is_gone(v1: Api) -> None:

@@ -78,10 +78,8 @@ class AwsControl:
     def detach(self, volume_id: str) -> None:
         self._ebs.get_volume(volume_id).attachment = None
 
-    def blind(self, requests: int, seconds: float, *, to_ids: bool) -> None:
-        self._ebs.habits.blind_requests = requests
+    def blind(self, seconds: float) -> None:
         self._ebs.habits.blind_until = time.monotonic() + seconds
-        self._ebs.habits.blind_to_ids = to_ids
         self._ebs.habits.unseen.clear()
 
     def make_volume(
@@ -108,7 +106,7 @@ class AwsControl:
     ) -> str:
         if started_at is not None:
             changes |= {"start_time": _at(started_at), "completion_time": _at(started_at)}
-        known = {"id", "status", "percent", "state_message", "owner_id", "start_time", "completion_time"}
+        known = {"id", "status", "owner_id", "start_time", "completion_time"}
         unknown = set(changes) - known
         if unknown:
             raise ValueError(f"a snapshot has no {sorted(unknown)}")

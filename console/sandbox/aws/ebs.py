@@ -60,26 +60,22 @@ class Habits:
     hold_volumes: bool = False
     being_made: set[str] = field(default_factory=set)
     undeletable: set[str] = field(default_factory=set)
-    blind_requests: int = 0
     blind_until: float = 0.0
-    blind_to_ids: bool = False
     unseen: set[str] = field(default_factory=set)
 
     @property
     def blind(self) -> bool:
-        return self.blind_requests > 0 or time.monotonic() < self.blind_until
+        return time.monotonic() < self.blind_until
 
     def note_made(self, resource_id: str) -> None:
         if self.blind:
             self.unseen.add(resource_id)
 
     def look(self) -> set[str]:
-        """The ids that a search at this time does not see yet; it counts as one of the blind searches."""
+        """The ids that a search at this time does not see yet."""
         if not self.blind:
             self.unseen.clear()
-        hidden = set(self.unseen)
-        self.blind_requests = max(self.blind_requests - 1, 0)
-        return hidden
+        return self.unseen
 
 
 class Ebs(EC2Backend):

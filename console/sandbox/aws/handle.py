@@ -76,12 +76,9 @@ class Aws:
     def detach(self, volume_id: str) -> None:
         self._set("detach", volume_id=volume_id)
 
-    def blind(self, requests: int = 0, seconds: float = 0.0, *, to_ids: bool = False) -> None:
-        """The next searches by tag, so many or for so long, miss what is made from now on; both zero ends it.
-
-        With `to_ids`, what is asked for by its id is not there yet either.
-        """
-        self._set("blind", requests=requests, seconds=seconds, to_ids=to_ids)
+    def blind(self, seconds: float = 0.0) -> None:
+        """For so long, searches by tag miss what is made from now on; zero ends it."""
+        self._set("blind", seconds=seconds)
 
     def make_volume(self, size_gb: int = 10, tags: Mapping[str, str] | None = None, **more: Any) -> str:
         """Make a volume as another program would. Returns its id; `more`: id, zone, snapshot_id, created_at."""
@@ -91,7 +88,7 @@ class Aws:
     def make_snapshot(self, tags: Mapping[str, str] | None = None, **more: Any) -> str:
         """Make a snapshot as another program would, completed unless `status` says otherwise. Returns its id.
 
-        `more`: id, volume_id, size_gb, started_at, status, percent, state_message, owner_id.
+        `more`: id, volume_id, size_gb, started_at, status, owner_id.
         """
         made: str = self._set("make_snapshot", tags=tags, **_dated(more))
         return made

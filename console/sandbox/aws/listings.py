@@ -5,7 +5,6 @@ A listing is made once and its pages are cut from it, so that many thousands of 
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -101,47 +100,31 @@ class Listings:
 
     def _found(self, asked: Asked, there: Mapping[str, Any], kind: str, wanted: list[str]) -> list[str]:
         filters = asked.filters()
-        by_tag = any(name.startswith("tag") for name in filters)
-        blind = by_tag or (wanted and self.ebs.habits.blind_to_ids)
-        hidden = self.ebs.habits.look() if blind else set()
+        hidden = self.ebs.habits.look() if filters else set()
         for one in wanted:
             if asked.first("MaxResults"):
                 said = "The parameter MaxResults cannot be used with specific ids in the same request"
                 raise EC2ClientError("InvalidParameterCombination", said)
-            if one not in there or one in hidden:
+            if one not in there:
                 raise EC2ClientError(f"Invalid{kind.title()}.NotFound", f"The {kind} '{one}' does not exist.")
-        tests = [(name, _pattern(values)) for name, values in filters.items()]
         owners = set(asked.listed("Owner"))
         return [
             one
             for one in wanted or self._candidates(filters, there)
-            if one not in hidden and _owned(there[one], owners) and self._matches(there[one], tests)
+            if one not in hidden and _owned(there[one], owners) and self._matches(one, filters)
         ]
 
     def _candidates(self, filters: Mapping[str, list[str]], there: Mapping[str, Any]) -> Iterable[str]:
         """All ids, or those that have one of a tag's values where a filter names them."""
         for name, values in filters.items():
-            if name.startswith("tag:") and not any(set(value) & set("*?\\") for value in values):
+            if name.startswith("tag:"):
                 found = [one for value in values for one in self.ebs.by_tag.get((name[4:], value), ())]
                 return [one for one in dict.fromkeys(found) if one in there]
         return list(there)
 
-    def _matches(self, found: Any, tests: Iterable[tuple[str, re.Pattern[str]]]) -> bool:
-        return all(any(map(pattern.fullmatch, self._values(found, name))) for name, pattern in tests)
-
-    def _values(self, found: Any, name: str) -> Iterable[str]:
-        tags = self.ebs.tags.get(found.id, {})
-        match name:
-            case "tag-key":
-                return tags
-            case "status":
-                return [self.ebs.state_of(found) if hasattr(found, "attachment") else found.status]
-            case "volume-id" | "snapshot-id" | "owner-id" | "availability-zone":
-                value = getattr(found, name.replace("-", "_"), None)
-                return [] if value is None else [str(value)]
-        if name.startswith("tag:"):
-            return [tags[name[4:]]] if name[4:] in tags else []
-        raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid")
+    def _matches(self, resource_id: str, filters: Mapping[str, list[str]]) -> bool:
+        tags = self.ebs.tags.get(resource_id, {})
+        return all(_matches_tags(tags, name, values) for name, values in filters.items())
 
     def _tags(self, resource_id: str) -> str:
         tags = self.ebs.tags.get(resource_id, {})
@@ -154,14 +137,13 @@ def _owned(found: Any, owners: set[str]) -> bool:
     return not owners or owner in owners or ("self" in owners and owner == DEFAULT_ACCOUNT_ID)
 
 
-def _pattern(values: Iterable[str]) -> re.Pattern[str]:
-    """AWS's wildcards `*` and `?`; after a backslash they stand for themselves."""
-    return re.compile("|".join(f"(?:{_one_pattern(value)})" for value in values), re.DOTALL)
-
-
-def _one_pattern(value: str) -> str:
-    letters = re.findall(r"\\.|.", value, re.DOTALL)
-    return "".join({"*": ".*", "?": "."}.get(letter) or re.escape(letter.removeprefix("\\")) for letter in letters)
+def _matches_tags(tags: Mapping[str, str], name: str, values: list[str]) -> bool:
+    """Only the filters `tag-key` and `tag:NAME`, without wildcards."""
+    if name == "tag-key":
+        return not tags.keys().isdisjoint(values)
+    if name.startswith("tag:"):
+        return tags.get(name[4:]) in values
+    raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid")
 
 
 def _attachments(volume: Volume) -> str:

@@ -8,11 +8,11 @@ from pgfleet.console.sandbox.aws.handle import Aws
 
 
 @contextmanager
-def running_aws(*, port: int = 0, snapshot_s: float = 0.0) -> Iterator[Aws]:
+def running_aws(*, snapshot_s: float = 0.0) -> Iterator[Aws]:
     """A server in a thread; a snapshot takes `snapshot_s`."""
     # moto would load thousands of machine images, which no test uses.
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     from pgfleet.console.sandbox.aws.server import serving  # noqa: PLC0415  # moto takes seconds to import
 
-    with serving(port, snapshot_s) as url:
+    with serving(snapshot_s) as url:
         yield Aws(url)

@@ -147,10 +147,10 @@ class AwsApplication:
 
 
 @contextmanager
-def serving(port: int, snapshot_s: float) -> Iterator[str]:
+def serving(snapshot_s: float) -> Iterator[str]:
     """The server's address."""
     application = AwsApplication(snapshot_s)
-    server = make_server(HOST, port, application, threaded=True, request_handler=_Handler)
+    server = make_server(HOST, 0, application, threaded=True, request_handler=_Handler)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="sandbox-aws", daemon=True
     )

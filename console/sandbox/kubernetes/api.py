@@ -1,29 +1,27 @@
-"""The Kubernetes REST API over the store: reading, writing and watching of every resource."""
+"""The Kubernetes REST API over the store: reading and writing of every resource."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import web
 
 from pgfleet.console.sandbox.answers import answer, encoded
 from pgfleet.console.sandbox.kubernetes.admission import check, name_of_new, with_defaults
 from pgfleet.console.sandbox.kubernetes.listing import cut_page, encoded_list
 from pgfleet.console.sandbox.kubernetes.patches import patched
 from pgfleet.console.sandbox.kubernetes.paths import Target, parse_path
-from pgfleet.console.sandbox.kubernetes.pod_logs import log_of
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, conflict, not_found, success
 from pgfleet.console.sandbox.kubernetes.resources import NAMESPACES
 from pgfleet.console.sandbox.kubernetes.selectors import Selector, parse_selector
-from pgfleet.console.sandbox.kubernetes.watching import Watcher
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from pgfleet.console.sandbox.kubernetes.cluster import Cluster
     from pgfleet.console.sandbox.kubernetes.resources import Object
     from pgfleet.console.sandbox.kubernetes.store import Record
 
-LONGEST_WATCH_S = 1800.0
 FIXED_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -34,14 +32,15 @@ class Api:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         target = parse_path(request.path)
-        if request.query.get("dryRun"):
-            raise RefusedError(501, "the sandbox has no dry run")
+        for unserved in ("dryRun", "watch"):
+            if request.query.get(unserved):
+                raise RefusedError(501, f"the sandbox has no {unserved}")
         body = await read_body(request) if request.body_exists else None
         if target.subresource not in ("", "status"):
             return await self._answer_subresource(request, target)
         if target.name:
             return self._answer_object(request, target, body)
-        return await self._answer_collection(request, target, body)
+        return self._answer_collection(request, target, body)
 
     def _answer_object(self, request: web.BaseRequest, target: Target, body: Any) -> web.Response:
         record = self._existing(target)
@@ -55,10 +54,8 @@ class Api:
                 return self._delete(request, target, record, body or {})
         raise RefusedError(405, "the server does not allow this method on the requested resource")
 
-    async def _answer_collection(self, request: web.BaseRequest, target: Target, body: Any) -> web.StreamResponse:
+    def _answer_collection(self, request: web.BaseRequest, target: Target, body: Any) -> web.Response:
         match request.method:
-            case "GET" if request.query.get("watch") in ("true", "1", "True"):
-                return await self._watch(request, target)
             case "GET":
                 return self._list(request, target)
             case "POST":
@@ -67,8 +64,6 @@ class Api:
 
     async def _answer_subresource(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         record = self._existing(target)
-        if target.resource.plural == "pods" and target.subresource == "log":
-            return web.Response(text=log_of(record.body()))
         if target.resource.plural == "pods" and target.subresource == "exec":
             return await self._cluster.executions.answer(request, record)
         raise RefusedError(501, f"the sandbox has no {target.subresource} of {target.resource.plural}")
@@ -83,16 +78,8 @@ class Api:
         query, selector = request.query, selector_of(request, target)
         records = self._store.select(target.resource.plural, target.namespace, selector)
         limit, token = whole_number(query.get("limit", "0")), query.get("continue", "")
-        page, metadata = cut_page(self._store, target.resource.plural, records, limit, token)
+        page, metadata = cut_page(self._store, records, limit, token)
         return encoded(encoded_list(target.resource.plural, page, metadata))
-
-    async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        query, selector = request.query, selector_of(request, target)
-        watcher = Watcher(target.resource.plural, target.namespace, selector)
-        version = query.get("resourceVersion", "")
-        whole_number(version or "0")
-        timeout_s = float(whole_number(query.get("timeoutSeconds", "0")) or LONGEST_WATCH_S)
-        return await self._cluster.watchers.stream(request, watcher, version, timeout_s)
 
     def _create(self, target: Target, body: Any) -> Record:
         plural, namespace = target.resource.plural, target.namespace

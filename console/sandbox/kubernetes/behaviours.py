@@ -1,4 +1,4 @@
-"""What a simulated pod does on its node: scripts of timed steps, chosen by an annotation or a request."""
+"""What a simulated pod does on its node: scripts of timed steps, chosen by its image or a request."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ if TYPE_CHECKING:
 
     from pgfleet.console.sandbox.kubernetes.resources import Object
 
-ANNOTATION = "sandbox.pgfleet/behave"
-NAMES = (
-    "image-error",
-    "config-error",
-    "never-ready",
-    "slow",
-    "crash",
-    "oom",
-    "succeed",
-    "vanish",
-    "ready",
-)
+STARTED = Notice("Normal", "Started", "Started container main", "kubelet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +27,19 @@ class Step:
     notice: Notice | None = None
 
 
-def behaviour_of(pod: Object) -> str:
-    """Empty for a pod that just starts."""
-    annotated: str = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
-    if annotated:
-        return annotated
+def first_script(pod: Object, delay_s: float) -> list[Step]:
+    """The steps of a pod that starts; an image with `missing` in its name is not found."""
     images = [container["image"] for container in pod["spec"]["containers"]]
-    return "image-error" if any("missing" in image for image in images) else ""
+    if any("missing" in image for image in images):
+        return _image_error(delay_s)
+    return [Step(delay_s, running, STARTED)]
 
 
-def script(behaviour: str, delay_s: float, *, live: bool = False) -> list[Step]:
-    """The steps of a pod that starts, or of a live one, which takes the first at once.
-
-    Raises `RefusedError` (400) for an unknown behaviour.
-    """
-    name, _, argument = behaviour.partition("=")
-    start_s = 0 if live else delay_s
-    match name:
-        case "" | "ready":
-            return [Step(start_s, running, _notice("Normal", "Started", "Started container main"))]
-        case "image-error":
-            return _image_error(start_s, delay_s)
-        case "config-error":
-            change = partial(waiting, reason="CreateContainerConfigError", message="secret not found")
-            return [Step(start_s, change, _notice("Warning", "Failed", "Error: secret not found"))]
-        case "never-ready":
-            return [Step(start_s, unready)]
-        case "slow":
-            return [Step(start_s, unready), Step(_seconds(argument), running)]
-        case "crash" | "oom" | "succeed" | "vanish":
-            end = {"crash": failed, "oom": oom_killed, "succeed": succeeded, "vanish": None}[name]
-            return [Step(0, end)] if live else [Step(start_s, running), Step(delay_s, end)]
-        case _:
-            raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(NAMES)} was expected")
+def live_step(behaviour: str) -> Step:
+    """What a live pod does at once. Raises `RefusedError` (400) for an unknown behaviour."""
+    if behaviour not in BEHAVIOURS:
+        raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(BEHAVIOURS)} was expected")
+    return Step(0, BEHAVIOURS[behaviour], STARTED if behaviour == "ready" else None)
 
 
 def starting(pod: Object, now: str, *, host_ip: str, pod_ip: str) -> None:
@@ -117,24 +86,27 @@ def oom_killed(pod: Object, now: str) -> None:
     running(pod, now)
 
 
-def _image_error(start_s: float, delay_s: float) -> list[Step]:
+BEHAVIOURS: dict[str, Callable[[Object, str], None] | None] = {
+    "never-ready": unready,
+    "crash": failed,
+    "oom": oom_killed,
+    "succeed": succeeded,
+    "vanish": None,
+    "ready": running,
+}
+
+
+def _image_error(delay_s: float) -> list[Step]:
     pull = partial(waiting, reason="ErrImagePull", message="failed to pull image: not found")
     back_off = partial(waiting, reason="ImagePullBackOff", message="Back-off pulling image")
     return [
-        Step(start_s, pull, _notice("Warning", "Failed", "Failed to pull image: not found")),
+        Step(delay_s, pull, _notice("Warning", "Failed", "Failed to pull image: not found")),
         Step(delay_s, back_off, _notice("Normal", "BackOff", "Back-off pulling image")),
     ]
 
 
 def _notice(kind: Any, reason: str, message: str) -> Notice:
     return Notice(kind, reason, message, "kubelet")
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise RefusedError(400, f"slow needs a number of seconds, as in slow=2.5, not {text!r}") from error
 
 
 def _end(pod: Object, now: str, *, phase: str, exit_code: int, reason: str) -> None:

@@ -62,20 +62,6 @@ def reach_of(store: Store, claims: Iterable[Key]) -> Reach:
 
 
 def _selects(affinity: Object, labels: Mapping[str, str]) -> bool:
-    """Whether one of the terms holds, which it does when all its expressions do."""
+    """Whether one of the terms holds, which it does when all its expressions do; their operator is `In`."""
     terms = [term.get("matchExpressions") or () for term in affinity.get("nodeSelectorTerms") or ()]
-    return any(term and all(_holds(expression, labels) for expression in term) for term in terms)
-
-
-def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(expression["key"]), expression.get("values") or ()
-    match expression["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    return False
+    return any(term and all(labels.get(each["key"]) in each["values"] for each in term) for term in terms)

@@ -10,25 +10,20 @@ from pgfleet.console.sandbox.kubernetes.executions import Executions
 from pgfleet.console.sandbox.kubernetes.kubelet import Kubelet
 from pgfleet.console.sandbox.kubernetes.recorder import Recorder
 from pgfleet.console.sandbox.kubernetes.scheduler import Scheduler
-from pgfleet.console.sandbox.kubernetes.services import FIRST_NODE_PORT, LAST_NODE_PORT, ServiceAddresses
+from pgfleet.console.sandbox.kubernetes.services import ServiceAddresses
 from pgfleet.console.sandbox.kubernetes.store import Store
 from pgfleet.console.sandbox.kubernetes.tally import Tally
 from pgfleet.console.sandbox.kubernetes.volumes import Volumes
-from pgfleet.console.sandbox.kubernetes.watching import Watchers
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long things take in the simulated cluster, and how much of its past it keeps."""
+    """How long things take in the simulated cluster."""
 
     ready_delay_s: float = 0.5
     termination_delay_s: float = 0.2
     scheduling_retry_s: float = 1.0
     slow_keys_s: float = 2.0
-    first_node_port: int = FIRST_NODE_PORT
-    last_node_port: int = LAST_NODE_PORT
-    history_size: int = 20_000
-    most_events: int = 10_000
 
 
 class Cluster:
@@ -36,18 +31,16 @@ class Cluster:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.store = Store(options.history_size)
-        self.recorder = Recorder(self.store, options.most_events)
+        self.store = Store()
+        self.recorder = Recorder(self.store)
         self.scheduler = Scheduler(self.store, self.recorder, options.scheduling_retry_s)
         self.attachments = Attachments(self.store)
         self.kubelet = Kubelet(self.store, self.recorder, self.attachments, options.ready_delay_s)
         self.deletions = Deletions(self.store, options.termination_delay_s)
         self.volumes = Volumes(self.store, self.deletions)
-        self.addresses = ServiceAddresses(options.first_node_port, options.last_node_port)
-        self.watchers = Watchers(self.store)
+        self.addresses = ServiceAddresses()
         self.tally = Tally()
         self.executions = Executions(self.tally)
-        parts = (self.scheduler, self.kubelet, self.deletions, self.addresses, self.recorder, self.tally)
+        parts = (self.scheduler, self.kubelet, self.deletions, self.addresses, self.tally)
         self.store.listeners += [part.watch for part in parts]
         self.store.listeners += [self.volumes.watch, self.attachments.watch]
-        self.store.listeners.append(self.watchers.watch)

@@ -7,7 +7,7 @@ import itertools
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from pgfleet.console.sandbox.kubernetes.behaviours import Step, behaviour_of, script, starting
+from pgfleet.console.sandbox.kubernetes.behaviours import Step, first_script, live_step, starting
 from pgfleet.console.sandbox.kubernetes.recorder import Notice
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 from pgfleet.console.sandbox.kubernetes.store import FINISHED, Change, Key, Record, Store, timestamp
@@ -50,12 +50,12 @@ class Kubelet:
 
     def act(self, key: Key, behaviour: str) -> None:
         """Makes a live pod behave so. Raises `RefusedError` for a pod on no node and for an unknown behaviour."""
-        steps = script(behaviour, self._ready_delay_s, live=True)
+        step = live_step(behaviour)
         record = self._store.get(key)
         if record is None or record.uid not in self._seen:
             raise RefusedError(404, f'pods "{key[2]}" is not on any node')
         self._cancel(record.uid)
-        self._play(key, record.uid, steps)
+        self._play(key, record.uid, [step])
 
     def _start(self, key: Key, uid: str) -> None:
         record = self._live(key, uid)
@@ -73,17 +73,11 @@ class Kubelet:
         if record is None:
             return
         if self._attachments.attach(record):
-            self._play(key, uid, self._script_of(record.body()))
+            self._play(key, uid, first_script(record.body(), self._ready_delay_s))
             return
         self._recorder.record(record, ATTACHED_ELSEWHERE)
         loop = asyncio.get_running_loop()
         self._next_steps[uid] = loop.call_later(ATTACH_RETRY_S, self._mount, key, uid)
-
-    def _script_of(self, body: dict[str, object]) -> list[Step]:
-        try:
-            return script(behaviour_of(body), self._ready_delay_s)
-        except RefusedError:
-            return script("config-error", self._ready_delay_s)
 
     def _play(self, key: Key, uid: str, steps: list[Step]) -> None:
         if steps:

@@ -1,15 +1,13 @@
-"""Events about objects: a repeated one is counted instead of stored again, and the oldest are removed."""
+"""Events about objects: a repeated one is counted instead of stored again."""
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
-from pgfleet.console.sandbox.kubernetes.store import Change, Key, Record, Store, timestamp
+from pgfleet.console.sandbox.kubernetes.store import Key, Record, Store, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +19,8 @@ class Notice:
 
 
 class Recorder:
-    def __init__(self, store: Store, most_events: int) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._most_events = most_events
-        self._by_age: OrderedDict[Key, None] = OrderedDict()
 
     def record(self, about: Record, notice: Notice) -> None:
         """The first time an `Event` of its own, then a higher count and a later timestamp on the same one."""
@@ -36,24 +32,6 @@ class Recorder:
         body = known.body()
         body |= {"count": body["count"] + 1, "lastTimestamp": timestamp(), "message": notice.message}
         self._store.put(known, body)
-
-    def watch(self, change: Change) -> None:
-        if change.record.key[0] != "events":
-            return
-        if change.kind == "DELETED":
-            self._by_age.pop(change.record.key, None)
-            return
-        self._by_age[change.record.key] = None
-        self._by_age.move_to_end(change.record.key)
-        if len(self._by_age) > self._most_events:
-            asyncio.get_running_loop().call_soon(self._forget_oldest)
-
-    def _forget_oldest(self) -> None:
-        while len(self._by_age) > self._most_events:
-            oldest = self._store.get(next(iter(self._by_age)))
-            if oldest is None:
-                return
-            self._store.remove(oldest)
 
 
 def _event_key(about: Record, reason: str) -> Key:

@@ -10,7 +10,6 @@ REASONS = {
     404: "NotFound",
     405: "MethodNotAllowed",
     409: "Conflict",
-    410: "Expired",
     415: "UnsupportedMediaType",
     422: "Invalid",
     429: "TooManyRequests",
@@ -70,19 +69,5 @@ def conflict(resource: str, name: str, why: str) -> RefusedError:
 def invalid(kind: str, name: str, field: str, why: str) -> RefusedError:
     """The 422 of a failed validation; `why` as Kubernetes writes it, such as `Required value`."""
     cause = "FieldValue" + why.partition(":")[0].title().replace(" ", "")
-    details = {
-        "name": name,
-        "kind": kind,
-        "causes": [
-            {
-                "reason": cause,
-                "message": why,
-                "field": field,
-            }
-        ],
-    }
+    details = {"name": name, "kind": kind, "causes": [{"reason": cause, "message": why, "field": field}]}
     return RefusedError(422, f'{kind} "{name}" is invalid: {field}: {why}', details=details)
-
-
-def expired(version: int, oldest: int) -> RefusedError:
-    return RefusedError(410, f"too old resource version: {version} ({oldest})")

@@ -1,14 +1,13 @@
-"""The objects of the cluster as encoded records, their versions, the indexes over them and their history.
+"""The objects of the cluster as encoded records, their versions and the indexes over them.
 
 A record is its bytes: reading one parses a fresh copy, so nothing is shared by accident, and an answer
-or a watch event is sent without encoding it again. Listeners are called inside a write and must not write.
+is sent without encoding it again. Listeners are called inside a write and must not write.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import Literal, TypeVar
 
 import orjson
 
-from pgfleet.console.sandbox.kubernetes.refusals import already_exists, expired
+from pgfleet.console.sandbox.kubernetes.refusals import already_exists
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object, fields_of
 from pgfleet.console.sandbox.kubernetes.selectors import EVERYTHING, Selector
 
@@ -67,17 +66,15 @@ def _format(second: int) -> str:
 
 
 class Store:
-    """Every object by resource, namespace and name, and the last `history_size` changes of each resource."""
+    """Every object by resource, namespace and name."""
 
-    def __init__(self, history_size: int = 20_000) -> None:
+    def __init__(self) -> None:
         self.version = 1
         self.listeners: list[Listener] = []
         self._spaces: dict[str, dict[str, dict[str, Record]]] = {plural: {} for plural in RESOURCES}
         self._terms: dict[Term, dict[Key, None]] = {}
         self._by_uid: dict[str, Key] = {}
         self._by_owner: dict[str, dict[Key, None]] = {}
-        self._history: dict[str, deque[Change]] = {p: deque(maxlen=history_size) for p in RESOURCES}
-        self._forgotten = dict.fromkeys(RESOURCES, 0)  # the newest version that left each history
 
     def get(self, key: Key) -> Record | None:
         return self._spaces[key[0]].get(key[1], {}).get(key[2])
@@ -124,17 +121,6 @@ class Store:
         chosen = [record for record in candidates if selector.matches(record.labels, record.fields)]
         return sorted(chosen, key=lambda record: record.key)
 
-    def changes_since(self, resource: str, version: int) -> list[Change]:
-        """Raises `RefusedError` (410) when some of them are forgotten."""
-        if version < self._forgotten[resource]:
-            raise expired(version, self._forgotten[resource])
-        newer: deque[Change] = deque()
-        for change in reversed(self._history[resource]):
-            if change.record.version <= version:
-                break
-            newer.appendleft(change)
-        return list(newer)
-
     def _write(self, kind: ChangeKind, key: Key, body: Object, before: Record | None) -> Record:
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
@@ -145,10 +131,6 @@ class Store:
         return record
 
     def _announce(self, change: Change) -> None:
-        history = self._history[change.record.key[0]]
-        if len(history) == history.maxlen:
-            self._forgotten[change.record.key[0]] = history[0].record.version
-        history.append(change)
         for listener in self.listeners:
             listener(change)
 

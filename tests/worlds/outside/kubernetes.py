@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from kubernetes import client, config, watch
+from kubernetes import client, config
 
 from pgfleet.console import sandbox
 
@@ -23,7 +23,6 @@ READY_DELAY_S = 0.05
 
 Api = Any  # the client's own types make every field optional and forbid plain documents
 T = TypeVar("T")
-Watch: Any = watch.Watch  # has no types
 
 
 @pytest.fixture
@@ -62,10 +61,6 @@ def pod(name: str, gpus: int = 8, *, gpu_type: str = "h100", **metadata: Any) ->
         "metadata": {"name": name, "labels": {"reservation": name}} | metadata,
         "spec": {"nodeSelector": {"GpuType": gpu_type}, "containers": [container]},
     }
-
-
-def behaving(name: str, behaviour: str) -> dict[str, Any]:
-    return pod(name, 1, annotations={"sandbox.pgfleet/behave": behaviour})
 
 
 def service(name: str, kind: str = "NodePort", **port: Any) -> dict[str, Any]:
@@ -107,21 +102,6 @@ def ready(v1: Api, name: str) -> Any:
         return any(c.type == "Ready" and c.status == "True" for c in seen.status.conditions or ())
 
     return until(lambda: v1.read_namespaced_pod(name, NS), is_ready)
-
-
-def life_until_ready(v1: Api, name: str) -> list[tuple[str, str]]:
-    """The distinct phases a watch tells of, each with why it waits, or that it is ready."""
-    watching = Watch()
-    seen: list[tuple[str, str]] = []
-    for event in watching.stream(v1.list_namespaced_pod, NS, field_selector=f"metadata.name={name}"):
-        (status,) = event["object"].status.container_statuses or (None,)
-        waits_for = status.state.waiting.reason if status and status.state.waiting else ""
-        now = (event["object"].status.phase, "ready" if status and status.ready else waits_for)
-        if now not in seen:
-            seen.append(now)
-        if now[1] == "ready":
-            watching.stop()
-    return seen
 
 
 def events(v1: Api, name: str, reason: str) -> list[Any]:
