@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import LiteralString
 
 from pgfleet.schema.queue.kernel import Connection
@@ -27,6 +29,23 @@ def process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
+
+
+def worker_of(actor: str, dsn: str, threads: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """One process of dramatiq's command line on the module of an actor."""
+    command = [sys.executable, "-m", "dramatiq", actor, "-p", "1", "-t", str(threads)]
+    return process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"})
+
+
+def in_threads(number: int, work: Callable[[], object]) -> float:
+    """Do the same in several threads at once; the seconds until all have ended."""
+    workers = [threading.Thread(target=work) for _ in range(number)]
+    started = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - started
 
 
 def rate(

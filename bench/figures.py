@@ -1,7 +1,8 @@
-"""What a list of measurements comes down to."""
+"""What lists of measurements come down to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 
 def percentiles_ms(name: str, measured_ms: Sequence[float]) -> dict[str, float]:
@@ -11,4 +12,16 @@ def percentiles_ms(name: str, measured_ms: Sequence[float]) -> dict[str, float]:
         f"{name}_p50_ms": round(median(ordered), 3),
         f"{name}_p99_ms": round(ordered[int(0.99 * (len(ordered) - 1))], 3),
         f"{name}_max_ms": round(ordered[-1], 3),
+    }
+
+
+def compared(raw_name: str, raw: Callable[[], float], pgfleet: Callable[[], float], rounds: int) -> dict[str, Any]:
+    """The medians of rates that are measured in turn, so that both see the same server."""
+    pairs = [(raw(), pgfleet()) for _ in range(rounds)]
+    bare, ours = ([pair[side] for pair in pairs] for side in (0, 1))
+    return {
+        "pgfleet_per_s": round(median(ours)),
+        f"{raw_name}_per_s": round(median(bare)),
+        "ratio": round(median(ours) / median(bare), 2),
+        "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
     }

@@ -1,17 +1,15 @@
 """Heartbeats per second through dramatiq, with all that the worker does, beside the raw set-based limit."""
 
 import subprocess
-import sys
 import threading
-import time
-from statistics import median
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from bench import database
-from bench.drain import process, rate
+from bench.drain import in_threads, rate, worker_of
+from bench.figures import compared
 from pgfleet.schema.queue.kernel import Connection
 
 NODES = 10_000
@@ -101,22 +99,15 @@ DELETE = "delete from pgmq.q_node_heartbeats where msg_id = any(%(ids)s)"
 
 def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
-    ours, bare = [], []
     with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(SET_UP % {"nodes": NODES})
-        for _ in range(rounds):
-            bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2)))
-            ours.append(_pgfleet(conn, dsn, number, threads)["per_s"])
-        place = database.where(dsn)
-    return {
-        "bench": "heartbeats",
-        "messages": number,
-        "pgfleet_per_s": round(median(ours)),
-        "raw_set_based_per_s": round(median(bare)),
-        "ratio": round(median(ours) / median(bare), 2),
-        "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
-        "where": place,
-    }
+        figures = compared(
+            "raw_set_based",
+            lambda: max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2)),
+            lambda: float(_pgfleet(conn, dsn, number, threads)["per_s"]),
+            rounds,
+        )
+        return {"bench": "heartbeats", "messages": number, **figures, "where": database.where(dsn)}
 
 
 def memory(*, number: int = 1_000_000, threads: int = 2) -> dict[str, Any]:
@@ -136,13 +127,7 @@ def _fill(conn: Connection, number: int) -> None:
 def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
     _fill(conn, number)
     conn.execute("alter table autoscaler.nodes disable trigger user")
-    workers = [threading.Thread(target=_drain, args=(dsn,)) for _ in range(threads)]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    seconds = time.perf_counter() - started
+    seconds = in_threads(threads, lambda: _drain(dsn))
     conn.execute("alter table autoscaler.nodes enable trigger user")
     _verify(conn, number)
     return number / seconds
@@ -163,8 +148,7 @@ def _drain(dsn: str) -> None:
 def _pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> dict[str, Any]:
     _fill(conn, number)
     resident: list[int] = []
-    command = [sys.executable, "-m", "dramatiq", "pgfleet.workers.heartbeat", "-p", "1", "-t", str(threads)]
-    with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+    with worker_of("pgfleet.workers.heartbeat", dsn, threads) as worker:
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(worker, resident, done))
         watcher.start()

@@ -1,10 +1,8 @@
 """The raw limit: the same moves by bare psycopg, without validation, steps, history or dramatiq."""
 
-import threading
-import time
-
 import psycopg
 
+from bench.drain import in_threads
 from pgfleet.schema.queue.kernel import Connection
 
 CLAIM = """
@@ -21,13 +19,7 @@ DELETE = "delete from pgmq.q_bench_jobs where msg_id = any(%s)"
 
 def run(dsn: str, *, threads: int, batch: int) -> float:
     """Empty the queue with pipelined transactions; seconds."""
-    workers = [threading.Thread(target=_work, args=(dsn, batch)) for _ in range(threads)]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return time.perf_counter() - started
+    return in_threads(threads, lambda: _work(dsn, batch))
 
 
 def _work(dsn: str, batch: int) -> None:

@@ -1,13 +1,12 @@
 """Full transitions per second through dramatiq, beside the raw pipelined limit of the same run."""
 
-import sys
-from statistics import median
 from typing import Any
 
 import psycopg
 
 from bench import database, raw
-from bench.drain import process, rate
+from bench.drain import rate, worker_of
+from bench.figures import compared
 from pgfleet.schema.queue.kernel import Connection
 
 LEFT = "select count(*) from pgmq.q_bench_jobs"
@@ -15,21 +14,14 @@ LEFT = "select count(*) from pgmq.q_bench_jobs"
 
 def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
-    ours, bare = [], []
     with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
-        for _ in range(rounds):
-            bare.append(max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)))
-            ours.append(pgfleet(conn, dsn, number, threads))
-        place = database.where(dsn)
-    return {
-        "bench": "transitions",
-        "messages": number,
-        "pgfleet_per_s": round(median(ours)),
-        "raw_pipelined_per_s": round(median(bare)),
-        "ratio": round(median(ours) / median(bare), 2),
-        "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
-        "where": place,
-    }
+        figures = compared(
+            "raw_pipelined",
+            lambda: max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)),
+            lambda: pgfleet(conn, dsn, number, threads),
+            rounds,
+        )
+        return {"bench": "transitions", "messages": number, **figures, "where": database.where(dsn)}
 
 
 def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
@@ -46,8 +38,7 @@ def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
 def pgfleet(conn: Connection, dsn: str, number: int, threads: int) -> float:
     """Transitions per second of one worker process, started as a user would, and verified."""
     database.fill(conn, number)
-    command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", str(threads)]
-    with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+    with worker_of("bench.job", dsn, threads) as worker:
         per_s = rate(conn, worker, LEFT, number)
     done = conn.execute(database.CHECK).fetchone()
     assert done == (number, number, 0, 0), done

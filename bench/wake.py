@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, LiteralString
@@ -12,7 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from bench import database
-from bench.drain import left, process
+from bench.drain import left, worker_of
 from bench.figures import percentiles_ms
 from pgfleet.schema.queue.kernel import Connection
 
@@ -34,8 +33,7 @@ def measure() -> dict[str, Any]:
     """Send one message at a time at random intervals; from just before each send to the start of its step."""
     with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(_ROWS, (WARM_UP + MEASURED,))
-        command = [sys.executable, "-m", "dramatiq", "bench.job", "-p", "1", "-t", "2"]
-        with process(command, {"DATABASE_URL": dsn, "PGFLEET_LOG_LEVEL": "warning"}) as worker:
+        with worker_of("bench.job", dsn, threads=2) as worker:
             sent_ns = _send_all(conn)
             _wait_for_all(conn)
             waited_ms = _waited_ms(conn, sent_ns)

@@ -8,17 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
 
 from pgfleet.console.local import embedded
 from pgfleet.schema.database import needed
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.rows.row import Row, as_rows
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -78,51 +77,12 @@ _MOVES = """
 """
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, with the marks that Mermaid knows."""
-
-    schema: str
-    table: str
-    name: str
-    type: str
-    is_primary: bool
-    is_foreign: bool
-    is_unique: bool
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A foreign key: from columns of a table to its parent."""
-
-    schema: str
-    table: str
-    parent_schema: str
-    parent_table: str
-    columns: str
-    may_be_none: bool
-    is_single: bool
-
-
-@dataclass(frozen=True)
-class Move:
-    """An arrow of a machine."""
-
-    machine: str
-    from_status: str
-    to_status: str
-    happens_when: str
-
-
-Row = TypeVar("Row", Column, Reference, Move)
-
-
 def render(conn: Connection) -> str:
     """The page, as Markdown with Mermaid's diagrams; the same for any two databases of one program."""
-    columns = _rows(conn, Column, _COLUMNS, list(SCHEMAS), list(SCHEMAS))
-    references = _rows(conn, Reference, _REFERENCES, list(SCHEMAS))
-    tables = groupby(columns, key=lambda column: column.schema)
-    machines = groupby(_rows(conn, Move, _MOVES), key=lambda move: move.machine)
+    columns = _rows(conn, _COLUMNS, list(SCHEMAS), list(SCHEMAS))
+    references = _rows(conn, _REFERENCES, list(SCHEMAS))
+    tables = groupby(columns, key=lambda column: column["schema"])
+    machines = groupby(_rows(conn, _MOVES), key=lambda move: move["machine"])
     return "\n".join(
         [
             _INTRODUCTION,
@@ -133,8 +93,8 @@ def render(conn: Connection) -> str:
     )
 
 
-def _rows(conn: Connection, kind: type[Row], query: str, *parameters: object) -> list[Row]:
-    with conn.cursor(row_factory=class_row(kind)) as cursor:
+def _rows(conn: Connection, query: str, *parameters: object) -> list[Row]:
+    with conn.cursor(row_factory=as_rows) as cursor:
         return cursor.execute(query.encode(), parameters or None).fetchall()
 
 
@@ -142,8 +102,8 @@ def _section(heading: str, diagram: str, lines: Iterable[str]) -> str:
     return "\n".join([f"{heading}\n", "```mermaid", diagram, *(f"  {line}" for line in lines), "```\n"])
 
 
-def _tables(schema: str, columns: Iterable[Column], references: list[Reference]) -> Iterator[str]:
-    for table, own in groupby(columns, key=lambda column: column.table):
+def _tables(schema: str, columns: Iterable[Row], references: list[Row]) -> Iterator[str]:
+    for table, own in groupby(columns, key=lambda column: column["table"]):
         yield f"{table} {{"
         yield from (f"  {_column(column)}" for column in own)
         yield "}"
@@ -154,7 +114,7 @@ def _tables(schema: str, columns: Iterable[Column], references: list[Reference])
     yield from map(_line, leaving)
 
 
-def _column(column: Column) -> str:
+def _column(column: Row) -> str:
     marks = {"PK": column.is_primary, "FK": column.is_foreign, "UK": column.is_unique}
     shown = ", ".join(mark for mark, is_set in marks.items() if is_set)
     return f"{type_word(column.type)} {column.name} {shown}".rstrip()
@@ -167,18 +127,18 @@ def type_word(text: str) -> str:
     return re.sub(r"[^\w()\[\]-]", "_", re.sub(r"^\w+\.", "", text))
 
 
-def _parent(reference: Reference) -> str:
+def _parent(reference: Row) -> str:
     same = reference.parent_schema == reference.schema
     return reference.parent_table if same else f"{reference.parent_schema}_{reference.parent_table}"
 
 
-def _line(reference: Reference) -> str:
+def _line(reference: Row) -> str:
     many = "|o" if reference.is_single else "}o"
     one = "o|" if reference.may_be_none else "||"
-    return f'{reference.table} {many}--{one} {_parent(reference)} : "{reference.columns}"'
+    return f'{reference["table"]} {many}--{one} {_parent(reference)} : "{reference.columns}"'
 
 
-def _arrow(move: Move) -> str:
+def _arrow(move: Row) -> str:
     """The text without : and ;, which end a label."""
     return f"{_state(move.from_status)} --> {_state(move.to_status)} : {re.sub('[:;]', ',', move.happens_when)}"
 

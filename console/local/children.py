@@ -56,7 +56,7 @@ class Children:
             FleetError: it ended before it listened.
         """
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        place = [f"--kubeconfig={self.folder / 'kubeconfig'}", f"--nodes={','.join(nodes)}", "--port=0", "--aws"]
+        place = [f"--kubeconfig={self.folder / 'kubeconfig'}", f"--nodes={','.join(nodes)}", "--aws"]
         child = self._start("sandbox", ["-m", "pgfleet.console.sandbox", "--exit-with-parent", *place, *flags])
         self.others.append(child)
         line = child.process.stdout.readline() if child.process.stdout else ""

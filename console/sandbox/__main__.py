@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         with running_aws(snapshot_s=given.aws_snapshot) if given.aws else nullcontext() as aws:
-            asyncio.run(serve(options, nodes, given.port, given.kubeconfig, started, aws))
+            asyncio.run(serve(options, nodes, given.kubeconfig, started, aws))
     except (ValueError, OSError) as error:
         sys.exit(f"sandbox: {error}")
 
@@ -50,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pgfleet.console.sandbox", description=__doc__)
     default_kubeconfig = Path(tempfile.gettempdir()) / "pgfleet-sandbox.kubeconfig"
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--nodes", default="", help="such as h100:2x8,a100:1x8,cpu-x86:1x0")
     parser.add_argument("--kubeconfig", type=Path, default=default_kubeconfig, help="the file to write")
     parser.add_argument("--aws", action="store_true", help="have an AWS too, with volumes, snapshots and S3")

@@ -34,12 +34,12 @@ class Application:
         for group in groups:
             add_nodes(self.cluster.store, group)
 
-    async def listen(self, host: str, port: int) -> tuple[web.ServerRunner, int]:
-        """The runner to clean up, and the port, which is a free one for port 0."""
+    async def listen(self, host: str) -> tuple[web.ServerRunner, int]:
+        """The runner to clean up, and the free port that was taken."""
         server = web.Server(self.answer, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await web.TCPSite(runner, host, 0, backlog=1024).start()
         return runner, int(runner.addresses[0][1])
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -31,10 +31,9 @@ HOST = "127.0.0.1"
 STOP_S = 10.0
 
 
-async def serve(  # noqa: PLR0913  # all that two ways of running it have in common
+async def serve(
     options: Options,
     nodes: Sequence[str],
-    port: int,
     kubeconfig: Path,
     started: Callable[[Box, asyncio.Event], None],
     aws: Aws | None = None,
@@ -43,8 +42,8 @@ async def serve(  # noqa: PLR0913  # all that two ways of running it have in com
     application = Application(options, [parse_group(text) for text in nodes])
     if aws is not None:
         attach_at(aws, application.cluster.attachments)
-    runner, bound_port = await application.listen(HOST, port)
-    url = f"http://{HOST}:{bound_port}"
+    runner, port = await application.listen(HOST)
+    url = f"http://{HOST}:{port}"
     write_kubeconfig(kubeconfig, url)
     stop = asyncio.Event()
     try:
@@ -69,7 +68,7 @@ def attach_at(aws: Aws, attachments: Attachments) -> None:
 
 
 @contextmanager
-def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **options: Any) -> Iterator[Box]:
+def running(nodes: Sequence[str] = (), *, aws: bool = False, **options: Any) -> Iterator[Box]:
     """A sandbox in a thread; `nodes` as on the command line (`h100:2x8`), `options` those of `Options`.
 
     With `aws` there is one of those too, which takes seconds to start.
@@ -82,7 +81,7 @@ def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **op
 
     def work() -> None:
         try:
-            asyncio.run(serve(Options(**options), nodes, port, Path(folder) / "kubeconfig", started, server))
+            asyncio.run(serve(Options(**options), nodes, Path(folder) / "kubeconfig", started, server))
         except BaseException as error:
             if ready.done():
                 raise
@@ -103,10 +102,10 @@ def running(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **op
 
 
 @contextmanager
-def spawned(nodes: Sequence[str] = (), *, port: int = 0, aws: bool = False, **options: Any) -> Iterator[Box]:
+def spawned(nodes: Sequence[str] = (), *, aws: bool = False, **options: Any) -> Iterator[Box]:
     """The same in a process of its own, which doesn't share the interpreter's lock with the caller."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
-        command = [sys.executable, "-m", "pgfleet.console.sandbox", "--exit-with-parent", f"--port={port}"]
+        command = [sys.executable, "-m", "pgfleet.console.sandbox", "--exit-with-parent"]
         command += [f"--nodes={','.join(nodes)}", f"--kubeconfig={Path(folder) / 'kubeconfig'}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         command += ["--aws"] if aws else []

@@ -126,26 +126,18 @@ def test_only_pods_that_run_have_metrics(box: Box, v1: Api, metrics: Api) -> Non
     assert [item["metadata"]["name"] for item in listed(metrics)] == ["runs"]
 
 
-def test_metrics_are_chosen_by_label_and_by_namespace(v1: Api, metrics: Api) -> None:
+def test_metrics_are_chosen_by_label(v1: Api, metrics: Api) -> None:
     spread_out(v1)
-
-    def names(namespace: str, **query: str) -> list[str]:
-        asked = ("metrics.k8s.io", "v1beta1", namespace, "pods")
-        answered = metrics.list_namespaced_custom_object(*asked, **query)
-        return [item["metadata"]["name"] for item in answered["items"]]
 
     assert [item["metadata"]["name"] for item in listed(metrics)] == ["c", "a", "b"]
     assert [item["metadata"]["name"] for item in listed(metrics, label_selector="reservation!=b")] == ["c", "a"]
-    assert names(NS) == ["a", "b"]
-    assert names(NS, label_selector="reservation=b") == ["b"]
-    assert names("nowhere") == []
 
 
 def test_what_the_metrics_api_has_not_is_refused(v1: Api, metrics: Api) -> None:
     with pytest.raises(client.ApiException) as unknown:
         metrics.list_cluster_custom_object("metrics.k8s.io", "v1beta1", "volumes")
     with pytest.raises(client.ApiException) as written:
-        metrics.create_namespaced_custom_object("metrics.k8s.io", "v1beta1", NS, "pods", {})
+        metrics.create_cluster_custom_object("metrics.k8s.io", "v1beta1", "pods", {})
     with pytest.raises(client.ApiException) as unreadable:
         listed(metrics, label_selector="a===b")
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from kubernetes import client
-
 from worlds.outside import kubernetes as sandbox_cluster
 from worlds.outside.kubernetes import NS, Api, events, pod, ready, until
 
@@ -110,13 +107,3 @@ def test_cpu_and_memory_are_counted_too(v1: Api) -> None:
 
     (event,) = until(lambda: events(v1, "a", "FailedScheduling"))
     assert "1 Insufficient cpu" in event.message
-
-
-def test_requests_that_differ_from_the_gpu_limit_are_invalid(v1: Api) -> None:
-    body = pod("a")
-    body["spec"]["containers"][0]["resources"]["requests"] = {"nvidia.com/gpu": "4"}
-
-    with pytest.raises(client.ApiException) as refused:
-        v1.create_namespaced_pod(NS, body)
-
-    assert refused.value.status == 422

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pgfleet.console.sandbox.kubernetes.demands import GPU
-from pgfleet.console.sandbox.kubernetes.quantities import parse_quantity
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, invalid
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object
 from pgfleet.console.sandbox.kubernetes.volume_checks import check_claim, check_volume, with_volume_defaults
@@ -87,38 +85,6 @@ def _check_pod(name: str, body: Object) -> None:
         for field in ("name", "image"):
             if not container.get(field):
                 raise invalid("Pod", name, f"spec.containers[{index}].{field}", "Required value")
-        _check_amounts(name, f"spec.containers[{index}].resources", container.get("resources") or {})
-
-
-def _check_amounts(name: str, place: str, resources: Object) -> None:
-    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    for field, amounts in (("requests", requests), ("limits", limits)):
-        for resource_name, amount in amounts.items():
-            _amount(name, f"{place}.{field}[{resource_name}]", resource_name, amount)
-    for resource_name, amount in requests.items():
-        limit = limits.get(resource_name)
-        if limit is None and resource_name != GPU:
-            continue
-        if limit is None:
-            raise invalid("Pod", name, place, f"Required value: limit must be set for {GPU}")
-        _check_limit(name, place, resource_name, (amount, limit))
-
-
-def _check_limit(name: str, place: str, resource_name: str, pair: tuple[Any, Any]) -> None:
-    amount, limit = (parse_quantity(resource_name, value) for value in pair)
-    if resource_name == GPU and amount != limit:
-        why = f'Invalid value: "{pair[0]}": must be equal to {GPU} limit of {pair[1]}'
-        raise invalid("Pod", name, f"{place}.requests", why)
-    if amount > limit:
-        why = f'Invalid value: "{pair[0]}": must be less than or equal to {resource_name} limit of {pair[1]}'
-        raise invalid("Pod", name, f"{place}.requests", why)
-
-
-def _amount(name: str, place: str, resource_name: str, amount: Any) -> int:
-    try:
-        return parse_quantity(resource_name, amount)
-    except ValueError as error:
-        raise invalid("Pod", name, place, f'Invalid value: "{amount}": {error}') from error
 
 
 def _check_service(name: str, body: Object) -> None:

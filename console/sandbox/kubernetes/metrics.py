@@ -24,24 +24,16 @@ WINDOW = "15s"
 
 
 def metrics(request: web.BaseRequest, store: Store) -> web.Response:
-    """`PodMetricsList` of all namespaces or of one. Raises `RefusedError`."""
-    namespace = _namespace_of(request.path.removeprefix(PREFIX).rstrip("/").split("/"))
+    """`PodMetricsList` of all namespaces. Raises `RefusedError`."""
+    if request.path != f"{PREFIX}pods":
+        raise RefusedError(404, "the server could not find the requested resource")
     if request.method != "GET" or request.query.get("watch"):
         raise RefusedError(405, "the metrics of pods are only listed")
     labels, fields = (request.query.get(name, "") for name in ("labelSelector", "fieldSelector"))
-    records = store.select("pods", namespace, parse_selector(labels, fields, RESOURCES["pods"]))
+    records = store.select("pods", "", parse_selector(labels, fields, RESOURCES["pods"]))
     now = timestamp()
     items = [_pod_metrics(record, now) for record in records if record.fields["status.phase"] == "Running"]
     return answer({"kind": "PodMetricsList", "apiVersion": GROUP_VERSION, "metadata": {}, "items": items})
-
-
-def _namespace_of(path: list[str]) -> str:
-    match path:
-        case ["pods"]:
-            return ""
-        case ["namespaces", namespace, "pods"]:
-            return namespace
-    raise RefusedError(404, "the server could not find the requested resource")
 
 
 def _pod_metrics(record: Record, now: str) -> Object:
