@@ -4,8 +4,6 @@ The catalogue of PostgreSQL is asked, not the SQL files, so that the page shows 
 """
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -149,17 +147,11 @@ def _state(status: str) -> str:
 
 @contextmanager
 def _migrated_database() -> Iterator[Connection]:
-    folder = Path(tempfile.mkdtemp(prefix="pgfleet-diagram-"))
-    # The account that runs the server for root has to go through it.
-    folder.chmod(0o711)
-    try:
-        dsn = embedded.start(folder / "data")
+    with embedded.temporary("pgfleet-diagram-") as data:
+        dsn = embedded.start(data)
         migrate(dsn)
         with psycopg.connect(dsn) as conn:
             yield conn
-    finally:
-        embedded.stop(folder / "data")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

@@ -5,11 +5,9 @@ Then all must be as if nothing had happened: `check.py` says what.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +59,7 @@ class Plan:
 
 def measure(*, nodes: int = 10_000, minutes: float = 10) -> dict[str, Any]:
     """Play the scenario on a server of its own, and check it."""
-    with _server() as data:
+    with embedded.temporary(f"pgfleet-bench-{os.getpid()}-") as data:
         dsn = embedded.start(data)
         migrate(dsn)
         span_s = minutes * 60
@@ -93,18 +91,6 @@ def measure(*, nodes: int = 10_000, minutes: float = 10) -> dict[str, Any]:
     if wrong:
         raise SystemExit(json.dumps({"wrong": wrong, **figures}))
     return figures
-
-
-@contextmanager
-def _server() -> Iterator[Path]:
-    """A place for a server, whose path is short and open to the account that runs it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"pgfleet-bench-{os.getpid()}-", dir="/tmp"))
-    folder.chmod(0o711)
-    try:
-        yield folder / "data"
-    finally:
-        embedded.stop(folder / "data")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _restart(data: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,19 @@ def running(data_dir: Path) -> str | None:
     """The DSN of a server that takes connections now; it is not started for that."""
     data_dir = data_dir.absolute()
     return _dsn(data_dir, DATABASE) if _ping(data_dir) == Ping.OK else None
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A data directory with a short path. Its server, if one was started, ends with the block, and all is removed."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    # The account that runs the server for root has to go through it.
+    folder.chmod(0o711)
+    try:
+        yield folder / "data"
+    finally:
+        stop(folder / "data")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def socket_dir(data_dir: Path) -> Path:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHUTDOWN_S = 1.0
-LARGEST_BODY_BYTES = 8 * 1024 * 1024
 
 
 class Application:

@@ -59,10 +59,6 @@ class Box:
         wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
         self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
 
-    def detach_slowly(self, delay_s: float) -> None:
-        """From now on a volume stays attached to its node for `delay_s` after its last pod is gone."""
-        self._ask("POST", "volumes/detaching", {"delay_s": delay_s})
-
     def state(self) -> dict[str, Any]:
         """Objects and counters; `attachments` has the node of each volume, `attachment_log` all that led to it."""
         return self._ask("GET", "state")

@@ -10,7 +10,7 @@ from pgfleet.console.sandbox.kubernetes.api import read_body
 from pgfleet.console.sandbox.kubernetes.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
-from pgfleet.console.sandbox.kubernetes.volume_control import VolumeControl
+from pgfleet.console.sandbox.kubernetes.volume_state import volume_state
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,7 +27,6 @@ class Control:
         self._cluster = cluster
         self._faults = faults
         self._hopsworks = HopsworksControl(hopsworks)
-        self._volumes = VolumeControl(cluster)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         body = await read_body(request) or {}
@@ -42,8 +41,8 @@ class Control:
                 return answer(self._add_nodes(body))
             case "POST", ["pods", namespace, name]:
                 self._cluster.kubelet.act(("pods", namespace, name), str(body.get("behave", "")))
-            case "POST", ["volumes", *path]:
-                return answer(self._volumes.answer(path, body))
+            case "POST", ["volumes", "contents", namespace, name]:
+                self._cluster.executions.order(namespace, name, body)
             case _, ["hopsworks", *path]:
                 return answer(self._hopsworks.answer(request, path, body))
             case _:
@@ -66,5 +65,5 @@ class Control:
             "double_creations": tally.double_creations,
             "faults_left": self._faults.orders.left(),
             "gpus": self._cluster.scheduler.capacity(GPU_TYPE_LABEL),
-            **self._volumes.state(),
+            **volume_state(self._cluster),
         }

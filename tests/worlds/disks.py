@@ -315,7 +315,6 @@ def for_a_test(world: World) -> Iterator[World]:
     world.conn.execute(CLEAN.encode())
     world.aws.reset()
     world.box.clear_faults()
-    world.box.detach_slowly(0)
     api, namespace = world.reservations.running.tools.pods.api, world.reservations.running.settings.namespace
     left = world.box.state()["objects"]
     if left["pods"]:

@@ -1,11 +1,7 @@
-"""Which volume is attached to which node: while a pod that has it is there, and for some time after.
-
-attach: a pod starts ----> attached ----> its last pod is gone or finished, and `detach_delay_s` later: detached
-"""
+"""Which volume is attached to which node: from the start of a pod that has it until its last one is over or gone."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,10 +23,8 @@ class Attachments:
         self._store = store
         self._handles: dict[str, list[str]] = {}  # of each pod, by uid
         self._users: dict[str, set[str]] = {}  # uids of pods by handle
-        self._ends: dict[str, asyncio.TimerHandle] = {}  # by handle
         self.nodes: dict[str, str] = {}  # by handle
         self.log: deque[dict[str, str]] = deque(maxlen=LONGEST_LOG)
-        self.detach_delay_s = 0.0
         self.on_attach: Callable[[str, str], None] = _nothing
         self.on_detach: Callable[[str], None] = _nothing
 
@@ -58,8 +52,6 @@ class Attachments:
 
     def _attach(self, handle: str, node: str, uid: str) -> None:
         self._users.setdefault(handle, set()).add(uid)
-        if end := self._ends.pop(handle, None):
-            end.cancel()
         if handle not in self.nodes:
             self.nodes[handle] = node
             self._note("attach", handle, node)
@@ -70,13 +62,8 @@ class Attachments:
         users.discard(uid)
         if not users:
             del self._users[handle]
-            loop = asyncio.get_running_loop()
-            self._ends[handle] = loop.call_later(self.detach_delay_s, self._detach, handle)
-
-    def _detach(self, handle: str) -> None:
-        del self._ends[handle]
-        self._note("detach", handle, self.nodes.pop(handle))
-        self.on_detach(handle)
+            self._note("detach", handle, self.nodes.pop(handle))
+            self.on_detach(handle)
 
     def _note(self, event: str, handle: str, node: str) -> None:
         self.log.append({"event": event, "volume": handle, "node": node, "at": timestamp()})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.store import Change, Key
-
-MOST_NAMES = 200_000
 
 
 class Tally:
@@ -17,7 +14,7 @@ class Tally:
         self.created_pods = 0
         self.double_creations = 0
         self.executions = 0
-        self._names: OrderedDict[Key, None] = OrderedDict()
+        self._names: set[Key] = set()
 
     def watch(self, change: Change) -> None:
         key = change.record.key
@@ -25,6 +22,4 @@ class Tally:
             return
         self.created_pods += 1
         self.double_creations += key in self._names
-        self._names[key] = None
-        if len(self._names) > MOST_NAMES:
-            self._names.popitem(last=False)
+        self._names.add(key)

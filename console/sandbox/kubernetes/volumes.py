@@ -77,14 +77,9 @@ class Volumes:
                 self._bind(claim, volume)
 
     def _volume_for(self, claim: Record) -> Record | None:
-        """The volume that the claim names or, where it names none, the one that names the claim. No other matches."""
+        """The volume that the claim names; a claim that names none waits for ever."""
         named = volume_of(self._store, claim)
-        if named is not None:
-            return named if _is_for(named, claim) else None
-        if claim.body()["spec"].get("volumeName"):
-            return None
-        every = self._store.select(VOLUMES)
-        return next((volume for volume in every if _claim_of(volume) and _is_for(volume, claim)), None)
+        return named if named is not None and _is_for(named, claim) else None
 
     def _bind(self, claim: Record, volume: Record) -> None:
         """A user may have set one side of the binding; the other is set to match."""
