@@ -70,8 +70,8 @@ def _follow_in_lines(conn: Connection, row: dict[str, Any], grace: timedelta) ->
     printed = 0
     while True:
         events = past(read_timeline(conn, row, grace))
-        for event in events[printed:]:
-            out().print(f"{event.at:%H:%M:%S} {event.what}: {event.why}", markup=False)
+        for at, what, why in events[printed:]:
+            out().print(f"{at:%H:%M:%S} {what}: {why}", markup=False)
         printed = len(events)
         if _over(row):
             return

@@ -1,8 +1,7 @@
 """What the demo claims about its end, checked against the database and the sandbox."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from pgfleet.console.demo.disks import wrong_disk
@@ -18,40 +17,23 @@ from pgfleet.schema.rows.row import Row
 OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement that has to be true; `against` lists what contradicts it."""
-
-    text: str
-    against: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Summary:
-    claims: tuple[Claim, ...]
-    numbers: dict[str, Any]
-
-    @property
-    def untrue(self) -> list[Claim]:
-        return [claim for claim in self.claims if claim.against]
-
-
-def check(conn: Connection, box: Box, story: Story, scene: Scene) -> Summary:
+def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """What contradicts each of the statements that have to be true, and numbers of the whole."""
     state, dead = box.state(), letters.listing(conn, None, answered_too=True)
     left = {name: state["objects"].get(name, 0) for name in OBJECTS}
     held = {name: row["held_gpus"] for name, row in scene.types.items() if row["held_gpus"]}
-    claims = (
-        _claim("every reservation is over, and torn down", _not_over(story, scene)),
-        _claim("each ended as it should", _wrong_fates(story, scene)),
-        _claim("every history is without a gap", _gaps(story, scene)),
-        _claim("no GPU is held", (f"{name}: {gpus}" for name, gpus in held.items())),
-        _claim("nothing is left in the cluster", (f"{n} {name}" for name, n in left.items() if n)),
-        _claim("no pod was made twice", _doubles(story, scene, state)),
-        _claim("eight seats are eight users' with an account, one left, one waits for a seat", wrong_users(conn)),
-        _claim("seats, users and accounts agree on each cluster", wrong_seats(conn, box)),
-        _claim("a disk was used twice, and has a completed snapshot of each use, and no volume", wrong_disk(conn, box)),
-        _claim("what can't be understood is a dead letter, with the reason", _wrong_letters(dead)),
-    )
+    claims = {
+        "every reservation is over, and torn down": _not_over(story, scene),
+        "each ended as it should": _wrong_fates(story, scene),
+        "every history is without a gap": _gaps(story, scene),
+        "no GPU is held": (f"{name}: {gpus}" for name, gpus in held.items()),
+        "nothing is left in the cluster": (f"{n} {name}" for name, n in left.items() if n),
+        "no pod was made twice": _doubles(story, scene, state),
+        "eight seats are eight users' with an account, one left, one waits for a seat": wrong_users(conn),
+        "seats, users and accounts agree on each cluster": wrong_seats(conn, box),
+        "a disk was used twice, and has a completed snapshot of each use, and no volume": wrong_disk(conn, box),
+        "what can't be understood is a dead letter, with the reason": _wrong_letters(dead),
+    }
     numbers = {
         "submitted": len(story.planned),
         "final": dict(sorted(Counter(row["status"] for row in scene.rows.values()).items())),
@@ -60,11 +42,7 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> Summary:
         "objects_left": sum(left.values()),
         "seconds": round(scene.seconds, 1),
     }
-    return Summary(claims, numbers)
-
-
-def _claim(text: str, against: Iterable[str]) -> Claim:
-    return Claim(text, tuple(against))
+    return {text: list(against) for text, against in claims.items()}, numbers
 
 
 def _not_over(story: Story, scene: Scene) -> Iterator[str]:

@@ -40,13 +40,8 @@ class Timeline:
         return {**self.row, **where, **known, "disk_history": list(self.disk_moves)}
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of a timeline."""
-
-    at: datetime
-    what: str
-    why: str
+# One line of a timeline: when, what and why.
+Event = tuple[datetime, str, str]
 
 
 def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Timeline:
@@ -65,12 +60,12 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
 
 def past(timeline: Timeline) -> list[Event]:
     """What has happened, in order."""
-    return sorted([*_moves(timeline), *_disk_moves(timeline), *_deaths(timeline)], key=lambda event: event.at)
+    return sorted([*_moves(timeline), *_disk_moves(timeline), *_deaths(timeline)], key=lambda event: event[0])
 
 
 def _moves(timeline: Timeline) -> Iterator[Event]:
     for move in timeline.history:
-        yield Event(move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})")
+        yield move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})"
 
 
 def _disk_moves(timeline: Timeline) -> Iterator[Event]:
@@ -78,21 +73,20 @@ def _disk_moves(timeline: Timeline) -> Iterator[Event]:
     for move in timeline.disk_moves:
         of_disk = move["machine"] == disk_reads.DISK
         who = f"disk {printable(timeline.row['disk_name'])}" if of_disk else f"snapshot {move['row_id'][:8]}"
-        yield Event(move["at"], f"{who} {move['to_status']}", f"{move['reason']}  ({move['actor']})")
+        yield move["at"], f"{who} {move['to_status']}", f"{move['reason']}  ({move['actor']})"
 
 
 def _deaths(timeline: Timeline) -> Iterator[Event]:
     for letter in timeline.letters:
         answer = f", {letter['answer']}" if letter["answer"] else ""
         number = f"dead letter {letter['dead_letter_id']}{answer}"
-        yield Event(letter["died_at"], number, f"{about.action_of(letter) or '?'}: {letter['reason']}")
+        yield letter["died_at"], number, f"{about.action_of(letter) or '?'}: {letter['reason']}"
 
 
 def coming(timeline: Timeline) -> list[Event]:
     """Messages about it, by the time they are due."""
     return [
-        Event(message["vt"], about.action_of(message) or "?", _due(message, timeline.now))
-        for message in timeline.messages
+        (message["vt"], about.action_of(message) or "?", _due(message, timeline.now)) for message in timeline.messages
     ]
 
 
@@ -113,7 +107,7 @@ def events(timeline: Timeline) -> list[Text | Table]:
     parts: list[Text | Table] = []
     for title, found in (("what happened", past(timeline)), ("what comes next", coming(timeline))):
         if found:
-            parts += block(title, dated((event.at, event.what, event.why) for event in found))
+            parts += block(title, dated(found))
     return parts
 
 

@@ -5,7 +5,6 @@ No statement here selects what a person has in a disk: only where its listing is
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,15 +56,6 @@ _SNAPSHOT_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class DiskFilters:
-    """Which disks to list; None is everybody's."""
-
-    user_id: str | None = None
-    lost_too: bool = False
-    most: int = 200
-
-
 def _rows() -> sa.Select[Any]:
     held = disks.outerjoin(reservations, _r.reservation_id == _d.reservation_id)
     return sa.select(*_COLUMNS).select_from(held)
@@ -91,12 +81,12 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
     raise Refusal(f"{text} See `pgfleet disk ls`; `pgfleet disk create {typed(disk_name, 'NAME')}` makes one.")
 
 
-def listing(conn: Connection, filters: DiskFilters) -> list[Row]:
+def listing(conn: Connection, user_id: str | None, *, lost_too: bool, most: int) -> list[Row]:
     """Disks by their user and name; those that are purged, or could not be made, only if asked for."""
-    statement = _rows().order_by(_d.user_id, _d.disk_name).limit(filters.most)
-    if filters.user_id is not None:
-        statement = statement.where(_d.user_id == filters.user_id)
-    if not filters.lost_too:
+    statement = _rows().order_by(_d.user_id, _d.disk_name).limit(most)
+    if user_id is not None:
+        statement = statement.where(_d.user_id == user_id)
+    if not lost_too:
         statement = statement.where(_d.status.not_in([Status.PURGED.value, Status.FAILED.value]))
     return fetch(conn, statement)
 

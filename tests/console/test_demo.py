@@ -23,7 +23,8 @@ def story_of(row_id: str) -> Story:
 
 
 def untrue(conn: Connection, box: Box, told: Story, scene: Scene) -> str:
-    return "\n".join(f"{claim.text}: {claim.against}" for claim in check(conn, box, told, scene).untrue)
+    claims, _ = check(conn, box, told, scene)
+    return "\n".join(f"{text}: {against}" for text, against in claims.items() if against)
 
 
 def test_a_reservation_that_is_not_over_is_noticed(conn: Connection, worker: Worker, box: Box) -> None:

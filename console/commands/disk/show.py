@@ -39,12 +39,12 @@ def list_disks(
 ) -> None:
     """List disks: how large, in use by whom, their snapshots, and what they wait for."""
     with database() as conn:
-        filters = reads.DiskFilters(user, lost_too, most)
-        show(lambda: look(conn, filters), list_picture, as_json=as_json)
+        show(lambda: look(conn, user, lost_too=lost_too, most=most), list_picture, as_json=as_json)
 
 
-def look(conn: Connection, filters: reads.DiskFilters) -> dict[str, Any]:
-    return {"now": about.now(conn), "disks": [_with_purge_date(row) for row in reads.listing(conn, filters)]}
+def look(conn: Connection, user: str | None, *, lost_too: bool, most: int) -> dict[str, Any]:
+    found = reads.listing(conn, user, lost_too=lost_too, most=most)
+    return {"now": about.now(conn), "disks": [_with_purge_date(row) for row in found]}
 
 
 def _with_purge_date(row: dict[str, Any]) -> dict[str, Any]:

@@ -66,9 +66,6 @@ class Accounts:
     def of_subject(self, subject: str) -> Account | None:
         return self._by_subject.get(subject) if subject else None
 
-    def has_username(self, username: str) -> bool:
-        return username in self._usernames
-
     def starting_with(self, prefix: str = "") -> list[Account]:
         """Those whose e-mail address starts so, in any case, the oldest first."""
         wanted = prefix.lower()

@@ -61,14 +61,7 @@ def _plant(cluster: HopsworksCluster, wanted: Body) -> Account:
     if unknown or not wanted.get("email"):
         raise RefusedError(400, f"an account has an email and some of {sorted(PLANTED)}, not {sorted(unknown)}")
     account = Account(**{PLANTED[name]: value for name, value in wanted.items() if value is not None})
-    accounts = cluster.accounts
-    if accounts.of_email(account.email) or accounts.of_subject(account.subject):
-        raise RefusedError(409, f"{account.email} or its subject has an account")
-    if accounts.has_username(account.username):
-        raise RefusedError(409, f"the username {account.username} is taken")
-    if accounts.get(account.id):
-        raise RefusedError(409, f"the id {account.id} is taken")
-    return accounts.add(account)
+    return cluster.accounts.add(account)
 
 
 def _forget(cluster: HopsworksCluster, email: str) -> None:

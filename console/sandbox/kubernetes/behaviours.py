@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.kubernetes.conditions import set_condition
 from pgfleet.console.sandbox.kubernetes.recorder import Notice
@@ -100,13 +100,9 @@ def _image_error(delay_s: float) -> list[Step]:
     pull = partial(waiting, reason="ErrImagePull", message="failed to pull image: not found")
     back_off = partial(waiting, reason="ImagePullBackOff", message="Back-off pulling image")
     return [
-        Step(delay_s, pull, _notice("Warning", "Failed", "Failed to pull image: not found")),
-        Step(delay_s, back_off, _notice("Normal", "BackOff", "Back-off pulling image")),
+        Step(delay_s, pull, Notice("Warning", "Failed", "Failed to pull image: not found", "kubelet")),
+        Step(delay_s, back_off, Notice("Normal", "BackOff", "Back-off pulling image", "kubelet")),
     ]
-
-
-def _notice(kind: Any, reason: str, message: str) -> Notice:
-    return Notice(kind, reason, message, "kubelet")
 
 
 def _end(pod: Object, now: str, *, phase: str, exit_code: int, reason: str) -> None:

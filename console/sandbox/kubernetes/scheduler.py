@@ -35,12 +35,6 @@ class Waiting:
     reason: str = ""  # the message of the PodScheduled condition
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    node: str
-    demand: Demand
-
-
 class Scheduler:
     def __init__(self, store: Store, recorder: Recorder, retry_s: float) -> None:
         self._store = store
@@ -48,7 +42,7 @@ class Scheduler:
         self._retry_s = retry_s
         self._nodes: dict[str, Node] = {}
         self._used: dict[str, Counter[str]] = defaultdict(Counter)
-        self._placed: dict[str, Placement] = {}  # by uid
+        self._placed: dict[str, tuple[str, Demand]] = {}  # by uid, with the node's name
         self._waiting: dict[str, Waiting] = {}  # by uid, the oldest first
         self._pass_is_planned = False
 
@@ -95,13 +89,13 @@ class Scheduler:
     def _hold(self, record: Record, node: str) -> None:
         waiting = self._waiting.pop(record.uid, None)
         demand = waiting.demand if waiting else demand_of(record.body())
-        self._placed[record.uid] = Placement(node, demand)
+        self._placed[record.uid] = node, demand
         self._used[node].update(dict(demand.amounts))
 
     def _give_back(self, uid: str) -> None:
-        placement = self._placed.pop(uid, None)
-        if placement is not None:
-            self._used[placement.node].subtract(dict(placement.demand.amounts))
+        if uid in self._placed:
+            node, demand = self._placed.pop(uid)
+            self._used[node].subtract(dict(demand.amounts))
             self._plan_pass()
 
     def _plan_pass(self) -> None:

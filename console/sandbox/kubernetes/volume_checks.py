@@ -11,8 +11,6 @@ from pgfleet.console.sandbox.kubernetes.volumes import PROTECTION
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.resources import Object
 
-MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-
 
 def check_volume(name: str, body: Object) -> None:
     """Raises `RefusedError` (422)."""
@@ -46,9 +44,6 @@ def with_volume_defaults(plural: str, body: Object) -> None:
 def _check_modes(kind: str, name: str, spec: Object) -> None:
     if not spec.get("accessModes"):
         raise invalid(kind, name, "spec.accessModes", "Required value: at least 1 access mode is required")
-    for mode in spec["accessModes"]:
-        if mode not in MODES:
-            raise invalid(kind, name, "spec.accessModes", f'Unsupported value: "{mode}"')
 
 
 def _check_storage(kind: str, name: str, place: str, amounts: Object) -> None:
