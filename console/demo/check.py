@@ -17,7 +17,7 @@ from pgfleet.schema.rows.row import Row
 OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
 
-def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[str, list[str]], dict[str, Any]]:
+def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
     """What contradicts each of the statements that have to be true, and numbers of the whole."""
     state, dead = box.state(), letters.listing(conn, None, answered_too=True)
     left = {name: state["objects"].get(name, 0) for name in OBJECTS}
@@ -42,7 +42,7 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[
         "objects_left": sum(left.values()),
         "seconds": round(scene.seconds, 1),
     }
-    return {text: list(against) for text, against in claims.items()}, numbers
+    return {text: tuple(against) for text, against in claims.items()}, numbers
 
 
 def _not_over(story: Story, scene: Scene) -> Iterator[str]:

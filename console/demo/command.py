@@ -139,7 +139,7 @@ def _over(plot: Story, scene: Scene) -> bool:
     return all(row and row["status"] in FINAL and row["reservation_ended"] for row in rows)
 
 
-def _print_summary(claims: dict[str, list[str]], numbers: dict[str, Any], dsn: str, *, as_json: bool) -> None:
+def _print_summary(claims: dict[str, tuple[str, ...]], numbers: dict[str, Any], dsn: str, *, as_json: bool) -> None:
     console = err() if as_json else out()
     console.print()
     for text, against in claims.items():

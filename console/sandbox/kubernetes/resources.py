@@ -7,14 +7,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
-EVENT_FIELDS = (
-    "involvedObject.kind",
-    "involvedObject.namespace",
-    "involvedObject.name",
-    "involvedObject.uid",
-    "reason",
-    "type",
-)
+EVENT_FIELDS = ("involvedObject.name", "involvedObject.uid", "reason")
 NAMESPACES = ("default", "gpu-dev")
 
 
@@ -34,7 +27,7 @@ RESOURCES = {
     resource.plural: resource
     for resource in (
         Resource("nodes", "Node", False, ("spec.unschedulable",), deletion_answers_object=False),
-        Resource("pods", "Pod", True, ("spec.nodeName", "status.phase", "spec.restartPolicy")),
+        Resource("pods", "Pod", True, ("spec.nodeName", "status.phase")),
         Resource("services", "Service", True, ("spec.clusterIP", "spec.type")),
         Resource("events", "Event", True, EVENT_FIELDS, has_status=False, deletion_answers_object=False),
         Resource("persistentvolumes", "PersistentVolume", False),

@@ -31,8 +31,5 @@ def _volume(record: Record) -> dict[str, Any]:
 
 def _claim(record: Record) -> dict[str, Any]:
     body = record.body()
-    return {
-        "phase": body["status"]["phase"],
-        "volume": body["spec"].get("volumeName"),
-        "deleting": record.deleting,
-    }
+    volume = body["spec"].get("volumeName")
+    return {"phase": body["status"]["phase"], "volume": volume, "deleting": record.deleting}
