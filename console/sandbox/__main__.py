@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             loop.add_signal_handler(number, stop.set)
         if given.exit_with_parent:
             _check_parent(parent, stop)
-        _tell(box if aws is None else replace(box, aws_url=aws.url))
+        _print_addresses(box if aws is None else replace(box, aws_url=aws.url))
 
     try:
         with running_aws(snapshot_s=given.aws_snapshot) if given.aws else nullcontext() as aws:
@@ -70,7 +70,7 @@ def _check_parent(parent: int, stop: asyncio.Event) -> None:
     asyncio.get_running_loop().call_later(PARENT_CHECK_S, _check_parent, parent, stop)
 
 
-def _tell(box: Box) -> None:
+def _print_addresses(box: Box) -> None:
     addresses = {"url": box.url, "kubeconfig": box.kubeconfig, "ssh_keys_url": box.ssh_keys_url, "aws_url": box.aws_url}
     sys.stdout.write(json.dumps(addresses) + "\n")
     sys.stdout.flush()

@@ -108,7 +108,7 @@ def _seen(conn: Connection) -> dict[str, tuple[str | None, list[str]]]:
 
 
 def _secure(conn: Connection, *, rls: bool | None, changed: bool) -> None:
-    if rls is None and (not changed or not _tells(conn, _RLS_IS_ON)):
+    if rls is None and (not changed or not _is_true(conn, _RLS_IS_ON)):
         return
     try:
         conn.execute(_SWITCH_RLS, (rls is not False,))
@@ -143,15 +143,15 @@ def _refuse_edited(files: list[SqlFile], recorded: dict[str, str | None]) -> Non
 
 
 def _put_pgmq_in_place(conn: Connection) -> None:
-    if _tells(conn, _HAS_PGMQ):
+    if _is_true(conn, _HAS_PGMQ):
         return
-    if _tells(conn, _OFFERS_PGMQ):
+    if _is_true(conn, _OFFERS_PGMQ):
         conn.execute("create extension pgmq")
     else:
         _run(conn, SqlFile("PGMQ", get_embedded_install_sql()))
 
 
-def _tells(conn: Connection, question: Any) -> bool:
+def _is_true(conn: Connection, question: Any) -> bool:
     row = conn.execute(question).fetchone()
     return row is not None and bool(row[0])
 

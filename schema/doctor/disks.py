@@ -52,8 +52,8 @@ def _slow(rows: list[Row]) -> list[Finding]:
     if not rows:
         return []
     first = rows[0]
-    told = listed(f"{row['snapshot_id'][:8]} ({_name(row)})" for row in rows)
-    text = f"{len(rows)} snapshots are not completed after more than a day: {told}"
+    names = listed(f"{row['snapshot_id'][:8]} ({_name(row)})" for row in rows)
+    text = f"{len(rows)} snapshots are not completed after more than a day: {names}"
     remedy = f"pgfleet disk show {typed(first['disk_name'], 'NAME')} --user {typed(first['user_id'], 'USER')}"
     return [Finding(DISKS, Severity.WARNING, text, f"{remedy} says how far it is; what holds it up is with AWS")]
 
@@ -61,6 +61,6 @@ def _slow(rows: list[Row]) -> list[Finding]:
 def _quarantined(rows: list[Row]) -> list[Finding]:
     if not rows:
         return []
-    told = listed(printable(row["resource_id"]) for row in rows)
-    text = f"{len(rows)} volumes or snapshots at AWS are accounted for by no row: {told}"
+    names = listed(printable(row["resource_id"]) for row in rows)
+    text = f"{len(rows)} volumes or snapshots at AWS are accounted for by no row: {names}"
     return [Finding(DISKS, Severity.WARNING, text, "pgfleet disk quarantine says why, and how to delete them")]

@@ -1,4 +1,4 @@
-"""Reading queues for people: how many messages wait, are put off, or in hand, and how many have died."""
+"""Reading queues for people: how many messages are ready, delayed or claimed, and how many have died."""
 
 import sqlalchemy as sa
 

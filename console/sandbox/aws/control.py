@@ -33,10 +33,10 @@ class AwsControl:
         switch = environ["PATH_INFO"].removeprefix(PREFIX)
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
-            status, told = "200 OK", self._set(switch, json.loads(body or "{}"))
+            status, result = "200 OK", self._set(switch, json.loads(body or "{}"))
         except (ValueError, TypeError, LookupError, ServiceException) as error:
-            status, told = "400 Bad Request", {"message": f"{type(error).__name__}: {error}"}
-        text = json.dumps(told).encode()
+            status, result = "400 Bad Request", {"message": f"{type(error).__name__}: {error}"}
+        text = json.dumps(result).encode()
         return status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))], text
 
     def _set(self, switch: str, given: dict[str, Any]) -> Any:

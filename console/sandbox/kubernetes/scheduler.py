@@ -111,7 +111,7 @@ class Scheduler:
                 return
             self._bind(record, node)
         for uid in [uid for uid, waiting in self._waiting.items() if not waiting.reason]:
-            self._tell(uid)
+            self._write_why(uid)
 
     def _hopeful(self) -> Iterator[tuple[Record, Node]]:
         """Each waiting pod that fits on a node, with that node; the caller binds it before the next is looked for.
@@ -151,15 +151,15 @@ class Scheduler:
     def _reach(self, demand: Demand) -> Reach:
         return reach_of(self._store, demand.claims) if demand.claims else ANYWHERE
 
-    def _tell(self, uid: str) -> None:
-        """Says to a pod that still waits why it does, and again after `retry_s`."""
+    def _write_why(self, uid: str) -> None:
+        """Write why a pod still waits into its status and an event, and again after `retry_s`."""
         waiting = self._waiting.get(uid)
         record = self._store.get(waiting.key) if waiting else None
         if waiting is None or record is None:
             return
         why = why_nowhere(waiting.demand, list(self._nodes.values()), self._used, self._reach(waiting.demand))
         self._recorder.record(record, Notice("Warning", "FailedScheduling", why, "default-scheduler"))
-        asyncio.get_running_loop().call_later(self._retry_s, self._tell, uid)
+        asyncio.get_running_loop().call_later(self._retry_s, self._write_why, uid)
         if waiting.reason != why:
             waiting.reason = why
             body = record.body()

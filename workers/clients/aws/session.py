@@ -173,7 +173,7 @@ class Service:
         try:
             return read(getattr(self.client, method)(**given))
         except ClientError as error:
-            problem = _told(operation, error)
+            problem = _as_error(operation, error)
         except ParamValidationError as error:
             problem = RefusedError(f"{operation} was not asked: {_words(error)}")
         except NO_CREDENTIALS as error:
@@ -243,7 +243,7 @@ def _config(settings: Settings) -> Config:
     )
 
 
-def _told(operation: str, error: ClientError) -> RefusedError | TryAgainError:
+def _as_error(operation: str, error: ClientError) -> RefusedError | TryAgainError:
     """AWS's answer as one of our errors."""
     code = printable(error.response.get("Error", {}).get("Code"))[:100] or "no code"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
