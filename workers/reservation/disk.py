@@ -16,7 +16,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disks
 from pgfleet.workers.clients.kubernetes.home import Home, size_of
 from pgfleet.workers.clients.kubernetes.pod import PodState
-from pgfleet.workers.handover import disk_ticket, hand_out_disk, release
+from pgfleet.workers.handover import hand_out_disk, release
 from pgfleet.workers.reservation.tools import Turn, ticket
 from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime.outcomes import (
@@ -65,17 +65,14 @@ def first_disk(row_id: str, user_id: str, disk_name: str | None, size_gb: int | 
     """The disk of the first reservation that asks for it, made with its row."""
     if disk_name is None or (user_id, disk_name) in view.disks:
         return Advance()
-    disk_id = uuid4()
     values = {
-        "disk_id": disk_id,
+        "disk_id": uuid4(),
         "disk_name": disk_name,
         "user_id": user_id,
         "size_gb": size_gb or DEFAULT_SIZE_GB,
         "created_at": view.now,
-        "ticket": 1,
     }
-    new = New(disks, Status.CREATING, f"asked for by reservation {row_id}", values)
-    return Advance((new,), (disk_ticket(disk_id, 1),))
+    return hand_out_disk(New(disks, Status.CREATING, f"asked for by reservation {row_id}", values))
 
 
 def attachment(row: Row, view: View) -> Advance:
