@@ -1,5 +1,5 @@
 -- 021: what the assignment worker (workers/assignment/machine.py) remembers besides the machine (018): what was
--- asked of a row and when, which Hopsworks clusters answer, what is wrong with them, and what their users have used.
+-- asked of a row and when, what is wrong with Hopsworks clusters, and what their users have used.
 --
 -- A seat is a row with a cluster: hopsworks_clusters.current_users counts them (131), the sweep recounts them.
 -- Rows wait for seats in `pending`; whenever a cluster gets room, or answers again, one message (`admit`) is sent and
@@ -43,7 +43,8 @@ create index if not exists user_hopsworks_assignments_checked_idx
   on hopsworks.user_hopsworks_assignments (checked_at nulls first) where status = 'active';
 
 -- Accounts of users who have left a cluster, until they are deactivated there. Written when a row leaves, whoever moves
--- it; the worker closes them, and its sweep sends what was lost.
+-- it; the worker closes them, and its sweep sends what was lost. Whose number is known stay: a user who comes back has the
+-- account of before, whatever its e-mail is then.
 create table if not exists hopsworks.accounts_to_close (
   id uuid primary key default gen_random_uuid(),
   user_id text not null references hopsworks.users (id) on delete cascade,
@@ -55,33 +56,18 @@ create table if not exists hopsworks.accounts_to_close (
 );
 
 create index if not exists accounts_to_close_open_idx on hopsworks.accounts_to_close (asked_at) where closed_at is null;
-create index if not exists accounts_to_close_closed_idx on hopsworks.accounts_to_close (closed_at)
-  where closed_at is not null;
+-- squawk-ignore require-concurrent-index-deletion
+drop index if exists hopsworks.accounts_to_close_closed_idx;
+create index if not exists accounts_to_close_forgettable_idx on hopsworks.accounts_to_close (closed_at)
+  where closed_at is not null and hopsworks_user_id is null;
 
 -- Rows that left before this file.
 update hopsworks.user_hopsworks_assignments
 set left_cluster_id = hopsworks_cluster_id, hopsworks_cluster_id = null, hopsworks_user_id = null
 where status in ('released', 'failed') and hopsworks_cluster_id is not null;
 
--- Whether a cluster answers, one row per cluster, shared by all workers; the worker writes it. Until retry_at nobody
--- calls the cluster but the probe. kind: 'unreachable', 'api_key' (it refuses ours: an operator has to act), 'busy'
--- (it asked us to wait).
-create table if not exists hopsworks.cluster_breakers (
-  cluster_id uuid primary key references hopsworks.hopsworks_clusters (id) on delete cascade,
-  -- Calls in a row that it did not answer.
-  failures integer not null default 0 check (
-    failures >= 0 is not false or public.refuse_value('failures', failures::text, 'at least 0')),
-  kind text check (
-    (kind in ('unreachable', 'api_key', 'busy')) is not false
-      or public.refuse_value('a breaker''s kind', kind, 'one of unreachable, api_key, busy')),
-  reason text,
-  opened_at timestamptz,
-  retry_at timestamptz,
-  check ((retry_at is null) = (opened_at is null) and (retry_at is null) = (kind is null))
-);
-
 -- What was found wrong with a cluster, or with a user on it, and when it was right again; one open row for each.
--- Written by the worker; read by operators.
+-- Written by the worker, and by the outages of clusters (182); read by operators.
 create table if not exists hopsworks.health_check_failures (
   id uuid primary key default gen_random_uuid(),
   hopsworks_cluster_id uuid not null references hopsworks.hopsworks_clusters (id) on delete cascade,
@@ -102,10 +88,6 @@ create unique index if not exists health_check_failures_open_idx
 create index if not exists health_check_failures_user_idx on hopsworks.health_check_failures (user_id);
 create index if not exists health_check_failures_resolved_idx
   on hopsworks.health_check_failures (resolved_at) where resolved_at is not null;
-
--- Clusters that were there before this file; later ones get theirs from make_breaker (132).
-insert into hopsworks.cluster_breakers (cluster_id) select id from hopsworks.hopsworks_clusters
-on conflict do nothing;
 
 -- What the users of a cluster used in one stretch of time, as its Kubernetes metrics had it; one row per cluster and
 -- slot, so that no slot counts twice. used: {"<user's id>": {"cpu_hours": 0.5, "gpu_hours": 1}}. Written by the
@@ -151,7 +133,7 @@ create index if not exists api_users_email_lower_idx on public.api_users (lower(
 
 insert into public.retention (table_name, time_column, keep, by_day, only_where) values
   ('hopsworks.health_check_failures', 'resolved_at', '90 days', false, 'resolved_at is not null'),
-  ('hopsworks.accounts_to_close', 'closed_at', '30 days', false, 'closed_at is not null'),
+  ('hopsworks.accounts_to_close', 'closed_at', '30 days', false, 'closed_at is not null and hopsworks_user_id is null'),
   ('hopsworks.usage_samples', 'slot', '3 days', false, null),
   ('hopsworks.usage_hours', 'day', '60 days', false, null)
 on conflict (table_name) do update set

@@ -1,6 +1,40 @@
 -- 100: how machines are guarded and their history is written. A kind lists its moves in public.moves and puts its
 -- tables under a machine with guard_machine (a batch of moves is seen as a whole), or with guard_machine_by_row.
 
+-- Whether this login owns our tables, or may act as their owner. Called by said.
+create or replace function public.is_owner() returns boolean
+language sql stable
+as $$
+  select pg_has_role(session_user, c.relowner, 'member') from pg_class c where c.oid = 'public.schema_migrations'::regclass
+$$;
+
+-- What a session says of itself in a setting of ours (`pgfleet.actor`); null where it says nothing, or where it is not
+-- believed. Anyone can set a setting, so it counts from workers, and from whoever owns the tables. It is the login that
+-- counts (session_user), as functions of ours run as their owner whoever calls them. Simple enough for the planner to
+-- inline it: triggers of hot tables ask. Called by whatever signs, audits or takes orders.
+create or replace function public.said(setting text) returns text
+language sql stable
+as $$
+  select case when coalesce(current_setting(setting, true), '') <> '' then case
+    when coalesce(pg_has_role(session_user, to_regrole('pgfleet_worker')::oid, 'member'), false) or public.is_owner()
+      then current_setting(setting, true) end end
+$$;
+
+-- Who moves rows in this transaction: the worker that named itself, else the person at the prompt. Called by whatever
+-- writes a history, and a default of events (150). The one of 010 believes everybody, and is called by nothing.
+create or replace function public.signed_by() returns text
+language sql stable
+as $$ select coalesce(public.said('pgfleet.actor'), session_user || ' (by hand)') $$;
+
+-- Why a person moves rows: `set pgfleet.reason = '...'`. It is shown as a person's word where nobody vouches for the
+-- login. Called by move_reason and audit_write.
+create or replace function public.given_reason() returns text
+language sql stable
+as $$
+  select left(coalesce(
+    public.said('pgfleet.reason'), 'by hand: ' || nullif(current_setting('pgfleet.reason', true), '')), 1000)
+$$;
+
 -- Raises PF002; returns boolean only so that it can stand in a WHERE. Called by log_moves and log_move.
 create or replace function public.refuse_move(machine text, row_id text, from_status text, to_status text)
 returns boolean
@@ -19,8 +53,8 @@ create or replace function public.move_reason(status_reason text) returns text
 language sql stable
 as $$
   select case
-    when nullif(current_setting('pgfleet.actor', true), '') is not null then coalesce(status_reason, '')
-    else coalesce(nullif(current_setting('pgfleet.reason', true), ''), 'by hand')
+    when public.said('pgfleet.actor') is not null then coalesce(status_reason, '')
+    else coalesce(public.given_reason(), 'by hand')
   end
 $$;
 
@@ -28,14 +62,14 @@ $$;
 -- the machine's name, the table's key column. The table has `status`, `status_reason` and `status_msg_id`. One query
 -- for each statement, so that a batch of moves costs little more than one. Made a trigger by guard_machine.
 create or replace function public.log_moves() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'INSERT' then
     execute format(
       'insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
        select $1, n.%1$I::text, ''(new)'', n.status::text, public.move_reason(n.status_reason),
-         public.move_actor(), n.status_msg_id
+         public.signed_by(), n.status_msg_id
        from new_rows n
        left join public.moves m
          on m.machine = $1 and m.from_status = ''(new)'' and m.to_status = n.status::text
@@ -46,7 +80,7 @@ begin
     execute format(
       'insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
        select $1, %1$I::text, o.status::text, n.status::text, public.move_reason(n.status_reason),
-         public.move_actor(), case when nullif(current_setting(''pgfleet.actor'', true), '''') is not null
+         public.signed_by(), case when public.said(''pgfleet.actor'') is not null
            then n.status_msg_id end
        from old_rows o full join new_rows n using (%1$I)
        left join public.moves m
@@ -59,6 +93,8 @@ begin
   return null;
 end
 $$;
+
+revoke execute on function public.log_moves() from public;
 
 -- Puts a table under its machine. Called by the file of the kind, once for each of its tables that has a machine.
 create or replace function public.guard_machine(guarded regclass, machine text, key_column text) returns void
@@ -77,13 +113,13 @@ $$;
 -- The row trigger of machines whose rows are written far more often than they move: it fires for moves only. Same
 -- rules and arguments as log_moves. Made a trigger by guard_machine_by_row.
 create or replace function public.log_move() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   machine constant text := tg_argv[0];
   row_id constant text := to_jsonb(new) ->> tg_argv[1];
   before text := '(new)';
-  by_worker constant boolean := nullif(current_setting('pgfleet.actor', true), '') is not null;
+  by_worker constant boolean := public.said('pgfleet.actor') is not null;
 begin
   if tg_op = 'UPDATE' then
     before := old.status::text;
@@ -95,11 +131,13 @@ begin
     perform public.refuse_move(machine, row_id, before, new.status::text);
   end if;
   insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
-  values (machine, row_id, before, new.status::text, public.move_reason(new.status_reason), public.move_actor(),
+  values (machine, row_id, before, new.status::text, public.move_reason(new.status_reason), public.signed_by(),
     case when by_worker then new.status_msg_id end);
   return null;
 end
 $$;
+
+revoke execute on function public.log_move() from public;
 
 -- Keeps status_since true, whoever moves the row. A trigger of most tables that have a machine.
 create or replace function public.note_status_since() returns trigger

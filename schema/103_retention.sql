@@ -36,7 +36,8 @@ begin
     of_table, time_column, day, day + 1, partition);
   execute format(
     'alter table %I.%I attach partition %s for values from (%L) to (%L)',
-    parent[1], parent[2], partition, day || ' 00:00:00+00', (day + 1) || ' 00:00:00+00');
+    parent[1], parent[2], partition, to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00',
+    to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
 end
 $$;
 
@@ -55,9 +56,9 @@ begin
     perform public.make_day_partition(rule.table_name, rule.time_column, today + ahead);
   end loop;
   for old in
-    select inhrelid::regclass from pg_inherits
+    select inhrelid::regclass from pg_inherits join pg_class c on c.oid = inhrelid
     where inhparent = rule.table_name::regclass
-      and to_date(substring(inhrelid::regclass::text from '_p(\d{8})$'), 'YYYYMMDD') < oldest
+      and to_date(substring(c.relname::text from '_p([0-9]{8})$'), 'YYYYMMDD') < oldest
     order by 1
   loop
     execute format('drop table %s', old);
@@ -85,7 +86,8 @@ end
 $$;
 
 -- Prunes one table, if one is due, and returns its name, else null. Called by idle workers every few seconds; two at
--- once take two tables. What can't be had at once is left for the next time.
+-- once take two tables. What can't be had at once is left for the next time; what fails is written down, and the next
+-- table has its turn.
 create or replace function public.keep_house() returns text
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -96,6 +98,7 @@ declare
   rule public.retention;
   pruned integer := 0;
   again interval := '10 minutes';
+  trouble text;
   most constant integer := 10000;
 begin
   select * into rule from public.retention
@@ -109,19 +112,24 @@ begin
   exception
     when lock_not_available or deadlock_detected then
       raise log 'pgfleet: % is in use, and is pruned later', rule.table_name;
-    when undefined_table then
-      raise log 'pgfleet: there is no table % to tidy', rule.table_name;
+    when query_canceled or others then
+      trouble := sqlerrm;
   end;
   begin
     if rule.by_day then
       perform public.keep_days(rule);
     end if;
-  exception when lock_not_available or deadlock_detected then
-    raise log 'pgfleet: % is in use, and gets its days later', rule.table_name;
-    again := '10 seconds';
+  exception
+    when lock_not_available or deadlock_detected then
+      raise log 'pgfleet: % is in use, and gets its days later', rule.table_name;
+      again := '10 seconds';
+    when query_canceled or others then
+      trouble := coalesce(trouble, sqlerrm);
   end;
   update public.retention
-  set next_at = public.fleet_now() + case when pruned = most then interval '0' else again end
+  set next_at = public.fleet_now() + case when pruned = most then interval '0' else again end,
+    problem = left(trouble, 500),
+    problem_since = case when trouble is not null then coalesce(problem_since, public.fleet_now()) end
   where table_name = rule.table_name;
   return rule.table_name;
 end

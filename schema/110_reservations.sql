@@ -1,6 +1,8 @@
 -- 110: the queue and the machine of reservations.
 
-select public.create_fleet_queue('gpu_reservations');
+select public.create_fleet_queue('gpu_reservations', array[
+  'create_reservation', 'cancel', 'cancellation', 'extend', 'extend_reservation', 'enable_jupyter', 'disable_jupyter',
+  'add_user', 'retry']);
 select public.guard_machine('public.reservations', 'reservation', 'reservation_id');
 
 -- Keeps what the row itself says about its last move: since when, and seed 003's status_history (the last 100
@@ -25,3 +27,33 @@ create or replace trigger note_move before update on public.reservations
   execute function public.note_reservation_move();
 create or replace trigger note_new before insert on public.reservations
   for each row execute function public.note_reservation_move();
+
+-- What the worker of this kind reads and writes, and who sends to it (163).
+create or replace view public.rights_of_reservation (who, thing, may) as values
+  ('worker', 'pgmq.q_gpu_reservations', 'work'),
+  ('user', 'pgmq.q_gpu_reservations', 'send'),
+  ('api', 'pgmq.q_gpu_reservations', 'send'),
+  ('sender', 'pgmq.q_gpu_reservations', 'send'),
+  ('worker', 'public.reservations', 'select, insert, update'),
+  ('worker', 'public.gpu_types', 'select, update (available_gpus, max_reservable, full_nodes_available,
+    running_instances, last_availability_update, last_availability_updated_by)'),
+  ('worker', 'public.disks', 'select, insert, update'),
+  ('worker', 'public.disk_snapshots', 'select, insert, update'),
+  ('worker', 'public.disk_operations', 'select'),
+  ('worker', 'public.gpu_nodes', 'select, insert, update'),
+  ('worker', 'public.gpu_pods', 'select, insert, update'),
+  ('worker', 'public.gpu_looks', 'select, update'),
+  ('worker', 'public.pod_quarantine', 'select, insert, update'),
+  ('worker', 'public.domain_mappings', 'select, delete'),
+  ('worker', 'public.alb_target_groups', 'select, delete'),
+  ('worker', 'public.node_cordons', 'select'),
+  ('worker', 'public.line_with_room', 'select'),
+  ('worker', 'public.waiting_reservations', 'select'),
+  ('worker', 'public.stuck_reservations', 'select'),
+  ('worker', 'public.gpu_rooms', 'select'),
+  ('worker', 'public.gpu_node_room', 'select'),
+  ('worker', 'public.cordoned_nodes', 'select'),
+  ('worker', 'public.forgotten_reservation', 'select'),
+  ('worker', 'function public.github_user_of(text)', 'execute'),
+  ('worker', 'function public.limits_of(text[])', 'execute'),
+  ('worker', 'pgmq.q_disk_operations', 'send');

@@ -3,7 +3,7 @@
 -- Adds what a statement changed in gpus_held to gpu_types.held_gpus, type by type in name order, so that both agree
 -- at every commit, whoever writes. A trigger of public.reservations.
 create or replace function public.count_gpus() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   changes text;
@@ -26,6 +26,8 @@ begin
 end
 $$;
 
+revoke execute on function public.count_gpus() from public;
+
 create or replace trigger count_gpus_new after insert on public.reservations
   referencing new table as new_rows for each statement execute function public.count_gpus();
 create or replace trigger count_gpus_changed after update on public.reservations
@@ -36,7 +38,7 @@ create or replace trigger count_gpus_gone after delete on public.reservations
 -- Refuses to hold more GPUs than the cluster has (a shrinking cluster is no reason to refuse giving some back), and
 -- lets the line of a type move up when GPUs become free, whoever frees them. A trigger of public.gpu_types.
 create or replace function public.guard_gpus() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if new.held_gpus > old.held_gpus and new.held_gpus > new.total_cluster_gpus then
@@ -50,6 +52,8 @@ begin
   return new;
 end
 $$;
+
+revoke execute on function public.guard_gpus() from public;
 
 create or replace trigger guard_gpus before update on public.gpu_types
   for each row execute function public.guard_gpus();

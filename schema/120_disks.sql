@@ -1,7 +1,8 @@
 -- 120: the queue of disks, the machine of a disk, and what its row refuses. The rule above all: a volume that a pod
 -- may have written to is forgotten only when a completed snapshot of it is on record.
 
-select public.create_fleet_queue('disk_operations');
+select public.create_fleet_queue('disk_operations', array[
+  'create_disk', 'snapshot_disk', 'delete_disk', 'undelete_disk', 'clone_disk', 'restore_disk', 'clear_disk_lock']);
 select public.guard_machine('public.disks', 'disk', 'disk_id');
 create or replace trigger note_status_since before update on public.disks
   for each row when (old.status is distinct from new.status) execute function public.note_status_since();
@@ -26,7 +27,7 @@ create or replace trigger guard_owner before update on public.disks
 -- for the release, or AWS has lost the volume; and to end an attachment that still has its volume: the next one
 -- would share it. A trigger of public.disks.
 create or replace function public.guard_disk_volume() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.status = 'attached' and new.status <> 'attached' and new.ebs_volume_id is not null then
@@ -48,5 +49,24 @@ begin
 end
 $$;
 
+revoke execute on function public.guard_disk_volume() from public;
+
 create or replace trigger guard_volume before update of status, ebs_volume_id on public.disks
   for each row execute function public.guard_disk_volume();
+
+-- What the worker of this kind reads and writes, and who sends to it (163).
+create or replace view public.rights_of_disk (who, thing, may) as values
+  ('worker', 'pgmq.q_disk_operations', 'work'),
+  ('user', 'pgmq.q_disk_operations', 'send'),
+  ('api', 'pgmq.q_disk_operations', 'send'),
+  ('sender', 'pgmq.q_disk_operations', 'send'),
+  ('worker', 'public.disks', 'select, insert, update'),
+  ('worker', 'public.disk_snapshots', 'select, insert, update'),
+  ('worker', 'public.disk_operations', 'select, insert, update'),
+  ('worker', 'public.disk_quarantine', 'select, insert, update'),
+  ('worker', 'public.reservations', 'select (reservation_id, status)'),
+  ('worker', 'public.forgotten_disk', 'select'),
+  ('worker', 'public.forgotten_disk_snapshot', 'select'),
+  ('worker', 'public.forgotten_disk_operation', 'select'),
+  ('worker', 'function public.limits_of(text[])', 'execute'),
+  ('worker', 'pgmq.q_gpu_reservations', 'send');

@@ -9,7 +9,7 @@ create or replace trigger note_status_since before update on public.disk_snapsho
 -- has lost it; and one that a disk's volume is made from, now or next: who chose it and who prunes may come at once.
 -- A trigger of public.disk_snapshots.
 create or replace function public.count_snapshots() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   changes text;
@@ -56,6 +56,8 @@ begin
   return null;
 end
 $$;
+
+revoke execute on function public.count_snapshots() from public;
 
 create or replace trigger count_snapshots_new after insert on public.disk_snapshots
   referencing new table as new_rows for each statement execute function public.count_snapshots();

@@ -7,7 +7,7 @@ create or replace trigger note_status_since before update on public.disk_operati
 
 -- Keeps what 003's columns say of a disk's last operation true, whoever writes. A trigger of public.disk_operations.
 create or replace function public.tell_disk_of_operation() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.disks d set
@@ -23,6 +23,8 @@ begin
   return null;
 end
 $$;
+
+revoke execute on function public.tell_disk_of_operation() from public;
 
 create or replace trigger tell_disk after insert or update on public.disk_operations
   for each row when (new.disk_id is not null) execute function public.tell_disk_of_operation();
@@ -43,13 +45,15 @@ $$;
 
 -- Calls tell_who_waits_for_disk. A trigger of public.disks and public.disk_snapshots.
 create or replace function public.tell_who_waits() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform public.tell_who_waits_for_disk(new.disk_id);
   return null;
 end
 $$;
+
+revoke execute on function public.tell_who_waits() from public;
 
 create or replace trigger tell_who_waits after update on public.disks
   for each row when (old.status is distinct from new.status

@@ -31,7 +31,7 @@ create or replace trigger guard_seats before insert or update on hopsworks.hopsw
 -- such seats; then it takes one like everybody, and one too many is refused for good (PF007). Leaving gives one of
 -- them back. A trigger of hopsworks.user_hopsworks_assignments.
 create or replace function hopsworks.count_seats() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   changes text;
@@ -76,6 +76,8 @@ begin
   return null;
 end
 $$;
+
+revoke execute on function hopsworks.count_seats() from public;
 
 create or replace trigger count_seats_new after insert on hopsworks.user_hopsworks_assignments
   referencing new table as new_rows for each statement execute function hopsworks.count_seats();

@@ -1,21 +1,17 @@
 -- 132: what a Hopsworks cluster that changes does for those who wait, and who of them may have a seat.
 
--- Gives every cluster a breaker. A trigger of hopsworks.hopsworks_clusters.
-create or replace function hopsworks.make_breaker() returns trigger
-language plpgsql
-as $$
-begin
-  insert into hopsworks.cluster_breakers (cluster_id) values (new.id) on conflict do nothing;
-  return null;
-end
-$$;
+-- Clusters that nobody calls but the probe, as they do not answer: their open outages (023). kind: 'unreachable', or
+-- 'api_key' (it refuses ours: an operator has to act). Read by the worker, by `pgfleet hopsworks` and the doctor.
+create or replace view hopsworks.unanswered_clusters as
+select c.id as cluster_id, c.name,
+  case o.code when 'CLUSTER_KEY_REFUSED' then 'api_key' else 'unreachable' end as kind,
+  o.code, o.reason, o.began_at, o.retry_at, o.probes
+from public.outages o join hopsworks.hopsworks_clusters c on o.dependency = 'hopsworks:' || c.id
+where o.ended_at is null and o.calls = 'read';
 
-create or replace trigger make_breaker after insert on hopsworks.hopsworks_clusters
-  for each row execute function hopsworks.make_breaker();
-
--- Sends `admit` when a cluster has room and somebody waits, and `probe` when a cluster whose breaker is open got
--- another address or key. Runs with its owner's rights, so that who may change a cluster need not be allowed to send
--- messages. A trigger of hopsworks.hopsworks_clusters.
+-- Sends `admit` when a cluster has room and somebody waits; one that does not answer and got another address or key is
+-- probed at once. Where users were about to leave a cluster that takes users again, a `drain` finds that nobody has to. Runs with its owner's rights, so that who may change a cluster need not be allowed to send messages.
+-- A trigger of hopsworks.hopsworks_clusters.
 create or replace function hopsworks.tell_line() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -26,10 +22,15 @@ begin
   then
     perform pgmq.send('cluster_assignments', '{"action": "admit"}'::jsonb);
   end if;
-  if tg_op = 'UPDATE' and (new.api_key, new.api_url) is distinct from (old.api_key, old.api_url)
-    and exists (select from hopsworks.cluster_breakers where cluster_id = new.id and retry_at is not null)
+  if tg_op = 'UPDATE' and (new.api_key, new.api_url) is distinct from (old.api_key, old.api_url) then
+    update public.outages set retry_at = public.fleet_now()
+    where dependency = 'hopsworks:' || new.id and ended_at is null;
+  end if;
+  if tg_op = 'UPDATE' and new.status in ('active', 'full') and old.status in ('maintenance', 'inactive')
+    and exists (
+      select from hopsworks.user_hopsworks_assignments where hopsworks_cluster_id = new.id and detail like 'Stays on %')
   then
-    perform pgmq.send('cluster_assignments', jsonb_build_object('action', 'probe', 'cluster_id', new.id, 'once', true));
+    perform pgmq.send('cluster_assignments', jsonb_build_object('action', 'drain', 'cluster_id', new.id));
   end if;
   return null;
 end
@@ -50,16 +51,19 @@ create or replace trigger tell_line after update on hopsworks.hopsworks_clusters
 -- not answer take nobody. Called by the assignment worker.
 create or replace function hopsworks.seat_candidates(most integer, members_overflow boolean) returns setof uuid
 language sql stable
+set enable_nestloop = off
 as $$
   with with_room as (
     select c.id
-    from hopsworks.hopsworks_clusters c join hopsworks.cluster_breakers b on b.cluster_id = c.id
-    where c.status = 'active' and c.current_users < c.max_users and b.retry_at is null
+    from hopsworks.hopsworks_clusters c
+    where c.status = 'active' and c.current_users < c.max_users
+      and c.id not in (select cluster_id from hopsworks.unanswered_clusters)
   ),
   without_room as (
     select c.id
-    from hopsworks.hopsworks_clusters c join hopsworks.cluster_breakers b on b.cluster_id = c.id
-    where c.status in ('active', 'full') and not coalesce(c.current_users < c.max_users, false) and b.retry_at is null
+    from hopsworks.hopsworks_clusters c
+    where c.status in ('active', 'full') and not coalesce(c.current_users < c.max_users, false)
+      and c.id not in (select cluster_id from hopsworks.unanswered_clusters)
   )
   select a.id
   from hopsworks.user_hopsworks_assignments a

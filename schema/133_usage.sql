@@ -3,7 +3,7 @@
 -- Adds new samples to their days; ids that are no user's are left out. In key order, so that two samples with the
 -- same users don't deadlock. A trigger of hopsworks.usage_samples.
 create or replace function hopsworks.add_usage_hours() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into hopsworks.usage_hours as known (user_id, day, cpu_hours, gpu_hours)
@@ -18,6 +18,8 @@ begin
 end
 $$;
 
+revoke execute on function hopsworks.add_usage_hours() from public;
+
 create or replace trigger add_usage_hours after insert on hopsworks.usage_samples
   referencing new table as new_rows for each statement execute function hopsworks.add_usage_hours();
 
@@ -27,17 +29,20 @@ create or replace function public.users_of_reservations(owner_names text[])
 returns table (owner_name text, user_id text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
 as $$
+  with mailboxes as materialized (
+    select lower(u.email) as email, min(u.id) as user_id from hopsworks.users u group by 1
+  )
   select n.name, case
     -- A name of the API is that user's, whatever else it looks like.
-    when exists (select from public.api_users p where p.username = n.name) then
-      (select u.id from public.api_users p join hopsworks.users u on lower(u.email) = lower(p.email)
-       where p.username = n.name order by u.id limit 1)
-    else coalesce(
-      (select u.id from hopsworks.users u where u.id = n.name),
-      (select u.id from hopsworks.users u where lower(u.email) = lower(n.name) order by u.id limit 1))
-    end
+    when p.username is not null then of_api.user_id
+    else coalesce(u.id, named.user_id) end
   from unnest(owner_names) n (name)
+  left join public.api_users p on p.username = n.name
+  left join mailboxes of_api on of_api.email = lower(p.email)
+  left join hopsworks.users u on u.id = n.name
+  left join mailboxes named on named.email = lower(n.name)
 $$;
 
 revoke execute on function public.users_of_reservations(text[]) from public;
@@ -52,10 +57,9 @@ as $$
   select array(
     select id from people
     union select email from people
-    union select r.user_id from people cross join lateral (
-      select distinct r.user_id from public.reservations r
-      where lower(r.user_id) = people.email and r.user_id <> lower(r.user_id)) r
-    union select p.username from people join public.api_users p on lower(p.email) = people.email)
+    union select r.user_id from public.reservations r
+    where lower(r.user_id) = any (array(select email from people)) and r.user_id <> lower(r.user_id)
+    union select p.username from public.api_users p where lower(p.email) = any (array(select email from people)))
 $$;
 
 revoke execute on function public.names_in_reservations(text[]) from public;
@@ -68,6 +72,7 @@ create or replace function hopsworks.use_of_day(day date, only_users text[])
 returns table (user_id text, seat_days numeric, gpu_hours numeric, cpu_hours numeric, hopsworks_cluster_id uuid)
 language plpgsql stable
 set plan_cache_mode = 'force_custom_plan'
+set enable_nestloop = off
 as $$
 #variable_conflict use_column
 declare

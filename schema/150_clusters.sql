@@ -10,8 +10,10 @@ create or replace function clusters.note_operator() returns trigger
 language plpgsql
 as $$
 begin
-  if nullif(current_setting('pgfleet.actor', true), '') is null
-    and current_setting('pgfleet.by_health', true) is distinct from 'on'
+  if public.said('pgfleet.actor') is null and not (
+    current_setting('pgfleet.by_health', true) is not distinct from 'on'
+    -- Anyone can set a setting: whoever is not believed may say so of what health makes of it alone.
+    and (public.said('pgfleet.by_health') is not null or new.status = clusters.status_of(new.health_score)))
   then
     new.operator_status := new.status in ('initializing', 'maintenance', 'decommissioning');
   end if;
@@ -25,10 +27,22 @@ $$;
 create or replace trigger note_operator before update of status on clusters.clusters
   for each row execute function clusters.note_operator();
 
+-- Events are signed as moves are.
+do $$
+begin
+  if not exists (
+    select from pg_attrdef where adrelid = 'clusters.cluster_events'::regclass
+      and pg_get_expr(adbin, adrelid) like '%signed_by()')
+  then
+    alter table clusters.cluster_events alter column triggered_by set default public.signed_by();
+  end if;
+end
+$$;
+
 -- Writes cluster_events for every change of status, of a cluster or of a node, and for a new leader. A trigger of
 -- clusters.clusters and clusters.cluster_nodes.
 create or replace function clusters.log_event() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_table_name = 'cluster_nodes' then
@@ -66,6 +80,8 @@ begin
 end
 $$;
 
+revoke execute on function clusters.log_event() from public;
+
 create or replace trigger log_event after update of status, primary_node_id, coordinator_node_id on clusters.clusters
   for each row when (old.status is distinct from new.status
     or old.primary_node_id is distinct from new.primary_node_id
@@ -77,7 +93,7 @@ create or replace trigger log_event after update of status on clusters.cluster_n
 -- Counts changes of leaders in epoch, without a gap, whoever makes them; and refuses a new leader that may not lead.
 -- A trigger of clusters.clusters.
 create or replace function clusters.guard_leaders() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if new.epoch < old.epoch or new.epoch > old.epoch + 1 then
@@ -101,6 +117,8 @@ begin
   return new;
 end
 $$;
+
+revoke execute on function clusters.guard_leaders() from public;
 
 create or replace trigger guard_leaders before update of primary_node_id, coordinator_node_id, epoch
   on clusters.clusters

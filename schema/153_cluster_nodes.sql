@@ -38,7 +38,7 @@ declare
   cluster constant clusters.clusters := clusters.lock_cluster(p_cluster_id, p_epoch);
   number constant integer := cluster.last_node_number + 1;
   new_id constant text := format('node-%s-%s-%s',
-    substring(p_cluster_id from '^cluster-(.{8}-\d{4}-\d\d-\d\d)'), number, clusters.random_word());
+    substring(p_cluster_id from '^cluster-(.{8}-[0-9]{4}-[0-9]{2}-[0-9]{2})'), number, clusters.random_word());
   nodes integer;
 begin
   if cluster.status = 'decommissioning' then

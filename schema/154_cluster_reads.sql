@@ -2,14 +2,14 @@
 -- debug in cluster_events.
 
 -- Leaves the trace of a call that only reads, wherever that may be written (not on a standby). Called by the
--- functions that read.
+-- functions that read; whoever may, may give it any text.
 create or replace function clusters.note_read(of_cluster text, called text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   if current_setting('transaction_read_only') = 'off' then
     insert into clusters.cluster_events (cluster_id, event_type, severity, message, triggered_by)
-    values (of_cluster, 'READ', 'debug', called, session_user);
+    values (of_cluster, 'READ', 'debug', left(called, 100), session_user);
   end if;
 end
 $$;

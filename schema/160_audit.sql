@@ -23,7 +23,7 @@ $$;
 -- Writes audit_logs for what people change. Arguments: what the row is called, the category, its key column, the
 -- column of its name ('' for none). Made a trigger by audit.
 create or replace function autoscaler.audit_write() returns trigger
-language plpgsql
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   kind constant text := tg_argv[0];
@@ -51,13 +51,15 @@ begin
     format('%s %s was %s by hand', replace(kind, '_', ' '), row_now ->> tg_argv[2], lower(verb)),
     jsonb_strip_nulls(jsonb_build_object(
       'changed', changed,
-      'reason', nullif(current_setting('pgfleet.reason', true), ''),
+      'reason', public.given_reason(),
       'from', case when 'status' = any (changed) then row_before ->> 'status' end,
       'to', case when 'status' = any (changed) then row_now ->> 'status' end))::text,
     host(inet_client_addr()), public.fleet_now() at time zone 'UTC');
   return null;
 end
 $$;
+
+revoke execute on function autoscaler.audit_write() from public;
 
 -- Puts a table under the audit. Called by the file of each kind, and below.
 create or replace function autoscaler.audit(audited regclass, events text, kind text, category text, key_column text,
@@ -68,14 +70,15 @@ begin
   execute format('drop trigger if exists audit_write on %s', audited);
   execute format(
     'create trigger audit_write after %s on %s
-     for each row when (nullif(current_setting(''pgfleet.actor'', true), '''') is null
-       and current_setting(''pgfleet.by_health'', true) is distinct from ''on'')
+     for each row when (public.said(''pgfleet.actor'') is null and public.said(''pgfleet.by_health'') is null)
      execute function autoscaler.audit_write(%L, %L, %L, %L)',
     events, audited, kind, category, key_column, name_column);
 end
 $$;
 
 select autoscaler.audit('autoscaler.nodes', 'insert or update or delete', 'node', 'NODE', 'id', 'name');
+select autoscaler.audit('public.node_keys', 'insert or update', 'node_key', 'NODE', 'key_prefix');
+select autoscaler.audit('public.node_logins', 'insert or update or delete', 'node_login', 'NODE', 'login');
 select autoscaler.audit('autoscaler.pools', 'insert or update or delete', 'pool', 'POOL', 'id', 'name');
 select autoscaler.audit('autoscaler.schedules', 'insert or update or delete', 'schedule', 'POOL', 'id', 'name');
 select autoscaler.audit(
@@ -93,4 +96,5 @@ select autoscaler.audit('hopsworks.billing_rates', 'update or delete', 'billing_
 select autoscaler.audit('public.reservations', 'update or delete', 'reservation', 'SYSTEM', 'reservation_id', 'name');
 select autoscaler.audit('public.disks', 'update or delete', 'disk', 'SYSTEM', 'disk_id', 'disk_name');
 select autoscaler.audit('public.disk_snapshots', 'update or delete', 'disk_snapshot', 'SYSTEM', 'snapshot_id');
-select autoscaler.audit('public.gpu_types', 'update or delete', 'gpu_type', 'CONFIG', 'gpu_type', 'gpu_type');
+select autoscaler.audit(
+  'public.gpu_types', 'insert or update or delete', 'gpu_type', 'CONFIG', 'gpu_type', 'gpu_type');

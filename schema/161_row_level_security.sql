@@ -1,15 +1,22 @@
--- 161: who may see and write which rows (documents 001 and 004), for databases that people and services share. It ships
--- switched off; `pgfleet migrate --rls` calls switch_row_level_security(true). The owner of the tables, who migrates,
--- sees and writes everything.
+-- 161: who may see and write which rows (documents 001 and 004), for databases that people and services share. Roles and
+-- rights are there from the first migration on (162); rows are told apart only where row level security is on, which is
+-- shipped switched off: `pgfleet migrate --rls` calls switch_row_level_security(true). The owner of the tables,
+-- as whom migrations are made, sees and writes everything.
 --
---   role              sees                                              writes
---   pgfleet_worker    every row                                         what its machines need, nothing else
---   pgfleet_monitor   every row, no secret column                       nothing
---   pgfleet_user      own rows, and those of own team members           nothing
---   pgfleet_api       what pgfleet_user sees of the user it speaks for  nothing; may speak for users (request_user)
+--   role                   sees                                              writes
+--   pgfleet_worker_<kind>  what its machine needs, of every row              the same; its own queue
+--   pgfleet_worker         what every worker needs                           the same
+--   pgfleet_monitor        every row, no secret column                       nothing
+--   pgfleet_user           own rows, and those of own team members; of       nothing; sends to the queues of
+--                          everybody how many wait, and what is free         reservations and disks (105)
+--   pgfleet_api            what pgfleet_user sees of the user it speaks for  the same; may speak for users (request_user)
+--   pgfleet_sender         nothing                                           nothing; sends for whom it names
+--   pgfleet_node           nothing                                           nothing; sends heartbeats
+--   pgfleet_migrator       everything: it owns tables and functions where   everything
+--                          its members migrate, and functions run as it
 --
--- The four are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0
--- id in hopsworks, the username in public).
+-- They are roles without login: grant them to logins. A pgfleet_user's login is named as the user is (the Auth0 id in
+-- hopsworks, the username in public). `schema/database/RIGHTS` lists what each may do.
 
 -- For databases without Supabase's: what the printed policies ask for.
 do $$
@@ -28,6 +35,8 @@ as $$
   select of_user = public.request_user() or exists (
     select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
 $$;
+
+revoke execute on function public.may_see(text) from public;
 
 -- Every table of ours: schema, name, and the column that names the user whose row it is (null: nobody's). That column
 -- is the one with the comment 'The user whose row it is'. Read by grant_fleet_roles and switch_row_level_security.
@@ -60,6 +69,6 @@ language sql immutable
 as $$
   select column_name = any (
       '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
-        yaml_config,contents}')
+        yaml_config,contents,command,body}')
     or of_table = 'dead_letters' and column_name in ('message', 'headers')
 $$;

@@ -1,107 +1,239 @@
--- 162: the roles of 161, what each may do, and the switch.
+-- 162: the roles, what each may do, and the switch of row level security. Rights are given by every migration, as far as
+-- the roles are there: whoever migrates may not be allowed to make roles, and nothing breaks without them.
 
--- Makes the roles that are not there yet. Needs CREATEROLE for that. Called by switch_row_level_security, and by
+-- The kinds of workers: those that say what their worker may do (163). Read by fleet_roles and fleet_rights.
+create or replace view public.fleet_kinds as
+select substr(c.relname::text, 11) as kind
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind = 'v' and c.relname like 'rights\_of\_%' and c.relname <> 'rights_of_runtime';
+
+-- Every role, and the role that it is a member of, if any. Read by lacking_roles and grant_fleet_roles.
+create or replace view public.fleet_roles as
+select 'pgfleet_' || name as role_name, null::text as member_of
+from unnest('{sender,user,api,node,monitor,migrator,worker}'::text[]) name
+union all
+select 'pgfleet_worker_' || kind, 'pgfleet_worker' from public.fleet_kinds;
+
+-- The statements that make what is not there yet of the roles. Read by create_fleet_roles, migrate and the doctor.
+create or replace view public.lacking_roles as
+select l.role_name, l.statement from (
+  select 1 as step, role_name, format('create role %I nologin', role_name) as statement
+  from public.fleet_roles where to_regrole(role_name) is null
+  union all
+  select 2, r.role_name, format('grant %I to %I', r.member_of, r.role_name)
+  from public.fleet_roles r
+  where r.member_of is not null and not exists (
+    select from pg_auth_members m
+    where m.member = to_regrole(r.role_name)::oid and m.roleid = to_regrole(r.member_of)::oid)
+) l
+order by l.step, length(l.role_name), l.role_name;
+
+-- Makes the roles that are not there yet, as far as the caller may (CREATEROLE). Called by switch_row_level_security, and by
 -- somebody who may where the one who migrates may not.
 create or replace function public.create_fleet_roles() returns void
 language plpgsql
 as $$
 declare
-  role_name text;
+  lacking record;
 begin
-  foreach role_name in array '{pgfleet_worker,pgfleet_monitor,pgfleet_user,pgfleet_api}'::text[] loop
-    if not exists (select from pg_roles where rolname = role_name) then
-      execute format('create role %I nologin', role_name);
-    end if;
+  for lacking in select statement from public.lacking_roles loop
+    begin
+      execute lacking.statement;
+    exception
+      -- Roles are the server's: another database may just have made it.
+      when insufficient_privilege or duplicate_object or unique_violation or undefined_object then null;
+    end;
   end loop;
 end
 $$;
 
--- Gives the roles what they need on every table, view and queue that there is now. Called by switch_row_level_security,
--- and so again after each migration.
-create or replace function public.grant_fleet_roles() returns void
-language plpgsql
+-- Gives pgfleet_migrator what is ours, where a login or a superuser has migrated before: whatever the owner of our tables
+-- has in our schemas, but for extensions, and nothing elsewhere (REASSIGN OWNED would take whole databases along). Called by
+-- a superuser, or by that owner as a member of pgfleet_migrator: migrate says when.
+create or replace function public.give_to_migrator() returns void
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
+  of_before constant oid := (select relowner from pg_class where oid = 'public.schema_migrations'::regclass);
+  schemas constant text[] := '{public,hopsworks,autoscaler,clusters,pgmq,auth}';
+  thing text;
+begin
+  execute format('grant create on database %I to pgfleet_migrator', current_database());
+  grant create on schema public to pgfleet_migrator;
+  for thing in
+    with things as (
+      select 'schema ' || quote_ident(nspname) as name, 'pg_namespace'::regclass as catalog, oid, nspowner as owner,
+        nspname as in_schema
+      from pg_namespace
+      union all
+      select case relkind when 'v' then 'view ' when 'c' then 'type ' else 'table ' end || oid::regclass,
+        'pg_class'::regclass, oid, relowner, relnamespace::regnamespace::name
+      from pg_class where relkind in ('r', 'p', 'v', 'c')
+      union all
+      select 'type ' || oid::regtype, 'pg_type'::regclass, oid, typowner, typnamespace::regnamespace::name
+      from pg_type where typtype in ('e', 'd')
+      union all
+      select 'routine ' || oid::regprocedure, 'pg_proc'::regclass, oid, proowner, pronamespace::regnamespace::name
+      from pg_proc
+    )
+    select name from things t
+    where owner = of_before and in_schema = any (schemas)
+      and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = (t.catalog, t.oid, 'e'))
+    -- Schemas first: in them the new owner has to be allowed to make things.
+    order by catalog = 'pg_namespace'::regclass desc
+  loop
+    execute format('alter %s owner to pgfleet_migrator', thing);
+  end loop;
+end
+$$;
+
+-- The condition on a row of this table for a user to see it; null where users see none. Called by grant_fleet_roles and
+-- switch_row_level_security.
+create or replace function public.own_rows(of_table text, user_column text) returns text
+language sql immutable
+as $$
+  select case
+    when user_column is not null then format('public.may_see(%I)', user_column)
+    when of_table in ('gpu_types', 'billing_rates', 'pauses', 'node_cordons') then 'true'
+    -- Not their team's: a message has the command and the variables, which the row's own reader never sees either.
+    when of_table = 'dead_letters' then 'message ->> ''user_id'' = public.request_user()'
+    when of_table = 'disk_snapshots' then
+      'exists (select from public.disks d where d.disk_id = disk_snapshots.disk_id)'
+    -- Of the clusters, the one that the user is on.
+    when of_table = 'hopsworks_clusters' then
+      'exists (select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = hopsworks_clusters.id)'
+    when of_table = 'status_history' then
+      'case machine
+         when ''reservation'' then exists (select from public.reservations r where r.reservation_id = row_id)
+         when ''disk'' then exists (select from public.disks d where d.disk_id = row_id::uuid)
+         when ''assignment'' then exists (
+           select from hopsworks.user_hopsworks_assignments a where a.id = row_id::uuid)
+         else false
+       end'
+  end
+$$;
+
+-- Those of the roles that are there, as GRANT has them; null where none is. Called by grant_fleet_roles.
+create or replace function public.roles_there(wanted text[]) returns text
+language sql stable
+as $$ select string_agg(quote_ident(r), ', ') from unnest(wanted) r where to_regrole(r) is not null $$;
+
+-- Gives the roles that are there what they need, and nothing that they had before and do not need. Users read their own
+-- rows where row level security is on; without policies, a right to read would be one to read everybody's. Called by
+-- migrate, after whatever it made, and by switch_row_level_security.
+create or replace function public.grant_fleet_roles() returns void
+language plpgsql
+set client_min_messages = warning
+as $$
+declare
+  -- But for the owner, whose rights these are: pgfleet_migrator, where it is.
+  everybody constant text := public.roles_there(array(
+    select role_name from public.fleet_roles
+    where to_regrole(role_name)::oid is distinct from (
+      select relowner from pg_class where oid = 'public.schema_migrations'::regclass)));
+  people constant text := public.roles_there('{pgfleet_user,pgfleet_api}');
+  monitor constant text := public.roles_there('{pgfleet_monitor}');
+  by_rows constant boolean := (select relrowsecurity from pg_class where oid = 'public.reservations'::regclass);
   t record;
   columns text;
 begin
-  grant usage on schema public, hopsworks, autoscaler, clusters, pgmq to pgfleet_worker, pgfleet_monitor;
-  grant usage on schema public, hopsworks, autoscaler, clusters to pgfleet_user, pgfleet_api;
+  -- PostgreSQL 14 lets everybody make things in public.
   for t in
-    select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
-    union all
-    select format('pgmq.%I', prefix || queue_name), 'queue'
-    from public.fleet_queues, unnest('{q_,a_}'::text[]) prefix
-    union all
-    select format('%I.%I', schema_name, view_name), 'view' from public.fleet_views
-    union all
-    select 'pgmq.meta', 'queues'
+    select nspname as name from pg_namespace
+    where nspname in ('public', 'hopsworks', 'autoscaler', 'clusters') and pg_has_role(nspowner, 'usage')
   loop
-    execute format('revoke all on %s from pgfleet_worker, pgfleet_monitor, pgfleet_user, pgfleet_api', t.name);
-    if t.table_name not in ('api_users', 'api_keys') and t.name <> 'autoscaler.users' then
-      execute format('grant select on %s to pgfleet_worker', t.name);
-    end if;
+    execute format('revoke create on schema %I from public', t.name);
   end loop;
+  if everybody is null then
+    return;
+  end if;
+  execute format('grant usage on schema public, pgmq to %s', everybody);
+  execute format('revoke usage on schema hopsworks, autoscaler, clusters from %s', everybody);
+  execute format('grant usage on schema hopsworks, autoscaler, clusters to %s', public.roles_there(
+    array(select role_name from public.fleet_roles where role_name !~ '_(sender|node|migrator)$')));
   for t in
-    select s.oid::regclass as name from pg_class s
-    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid and d.deptype in ('a', 'i')
-    join pg_class c on c.oid = d.refobjid
-    join pg_namespace n on n.oid = c.relnamespace
-    where s.relkind = 'S' and (
-      (n.nspname, c.relname) in (select schema_name, table_name from public.guarded_tables)
-      or n.nspname = 'pgmq' and c.relname = any (array(select 'q_' || queue_name from public.fleet_queues)))
-  loop
-    execute format('grant usage on sequence %s to pgfleet_worker', t.name);
-  end loop;
-  for t in
-    select format('%I.%I', schema_name, table_name) as name, table_name from public.guarded_tables
-    where table_name not in (
-      'schema_migrations', 'moves', 'retention', 'api_users', 'api_keys', 'billing_rates', 'cluster_config_templates')
-      and (schema_name, table_name) not in (('autoscaler', 'users'))
-  loop
-    -- Logs are added to, never rewritten.
-    execute format('grant insert%s on %s to pgfleet_worker',
-      case when t.table_name in ('status_history', 'audit_logs', 'node_lifecycle_logs', 'cluster_events',
-        'node_heartbeats', 'metrics', 'pool_analytics', 'cluster_metrics') then '' else ', update' end, t.name);
-  end loop;
-  grant delete on public.domain_mappings, public.alb_target_groups to pgfleet_worker;
-  for t in select queue_name from public.fleet_queues loop
-    execute format('grant insert, update, delete on pgmq.%I to pgfleet_worker', 'q_' || t.queue_name);
-    execute format('grant insert on pgmq.%I to pgfleet_worker', 'a_' || t.queue_name);
-  end loop;
-  -- Who writes by hand (audit_write).
-  grant select (id, email, role) on autoscaler.users to pgfleet_worker;
-
-  for t in
-    select * from public.guarded_tables
+    select format('%I.%I', schema_name, table_name) as name from public.guarded_tables
+    union all select format('%I.%I', schema_name, view_name) from public.fleet_views
     union all
-    select schema_name, view_name, null from public.fleet_views
+    select format('pgmq.%I', prefix || queue_name) from public.fleet_queues, unnest('{q_,a_}'::text[]) prefix
+    union all select 'pgmq.meta'
+    union all select 'function ' || oid::regprocedure from public.closed_functions
+    union all select 'sequence ' || name from public.fleet_sequences
+  loop
+    execute format('revoke all on %s from %s', t.name, everybody);
+  end loop;
+  for t in
+    select * from public.fleet_rights() where to_regrole(role_name) is not null
+      -- A file that is applied alone comes before others whose things are not there yet.
+      and coalesce(to_regclass(case when thing not like 'function %' then thing end)::oid,
+        to_regprocedure(case when thing like 'function %' then substr(thing, 10) end)::oid) is not null
+  loop
+    execute format('grant %s on %s to %I', t.may, t.thing, t.role_name);
+  end loop;
+  for t in
+    select distinct r.role_name, s.name from public.fleet_rights() r
+    join public.fleet_sequences s on s.of_table = r.thing
+    where r.may ~ 'insert' and to_regrole(r.role_name) is not null
+  loop
+    execute format('grant usage on sequence %s to %I', t.name, t.role_name);
+  end loop;
+  for t in
+    select * from public.guarded_tables union all select schema_name, view_name, null from public.fleet_views
   loop
     select string_agg(quote_ident(attname), ', ' order by attnum) into columns
     from pg_attribute
     where attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass and attnum > 0 and not attisdropped
       and not public.is_secret(t.table_name, attname);
-    execute format('grant select (%s) on %I.%I to pgfleet_monitor', columns, t.schema_name, t.table_name);
-    if t.user_column is not null then
-      execute format('grant select (%s) on %I.%I to pgfleet_user, pgfleet_api', columns, t.schema_name, t.table_name);
+    if monitor is not null then
+      execute format('grant select (%s) on %I.%I to %s', columns, t.schema_name, t.table_name, monitor);
+    end if;
+    if people is not null and by_rows and public.own_rows(t.table_name, t.user_column) is not null
+      and t.table_name <> 'hopsworks_clusters'
+    then
+      execute format('grant select (%s) on %I.%I to %s', columns, t.schema_name, t.table_name, people);
     end if;
   end loop;
-  -- Functions that may more than their caller.
-  for t in
-    select p.oid::regprocedure as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where p.prosecdef and n.nspname in ('public', 'autoscaler', 'clusters')
-  loop
-    execute format('grant execute on function %s to pgfleet_worker', t.name);
-  end loop;
-  grant execute on function clusters.note_read(text, text) to pgfleet_monitor;
-  grant select on pgmq.meta to pgfleet_monitor;
-  grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to pgfleet_user, pgfleet_api;
+  if monitor is not null then
+    execute format('grant execute on function clusters.note_read(text, text) to %s', monitor);
+    execute format('grant select on pgmq.meta to %s', monitor);
+  end if;
+  if people is not null and by_rows then
+    -- What they see of everybody's: numbers and ids, no names. And what they have sent, and what it became.
+    execute format('
+      grant select on public.gpu_rooms, public.gpu_releases to %1$s;
+      grant select (gpu_type, reservation_id, gpu_count, waiting_since, line_number, has_no_room, is_lost)
+        on public.line_with_room to %1$s;
+      grant select (gpu_type) on public.waiting_reservations to %1$s;
+      grant select (reservation_id) on public.stuck_reservations to %1$s;
+      grant select (message) on public.dead_letters to %1$s;
+      grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to %1$s;
+      grant execute on function public.may_see(text) to %1$s', people);
+  end if;
 end
 $$;
 
--- On: makes the roles, their rights and the policies, and switches row level security on for every table of ours.
--- Off: switches it off, and users lose their rights; roles stay, and what workers and monitors may do. Safe to call
--- again. Called by `pgfleet migrate --rls`, and by every migration while it is on.
+-- Functions of ours that are not for everybody to call. Read by grant_fleet_roles.
+create or replace view public.closed_functions as
+select p.oid
+from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+where p.prosecdef and n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters')
+  and p.prorettype <> 'trigger'::regtype
+  and exists (
+    select from pg_class m where m.oid = 'public.schema_migrations'::regclass and m.relowner = p.proowner);
+
+-- The sequences of our tables and queues. Read by grant_fleet_roles.
+create or replace view public.fleet_sequences as
+select d.objid::regclass::text as name, n.nspname || '.' || c.relname as of_table
+from pg_depend d
+join pg_class s on s.oid = d.objid and s.relkind = 'S'
+join pg_class c on c.oid = d.refobjid
+join pg_namespace n on n.oid = c.relnamespace
+where d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i') and (
+  (n.nspname, c.relname) in (select schema_name, table_name from public.guarded_tables)
+  or n.nspname = 'pgmq' and c.relname in (select 'q_' || queue_name from public.fleet_queues));
+
+-- Switches row level security on for every table of ours, with its policies, or off. Safe to call again. Called by
+-- `pgfleet migrate --rls`, and by every migration while it is on.
 create or replace function public.switch_row_level_security(switch_on boolean) returns void
 language plpgsql
 set client_min_messages = warning
@@ -112,12 +244,13 @@ declare
 begin
   if switch_on then
     perform public.create_fleet_roles();
-    perform public.grant_fleet_roles();
-  elsif exists (select from pg_roles where rolname = 'pgfleet_user') then
-    -- Without policies, a right to read is a right to read everybody's rows.
-    for t in select * from public.guarded_tables loop
-      execute format('revoke all on %I.%I from pgfleet_user, pgfleet_api', t.schema_name, t.table_name);
-    end loop;
+    if exists (
+      select from unnest('{pgfleet_worker,pgfleet_monitor,pgfleet_user,pgfleet_api}'::text[]) r where to_regrole(r) is null)
+    then
+      raise exception 'row level security needs roles that are not there: %',
+          (select string_agg(role_name, ', ') from public.lacking_roles where to_regrole(role_name) is null)
+        using errcode = 'insufficient_privilege';
+    end if;
   end if;
   for t in select * from public.guarded_tables loop
     execute format('alter table %I.%I %s row level security', t.schema_name, t.table_name,
@@ -130,16 +263,11 @@ begin
       t.schema_name, t.table_name);
     execute format('create policy pgfleet_monitor_all on %I.%I for select to pgfleet_monitor using (true)',
       t.schema_name, t.table_name);
-    if t.user_column is not null then
-      execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
-        using (public.may_see(%I))', t.schema_name, t.table_name, t.user_column);
-    elsif t.table_name = 'hopsworks_clusters' then
-      -- Of the clusters, the one that the user is on.
-      execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api
-        using (exists (
-          select from hopsworks.user_hopsworks_assignments a where a.hopsworks_cluster_id = hopsworks_clusters.id))',
-        t.schema_name, t.table_name);
+    if public.own_rows(t.table_name, t.user_column) is not null then
+      execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api using (%s)',
+        t.schema_name, t.table_name, public.own_rows(t.table_name, t.user_column));
     end if;
   end loop;
+  perform public.grant_fleet_roles();
 end
 $$;

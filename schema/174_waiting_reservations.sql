@@ -7,13 +7,14 @@
 create or replace view public.waiting_reservations as
 select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.waiting_since, r.line_number,
   coalesce(r.retry_at > public.fleet_now(), false) as is_paused,
+  -- `is true` keeps it out of joins: a disk is looked up by its name for each who waits, and not all disks for each.
   exists (
     select from public.disks d
     where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
-      and public.disk_hold(d, r.reservation_id) is not null) as is_kept,
+      and public.disk_hold(d, r.reservation_id) is not null) is true as is_kept,
   exists (
     select from public.disks d
     where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
-      and d.status in ('deleted', 'purged', 'failed')) as is_lost
+      and d.status in ('deleted', 'purged', 'failed')) is true as is_lost
 from public.reservations r
 where r.status in ('pending', 'queued') and r.gpu_count is not null;

@@ -9,12 +9,15 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
-from pgfleet.schema.messages import Message, Name, Sweep, Time, Uuid, by_action, read_message
-from pgfleet.schema.tickets import Tickets
+from pgfleet.schema.asking import Role, Whose
+from pgfleet.schema.messages import Message, Name, Sweep, Uuid, by_action, read_message, read_time
+from pgfleet.schema.tickets import NUDGE, Tickets
 
 QUEUE = "cluster_assignments"
+# By these a body that is refused still says what it is about.
+IDS = ("user_id", "cluster_id")
 MACHINE = "assignment"
 TICKETS = Tickets("assignment", "advance", "user_id", QUEUE)
 
@@ -72,15 +75,12 @@ class Suspend(Request):
     """Keep a user, and the team members of an owner, from logging in; they keep their seats."""
 
     action: Literal["suspend"] = "suspend"
-    # Whose suspension it is, where it is the owner's.
-    suspended_for: Name | None = None
 
 
 class Reactivate(Request):
     """Let a user in again, and the team members that were suspended with an owner."""
 
     action: Literal["reactivate"] = "reactivate"
-    suspended_for: Name | None = None
 
 
 class Drain(Message):
@@ -88,61 +88,56 @@ class Drain(Message):
 
     action: Literal["drain"] = "drain"
     cluster_id: Uuid
+
+
+class DrainPage(Message):
+    """The worker's own: a drain goes on after a page of users."""
+
+    action: Literal["drain_page"] = "drain_page"
+    cluster_id: Uuid
     # The last user of the page before, and whether somebody before stays.
-    after: Annotated[str, Field(max_length=255)] = ""
-    somebody_stays: bool = False
+    after: Name
+    somebody_stays: bool
+
+
+class SuspendMember(Request):
+    """The worker's own: a team member is suspended with the owner of the account, who is."""
+
+    action: Literal["suspend_member"] = "suspend_member"
+
+
+class ReactivateMember(Request):
+    """The worker's own: the owner of a team member's account is let in again, and with them who was suspended so."""
+
+    action: Literal["reactivate_member"] = "reactivate_member"
 
 
 class Ticket(Request):
     """The worker's own: the row's turn to be looked at. An older number than the row's is stale."""
 
     action: Literal["advance"] = "advance"
-    ticket: int
+    ticket: Annotated[int, Field(ge=NUDGE, le=2**31 - 1)]
     # Where its account is to be made: whoever is not there any more when it is done may have left one behind.
     cluster_id: Uuid | None = None
 
 
+class Follow(Request):
+    """The worker's own: a team member goes to the cluster that the owner of the account is on."""
+
+    action: Literal["follow"] = "follow"
+
+
 class CloseAccount(Request):
-    """The worker's own: deactivate what a user who left a cluster has there."""
+    """The worker's own: deactivate what a user who left a cluster has there. Which account that is, its row says."""
 
     action: Literal["close_account"] = "close_account"
     cluster_id: Uuid
-    account_id: int | None = None
 
 
 class Admit(Message):
     """The worker's own: those who wait may find a seat."""
 
     action: Literal["admit"] = "admit"
-
-
-class Call(Message):
-    """What became of a call to a cluster, or that one is due."""
-
-    cluster_id: Uuid
-
-
-class CallFailed(Call):
-    """The worker's own: a cluster did not answer, or refused our key, or asked us to wait."""
-
-    action: Literal["call_failed"] = "call_failed"
-    kind: Literal["unreachable", "api_key", "busy"]
-    reason: Annotated[str, Field(max_length=1000)]
-    after_s: float | None = None
-
-
-class CallAnswered(Call):
-    """The worker's own: a cluster that had not answered did."""
-
-    action: Literal["call_answered"] = "call_answered"
-
-
-class Probe(Call):
-    """The worker's own: does the cluster answer again?"""
-
-    action: Literal["probe"] = "probe"
-    # Out of turn: whatever comes of it, the next one is on its way already.
-    once: bool = False
 
 
 class SweepSeats(Message):
@@ -164,14 +159,18 @@ class Measure(Message):
 
 
 def _day(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) else value
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be a day, such as 2026-11-28") from None
 
 
-class MeasureCluster(Call):
+class MeasureCluster(Message):
     """The worker's own: one cluster's measurement of one slot of time."""
 
     action: Literal["measure_cluster"] = "measure_cluster"
-    slot: Time
+    cluster_id: Uuid
+    slot: Annotated[AwareDatetime, BeforeValidator(read_time)]
 
 
 class Bill(Message):
@@ -189,17 +188,21 @@ class BillUser(Request):
 
 BILLING = (Measure, MeasureCluster, Bill, BillUser)
 
+# Users have no say in seats and accounts; operators of users and services have.
+MAY = {Role.ADMIN: Whose.ANY, Role.SERVICE: Whose.ANY}
+
 # What others send; the published JSON Schema is made of these.
 REQUESTS: dict[str, type[Message]] = by_action(Assign, Release, Suspend, Reactivate, Drain)
 ACTIONS: dict[str, type[Message]] = {
     **REQUESTS,
     **by_action(
+        DrainPage,
+        SuspendMember,
+        ReactivateMember,
         Ticket,
+        Follow,
         CloseAccount,
         Admit,
-        CallFailed,
-        CallAnswered,
-        Probe,
         Sweep,
         SweepSeats,
         SweepAccounts,

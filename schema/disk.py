@@ -7,18 +7,21 @@ them; the steps that make them are in `workers/disk/machine.py`.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from pgfleet.schema.messages import Message, Name, Sweep, Uuid, by_action, read_message
+from pgfleet.schema.messages import Message, Name, Sweep, TicketNumber, Uuid, by_action, matching, read_message
 from pgfleet.schema.tickets import Tickets
 
 QUEUE = "disk_operations"
+# By these a body that is refused still says what it is about.
+IDS = ("operation_id", "disk_id", "snapshot_id")
 TICKETS = Tickets("disk", "advance_disk", "disk_id", QUEUE)
 SNAPSHOT_TICKETS = Tickets("disk_snapshot", "advance_snapshot", "snapshot_id", QUEUE)
 # A disk that a reservation asks for without saying how large.
 DEFAULT_SIZE_GB = 100
 # The code that a disk's attach_error begins with where another zone may do.
 ZONE_FULL = "ZONE_FULL"
+QUOTA = "QUOTA"
 # Why a disk keeps a reservation waiting, as `disk_hold` (170) says it.
 DISK_IN_USE, SNAPSHOT_PENDING = "DISK_IN_USE", "SNAPSHOT_PENDING"
 
@@ -58,7 +61,12 @@ LIVE_SNAPSHOT = frozenset({SnapshotStatus.PENDING, SnapshotStatus.CREATING, Snap
 UNFINISHED = frozenset({SnapshotStatus.PENDING, SnapshotStatus.CREATING})
 LIVE_OPERATION = frozenset({OperationStatus.PENDING, OperationStatus.IN_PROGRESS})
 
-DiskName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+DISK_NAME = r"^[A-Za-z0-9_-]{1,255}$"
+DiskName = Annotated[
+    str,
+    matching(DISK_NAME, "must be letters, digits, '-' and '_', at most 255"),
+    Field(json_schema_extra={"pattern": DISK_NAME}),
+]
 SizeGb = Annotated[int, Field(ge=10, le=10_000)]
 SnapshotKind = Literal["manual", "shutdown", "cancellation", "migration"]
 
@@ -137,7 +145,7 @@ class DiskTicket(Message):
 
     action: Literal["advance_disk"] = "advance_disk"
     disk_id: Uuid
-    ticket: int
+    ticket: TicketNumber
 
 
 class SnapshotTicket(Message):
@@ -145,7 +153,7 @@ class SnapshotTicket(Message):
 
     action: Literal["advance_snapshot"] = "advance_snapshot"
     snapshot_id: Uuid
-    ticket: int
+    ticket: TicketNumber
 
 
 class Prune(Message):
@@ -171,9 +179,10 @@ class Suspect(Message):
     """The worker's own: look closely at something that AWS has and no row seemed to account for."""
 
     action: Literal["suspect"] = "suspect"
-    resource_id: Annotated[str, StringConstraints(pattern=r"^(vol|snap)-[A-Za-z0-9]{1,60}$")]
-    disk_id: str | None = None
-    snapshot_id: str | None = None
+    resource_id: Annotated[str, matching(r"^(vol|snap)-[A-Za-z0-9]{1,60}$", "must be the id of a volume or a snapshot")]
+    # What its tags say.
+    disk_id: Uuid | None = None
+    snapshot_id: Uuid | None = None
 
 
 # What others send; the published JSON Schema is made of these.

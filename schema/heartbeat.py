@@ -5,8 +5,7 @@ files from `142_node_heartbeats.sql` to `145_offline_sweeps.sql`.
 """
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -16,18 +15,26 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
     model_validator,
 )
 
-from pgfleet.schema.messages import BadMessage, Message, Name, Sweep, read_message, read_time
+from pgfleet.schema.asking import Role, Whose
+from pgfleet.schema.messages import BadMessage, Message, Name, Sweep, matching, read_message, read_time
 
 QUEUE = "node_heartbeats"
+# By these a body that is refused still says what it is about.
+IDS = ("node_id", "id")
 METRICS_LIMIT = 65_536
 METRIC_NAME_LIMIT = 100
+METRICS_COUNT_LIMIT = 1000
 DEPTH_LIMIT = 20
+# Whatever a node measures is less; and people can add up billions of such numbers.
+MOST = 1e30
+NAMES_LIMIT = 255
 
 
 class NodeStatus(StrEnum):
@@ -70,7 +77,10 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _uuid(value: object) -> object:
-    return UUID(value) if isinstance(value, str) else value
+    try:
+        return UUID(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be a UUID") from None
 
 
 def _number(value: object) -> object:
@@ -84,19 +94,35 @@ def _small(metrics: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must not hold NaN or Infinity, nor be nested without end") from None
     if size > METRICS_LIMIT:
         raise ValueError(f"must not be larger than {METRICS_LIMIT // 1024} KiB; it has {size // 1024}")
+    if len(metrics) > METRICS_COUNT_LIMIT:
+        raise ValueError(f"must have at most {METRICS_COUNT_LIMIT} entries; it has {len(metrics)}")
     for name, value in metrics.items():
         if len(name) > METRIC_NAME_LIMIT:
             raise ValueError(f"names must have at most {METRIC_NAME_LIMIT} characters")
-        if type(value) is int and abs(value) > sys.float_info.max:
-            raise ValueError(f"{name} is too large a number")
         if isinstance(value, (dict, list)) and _deeper(value, DEPTH_LIMIT):
             raise ValueError(f"{name} must not be nested deeper than {DEPTH_LIMIT} levels")
+        if _has_too_large(value):
+            raise ValueError(f"{name} is too large a number")
     return metrics
 
 
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
 def _deeper(value: Any, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_deeper(part, levels - 1) for part in parts)
+    return levels < 0 or any(_deeper(part, levels - 1) for part in _parts(value))
+
+
+def _has_too_large(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return abs(value) > MOST
+    return any(map(_has_too_large, _parts(value)))
+
+
+def _as_a_wish(given: Any) -> str | bool | None:
+    """Text that is short stays as it is; of anything else it counts only that it is there."""
+    return given if given is None or (isinstance(given, str) and len(given) <= NAMES_LIMIT) else True
 
 
 def _distinct(pools: tuple["PoolReport", ...]) -> tuple["PoolReport", ...]:
@@ -110,8 +136,17 @@ NodeNumber = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2_147_483_6
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Metrics = Annotated[dict[str, Any], AfterValidator(_small)]
-Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-ReplyQueue = Annotated[str, StringConstraints(pattern=r"^node_replies_[a-z0-9_]{1,27}$")]
+Load = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Figure = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
+FigureName = Annotated[str, StringConstraints(max_length=METRIC_NAME_LIMIT)]
+# Any value asks for an answer; where it goes is not the sender's to say.
+AnswerMe = Annotated[Any, AfterValidator(_as_a_wish)]
+PROOF = r"^[0-9a-f]{64}$"
+Proof = Annotated[
+    str,
+    matching(PROOF, "must be an HMAC-SHA256 in hex, of 64 lower-case digits"),
+    Field(json_schema_extra={"pattern": PROOF}),
+]
 Status = Annotated[str, StringConstraints(min_length=1, max_length=50)]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 
@@ -133,7 +168,12 @@ class PoolReport(Message):
 
 
 class _Heartbeat(Message):
-    """A node reports in. The same `id` twice is counted once."""
+    """A node reports in. The same `id` twice is counted once.
+
+    With `reply_to`, whatever its value, the node is answered in its own queue where it should run another
+    configuration. `proof` is what a sender needs that is neither a worker nor the node's own login: HMAC-SHA256 in hex
+    of `<source>.<node_id>.<id>.<sent_at>`, as the message has them, with the hex SHA-256 of the node's key for a key.
+    """
 
     action: Literal["heartbeat"] = "heartbeat"
     id: HeartbeatId
@@ -142,7 +182,8 @@ class _Heartbeat(Message):
     error_message: Text | None = None
     config_hash: Annotated[str, StringConstraints(max_length=64)] | None = None
     metrics: Metrics | None = None
-    reply_to: ReplyQueue | None = None
+    reply_to: AnswerMe = None
+    proof: Proof | None = None
 
 
 class AutoscalerHeartbeat(_Heartbeat):
@@ -156,13 +197,17 @@ class AutoscalerHeartbeat(_Heartbeat):
 class ClusterHeartbeat(_Heartbeat):
     """A node of a cluster reports in. Fields called `network_...` are kept with its metrics."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"patternProperties": {"^network_": {"type": "number", "minimum": 0, "maximum": MOST}}}
+    )
+
     source: Literal["cluster"] = "cluster"
     node_id: Name
     cpu_usage_percent: Percent | None = None
     memory_usage_percent: Percent | None = None
     disk_usage_percent: Percent | None = None
-    load_average: Figure | None = None
-    network: dict[str, Figure] = Field(default_factory=dict)
+    load_average: Load | None = None
+    network: dict[FigureName, Figure] = Field(default_factory=dict, max_length=100)
 
     @model_validator(mode="before")
     @classmethod
@@ -170,10 +215,11 @@ class ClusterHeartbeat(_Heartbeat):
         figures = {name: value for name, value in given.items() if name.startswith("network_")}
         if not figures:
             return given
-        before = given.get("network", {})
+        others = {name: value for name, value in given.items() if name not in figures}
+        before = others.get("network", {})
         if not isinstance(before, dict):
             raise ValueError("network must be an object")  # noqa: TRY004  # pydantic's way to refuse
-        return {**given, "network": {**before, **figures}}
+        return {**others, "network": {**before, **figures}}
 
 
 class RollUp(Message):
@@ -181,6 +227,10 @@ class RollUp(Message):
 
     action: Literal["roll_up"]
 
+
+# A node speaks for itself, and whoever else brings a heartbeat brings the proof of its node with it.
+WHOSE = "node_id"
+MAY = dict.fromkeys(Role, Whose.PROVEN) | {Role.NODE: Whose.OWN}
 
 Heartbeat = AutoscalerHeartbeat | ClusterHeartbeat
 HeartbeatMessage = Heartbeat | Sweep | RollUp

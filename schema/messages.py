@@ -1,6 +1,7 @@
 """What all messages have in common, and how a body of any kind is read."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from uuid import UUID
@@ -8,10 +9,20 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from pgfleet.schema.errors import FleetError
+from pgfleet.schema.explaining import explain, is_let_pass, strange_fields, without
+from pgfleet.schema.nearest import did_you_mean
+from pgfleet.schema.queue.reading import DEEPEST, MOST_DIGITS, UnreadableJson
 
 M = TypeVar("M", bound="Message")
 
-REASON_LIMIT = 600
+# The version of what senders and workers agree on, and the header that our producers put it into. It grows with each
+# field or action that is added: a worker of before would refuse them, so it leaves newer messages to newer workers.
+CONTRACT = 1
+CONTRACT_HEADER = "pgfleet_contract"
+# What a message waits for that a newer version has sent.
+TOO_OLD = "WORKER_TOO_OLD"
+ID_LIMIT = 255
+BIGGEST_ID = 2**63
 JSON_NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 
 
@@ -20,9 +31,21 @@ class BadMessage(FleetError):
 
 
 class Message(BaseModel):
-    """Fields are strict, unknown ones are ignored: they stay in the queue's copy of the body."""
+    """Fields are strict, and one that is not known is refused: silently ignored, it would be eight hours, not four."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+def matching(pattern: str, says: str) -> AfterValidator:
+    """Text of this pattern, from `^` to `$`; `says` is what one that is not is told."""
+    whole = re.compile(pattern.removeprefix("^").removesuffix("$"))
+
+    def match(text: str) -> str:
+        if whole.fullmatch(text) is None:
+            raise ValueError(says)
+        return text
+
+    return AfterValidator(match)
 
 
 def _no_control_characters(text: str) -> str:
@@ -39,20 +62,26 @@ class Sweep(Message):
 
 def read_time(value: object) -> object:
     """Messages are JSON: their times are text."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be a time, such as 2026-11-28T14:03:00Z") from None
 
 
 def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise ValueError("must be a UUID") from None
+    found = _as_uuid(text)
+    if found is None:
+        raise ValueError("must be a UUID")
+    return found
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Time = Annotated[datetime, BeforeValidator(read_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)]
+ONE_LINE = AfterValidator(_no_control_characters)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), ONE_LINE]
+# A row's ticket as its column holds it; NUDGE (-1) is of any.
+TicketNumber = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
 def by_action(*models: type[M]) -> dict[str, type[M]]:
@@ -66,26 +95,54 @@ def read_message(body: Any, actions: Mapping[str, type[M]]) -> M:
     Raises:
         BadMessage: with a reason that a person understands.
     """
+    if isinstance(body, UnreadableJson):
+        raise BadMessage(f"the body has a number of over {MOST_DIGITS} digits, or is nested more than {DEEPEST} deep")
     if not isinstance(body, dict):
         raise BadMessage(f"the body is {_json_name(body)}, not an object")
     action = body.get("action")
     if not isinstance(action, str) or action not in actions:
-        known = ", ".join(sorted(actions))
-        raise BadMessage(f"action: {_shown(action)} is not known; known are {known}")
+        if "action" not in body:
+            raise BadMessage(f"action: is missing; {did_you_mean('', sorted(actions))}")
+        hint = did_you_mean(action if isinstance(action, str) else "", sorted(actions))
+        raise BadMessage(f"action: {_shown(action)} is not known; {hint}")
+    return checked(actions[action], body)
+
+
+def checked(model: type[M], fields: Mapping[str, Any]) -> M:
+    """The message that these fields make; what older senders add is let pass.
+
+    Raises:
+        BadMessage: they make none; the text names each field, and what an unknown one may have meant.
+    """
     try:
-        return actions[action].model_validate(body)
+        return model.model_validate(fields)
     except ValidationError as error:
-        raise BadMessage(explain(error)) from None
+        added = {place for place in strange_fields(error) if is_let_pass(place[-1])}
+        if not added:
+            raise BadMessage(explain(error, model)) from None
+    try:
+        return model.model_validate(without(fields, added))
+    except ValidationError as error:
+        raise BadMessage(explain(error, model)) from None
 
 
-def explain(error: ValidationError) -> str:
-    """One line for all that is wrong with a message, field by field."""
-    parts = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        text = problem["msg"].removeprefix("Value error, ")
-        parts.append(f"{where}: {text}" if where else text)
-    return "; ".join(parts)[:REASON_LIMIT]
+def id_in(body: Any, names: Sequence[str]) -> str | None:
+    """The id that a refused body is about, by the first of these fields that holds one: so that its sender finds it."""
+    given = [body[name] for name in names if name in body] if isinstance(body, dict) else []
+    for value in given:
+        if isinstance(value, str) and 0 < len(value) <= ID_LIMIT and value.isprintable():
+            return _as_uuid(value) or value
+        if type(value) is int and abs(value) < BIGGEST_ID:
+            return str(value)
+    return None
+
+
+def _as_uuid(text: str) -> str | None:
+    """As a row has it, however it was spelled."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
 
 
 def _json_name(body: Any) -> str:

@@ -4,17 +4,37 @@ The moves between the states are in `011_reservation_machine.sql`, where the dat
 make them are in `workers/reservation/machine.py`.
 """
 
+import re
+from base64 import b32encode
 from collections.abc import Mapping
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Any, Literal, Protocol, Self
+from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from pgfleet.schema.container import Container, GithubUser
 from pgfleet.schema.disk import DiskName, SizeGb
-from pgfleet.schema.messages import Hours, Message, Name, Sweep, Time, Uuid, by_action, read_message
+from pgfleet.schema.messages import (
+    ONE_LINE,
+    Hours,
+    Message,
+    Name,
+    Sweep,
+    TicketNumber,
+    Time,
+    Uuid,
+    by_action,
+    matching,
+    read_message,
+)
+from pgfleet.schema.printable import plural
 from pgfleet.schema.tickets import Tickets
 
 QUEUE = "gpu_reservations"
+# By these a body that is refused still says what it is about.
+IDS = ("reservation_id",)
 MACHINE = "reservation"
 TICKETS = Tickets(MACHINE, "advance", "reservation_id", QUEUE)
 
@@ -45,26 +65,49 @@ def _gpu_count(count: int) -> int:
     return count
 
 
-def _environment(given: dict[str, str]) -> dict[str, str]:
-    for name in given:
-        if not (name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()):
-            raise ValueError("names must be letters, digits and underscores, and not start with a digit")
-    if sum(len(name) + len(value) for name, value in given.items()) > 65_536:
-        raise ValueError("must not hold more than 64 KiB")
-    return given
-
-
 GpuCount = Annotated[int, AfterValidator(_gpu_count), Field(json_schema_extra={"enum": [0, *GPU_COUNTS]})]
-GithubUser = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}$")]
-GpuType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,49}$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[^\s]{1,512}$")]
-Environment = Annotated[dict[str, str], AfterValidator(_environment)]
+# Nodes have it as a label.
+GPU_TYPE = r"^[a-z0-9]([a-z0-9.-]{0,48}[a-z0-9])?$"
+GpuType = Annotated[
+    str,
+    matching(GPU_TYPE, "must be the name of a GPU type, such as h100: lower-case letters, digits, '-' and '.'"),
+    Field(json_schema_extra={"pattern": GPU_TYPE}),
+]
+
+
+def is_gpu_type(name: str) -> bool:
+    """Whether a type may be called so."""
+    return re.fullmatch(GPU_TYPE, name) is not None
+
+
+RequestId = Annotated[str, StringConstraints(min_length=1, max_length=100), ONE_LINE]
 # The longest that SPEC allows; the worker's settings may allow less.
 HOURS_LIMIT = 72
+# What nobody adds at once, whatever the worker's settings allow in all.
+ADDED_HOURS_LIMIT = 1000
+# Names of pods, and what others may have labelled as one: a path, or a second selector, is none.
+POD_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$"
 
 
-class CreateReservation(Message):
-    """Reserve GPUs for some hours. The same `reservation_id` twice is one reservation."""
+# What the validators of CreateReservation say, for who checks by the schema.
+_TOGETHER: dict[str, Any] = {
+    "allOf": [
+        {
+            "if": {"properties": {"gpu_type": {"pattern": "^cpu-"}}},
+            "then": {"properties": {"gpu_count": {"const": 0}}},
+            "else": {"properties": {"gpu_count": {"not": {"const": 0}}}},
+        },
+    ]
+}
+
+
+class CreateReservation(Container):
+    """Reserve GPUs for some hours. The same `reservation_id` twice is one reservation.
+
+    Without a `github_user`, whose SSH keys let the user in, it is the one on record for them.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_TOGETHER)
 
     action: Literal["create_reservation"] = "create_reservation"
     reservation_id: Uuid
@@ -73,33 +116,33 @@ class CreateReservation(Message):
     gpu_count: GpuCount
     duration_hours: Annotated[Hours, Field(le=HOURS_LIMIT)] = 8.0
     name: Name | None = None
-    github_user: GithubUser | None = None
     jupyter_enabled: bool = False
     disk_name: DiskName | None = None
     disk_size_gb: SizeGb | None = None
-    dockerimage: Image | None = None
-    env_vars: Environment = Field(default_factory=dict)
-    command: Annotated[str, StringConstraints(max_length=65_536)] | None = None
-    preserve_entrypoint: bool = False
-    secondary_users: Annotated[list[GithubUser], Field(max_length=50)] = Field(default_factory=list)
-    version: Annotated[str, StringConstraints(max_length=50)] | None = None
+    version: Annotated[str, StringConstraints(max_length=50), ONE_LINE] | None = None
     submitted_at: Time | None = None
     total_nodes: Annotated[int, Field(ge=1, le=4)] = 1
 
     @model_validator(mode="after")
     def _gpus_fit_the_type(self) -> Self:
-        if self.gpu_type.startswith("cpu-") and self.gpu_count != 0:
-            raise ValueError(f"gpu_count: must be 0 for {self.gpu_type}; not {self.gpu_count}")
-        if not self.gpu_type.startswith("cpu-") and self.gpu_count == 0:
-            raise ValueError(f"gpu_count: must be 1, 2, 4, 8 or 16 for {self.gpu_type}; not 0")
+        problem = _wrong_count(self)
+        if problem:
+            raise ValueError(problem)
         return self
 
 
 class Request(Message):
-    """What a user asks about a reservation of theirs."""
+    """What a user asks about a reservation of theirs. With a `request_id`, the same one again is done once."""
 
     reservation_id: Uuid
     user_id: Name
+    request_id: RequestId | None = None
+
+    @property
+    def asks(self) -> str:
+        """The first of the words that its action may be."""
+        word: str = type(self).model_fields["action"].default
+        return word
 
 
 class Cancel(Request):
@@ -112,7 +155,7 @@ class Extend(Request):
     """More hours; in total since launch at most 168."""
 
     action: Literal["extend", "extend_reservation"] = "extend"
-    extension_hours: Hours
+    extension_hours: Annotated[Hours, Field(le=ADDED_HOURS_LIMIT)]
 
 
 class EnableJupyter(Request):
@@ -130,12 +173,18 @@ class AddUser(Request):
     github_username: GithubUser
 
 
+class Retry(Request):
+    """Ask for the same again when it is over, as a new reservation: without a `request_id`, once for ever."""
+
+    action: Literal["retry"] = "retry"
+
+
 class Ticket(Message):
     """The worker's own: the row's turn to be looked at. An older number than the row's is stale."""
 
     action: Literal["advance"] = "advance"
     reservation_id: Uuid
-    ticket: int
+    ticket: TicketNumber
 
 
 class Admit(Message):
@@ -145,17 +194,36 @@ class Admit(Message):
     gpu_type: GpuType
 
 
+class SweepStuck(Message):
+    """The worker's own: say which reservations have ended and are not gone."""
+
+    action: Literal["sweep_stuck"] = "sweep_stuck"
+
+
 class SweepPods(Message):
     """The worker's own: look for pods whose reservation has ended."""
 
     action: Literal["sweep_pods"] = "sweep_pods"
 
 
+class SuspectPod(Message):
+    """The worker's own: look closely at a pod that no live reservation accounts for; without a uid, at what it left."""
+
+    action: Literal["suspect_pod"] = "suspect_pod"
+    pod_uid: Annotated[str, StringConstraints(max_length=64), ONE_LINE]
+    pod_name: Annotated[str, matching(POD_NAME, "must be the name of a pod")]
+    # That which it says it is of; nothing is known of it.
+    reservation_id: Annotated[str, StringConstraints(max_length=255), ONE_LINE]
+
+
+# As older senders write `cancel`, in a field called `type`.
+ALIASES_OF_ACTIONS = ("cancellation",)
+
 # What others send; the published JSON Schema is made of these.
 REQUESTS: dict[str, type[Message]] = by_action(
-    CreateReservation, Cancel, Extend, EnableJupyter, DisableJupyter, AddUser
+    CreateReservation, Cancel, Extend, EnableJupyter, DisableJupyter, AddUser, Retry
 )
-ACTIONS: dict[str, type[Message]] = {**REQUESTS, **by_action(Ticket, Admit, Sweep, SweepPods)}
+ACTIONS: dict[str, type[Message]] = {**REQUESTS, **by_action(Ticket, Admit, Sweep, SweepPods, SuspectPod, SweepStuck)}
 
 
 def read(body: Any) -> Message:
@@ -165,7 +233,7 @@ def read(body: Any) -> Message:
         BadMessage: with a reason that a person understands.
     """
     if isinstance(body, dict) and "action" not in body and body.get("type") == "cancellation":
-        body = {**body, "action": "cancel"}
+        body = {"action": "cancel", **{name: value for name, value in body.items() if name != "type"}}
     return read_message(body, ACTIONS)
 
 
@@ -180,18 +248,35 @@ class Wanted(Protocol):
     def duration_hours(self) -> float: ...
 
 
+def _wrong_count(wanted: Wanted) -> str | None:
+    if wanted.gpu_type.startswith("cpu-") and wanted.gpu_count != 0:
+        return f"gpu_count: must be 0 for {wanted.gpu_type}; not {wanted.gpu_count}"
+    if not wanted.gpu_type.startswith("cpu-") and wanted.gpu_count == 0:
+        return f"gpu_count: must be 1, 2, 4, 8 or 16 for {wanted.gpu_type}; not 0"
+    return None
+
+
 def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:
     """Why a reservation can never start; None if it can. `gpu_type` is the row of its type, if there is one."""
     if gpu_type is None:
         return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"
     most = gpu_type["max_per_node"] or gpu_type["max_gpus"]
     if message.gpu_count > most:
-        return f"gpu_count: a {message.gpu_type} node has {most} GPUs, not {message.gpu_count}"
+        return f"gpu_count: a {message.gpu_type} node has {plural(most, 'GPU')}, not {message.gpu_count}"
     if message.duration_hours > max_hours:
         return f"duration_hours: at most {max_hours:g}; not {message.duration_hours:g}"
-    return None
+    return _wrong_count(message)
+
+
+def retried_id(reservation_id: str, request_id: str | None = None) -> str:
+    """The id of the reservation that a retry makes: the same request makes one, however often it comes."""
+    return str(uuid5(UUID(reservation_id), request_id or ""))
 
 
 def pod_name(reservation_id: str) -> str:
-    """Names come from the id, so that an effect done twice is an effect done once."""
-    return f"gpu-dev-{reservation_id[:8]}"
+    """Names come from the id, so that an effect done twice is an effect done once.
+
+    From a hash of it: UUIDs of version 7 that are made within a minute begin alike.
+    """
+    hashed = b32encode(sha256(reservation_id.encode()).digest()).decode().lower()
+    return f"gpu-dev-{hashed[:10]}"

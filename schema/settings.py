@@ -1,12 +1,17 @@
 """Every setting of the program, read once at start from the environment."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pgfleet.schema.container import Image
+from pgfleet.schema.database.dsn import Unreachable, as_libpq
 from pgfleet.schema.errors import FleetError
 
 
@@ -14,13 +19,22 @@ class BadSettings(FleetError):
     """The environment holds a value that can't be used; the message names each variable."""
 
 
-def _postgres_url(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must start with postgresql://")
+def _libpq(dsn: SecretStr) -> SecretStr:
+    try:
+        return SecretStr(as_libpq(dsn.get_secret_value()))
+    except Unreachable as error:
+        raise ValueError(str(error)) from None
+
+
+def _proxy(url: SecretStr) -> SecretStr:
+    address = urlsplit(url.get_secret_value())
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ValueError("must be the http(s) address of a proxy")
     return url
 
 
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+# Whatever libpq takes: a URL, keywords and values, `service=...`; also SQLAlchemy's postgresql+psycopg://.
+Dsn = Annotated[SecretStr, AfterValidator(_libpq)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -35,24 +49,34 @@ class Settings(BaseSettings):
         frozen=True, env_prefix="PGFLEET_", extra="ignore", env_ignore_empty=True, validate_by_name=True
     )
 
-    database_url: PostgresUrl | None = Field(None, validation_alias="DATABASE_URL")
+    database_url: Dsn | None = Field(None, validation_alias="DATABASE_URL")
     # Given where DATABASE_URL leads to a transaction pooler: LISTEN and migrations go here.
-    database_direct_url: PostgresUrl | None = Field(None, validation_alias="DATABASE_DIRECT_URL")
+    database_direct_url: Dsn | None = Field(None, validation_alias="DATABASE_DIRECT_URL")
 
     lease_s: Seconds = 90
+    # A worker that is asked to end has so long to finish or give back what it has in hand, whatever hangs.
+    drain_s: Seconds = 30
     poll_s: Annotated[float, Field(gt=0, le=2)] = 2
     attempts: Annotated[int, Field(ge=1)] = 3
     backoff_s: Seconds = 5
     backoff_cap_s: Seconds = 60
     statement_timeout_s: Seconds = 30
+    # Of several processes of one worker the first has this port, and each of the others the one after; 0 for none.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    # The address that it is open at: nobody but this machine, unless it is set.
+    metrics_host: str = "127.0.0.1"
     effect_threads: Annotated[int, Field(ge=1, le=64)] = 16
 
     kubeconfig: str | None = None
     namespace: str = "gpu-dev"
     kubernetes_timeout_s: Seconds = 10
-    pod_image: str = "ghcr.io/pgfleet/gpu-dev:latest"
+    # A YAML file with a part of a pod that every reservation's pod has: tolerations, pull secrets and the like.
+    pod_template: str | None = None
+    priority_class: str | None = None
+    pod_image: Image = "ghcr.io/pgfleet/gpu-dev:latest"
     ssh_keys_url: str = "https://github.com/{user}.keys"
+    # The only way to that server where there is none from here; the environment's HTTPS_PROXY is not asked.
+    ssh_keys_proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None
     ssh_keys_timeout_s: Seconds = 10
 
     # Endpoint, region and credentials of AWS come from AWS's own variables, such as AWS_REGION.
@@ -66,12 +90,18 @@ class Settings(BaseSettings):
     unknown_row_s: Seconds = 30
     line_recheck_s: Seconds = 60
     pod_poll_s: Seconds = 2
+    # From a pod's first place on a node until it runs, its image is pulled; from then on, SSH has to answer.
+    image_pull_s: Seconds = 1800
     pod_ready_s: Seconds = 600
+    # What may heal by itself is given so long: a container that can't be made, an image that a registry does not know.
+    may_heal_s: Seconds = 300
     preparing_stuck_s: Seconds = 3600
     queued_stale_s: Seconds = 48 * 3600
     unschedulable_s: Seconds = 30
     watch_s: Seconds = 60
     pod_missing_grace_s: Seconds = 600
+    # An active reservation's node that does not answer; Kubernetes itself gives up its pods after 5 minutes.
+    node_silent_s: Seconds = 300
     expiry_grace_s: Annotated[float, Field(ge=0)] = 120
     teardown_poll_s: Seconds = 2
 
@@ -90,8 +120,7 @@ class Settings(BaseSettings):
     hopsworks_timeout_s: Seconds = 15
     # The OAuth client that accounts are made for; a cluster's metadata may name another one (`client_id`).
     hopsworks_client_id: str = "pgfleet"
-    # A cluster that did not answer so often in a row is left alone for so long, then probed.
-    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    # What does not answer is left alone for a second, then probed; then longer each time, at most so long.
     breaker_open_s: Seconds = 30
     seat_recheck_s: Seconds = 60
     owner_wait_s: Seconds = 24 * 3600
@@ -132,8 +161,32 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [f"  {_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
+        lines = [
+            f"  {_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False)
+        ]
         raise BadSettings("These settings can't be used:\n" + "\n".join(lines)) from None
+
+
+# Variables of ours that are read elsewhere.
+_READ_ELSEWHERE = {
+    "PGFLEET_USER",
+    "PGFLEET_DATA_DIR",
+    "PGFLEET_LOG_LEVEL",
+    "PGFLEET_HOPSWORKS_KEY",
+    "PGFLEET_NODE_KEY",
+}
+# How alike two names are of which one is a typo. A service's links in Kubernetes (PGFLEET_SERVICE_HOST) are less so.
+_ALIKE = 0.8
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that nobody reads and that look like one of ours, each with the one that was meant."""
+    known = {_variable((name,)) for name in Settings.model_fields} | _READ_ELSEWHERE
+    unknown = sorted(name for name in environment if name.startswith(("PGFLEET_", "DATABASE_")) and name not in known)
+    ends = {name.removeprefix("PGFLEET_"): name for name in known}
+    near = {name: get_close_matches(name.removeprefix("PGFLEET_"), ends, 1, _ALIKE) for name in unknown}
+    return {name: ends[found[0]] for name, found in near.items() if found}
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

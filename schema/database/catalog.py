@@ -29,6 +29,13 @@ class SqlFile:
         folder, _, name = self.version.partition("/")
         return folder == "fixtures" or name >= "1"
 
+    def function(self, name: str) -> str:
+        """The statement that makes a function, alone; nothing where the file makes none of that name."""
+        found = re.search(
+            rf"(?ms)^create or replace function {re.escape(name)}\(.*?\bas (\$\$.*?\$\$|'.*?');$", self.text
+        )
+        return found[0] if found else ""
+
     def made(self, kind: str) -> list[str]:
         """The names of the functions, or of the views, that it makes: `public.keep_house`."""
         return [name for found, name in _MADE.findall(self.text) if found == kind]

@@ -1,9 +1,10 @@
-"""Connection strings: opening them, and showing them (or text around them) without their secrets."""
+"""Connection strings: reading them, and showing them (or text around them) without their secrets."""
 
 import re
-from typing import Any
+from urllib.parse import quote, urlencode
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgfleet.schema.errors import FleetError
 
@@ -11,8 +12,11 @@ _SECRETS = r"(?:ssl)?password|oauth_client_secret|scram_client_key|scram_server_
 _HIDDEN = (
     # A whole PostgreSQL URL: up to its last @, because people forget to encode the @ of a password.
     (re.compile(r"\A(\s*postgres(?:ql)?(?:\+\w+)?://[^:/?#@\s]*:).*@", re.DOTALL), r"\1***@"),
-    (re.compile(r"(\bpostgres(?:ql)?(?:\+\w+)?://[^:/?#@\s]*:)\S*@"), r"\1***@"),
-    (re.compile(r"(\b\w+://[^:/?#@\s]*:)[^/?#\s]*@"), r"\1***@"),
+    # Elsewhere a password has a limit, as text of others may hold thousands of beginnings of a URL, and no @.
+    (re.compile(r"(\bpostgres(?:ql)?(?:\+\w+)?://[^:/?#@\s]*:)\S{0,2000}@"), r"\1***@"),
+    (re.compile(r"(\b\w+://[^:/?#@\s]*:)[^/?#\s]{0,2000}@"), r"\1***@"),
+    # libpq takes blanks in a URL for what they are; elsewhere they end it.
+    (re.compile(rf"(\A\s*postgres[^?\n]*\?(?:[^\n]*&)?(?:{_SECRETS})=)[^&\n]*", re.IGNORECASE), r"\1***"),
     (re.compile(rf"([?&](?:{_SECRETS})=)[^&\s]*", re.IGNORECASE), r"\1***"),
     # keyword = value, where the value may be quoted, with backslashes.
     (
@@ -23,6 +27,7 @@ _HIDDEN = (
         r"\1***",
     ),
 )
+_DRIVER = re.compile(r"\A(postgres(?:ql)?)\+\w+://")
 _SEVERAL_AT = re.compile(r"\Apostgres(?:ql)?://[^?#]*@[^?#]*@")
 
 
@@ -40,41 +45,34 @@ def redact(text: str) -> str:
     return text
 
 
-# A server that goes quiet (a failover, a partition) is noticed within half a minute, not when TCP gives up.
-ALIVE: dict[str, Any] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-
-
-def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection that works through a transaction pooler too: nothing is prepared on the server.
+def as_libpq(dsn: str) -> str:
+    """The connection string as libpq takes it: without the driver of SQLAlchemy's (`postgresql+psycopg://`).
 
     Raises:
-        Unreachable: says why, and what to do.
+        Unreachable: it can't be read. Nothing of it is quoted, as that may be a piece of the password.
     """
-    if _SEVERAL_AT.match(dsn):
+    plain = _DRIVER.sub(r"\1://", dsn)
+    if _SEVERAL_AT.match(plain):
         # libpq would take the rest of the password for a host, and print it.
         raise Unreachable("The database URL has more than one @. In its password write @ as %40.")
     try:
-        return psycopg.connect(dsn, prepare_threshold=None, **{**ALIVE, **options})
-    except psycopg.OperationalError as error:
-        raise Unreachable(
-            f"Can't reach PostgreSQL at {redact(dsn)}\n{redact(str(error)).strip()}\n"
-            "Check DATABASE_URL; the embedded server's is printed by `pgfleet db url`."
-        ) from None
+        conninfo_to_dict(plain)
     except psycopg.ProgrammingError:
-        # Its text quotes pieces of the string, and so of the password.
         raise Unreachable(
             "The connection string can't be read. Give a URL (postgresql://user:password@host/database), "
-            "with special characters in the password percent-encoded."
+            "with special characters in the password percent-encoded; or what libpq takes (host=... dbname=...)."
         ) from None
+    return plain
 
 
-def is_pooler(conn: psycopg.Connection[tuple[Any, ...]]) -> bool:
-    """Whether somebody between us and the server hands out its connections: then we don't speak with who we think."""
-    row = conn.execute("select pg_backend_pid()").fetchone()
-    return row is not None and row[0] != conn.info.backend_pid
+def at_database(dsn: str, name: str) -> str:
+    """The connection string of another database of the same server, in libpq's form of keywords and values."""
+    return make_conninfo(as_libpq(dsn), dbname=name)
+
+
+def url_of(dsn: str) -> str:
+    """The same as a URL, for programs that take nothing else; what it leaves out is left to the PG* variables."""
+    said = conninfo_to_dict(as_libpq(dsn))
+    user, password, database = (quote(str(said.pop(name, "")), safe="") for name in ("user", "password", "dbname"))
+    login = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    return f"postgresql://{login}/{database}?{urlencode(said, quote_via=quote)}"

@@ -1,23 +1,35 @@
 """Brings a database to what the program needs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from pgmq.install import get_embedded_install_sql
 
 from pgfleet.schema.database import made
 from pgfleet.schema.database.before import is_of_before, made_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
-from pgfleet.schema.database.dsn import connect, redact
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.holders import SQL, WITHOUT_WRITERS, holders, lock_table
+from pgfleet.schema.database.lacks import MIGRATIONS
+from pgfleet.schema.database.mend import mend
+from pgfleet.schema.database.queueing import pgmq
+from pgfleet.schema.database.sessions import connect, open_session
 from pgfleet.schema.errors import FleetError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A migration may take longer than a service's statement, but must not queue for long behind one: whoever
 # comes after it would wait as well.
-_SET_LIMITS = "set local statement_timeout = 0; set local lock_timeout = '60s'"
-_WAIT_FOR_OTHERS = "select pg_advisory_xact_lock(hashtext('pgfleet.migrate'))"
+_SET_LIMITS = "select set_config('statement_timeout', '0', true), set_config('lock_timeout', %s, true)"
+LONGEST_LOCK_S = 60
+MIGRATOR = "pgfleet_migrator"
+_SET_ROLE = "select set_config('role', %s, true)"
+_RECORD_IS_THERE = """
+  select pg_has_role(c.relowner, 'member'), pg_get_userbyid(c.relowner), (
+    select count(*) from pg_attribute a where a.attrelid = c.oid and a.attname in ('checksum', 'makes')) = 2
+  from pg_class c where c.oid = to_regclass('public.schema_migrations')
+"""
 _RECORDED = "select version, checksum, makes from public.schema_migrations"
 _RECORD = """
   insert into public.schema_migrations (version, checksum, makes) values (%s, %s, %s)
@@ -27,9 +39,17 @@ _FORGET = "delete from public.schema_migrations where version = any(%s)"
 _RLS_IS_ON = """
   select exists (select from pg_class where oid = to_regclass('public.reservations') and relrowsecurity)
 """
+_LACKING_ROLES = "select statement from public.lacking_roles"
+# Where only the first files are applied, nobody knows yet which roles there are.
+_KNOWS_RIGHTS = "select to_regprocedure('public.fleet_rights()') is not null"
+_GRANT = "select public.grant_fleet_roles()"
+_NOT_MADE = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.UndefinedObject,
+)
 _SWITCH_RLS = "select public.switch_row_level_security(%s)"
-_HAS_PGMQ = "select to_regprocedure('pgmq.create(text)') is not null"
-_OFFERS_PGMQ = "select exists (select from pg_available_extensions where name = 'pgmq')"
 
 
 class EditedMigration(FleetError):
@@ -44,39 +64,118 @@ class MigrationFailed(FleetError):
     """PostgreSQL refused a file; nothing was applied."""
 
 
+class _MadeMeanwhileError(Exception):
+    """Another run made the first table; it has ended by now."""
+
+
 @dataclass(frozen=True)
 class Applied:
-    """A file that was applied; `again` for one that may change, and did since the last time."""
+    """What was applied: a file by its version, or something that the database lacked although its file was applied.
+
+    Attributes:
+        again: it was applied before; a file that may change did, since the last time.
+        lacked: it is no file.
+    """
 
     version: str
     again: bool
+    lacked: bool = False
 
 
 def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
-    """Apply every file that is due, all in one transaction: all or nothing. None due: an empty list.
+    """Apply every file that is due, and make what is lacking all the same, in one transaction: all or nothing.
 
-    Any number of callers at once, also through a transaction pooler: the lock is the transaction's. `rls` switches
-    row level security on or off; None leaves it as it is, and covers what is new where it is on. A file from 100 on,
-    or a fixture, that changed is applied again; any other that changed is refused.
+    Any number of callers at once, also through a transaction pooler: the lock is the transaction's. No lock is waited
+    for longer than a minute; then who holds it is named. `rls` switches row level security on or off; None leaves it as
+    it is, and covers what is new where it is on. A file from 100 on, or a fixture, that changed is applied again; any
+    other that changed is refused. Nothing to do: an empty list.
 
     Raises:
-        EditedMigration, NewerDatabase, MigrationFailed, StillNeeded, Unreachable: why, and that nothing was applied.
+        EditedMigration, NewerDatabase, MigrationFailed, NotMended, StillNeeded, Unreachable: why, and that nothing
+            was applied.
     """
     try:
-        with connect(dsn) as conn:
-            conn.execute(_SET_LIMITS)
-            conn.execute(_WAIT_FOR_OTHERS)
-            applied = _bring_up(conn, sql_files())
-            _secure(conn, rls=rls, changed=bool(applied))
-            return applied
+        # A table may be rewritten, and that has no time limit.
+        with connect(dsn, longest_s=None) as conn:
+            conn.execute(_SET_LIMITS, (f"{LONGEST_LOCK_S}s",))
+            files = sql_files()
+            _act_as_owner(conn)
+            _begin(conn, files[0])
+            done = [*_bring_up(conn, files), *_mended(conn, files)]
+            _secure(conn, rls=rls, changed=bool(done))
+            return done
+    except _MadeMeanwhileError:
+        return migrate(dsn, rls=rls)
+    except psycopg.errors.LockNotAvailable as error:
+        raise MigrationFailed(_who_holds(dsn)) from error
     except psycopg.Error as error:
         raise MigrationFailed(
             f"Nothing was applied: {redact(str(error)).strip()}\nRun `pgfleet migrate` again."
         ) from error
 
 
+def lacking_roles(conn: Connection) -> list[str]:
+    """What makes the roles that are not there, or are not members of each other as they should be."""
+    return [f"{statement};" for (statement,) in conn.execute(_LACKING_ROLES)]
+
+
+def owner_of_before(conn: Connection) -> str:
+    """What to do where the login was let into pgfleet_migrator, and the tables are another's; empty elsewhere."""
+    owner, is_let, _ = _owners(conn)
+    if owner in (None, MIGRATOR) or not is_let:
+        return ""
+    return (
+        f"All is {owner}'s and not {MIGRATOR}'s. To give it to that role, let {owner} migrate to this version; then, "
+        f"as a superuser, or as {owner} once it is in {MIGRATOR}:\n  select public.give_to_migrator();"
+    )
+
+
+def _act_as_owner(conn: Connection) -> None:
+    """What members of pgfleet_migrator make is the role's, so that any of them may migrate."""
+    owner, is_let, may_act = _owners(conn)
+    if not (may_act if owner == MIGRATOR else is_let and owner is None):
+        return
+    conn.execute(_SET_ROLE, (MIGRATOR,))
+    lacks = [f"  {statement}" for (statement,) in conn.execute(SQL["owner_lacks"])]
+    if lacks:
+        raise MigrationFailed(
+            f"permission denied: {MIGRATOR}, which is to own what is made, lacks rights here. Nothing was applied. As "
+            "the owner of the database, or a superuser:\n" + "\n".join(lacks)
+        )
+
+
+def _owners(conn: Connection) -> tuple[str | None, bool, bool]:
+    return conn.execute(SQL["owner_and_login"], {"role": MIGRATOR}).fetchone() or (None, False, False)
+
+
+def _begin(conn: Connection, record: SqlFile) -> None:
+    """One at a time, by a lock on the table of what was applied, which only its owner can take."""
+    row = conn.execute(_RECORD_IS_THERE).fetchone()
+    is_ours, owner, is_whole = row or (True, None, False)
+    if not is_ours:
+        raise MigrationFailed(
+            f"permission denied: public.schema_migrations belongs to {owner}, and only its owner migrates. Nothing was "
+            f"applied. Log in as a member of {owner}; if that is nobody of yours, drop the table. "
+            + owner_of_before(conn)
+        )
+    if not is_whole:
+        try:
+            conn.execute(record.text.encode())
+        except psycopg.errors.UniqueViolation as error:
+            raise _MadeMeanwhileError from error
+    lock_table(conn, MIGRATIONS, WITHOUT_WRITERS)
+
+
+def _who_holds(dsn: str) -> str:
+    """Asked by another session: the one that waited is over, and holds nothing any more."""
+    with open_session(dsn, autocommit=True) as conn:
+        return (
+            f"Nothing was applied: somebody held a table for {LONGEST_LOCK_S} seconds that had to be changed.\n"
+            f"{holders(conn) or 'They have let go of it by now.'}\nRun `pgfleet migrate` again when they are done."
+        )
+
+
 def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
-    _run(conn, files[0])
     seen = _seen(conn)
     made_by = {version: set(makes) for version, (_, makes) in seen.items()}
     recorded = {version: checksum for version, (checksum, _) in seen.items()}
@@ -90,10 +189,14 @@ def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     return [Applied(file.version, again=file.version in recorded) for file in due]
 
 
+def _mended(conn: Connection, files: list[SqlFile]) -> list[Applied]:
+    return [Applied(thing, again=True, lacked=True) for thing in mend(conn, files)]
+
+
 def _apply(conn: Connection, due: list[SqlFile], made_by: dict[str, set[str]]) -> None:
     """Functions and views that a file made the last time, and that no file makes now, are dropped."""
     if due:
-        _put_pgmq_in_place(conn)
+        _run(conn, SqlFile("PGMQ", pgmq(conn)))
     for file in due:
         _run(conn, file)
         conn.execute(_RECORD, (file.version, file.checksum, made.written(conn, file)))
@@ -108,15 +211,34 @@ def _seen(conn: Connection) -> dict[str, tuple[str | None, list[str]]]:
 
 
 def _secure(conn: Connection, *, rls: bool | None, changed: bool) -> None:
-    if rls is None and (not changed or not _is_true(conn, _RLS_IS_ON)):
+    """Roles that can't be made are left to somebody who may (`lacking_roles`): without them only the owner works."""
+    if not _is_true(conn, _KNOWS_RIGHTS):
+        return
+    lacked = lacking_roles(conn)
+    if lacked:
+        _make_roles(conn, lacked)
+    if rls is None and not changed and not _is_true(conn, SQL["a_role_without_rights"]):
+        return
+    if rls is None and not _is_true(conn, _RLS_IS_ON):
+        conn.execute(_GRANT)
         return
     try:
         conn.execute(_SWITCH_RLS, (rls is not False,))
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationFailed(
             f"Row level security: {error.diag.message_primary}\nNothing was applied. The roles are made by somebody "
-            "who may (CREATEROLE): select public.create_fleet_roles(). Then run this again."
+            "who may (CREATEROLE):\n" + "\n".join(lacked)
         ) from error
+
+
+def _make_roles(conn: Connection, statements: list[str]) -> None:
+    """As the login, as far as that may. Roles are the server's: another database may just have made one."""
+    role = conn.execute("select current_setting('role')").fetchone()
+    conn.execute(_SET_ROLE, ("none",))
+    for statement in statements:
+        with suppress(*_NOT_MADE), conn.transaction():
+            conn.execute(statement.encode())
+    conn.execute(_SET_ROLE, role)
 
 
 def _differs(file: SqlFile, recorded: dict[str, str | None]) -> bool:
@@ -142,15 +264,6 @@ def _refuse_edited(files: list[SqlFile], recorded: dict[str, str | None]) -> Non
         )
 
 
-def _put_pgmq_in_place(conn: Connection) -> None:
-    if _is_true(conn, _HAS_PGMQ):
-        return
-    if _is_true(conn, _OFFERS_PGMQ):
-        conn.execute("create extension pgmq")
-    else:
-        _run(conn, SqlFile("PGMQ", get_embedded_install_sql()))
-
-
 def _is_true(conn: Connection, question: Any) -> bool:
     row = conn.execute(question).fetchone()
     return row is not None and bool(row[0])
@@ -160,6 +273,8 @@ def _run(conn: Connection, file: SqlFile) -> None:
     """Without parameters, so that a file may hold many statements and any %."""
     try:
         conn.execute(file.text.encode())
+    except psycopg.errors.LockNotAvailable:
+        raise
     except psycopg.Error as error:
         hint = f"\n{error.diag.message_hint}" if error.diag.message_hint else ""
         raise MigrationFailed(

@@ -1,33 +1,15 @@
-"""What the program needs and a database lacks; services ask for it when they start."""
+"""What the program needs and a database lacks, or has otherwise: one list for migrate, doctor and services."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 
-from pgfleet.schema.database.catalog import functions, is_ours, sql_files, views
-from pgfleet.schema.database.needed import SCHEMAS, needed
+from pgfleet.schema.database import things
+from pgfleet.schema.database.catalog import is_ours, sql_files
+from pgfleet.schema.database.lacks import absent, lacks, recorded
 from pgfleet.schema.errors import FleetError
-from pgfleet.schema.kinds import queues
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Thing = tuple[str, str]
-
-_MIGRATIONS = "public.schema_migrations"
-_RECORDED = "select version from public.schema_migrations"
-_EXISTING = """
-  select case c.relkind when 'v' then 'view' else 'table' end, n.nspname || '.' || c.relname
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = any(%(schemas)s) and c.relkind in ('r', 'p', 'v', 'm', 'f')
-  union all
-  select 'column', n.nspname || '.' || c.relname || '.' || a.attname
-  from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = any(%(schemas)s) and a.attnum > 0 and not a.attisdropped
-  union all
-  select 'function', n.nspname || '.' || p.proname
-  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-  where n.nspname = any(%(schemas)s)
-"""
 
 
 class SchemaMissing(FleetError):
@@ -35,41 +17,43 @@ class SchemaMissing(FleetError):
 
 
 def missing(conn: Connection) -> list[str]:
-    """Everything that the program needs and this database lacks: `column public.disks.status`.
-
-    Files that were applied with psql leave no record; then what they make is the proof.
-    """
-    existing: set[Thing] = set(conn.execute(_EXISTING, {"schemas": [*SCHEMAS, "pgmq"]}).fetchall())
-    things = [f"{kind} {name}" for kind, name in _needed(existing) if (kind, name) not in existing]
-    things += [f"queue {queue}" for queue in queues() if ("table", f"pgmq.q_{queue}") not in existing]
-
-    recorded: set[str] = set()
-    if ("table", _MIGRATIONS) in existing:
-        recorded = {version for (version,) in conn.execute(_RECORDED)}
-    if things or any(map(is_ours, recorded)):
-        pending = [file.version for file in sql_files() if file.version not in recorded]
-        things += [f"migration {version} has not been applied" for version in pending]
-    return things
+    """The whole list in words: `column public.disks.status`, `trigger public.disks.log_moves is disabled`."""
+    lacking = [str(lack) for lack in lacks(conn, sql_files())]
+    return lacking + pending(conn, whole=not lacking)
 
 
-def verify(conn: Connection) -> None:
-    """Services call this at start: they never make the schema.
+def missing_by_name(conn: Connection) -> list[str]:
+    """What commands of people look for, each time: whether what they read and write is there at all."""
+    there = things.there(conn, with_rows=False)
+    # A queue by its table: PGMQ's own list of them is not for everybody's eyes.
+    lacking = [
+        str(lack) for lack in absent(there) if lack.kind != "queue" or ("table", f"pgmq.q_{lack.name}") not in there
+    ]
+    return lacking + pending(conn, whole=not lacking)
+
+
+def pending(conn: Connection, *, whole: bool) -> list[str]:
+    """Files that have not been applied. Those applied with psql leave no record; if all is there, that is the proof."""
+    applied = recorded(conn, things.there(conn, with_rows=False))
+    if whole and not any(map(is_ours, applied)):
+        return []
+    return [f"migration {file.version} has not been applied" for file in sql_files() if file.version not in applied]
+
+
+def verify(conn: Connection) -> list[str]:
+    """Services call this at start: they never make the schema. What is otherwise than in the files but stops nothing.
 
     Raises:
         SchemaMissing: lists everything that is missing.
     """
-    things = missing(conn)
-    if things:
-        lines = "\n".join(f"  {thing}" for thing in things)
-        raise SchemaMissing(f"The database lacks:\n{lines}\nRun `pgfleet migrate`, then start again.")
+    found = lacks(conn, sql_files())
+    stopping = [str(lack) for lack in found if lack.stops]
+    refuse(stopping + pending(conn, whole=not stopping), "start again")
+    return [str(lack) for lack in found]
 
 
-def _needed(existing: set[Thing]) -> Iterator[Thing]:
-    """Tables, columns, views, functions. Of a table that is not there, its name says enough."""
-    tables = sorted(needed().items())
-    yield from (("table", name) for name, _ in tables)
-    for name, columns in tables:
-        if ("table", name) in existing:
-            yield from (("column", f"{name}.{column}") for column in columns)
-    yield from (("view", name) for name in views())
-    yield from (("function", name) for name in functions())
+def refuse(lacking: list[str], then: str) -> None:
+    """Raises SchemaMissing with all of the list, if there is any."""
+    if lacking:
+        lines = "\n".join(f"  {thing}" for thing in lacking)
+        raise SchemaMissing(f"The database lacks:\n{lines}\nRun `pgfleet migrate`, then {then}.")

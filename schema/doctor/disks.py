@@ -1,9 +1,9 @@
 """Checks of disks: snapshots as counted and as there are, disks that nobody lets go, what waits."""
 
-from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__)
@@ -14,6 +14,7 @@ def disks(conn: Connection, _: Limits) -> list[Finding]:
     return [
         *(_counted(row) for row in ask(conn, SQL["snapshot_counters"])),
         *(_held(row) for row in ask(conn, SQL["held_disks"])),
+        *(_released(row) for row in ask(conn, SQL["slow_releases"])),
         *_slow(ask(conn, SQL["slow_snapshots"])),
         *_quarantined(ask(conn, SQL["quarantined"])),
     ]
@@ -42,10 +43,21 @@ def _name(row: Row) -> str:
 
 def _held(row: Row) -> Finding:
     gone = row["reservation_id"] is None
-    short = (row["reservation_id"] or "")[:8]
+    short = row["reservation_short_id"]
     why = "its reservation is gone" if gone else f"its reservation {short} ended {row['hours']:.0f} h ago"
     remedy = f"pgfleet disk unlock {typed(row['disk_name'], 'NAME')} --user {typed(row['user_id'], 'USER')}"
     return Finding(DISKS, Severity.WARNING, f"{_name(row)} is attached, and {why}", remedy)
+
+
+def _released(row: Row) -> Finding:
+    """Its volume may still be written to, so nothing takes it from whoever has it."""
+    text = (
+        f"{_name(row)} has been in release for {row['hours']:.0f} h: {printable(row['detail'] or 'nothing is known')}"
+    )
+    remedy = f"pgfleet disk show {typed(row['disk_name'], 'NAME')} --user {typed(row['user_id'], 'USER')}"
+    return Finding(
+        DISKS, Severity.WARNING, text, f"{remedy}; if the machine that has its volume is gone, end it at AWS"
+    )
 
 
 def _slow(rows: list[Row]) -> list[Finding]:

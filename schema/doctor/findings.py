@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.row import Row, as_rows
 
 SHOWN = 5
 
@@ -22,12 +20,23 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check says; `remedy` is a command or SQL, None where there is nothing to do. Holds no secret."""
+    """What one check says. Holds no secret.
+
+    Attributes:
+        remedy: a command or SQL; None where there is nothing to do.
+        kind: which of the things that the check finds it is.
+    """
 
     check: str
     severity: Severity
     text: str
     remedy: str | None = None
+    kind: str = ""
+
+    @property
+    def code(self) -> str:
+        """What programs tell findings apart by, in every version: `history.gap`."""
+        return f"{self.check}.{self.kind}" if self.kind else self.check
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,9 @@ class Limits:
         large_bytes, few_rows: a queue's table of that size with fewer live rows.
         unconsumed_s: how long a message may be due.
         used_share: of the numbers that a sequence has.
+        outage_s: how long something outside may not answer.
+        periodic_late_s: how long periodic work may be overdue.
+        placeless_s: how long a row may wait for a place that a quota or a rule does not give it.
     """
 
     old_s: float = 60
@@ -53,6 +65,9 @@ class Limits:
     few_rows: int = 10_000
     unconsumed_s: float = 300
     used_share: float = 0.5
+    outage_s: float = 60
+    periodic_late_s: float = 180
+    placeless_s: float = 600
 
 
 LIMITS = Limits()
@@ -72,12 +87,6 @@ class Check:
     healthy: str
     find: Callable[[Connection, Limits], list[Finding]]
     unable: Severity = Severity.SKIPPED
-
-
-def ask(conn: Connection, query: bytes, **given: Any) -> list[Row]:
-    """All rows of a query whose parameters are named."""
-    with conn.cursor(row_factory=as_rows) as cursor:
-        return cursor.execute(query, given or None).fetchall()
 
 
 def listed(things: Iterable[str]) -> str:

@@ -1,10 +1,10 @@
 """The check that every live row has its message, for each machine that has a view of those without."""
 
-from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.forgotten import forgotten
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__)

@@ -6,10 +6,12 @@ from typing import Any
 
 from pgfleet.schema.database.before import is_of_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
-from pgfleet.schema.database.missing import missing
-from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask, listed
+from pgfleet.schema.database.lacks import lacks
+from pgfleet.schema.database.missing import pending
+from pgfleet.schema.database.remedies import by_hand
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__)
@@ -40,10 +42,22 @@ def _own_version() -> str:
 
 
 def absent(conn: Connection, _: Limits) -> list[Finding]:
-    things = missing(conn)
-    if not things:
-        return []
-    return [Finding(SCHEMA, Severity.ERROR, f"{len(things)} missing: {listed(things)}", "pgfleet migrate")]
+    """All of the list that `migrate` and services have, not only the first of it."""
+    found = lacks(conn, sql_files())
+    by_person = [lack for lack in found if by_hand(lack)]
+    missing = [str(lack) for lack in found if lack.found is None]
+    missing += pending(conn, whole=not found)
+    altered = [str(lack) for lack in found if lack.found is not None and lack not in by_person]
+    return [
+        *_lacking("missing", f"{len(missing)} missing", missing),
+        *_lacking("altered", f"{len(altered)} not as they have to be", altered),
+        *(Finding(SCHEMA, Severity.ERROR, str(lack), by_hand(lack), "by_hand") for lack in by_person),
+    ]
+
+
+def _lacking(kind: str, what: str, things: list[str]) -> list[Finding]:
+    text = f"{what}: {', '.join(things)}"
+    return [Finding(SCHEMA, Severity.ERROR, text, "pgfleet migrate", kind)] if things else []
 
 
 def checksums(conn: Connection, _: Limits) -> list[Finding]:

@@ -1,15 +1,17 @@
-"""Checks of rows against each other: GPUs and seats as counted and as held, queues."""
+"""Checks of rows: GPUs and seats as counted and as held, what is not gone, queues, and clocks of nodes that are off."""
 
-from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.kinds import queues as kinds_by_queue
-from pgfleet.schema.printable import printable
+from pgfleet.schema.messages import TOO_OLD
+from pgfleet.schema.printable import plural, printable, typed
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads.outage import held
 from pgfleet.schema.reads.queue import depths
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__)
-GPU_COUNTERS, SEATS, QUEUES = "gpu_counters", "seats", "queues"
+GPU_COUNTERS, STUCK, SEATS, QUEUES, CLOCKS = "gpu_counters", "stuck", "seats", "queues", "clocks"
 
 # The lock keeps reservations from moving between the count and its writing.
 _RECOUNT_GPUS = (
@@ -18,7 +20,7 @@ _RECOUNT_GPUS = (
     "where g.gpu_type = {quoted}; commit"
 )
 _TOO_MANY_GPUS = (
-    "if the cluster has more: update public.gpu_types set total_cluster_gpus = ... where gpu_type = {quoted}; "
+    "if the cluster has more: pgfleet types set {gpu_type} --total ...; "
     "if not: pgfleet ls --gpu-type {gpu_type}, and pgfleet cancel ID"
 )
 
@@ -38,6 +40,26 @@ def _gpus(row: Row) -> list[Finding]:
     return [Finding(GPU_COUNTERS, Severity.ERROR, text, fix.format(**row)) for is_so, text, fix in cases if is_so]
 
 
+def stuck(conn: Connection, _: Limits) -> list[Finding]:
+    """Reservations that hold something for longer after their end than they should."""
+    return [_stuck(row) for row in ask(conn, SQL["stuck_reservations"])]
+
+
+def _stuck(row: Row) -> Finding:
+    """One that an operator has let go of holds no GPUs; what is left of it is still told."""
+    row_id, minutes = row["reservation_id"], row["ended_s"] / 60
+    holds = f"holds {row['gpus_held']} x {row['gpu_type']}" if row["gpus_held"] else "is not gone"
+    who = f"reservation {printable(row_id)} of {printable(row['user_id'])}"
+    waits_for = printable(row["waits_for"] or "nobody has looked what is left of it: pgfleet worker reservation")
+    pod = f"kubectl -n {row['namespace']} describe pod {row['pod_name']}" if row["pod_name"] else "see its pod"
+    if row["forced_at"] is not None:
+        text = f"{who} was released by force, and is not gone: {waits_for}"
+        return Finding(STUCK, Severity.WARNING, text, f"{pod}: what keeps it, and whether its node still runs it")
+    text = f"{who} ended {minutes:.0f} min ago ({row['status']}) and still {holds}: {waits_for}"
+    remedy = f"{pod}; if its node is gone for good: pgfleet release {typed(row_id, 'ID')} --force"
+    return Finding(STUCK, Severity.ERROR, text, remedy)
+
+
 _RECOUNT_SEATS = "a running assignment worker repairs it within five minutes: pgfleet worker assignment"
 
 
@@ -53,23 +75,43 @@ def _seats(row: Row) -> Finding:
 
 def queues(conn: Connection, limits: Limits) -> list[Finding]:
     """Queues of other programs in the same database are theirs, but for our dead letters."""
-    ours = {row["queue_name"] for row in ask(conn, SQL["our_queues"])}
-    depth = [Row({**row, "is_ours": row["queue"] in ours}) for row in depths(conn)]
-    return [finding for row in depth for finding in (*_dead(row), *_unconsumed(row, limits))]
+    consumed = {row["queue_name"] for row in ask(conn, SQL["consumed_queues"])}
+    depth = [Row({**row, "is_consumed": row["queue"] in consumed}) for row in depths(conn)]
+    return [finding for row in depth for finding in (*_dead(row), *_too_new(conn, row), *_unconsumed(row, limits))]
 
 
 def _dead(row: Row) -> list[Finding]:
-    if not row["dead"]:
+    """Failures of ours; what a sender has done wrong is told to the sender."""
+    if not row["failed"]:
         return []
-    remedy = f"pgfleet dead list --queue {row['queue']}"
-    return [Finding(QUEUES, Severity.WARNING, f"{row['queue']}: {row['dead']} open dead letters", remedy)]
+    remedy = f"pgfleet dead --kind {row['queue']} --verdict failure"
+    return [Finding(QUEUES, Severity.WARNING, f"{row['queue']}: {plural(row['failed'], 'open dead letter')}", remedy)]
+
+
+def _too_new(conn: Connection, row: Row) -> list[Finding]:
+    """What producers of a newer version have sent, and workers leave to newer ones."""
+    number = held(conn, row["queue"]).get(TOO_OLD, 0) if row["is_consumed"] else 0
+    if not number:
+        return []
+    text = f"{row['queue']}: {plural(number, 'message')} of a newer pgfleet wait for workers of it ({TOO_OLD})"
+    return [Finding(QUEUES, Severity.WARNING, text, "bring the workers to the version of those who send")]
 
 
 def _unconsumed(row: Row, limits: Limits) -> list[Finding]:
     late_s = row["oldest_ready_s"] or 0
-    if not row["is_ours"] or late_s <= limits.unconsumed_s:
+    if not row["is_consumed"] or late_s <= limits.unconsumed_s:
         return []
     text = f"{row['queue']}: {row['ready']} messages wait, the oldest for {late_s:.0f} s: no worker consumes it"
     kind = kinds_by_queue().get(row["queue"])
     remedy = f"pgfleet worker {kind}" if kind else "this version of pgfleet has no worker for it"
     return [Finding(QUEUES, Severity.WARNING, text, remedy)]
+
+
+def clocks(conn: Connection, _: Limits) -> list[Finding]:
+    """Nodes of clusters and of the autoscaler together; where all are off by the same, the database's own clock is."""
+    off = ask(conn, SQL["skewed_nodes"])
+    if not off:
+        return []
+    names = listed(f"{printable(row['name'])} ({row['row_id']}) is {row['in_words']}" for row in off)
+    text = f"{len(off)} nodes have a clock that is off: {names}"
+    return [Finding(CLOCKS, Severity.WARNING, text, "set their clocks, or where all are off the database's: NTP does")]

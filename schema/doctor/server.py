@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pgfleet.schema.doctor.findings import Finding, Limits, Severity, ask
+from pgfleet.schema.doctor.findings import Finding, Limits, Severity
 from pgfleet.schema.kinds import queues
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__)

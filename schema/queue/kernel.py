@@ -1,10 +1,12 @@
-"""The queue kernel: the statements that claim, hold, settle and give back messages.
+"""The queue kernel: what a message is, and the statements that hold, settle and give back those that were claimed.
 
 All of them run on PGMQ's own tables, beside any other PGMQ client. A claimed message belongs to whoever
 knows its token `(msg_id, read_ct)`; every statement here that changes one asks for that token.
+
+`read_ct` says no more than that: others read, too. What we did ourselves is in the headers, in our part of them: the
+mark of the claim that has the message in hand, and how many steps of it were begun and not ended.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,8 +15,11 @@ from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
-from psycopg.types.json import Jsonb, set_json_loads
 
+from pgfleet.schema.queue.reading import jsonb, read_json
+
+# Our part of a message's headers; other clients' headers are kept as they are.
+OURS = "pgfleet"
 Json: TypeAlias = Any
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
@@ -29,23 +34,30 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableJson:
-    """JSON that the database takes and Python does not: nested too deep, or a number of too many digits."""
-
-    text: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return f"unreadable JSON of {len(self.text)} characters, beginning {self.text[:60]}"
-
-
-@dataclass(frozen=True, slots=True)
 class Message:
-    """A claimed message as it lies in the queue; body and headers may be any JSON, or NULL, and hold secrets."""
+    """A claimed message as it lay in the queue; body and headers may be any JSON, or NULL, and hold secrets.
+
+    Attributes:
+        kept: its body as text, which takes a twentieth of the memory that it may take when it is read.
+        mark: of the claim; no other claim has it.
+        unanswered: whether we have claimed it before, and never answered it: its worker may have died of it.
+        unreadable: what of it can't be read, so that nobody will ever work on it.
+        too_large: to be loaded by anybody; it has neither body nor headers here.
+    """
 
     token: Token
     enqueued_at: datetime
-    body: Json = field(repr=False)
+    kept: bytes | None = field(repr=False)
     headers: Json = field(repr=False)
+    mark: str = ""
+    unanswered: bool = False
+    unreadable: str = ""
+    too_large: bool = False
+
+    @property
+    def body(self) -> Json:
+        """Read anew each time."""
+        return None if self.kept is None else read_json(self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,105 +69,74 @@ class Outgoing:
     headers: Json = field(default=None, repr=False)
 
 
+# `is true` keeps the tokens out of a join: they are looked up in a hash.
+HELD: LiteralString = """
+  select msg_id from {q}
+  where msg_id = any (%(ids)s::bigint[])
+    and ((msg_id, read_ct) in (select * from unnest(%(ids)s::bigint[], %(reads)s::integer[]))) is true
+  order by msg_id
+  for update"""
+
+
 @lru_cache
 def _on(queue: str, statement: LiteralString) -> Composed:
-    return SQL(statement).format(q=Identifier("pgmq", f"q_{queue}"), name=Literal(queue))
+    q = Identifier("pgmq", f"q_{queue}")
+    return SQL(statement).format(q=q, name=Literal(queue), held=SQL(HELD).format(q=q))
 
 
-CLAIM: LiteralString = """
-with picked as (
-  select msg_id from {q}
-  where vt <= public.fleet_now()
-  order by vt, msg_id
-  limit %s
-  for update skip locked
-), claimed as (
-  update {q} q
-  set vt = public.fleet_now() + %s, read_ct = q.read_ct + 1, last_read_at = public.fleet_now()
-  from picked
-  where q.msg_id = picked.msg_id
-  returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers
-)
-select c.*, null
-from claimed c, set_config(
-  'synchronous_commit', case when %s then current_setting('synchronous_commit') else 'off' end, true)
-union all
-select null, null, null, null, null, extract(epoch from min(vt) - public.fleet_now())::float8
-from {q} where vt > public.fleet_now() and not exists (select from claimed)
-"""
+def ask(cursor: Cursor, queue: str, statement: LiteralString, values: Any = None) -> Cursor:
+    """Ask with a plan of its own: one kept from when the queue was empty reads all of it, once it is full.
 
-
-def claim(
-    conn: Connection, queue: str, limit: int, lease: timedelta, *, durable: bool = True
-) -> tuple[list[Message], float | None]:
-    """Take up to `limit` messages that are due, oldest first; they are ours until `lease` has passed.
-
-    Commits by itself, as a claim that is rolled back would forget that the message was read. Where there are no
-    effects it need not be `durable`: what a crash of the server forgets is only a message that is due again, and the
-    row takes one of two owners with the same token. With effects, two must never think that they own it.
-
-    Returns:
-        The messages; and where there are none, the seconds until one is due (a lease that ends counts).
+    Nor may a plan depend on statistics, which may be of an empty queue as well: messages are found by an array of
+    numbers (`= any`), which leaves the planner no join to choose.
     """
-    cursor = conn.cursor()
-    set_json_loads(read_json, cursor)
-    rows = cursor.execute(_on(queue, CLAIM), (limit, lease, durable)).fetchall()
-    if len(rows) == 1 and rows[0][0] is None:
-        return [], rows[0][5]
-    claimed = [Message(Token(row[0], row[1]), row[2], row[3], row[4]) for row in rows if row[0] is not None]
-    return sorted(claimed, key=lambda message: message.token.msg_id), None
+    return cursor.execute(_on(queue, statement), values, prepare=False)
 
 
 EXTEND: LiteralString = """
-with held as (
-  select q.msg_id from {q} q
-  join unnest(%s::bigint[], %s::integer[]) as t (msg_id, read_ct) using (msg_id, read_ct)
-  order by q.msg_id
-  for update of q skip locked
-)
-update {q} q set vt = public.fleet_now() + %s from held where q.msg_id = held.msg_id
+with held as ({held} skip locked)
+update {q} q set vt = public.fleet_now() + %(lease)s where q.msg_id = any (array(select msg_id from held))
 returning q.msg_id, q.read_ct
 """
 
 
 def extend(conn: Connection, queue: str, tokens: Sequence[Token], lease: timedelta) -> set[Token]:
     """Renew the lease of what is still ours; the tokens renewed. One being settled right now is skipped."""
-    rows = conn.execute(_on(queue, EXTEND), (*_columns(tokens), lease)).fetchall()
+    rows = ask(conn.cursor(), queue, EXTEND, {**_columns(tokens), "lease": lease}).fetchall()
     return {Token(*row) for row in rows}
 
 
 DELETE: LiteralString = """
-with held as (
-  select q.msg_id from {q} q
-  join unnest(%s::bigint[], %s::integer[]) as t (msg_id, read_ct) using (msg_id, read_ct)
-  order by q.msg_id
-  for update of q
-)
-delete from {q} q using held where q.msg_id = held.msg_id
+with held as ({held})
+delete from {q} q where q.msg_id = any (array(select msg_id from held))
 returning q.msg_id
 """
 
 
 def delete(conn: Connection, queue: str, tokens: Sequence[Token]) -> Cursor:
     """Delete the messages whose tokens still fit, locking in id order; rows: their ids."""
-    return conn.execute(_on(queue, DELETE), _columns(tokens))
+    return ask(conn.cursor(), queue, DELETE, _columns(tokens))
 
 
 PUT_BACK: LiteralString = """
 update {q} q
-set vt = public.fleet_now() + b.delay, headers = b.headers
-from unnest(%s::bigint[], %s::integer[], %s::interval[], %s::jsonb[]) as b (msg_id, read_ct, delay, headers)
-where q.msg_id = b.msg_id and q.read_ct = b.read_ct
+set vt = coalesce(public.fleet_now() + b.delay, q.vt), headers = b.headers
+from unnest(%(ids)s::bigint[], %(reads)s::integer[], %(delays)s::interval[], %(headers)s::jsonb[])
+  as b (msg_id, read_ct, delay, headers)
+where q.msg_id = any (%(ids)s::bigint[]) and q.msg_id = b.msg_id and q.read_ct = b.read_ct
 returning q.msg_id
 """
 
 
 def put_back(
-    conn: Connection, queue: str, tokens: Sequence[Token], delays: list[timedelta], headers: list[Json]
+    conn: Connection, queue: str, tokens: Sequence[Token], delays: Sequence[timedelta | None], headers: Sequence[Json]
 ) -> Cursor:
-    """Make messages that are still ours visible again after their delays, with new headers."""
+    """Make messages that are still ours visible again after their delays, with new headers; without one it stays ours.
+
+    Rows: the ids of those that were.
+    """
     given = [jsonb(value) for value in headers]
-    return conn.execute(_on(queue, PUT_BACK), (*_columns(tokens), delays, given))
+    return ask(conn.cursor(), queue, PUT_BACK, {**_columns(tokens), "delays": list(delays), "headers": given})
 
 
 SEND: LiteralString = """
@@ -174,19 +155,22 @@ def send(conn: Connection, queue: str, messages: Sequence[Outgoing]) -> Cursor:
 
 
 BURY: LiteralString = """
-insert into public.dead_letters (queue, msg_id, row_id, message, headers, reason, attempts, enqueued_at)
+insert into public.dead_letters (queue, msg_id, row_id, message, headers, reason, attempts, enqueued_at, verdict)
 select {name}, d.* from unnest(
-  %s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[], %s::text[], %s::integer[], %s::timestamptz[]
+  %s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[], %s::text[], %s::integer[], %s::timestamptz[], %s::text[]
 ) as d
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
+    """A message that is given up; `rejected` where that is its sender's mistake, not a failure of ours."""
+
     message: Message
     row_id: str | None
     reason: str
     attempts: int
+    rejected: bool = False
 
 
 def bury(conn: Connection, queue: str, letters: Sequence[DeadLetter]) -> Cursor:
@@ -196,39 +180,14 @@ def bury(conn: Connection, queue: str, letters: Sequence[DeadLetter]) -> Cursor:
         (
             [letter.message.token.msg_id for letter in letters],
             [letter.row_id for letter in letters],
-            [jsonb(letter.message.body) for letter in letters],
+            [jsonb(letter.message.kept) for letter in letters],
             [jsonb(letter.message.headers) for letter in letters],
             [letter.reason for letter in letters],
             [letter.attempts for letter in letters],
             [letter.message.enqueued_at for letter in letters],
+            ["rejection" if letter.rejected else "failure" for letter in letters],
         ),
     )
-
-
-DUE: LiteralString = """
-with due as (
-  select name, message from public.periodic
-  where queue = {name} and next_at <= public.fleet_now()
-  order by name
-  for update skip locked
-), sent as (
-  insert into {q} (vt, message) select public.fleet_now(), message from due
-)
-update public.periodic p set next_at = greatest(p.next_at + p.every, public.fleet_now())
-from due where p.name = due.name
-returning p.name
-"""
-
-
-def send_due(conn: Connection, queue: str) -> list[str]:
-    """Turn the queue's due periodic rows into messages; their names."""
-    return [row[0] for row in conn.execute(_on(queue, DUE)).fetchall()]
-
-
-def keep_house(conn: Connection) -> str | None:
-    """Tidy one table that grows (103), if it is some table's turn; its name."""
-    row = conn.execute("select public.keep_house()").fetchone()
-    return row[0] if row else None
 
 
 # A row that somebody holds for longer is somebody's open transaction; the batch goes on without it.
@@ -244,19 +203,5 @@ def sign(conn: Connection, actor: str, timeout_s: float, lock_timeout: str = LOC
     )
 
 
-def _columns(tokens: Sequence[Token]) -> tuple[list[int], list[int]]:
-    return [token.msg_id for token in tokens], [token.read_ct for token in tokens]
-
-
-def jsonb(value: Json) -> Jsonb | None:
-    if isinstance(value, UnreadableJson):
-        return Jsonb(value.text, dumps=str)
-    return None if value is None else Jsonb(value)
-
-
-def read_json(data: str | bytes) -> Json:
-    """One message that can't be decoded must not take the others of its claim with it."""
-    try:
-        return json.loads(data)
-    except (RecursionError, ValueError):
-        return UnreadableJson(data if isinstance(data, str) else bytes(data).decode())
+def _columns(tokens: Sequence[Token]) -> dict[str, Any]:
+    return {"ids": [token.msg_id for token in tokens], "reads": [token.read_ct for token in tokens]}

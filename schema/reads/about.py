@@ -7,12 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pgfleet.schema.container import without_secrets
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, cut, fetch, queue_table
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.runtime import dead_letters, status_history
 
 _h, _d = status_history.c, dead_letters.c
+# Of a message, as text: only what it asks for is shown.
+MOST = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,47 @@ def history(conn: Connection, machine: str, ids: Iterable[str] | sa.Select[Any])
 
 
 def letters(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
-    """Dead letters about one row, answered ones too, oldest first."""
-    columns = (_d.dead_letter_id, _d.died_at, _d.message, _d.reason, _d.attempts, _d.answer, _d.answered_at)
+    """Dead letters about one row, answered ones too, oldest first; none for a login that may not read messages."""
+    if not may_read(conn, "public", "dead_letters"):
+        return []
+    columns = (
+        _d.dead_letter_id,
+        _d.died_at,
+        cut(_d.message, MOST),
+        _d.reason,
+        _d.verdict,
+        _d.attempts,
+        _d.answer,
+        _d.answered_at,
+    )
     about = sa.or_(_d.row_id == row_id, _d.message[subject.field].astext == row_id)
-    return fetch(conn, sa.select(*columns).where(_d.queue == subject.queue, about).order_by(_d.dead_letter_id))
+    found = fetch(conn, sa.select(*columns).where(_d.queue == subject.queue, about).order_by(_d.dead_letter_id))
+    return _shown(found)
 
 
 def messages(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
-    """Messages about one row that are in the queue, by the time they are due."""
+    """Messages about one row that are in the queue, by the time they are due; none for who may not read the queue."""
+    if not may_read(conn, "pgmq", f"q_{subject.queue}"):
+        return []
     q = queue_table(subject.queue).c
-    columns = (q.msg_id, q.vt, q.read_ct, q.message, (q.vt > FLEET_NOW).label("later"))
-    return fetch(conn, sa.select(*columns).where(q.message[subject.field].astext == row_id).order_by(q.vt, q.msg_id))
+    columns = (q.msg_id, q.vt, q.read_ct, cut(q.message, MOST), (q.vt > FLEET_NOW).label("later"))
+    about = q.message[subject.field].astext == row_id
+    return _shown(fetch(conn, sa.select(*columns).where(about).order_by(q.vt, q.msg_id)))
+
+
+def _shown(found: list[Row]) -> list[Row]:
+    """Without what people put tokens into: no command that shows messages needs it."""
+    return [Row({**row, "message": without_secrets(row["message"])}) for row in found]
+
+
+def may_read(conn: Connection, schema: str, table: str) -> bool:
+    """Whether this login may read the messages of a table."""
+    asked = (
+        "select has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, 'message', 'select')"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s"
+    )
+    row = conn.execute(asked, (schema, table)).fetchone()
+    return row is None or bool(row[0])
 
 
 def action_of(record: Row) -> str | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.heartbeat import ClusterStatus
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.node import age_s
+from pgfleet.schema.reads.node import age_s, skew
 from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
@@ -113,7 +113,7 @@ def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:
     )
     return fetch(
         conn,
-        sa.select(*columns, *reported, age_s(_n.last_heartbeat).label("seen_s"), *roles)
+        sa.select(*columns, *reported, age_s(_n.last_heartbeat).label("seen_s"), *skew(_n.skews), *roles)
         .join_from(cluster_nodes, clusters, _n.cluster_id == _c.cluster_id)
         .where(_n.cluster_id == cluster_id, _n.deleted_at.is_(None))
         .order_by(_n.node_number),

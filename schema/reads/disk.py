@@ -11,9 +11,11 @@ import sqlalchemy as sa
 
 from pgfleet.schema.disk import UNFINISHED, Status
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.nearest import nearest
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.about import history
+from pgfleet.schema.reads.hold import WAITS_FOR
 from pgfleet.schema.reads.resolve import Several, first, only
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
@@ -41,13 +43,18 @@ _pending_percent = (
 _COLUMNS = (
     *(as_text(_d.disk_id, "disk_id"), _d.disk_name, _d.user_id, _d.status, _d.status_reason, _d.status_since),
     *(_d.size_gb, _d.disk_size, _d.created_at, _d.last_used, _d.detail, _d.attach_error, _d.data_lost),
+    sa.func.public.short_reservation_id(_d.reservation_id).label("reservation_short_id"),
     *(_d.reservation_id, _r.status.label("reservation_status"), _d.release_asked_at),
+    # Of one that has ended: what is not gone yet.
+    WAITS_FOR.label("holder_waits_for"),
     *(_d.snapshot_count, _d.pending_snapshot_count, _pending_percent.label("pending_percent"), _d.last_snapshot_at),
     *(_d.marked_deleted_at, _d.delete_date, _d.ebs_volume_id, _d.ebs_availability_zone),
     *(as_text(_d.next_snapshot_id, "next_snapshot_id"), _d.latest_snapshot_content_s3),
     *(as_text(_d.operation_id, "operation_id"), _d.operation_status, _d.operation_error),
     # What it means for a reservation that does not exist yet.
-    sa.func.public.disk_hold(disks.table_valued(), sa.null()).label("reason_code"),
+    sa.func.public.hold_by_disk(
+        disks.c.status, disks.c.release_asked_at, disks.c.reservation_id, disks.c.pending_snapshot_count, sa.null()
+    ).label("reason_code"),
 )
 _SNAPSHOT_COLUMNS = (
     *(as_text(_s.snapshot_id, "snapshot_id"), as_text(_s.disk_id, "disk_id"), _s.kind, _s.status, _s.status_reason),
@@ -78,7 +85,10 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
     other = first(conn, sa.select(_d.user_id).where(_d.disk_name == disk_name).order_by(_d.user_id).limit(1))
     if other is not None:
         raise Refusal(f"{text}\n--user {typed(other['user_id'], '')} has one.")
-    raise Refusal(f"{text} See `pgfleet disk ls`; `pgfleet disk create {typed(disk_name, 'NAME')}` makes one.")
+    theirs = [row["disk_name"] for row in fetch(conn, sa.select(_d.disk_name).where(_d.user_id == user_id))]
+    near = [typed(name, "") for name in nearest(disk_name, theirs)]
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise Refusal(f"{text}{meant} See `pgfleet disk ls`; `pgfleet disk create {typed(disk_name, 'NAME')}` makes one.")
 
 
 def listing(conn: Connection, user_id: str | None, *, lost_too: bool, most: int) -> list[Row]:

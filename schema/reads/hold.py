@@ -22,7 +22,13 @@ RESERVATIONS_WITH_DISK = reservations.outerjoin(
     sa.and_(_d.user_id == _r.user_id, _d.disk_name == _r.disk_name, sa.func.coalesce(_r.node_index, 0) == 0),
 )
 # Why it keeps that reservation waiting; null where it does not.
-HOLD: sa.ColumnElement[str | None] = sa.func.public.disk_hold(wanted_disk.table_valued(), _r.reservation_id)
+HOLD: sa.ColumnElement[str | None] = sa.func.public.hold_by_disk(
+    _d.status, _d.release_asked_at, _d.reservation_id, _d.pending_snapshot_count, _r.reservation_id
+)
+# What the teardown of a reservation waits for (180).
+WAITS_FOR: sa.ColumnElement[str | None] = sa.func.public.teardown_hold(
+    _r.held_by, _r.held_since, _r.status, _r.reservation_ended, _r.current_detailed_status
+)
 
 
 def purge_date(disk: Mapping[str, Any], kept: timedelta) -> date | None:
@@ -85,10 +91,11 @@ def _refusal(asked: Asked) -> str | None:
 
 
 def _why(disk: Row, code: str) -> str:
-    name, who = disk["disk_name"], disk["reservation_id"]
+    name, who = disk["disk_name"], disk["reservation_short_id"]
     if code == SNAPSHOT_PENDING:
         made = f"a snapshot of disk {name} is not completed, {disk['pending_percent'] or 0} %"
         return made if disk["pending_snapshot_count"] else f"disk {name} is being made"
     if disk["release_asked_at"] is not None:
         return f"disk {name} is being released: {disk['detail'] or 'its volume is going'}"
-    return f"disk {name} is in use by {f'reservation {who[:8]}' if who else 'a reservation that is gone'}"
+    ended = f", which has ended: {disk['holder_waits_for']}" if disk["holder_waits_for"] else ""
+    return f"disk {name} is in use by {f'reservation {who}' if who else 'a reservation that is gone'}{ended}"

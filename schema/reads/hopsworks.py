@@ -17,17 +17,19 @@ from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.hopsworks import (
-    cluster_breakers,
     health_check_failures,
     hopsworks_clusters,
     hopsworks_users,
     user_hopsworks_assignments,
 )
 
-_c, _b, _a, _f = hopsworks_clusters.c, cluster_breakers.c, user_hopsworks_assignments.c, health_check_failures.c
+_BREAKER = ("kind", "reason", "began_at", "retry_at", "probes")
+_unanswered = sa.table(
+    "unanswered_clusters", *(sa.column(name) for name in ("cluster_id", *_BREAKER)), schema="hopsworks"
+)
+_c, _b, _a, _f = hopsworks_clusters.c, _unanswered.c, user_hopsworks_assignments.c, health_check_failures.c
 _id = sa.cast(_c.id, sa.Text)
 _USER_INFO = re.compile(r"//[^/?#\s]*@")
-_BREAKER = ("failures", "kind", "reason", "opened_at", "retry_at")
 
 
 def listing(conn: Connection) -> list[Row]:
@@ -55,7 +57,7 @@ def _overview() -> sa.Select[Any]:
         (sa.func.coalesce(_c.kubeconfig, "") != "").label("has_kubeconfig"),
         _c.metadata["client_id"].astext.label("client_id"),
         *(_b[name].label(f"breaker_{name}") for name in _BREAKER),
-    ).select_from(hopsworks_clusters.outerjoin(cluster_breakers, _b.cluster_id == _c.id))
+    ).select_from(hopsworks_clusters.outerjoin(_unanswered, _b.cluster_id == _c.id))
 
 
 def _shown(row: Row) -> Row:
@@ -150,8 +152,6 @@ def failures(conn: Connection, cluster_id: str, most: int) -> list[Row]:
 def free_elsewhere(conn: Connection, cluster_id: str) -> int:
     """How many seats are free on other clusters that take users and answer."""
     free = sa.func.sum(sa.func.greatest(_c.max_users - _c.current_users, 0))
-    statement = sa.select(sa.func.coalesce(free, 0).label("free")).select_from(
-        hopsworks_clusters.join(cluster_breakers, _b.cluster_id == _c.id)
-    )
-    usable = (_c.id != cluster_id, _c.status == "active", _b.retry_at.is_(None))
+    statement = sa.select(sa.func.coalesce(free, 0).label("free"))
+    usable = (_c.id != cluster_id, _c.status == "active", _c.id.not_in(sa.select(_b.cluster_id)))
     return int(fetch(conn, statement.where(*usable))[0]["free"])

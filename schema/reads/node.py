@@ -64,6 +64,7 @@ def _nodes(filters: NodeFilters) -> sa.Select[Any]:
             *(_n.id, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since, _n.error_message),
             last_heartbeat.label("last_heartbeat"),
             age_s(last_heartbeat).label("seen_s"),
+            *skew(_n.skews),
             _n.config_hash,
             expected.label("expected_config_hash"),
             _n.deleted_at,
@@ -77,6 +78,12 @@ def _nodes(filters: NodeFilters) -> sa.Select[Any]:
 def age_s(moment: Any) -> sa.ColumnElement[float]:
     """How many seconds ago a time was."""
     return sa.cast(sa.extract("epoch", FLEET_NOW - moment), sa.Double)
+
+
+def skew(skews: Any) -> tuple[sa.ColumnElement[Any], ...]:
+    """How many seconds a clock is behind ours, below 0 where it is ahead; and whether that is to be told (147)."""
+    far_off = sa.func.public.tells_skew(skews, type_=sa.Boolean)
+    return sa.func.public.skew_of(skews, type_=sa.Double).label("skew_s"), far_off.label("clock_is_off")
 
 
 def _wanted(filters: NodeFilters) -> list[sa.ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from pgfleet.schema.disk import QUEUE, REQUESTS
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.about import Subject, letters, messages
+from pgfleet.schema.reads.about import Subject, letters, may_read, messages
 from pgfleet.schema.reads.disk import RECENT, as_text, whole
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.rows.core import fetch, queue_table
@@ -76,7 +76,12 @@ def of_disk(conn: Connection, disk: Mapping[str, Any], most: int = RECENT) -> li
 
 
 def on_their_way(conn: Connection, user_id: str, disk_name: str) -> list[Row]:
-    """Requests about a disk that somebody has sent and no worker has taken yet: they may still change what it is."""
+    """Requests about a disk that somebody has sent and no worker has taken yet: they may still change what it is.
+
+    None for a login that may not read the queue.
+    """
+    if not may_read(conn, "pgmq", f"q_{QUEUE}"):
+        return []
     body = _queue.message
     named = (body["disk_name"].astext == disk_name, body["target_disk"].astext == disk_name)
     asked = (body["user_id"].astext == user_id, body["action"].astext.in_(sorted(REQUESTS)), sa.or_(*named))

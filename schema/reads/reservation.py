@@ -1,5 +1,6 @@
 """Reading reservations for people: one by its id or a prefix of it, lists, timelines, and the lines they wait in."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,36 +10,71 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.nearest import meant
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.about import Subject, now
-from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, wanted_disk
+from pgfleet.schema.reads.about import Subject, may_read, now
+from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, WAITS_FOR, wanted_disk
 from pgfleet.schema.reads.place import Line, Release, Waiter
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.rows.core import fetch
+from pgfleet.schema.room import room_of
+from pgfleet.schema.rows.core import fetch, queue_table
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.gpu_types import gpu_types
 from pgfleet.schema.tables.reservations import reservations
-from pgfleet.schema.tables.runtime import status_history
+from pgfleet.schema.tables.runtime import dead_letters, status_history
 
+WHOLE = 36  # the letters of a UUID
+FIRST_PART = 8  # the digits of a UUID before its first hyphen
 RESERVATION = Subject(QUEUE, "reservation_id")
-# The lines (174).
-_waiting_reservations = sa.table(
-    "waiting_reservations",
+_queue = queue_table(QUEUE)
+_is_ours = dead_letters.c.queue == QUEUE
+# As the queue's index (180) has it.
+_queued_id = sa.func.lower(sa.func.left(_queue.c.message["reservation_id"].astext, WHOLE))
+# The lines (177), and what nodes have room for (176).
+_line_with_room = sa.table(
+    "line_with_room",
     *(sa.column(name) for name in ("gpu_type", "reservation_id", "gpu_count", "waiting_since", "line_number")),
-    *(sa.column(name, sa.Boolean) for name in ("is_paused", "is_kept", "is_lost")),
+    *(sa.column(name, sa.Boolean) for name in ("has_no_room", "is_lost")),
     schema="public",
 )
+_gpu_rooms = sa.table(
+    "gpu_rooms",
+    *(sa.column(name) for name in ("gpu_type", "unheld", "is_seen", "seen_ago_s", "names", "free", "problems")),
+    sa.column("to_place"),
+    schema="public",
+)
+# How many wait (174), and which GPUs will be given back when (184).
+_waiting_reservations = sa.table("waiting_reservations", sa.column("gpu_type"), schema="public")
+_gpu_releases = sa.table(
+    "gpu_releases", *(sa.column(name) for name in ("gpu_type", "expires_at", "gpus_held", "node")), schema="public"
+)
+# Those that have ended and are not gone (180).
+_stuck = sa.table("stuck_reservations", sa.column("reservation_id"), schema="public")
+_FINAL = [status.value for status in sorted(FINAL)]
 _c = reservations.c
+_is_stuck = sa.select(_stuck.c.reservation_id).where(_stuck.c.reservation_id == _c.reservation_id).exists()
 _COLUMNS = (
     *(_c.reservation_id, _c.user_id, _c.name, _c.status, _c.status_reason, _c.status_since),
     *(_c.gpu_type, _c.gpu_count, _c.gpus_held, _c.duration_hours, _c.created_at, _c.waiting_since, _c.line_number),
     *(_c.launched_at, _c.expires_at, _c.reservation_ended, _c.retry_at, _c.current_detailed_status),
-    *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name),
+    *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name, _c.retried_from),
+    _c.requests_done,
+    *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
+    WAITS_FOR.label("waits_for"),
     wanted_disk.c.size_gb.label("disk_size_gb"),
     wanted_disk.c.status.label("disk_status"),
+    # Its pod and home are gone then.
+    sa.and_(wanted_disk.c.reservation_id == _c.reservation_id, wanted_disk.c.release_asked_at.is_not(None)).label(
+        "disk_released"
+    ),
     sa.case((_c.status.in_([status.value for status in sorted(WAITING)]), HOLD)).label("disk_reason_code"),
 )
+
+
+# The shortest beginning that nobody else's id has (178).
+_short = sa.func.public.short_reservation_id
 
 
 class AmbiguousId(FleetError):
@@ -65,13 +101,24 @@ def read_status(text: str) -> Status:
     if text in ALIASES:
         return ALIASES[text]
     if text not in {status.value for status in Status}:
-        known = ", ".join([*Status, *ALIASES])
-        raise FleetError(f"{text} is no status of a reservation. Known are {known}.")
+        raise FleetError(f"{text} is no status of a reservation. {meant(text, [*Status, *ALIASES])}")
     return Status(text)
 
 
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
     return first(conn, _rows().where(_c.reservation_id == reservation_id))
+
+
+def logs(conn: Connection, reservation_id: str) -> str | None:
+    """The last that its pod wrote; None where nothing is kept."""
+    row = first(conn, sa.select(_c.pod_logs).where(_c.reservation_id == reservation_id))
+    return None if row is None else row["pod_logs"]
+
+
+def short(conn: Connection, reservation_id: str) -> str:
+    """As much of an id as a person has to type."""
+    found: str = conn.execute("select public.short_reservation_id(%s)", (reservation_id,)).fetchone()[0]  # type: ignore[index]  # a select without FROM has a row
+    return found
 
 
 def _rows() -> sa.Select[Any]:
@@ -85,7 +132,7 @@ def resolve(conn: Connection, given: str, user_id: str) -> Row:
     Raises:
         AmbiguousId, Refusal: several have this prefix, or none; the message lists what there is.
     """
-    given = given.strip().lower()
+    given = _written_out(given.strip().lower())
     exact = by_id(conn, given)
     if exact is not None:
         return exact
@@ -94,6 +141,14 @@ def resolve(conn: Connection, given: str, user_id: str) -> Row:
     if owned is None:
         raise Refusal(_not_found(given, user_id, fetch(conn, _with_prefix(given))))
     return owned
+
+
+def _written_out(given: str) -> str:
+    """With the hyphens of a UUID, where somebody has left them out."""
+    if len(given) <= FIRST_PART or not re.fullmatch("[0-9a-f]{1,32}", given):
+        return given
+    parts = (given[:8], given[8:12], given[12:16], given[16:20], given[20:])
+    return "-".join(part for part in parts if part)
 
 
 def _with_prefix(prefix: str) -> sa.Select[Any]:
@@ -106,38 +161,74 @@ def _candidate(row: Row) -> str:
     return f"{row['reservation_id']}  {row['status']:<9}  {gpus}  {row['name'] or ''}"
 
 
+def asked_for(conn: Connection, given: str, user_id: str) -> str | None:
+    """The whole id of what a user has asked for and no worker has made: its message is in the queue, or refused.
+
+    By a whole id, whoever has sent it.
+    """
+    given = _written_out(given.strip().lower())
+    whole = len(given) == WHOLE
+    for of, row_id, ours in ((_queue, _queued_id, ()), (dead_letters, dead_letters.c.row_id, (_is_ours,))):
+        if not may_read(conn, str(of.schema), of.name):
+            continue
+        theirs = ours if whole else (*ours, of.c.message["user_id"].astext == user_id)
+        begins = row_id == given if whole else row_id.startswith(given, autoescape=True)
+        found = fetch(
+            conn, sa.select(row_id.label("row_id")).select_from(of).where(begins, *theirs).distinct().limit(2)
+        )
+        if len(found) == 1 and given:
+            return str(found[0]["row_id"])
+    return None
+
+
 def _not_found(given: str, user_id: str, others: list[Row]) -> str:
-    text = f"{user_id} has no reservation whose id begins with {given}."
+    text = f"{printable(user_id)} has no reservation whose id begins with {printable(given)}."
     owners = sorted({row["user_id"] for row in others})
     return f"{text}\n--user {owners[0]} has one." if owners and given else f"{text} See `pgfleet ls --all`."
 
 
 def listing(conn: Connection, filters: Filters) -> list[Row]:
-    """Reservations, newest first; those that are over only if asked for."""
-    statement = _rows().order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
+    """Reservations, newest first; those that are over only if asked for, and ahead of all those that are not gone."""
+    if filters.status is None and not filters.ended_too:
+        stuck = _c.reservation_id.in_(sa.select(_stuck.c.reservation_id))
+        return [*_matching(conn, filters, stuck), *_matching(conn, filters, _c.status.not_in(_FINAL))]
+    status = () if filters.status is None else (_c.status == read_status(filters.status).value,)
+    return _matching(conn, filters, *status)
+
+
+def _matching(conn: Connection, filters: Filters, *conditions: sa.ColumnElement[bool]) -> list[Row]:
+    rows = _rows().add_columns(_short(_c.reservation_id).label("short_id")).where(*conditions)
+    statement = rows.order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
     if filters.user_id is not None:
         statement = statement.where(_c.user_id == filters.user_id)
     if filters.gpu_type is not None:
         statement = statement.where(_c.gpu_type == filters.gpu_type)
-    if filters.status is not None:
-        statement = statement.where(_c.status == read_status(filters.status).value)
-    elif not filters.ended_too:
-        statement = statement.where(_c.status.not_in([status.value for status in FINAL]))
     return fetch(conn, statement)
 
 
 def moves_since(conn: Connection, history_id: int) -> list[Row]:
     """The moves of all reservations after one, oldest first."""
     h = status_history.c
-    columns = (h.history_id, h.row_id, h.at, h.from_status, h.to_status, h.reason)
+    columns = (h.history_id, h.row_id, _short(h.row_id).label("short_id"), h.at, h.from_status, h.to_status, h.reason)
     later = (h.machine == MACHINE, h.history_id > history_id)
     return fetch(conn, sa.select(*columns).where(*later).order_by(h.history_id))
+
+
+def nobody_on_record(conn: Connection, user_id: str) -> bool:
+    """Whether it is known that no name at GitHub is on record for a user: not every login may ask."""
+    of_user = sa.func.public.github_user_of(user_id)
+    may_ask = sa.select(sa.func.has_function_privilege("public.github_user_of(text)", "execute").label("so"))
+    return bool(fetch(conn, may_ask)[0]["so"]) and fetch(conn, sa.select(of_user.label("name")))[0]["name"] is None
 
 
 def types(conn: Connection) -> dict[str, Row]:
     """Every GPU type by its name."""
     g = gpu_types.c
-    columns = (g.gpu_type, g.total_cluster_gpus, g.held_gpus, g.is_active, g.max_gpus, g.max_per_node)
+    columns = (
+        *(g.gpu_type, g.total_cluster_gpus, g.held_gpus, g.is_active, g.max_gpus, g.max_per_node, g.available_gpus),
+        *(g.max_reservable, g.full_nodes_available, g.running_instances, g.desired_capacity),
+        *(g.last_availability_update, g.last_availability_updated_by),
+    )
     return {row["gpu_type"]: row for row in fetch(conn, sa.select(*columns).order_by(g.gpu_type))}
 
 
@@ -149,17 +240,22 @@ def line_now(conn: Connection, gpu_type: str | None) -> tuple[datetime, Line | N
 def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
     """The lines of some GPU types as they are now: who waits, oldest first, and who will give GPUs back when.
 
-    Whoever is paused, or kept by a disk, lets others pass.
+    Whoever is paused, kept by a disk, or has no room on any node, lets others pass.
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
     moment = now(conn)
-    waiting, releases = defaultdict(list), defaultdict(list)
+    waiting: dict[str, list[Waiter]] = defaultdict(list)
+    passed: dict[str, list[Waiter]] = defaultdict(list)
+    releases: dict[str, list[Release]] = defaultdict(list)
     for row in fetch(conn, _waiting(wanted)):
         waiter = Waiter(row["reservation_id"], row["gpu_count"], row["waiting_since"], row["line_number"])
-        waiting[row["gpu_type"]].append(waiter)
+        (passed if row["has_no_room"] else waiting)[row["gpu_type"]].append(waiter)
+    numbers = {row["gpu_type"]: row["number"] for row in fetch(conn, _numbers(wanted))}
     for row in fetch(conn, _holding(wanted)):
-        releases[row["gpu_type"]].append(Release(row["expires_at"], row["gpus_held"]))
+        releases[row["gpu_type"]].append(Release(row["expires_at"], row["gpus_held"], row["node"]))
+    rooms = fetch(conn, sa.select(*_gpu_rooms.c).where(_gpu_rooms.c.gpu_type.in_(wanted)))
+    room_by_type = {row["gpu_type"]: room_of(row) for row in rooms}
     return {
         name: Line(
             gpu_type=name,
@@ -168,25 +264,30 @@ def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
             is_active=bool(row["is_active"]),
             now=moment,
             waiting=tuple(waiting[name]),
+            passed=tuple(passed[name]),
+            number=numbers.get(name, 0),
             releases=tuple(releases[name]),
+            room=room_by_type.get(name),
         )
         for name, row in known.items()
     }
 
 
 def _waiting(names: list[str]) -> sa.Select[Any]:
-    w = _waiting_reservations.c
+    w = _line_with_room.c
     return (
-        sa.select(w.gpu_type, w.reservation_id, w.gpu_count, w.waiting_since, w.line_number)
-        .where(w.gpu_type.in_(names), sa.not_(w.is_paused), sa.not_(w.is_kept), sa.not_(w.is_lost))
+        sa.select(w.gpu_type, w.reservation_id, w.gpu_count, w.waiting_since, w.line_number, w.has_no_room)
+        .where(w.gpu_type.in_(names), sa.not_(w.is_lost))
         .order_by(w.waiting_since, w.line_number, w.reservation_id)
     )
 
 
+def _numbers(names: list[str]) -> sa.Select[Any]:
+    """Of everybody, as a person may count them without seeing them."""
+    w = _waiting_reservations.c
+    return sa.select(w.gpu_type, sa.func.count().label("number")).where(w.gpu_type.in_(names)).group_by(w.gpu_type)
+
+
 def _holding(names: list[str]) -> sa.Select[Any]:
-    active = (_c.status == Status.ACTIVE.value, _c.gpus_held > 0, _c.expires_at.is_not(None))
-    return (
-        sa.select(_c.gpu_type, _c.expires_at, _c.gpus_held)
-        .where(_c.gpu_type.in_(names), *active)
-        .order_by(_c.expires_at)
-    )
+    r = _gpu_releases.c
+    return sa.select(*r).where(r.gpu_type.in_(names)).order_by(r.expires_at)

@@ -1,35 +1,108 @@
 """Dead letters: listed, shown, replayed and discarded. An answered one stays, with who answered it."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import sqlalchemy as sa
 
+from pgfleet.schema.asking import stamp
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.kinds import queues
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.rows.core import FLEET_NOW, fetch
+from pgfleet.schema.rows.core import FLEET_NOW, TOO_LARGE, cut, fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.runtime import dead_letters
 
 _d = dead_letters.c
 
 
-def listing(conn: Connection, queue: str | None, *, answered_too: bool, most: int = 200) -> list[Row]:
-    """Dead letters, newest first; answered ones only if asked for."""
-    statement = sa.select(*_d).order_by(_d.dead_letter_id.desc()).limit(most)
-    if queue is not None:
-        statement = statement.where(_d.queue == queue)
-    if not answered_too:
-        statement = statement.where(_d.answered_at.is_(None))
-    return fetch(conn, statement)
+# Numbers and ids in reasons, which otherwise say the same.
+VARIABLE = "[0-9a-f]{8}(-[0-9a-f]{4,12})*|[0-9]+"
+AT_ONCE = 500
+# As text: of one of many, and of one, which is no more than a worker loads (101).
+LISTED_BYTES, SHOWN_BYTES = 65_536, 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which dead letters; all open ones if nothing is given.
+
+    Attributes:
+        verdict: 'rejection' or 'failure'.
+        reason: a part of the reason, in whatever case.
+        row: the beginning of the id of what they are about.
+    """
+
+    queue: str | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    row: str | None = None
+    answered_too: bool = False
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        asked = [
+            self.queue is not None and _d.queue == self.queue,
+            self.verdict is not None and _d.verdict == self.verdict,
+            self.reason is not None and _d.reason.icontains(self.reason, autoescape=True),
+            self.row is not None and _d.row_id.startswith(self.row, autoescape=True),
+            not self.answered_too and _d.answered_at.is_(None),
+        ]
+        return [condition for condition in asked if not isinstance(condition, bool)]
+
+
+def listing(conn: Connection, filters: Filters, most: int = 200) -> list[Row]:
+    """Dead letters, newest first."""
+    columns = _columns(LISTED_BYTES)
+    return fetch(conn, sa.select(*columns).where(*filters.conditions()).order_by(_d.dead_letter_id.desc()).limit(most))
+
+
+def count(conn: Connection, filters: Filters) -> int:
+    """How many there are."""
+    number: int = fetch(conn, sa.select(sa.func.count().label("n")).where(*filters.conditions()))[0]["n"]
+    return number
+
+
+def reasons(conn: Connection, filters: Filters, most: int) -> list[Row]:
+    """How many died of what, the most first: number, newest, queue, verdict, reason with `#` for numbers and ids."""
+    reason = sa.func.regexp_replace(_d.reason, VARIABLE, "#", "g").label("reason")
+    number = sa.func.count().label("number")
+    return fetch(
+        conn,
+        sa.select(number, sa.func.max(_d.died_at).label("newest"), _d.queue, _d.verdict, reason)
+        .where(*filters.conditions())
+        .group_by(_d.queue, _d.verdict, reason)
+        .order_by(number.desc(), reason)
+        .limit(most),
+    )
+
+
+def open_numbers(conn: Connection, filters: Filters) -> list[int]:
+    """The numbers of open letters, oldest first: as they died, so they are answered."""
+    open_ones = (*filters.conditions(), _d.answered_at.is_(None))
+    statement = sa.select(_d.dead_letter_id).where(*open_ones).order_by(_d.dead_letter_id)
+    return [row["dead_letter_id"] for row in fetch(conn, statement)]
+
+
+def discard_all(conn: Connection, numbers: list[int], who: str) -> Iterator[int]:
+    """Say that nothing needs to be done about many letters; after so many each how many that were.
+
+    Those that somebody else has answered meanwhile stay as they are.
+    """
+    values: dict[str, Any] = {"answered_at": FLEET_NOW, "answer": "discarded", "answered_by": who}
+    for first in range(0, len(numbers), AT_ONCE):
+        mine = _d.dead_letter_id.in_(numbers[first : first + AT_ONCE])
+        statement = sa.update(dead_letters).where(mine, _d.answered_at.is_(None)).values(values)
+        yield len(fetch(conn, statement.returning(_d.dead_letter_id)))
 
 
 def one(conn: Connection, letter_id: int) -> Row:
     """Raises Refusal: there is none of this number."""
-    return _found(fetch(conn, sa.select(*_d).where(_d.dead_letter_id == letter_id)), letter_id)
+    return _found(fetch(conn, sa.select(*_columns(SHOWN_BYTES)).where(_d.dead_letter_id == letter_id)), letter_id)
 
 
 def replay(conn: Connection, letter_id: int, who: str) -> str:
@@ -40,10 +113,12 @@ def replay(conn: Connection, letter_id: int, who: str) -> str:
     """
     with conn.transaction():
         letter = _answer(conn, letter_id, "replayed", who)
+        _refuse_cut(letter)
         done = _revive(conn, letter, who)
         if done is not None:
             return done
-        kernel.send(conn, letter["queue"], [Outgoing(letter["message"])])
+        # Whoever asked still asks: without their stamp it would be believed as if the operator had.
+        kernel.send(conn, letter["queue"], [Outgoing(letter["message"], headers=stamp(letter["headers"]))])
     return f"sent again to {letter['queue']}"
 
 
@@ -70,17 +145,32 @@ def discard(conn: Connection, letter_id: int, who: str) -> None:
 
 def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Row:
     """Lock a letter and mark it; whoever comes second finds it answered."""
-    locked = sa.select(*_d).where(_d.dead_letter_id == letter_id).with_for_update()
+    locked = sa.select(*_columns(SHOWN_BYTES)).where(_d.dead_letter_id == letter_id).with_for_update()
     letter = _found(fetch(conn, locked), letter_id)
     if letter["answered_at"] is not None:
-        by, at = letter["answered_by"], f"{letter['answered_at']:%Y-%m-%d %H:%M:%S}"
+        by, at = printable(letter["answered_by"]), f"{letter['answered_at']:%Y-%m-%d %H:%M:%S}"
         raise Refusal(f"Dead letter {letter_id} was {letter['answer']} already, by {by} at {at}.")
     values: dict[str, Any] = {"answered_at": FLEET_NOW, "answer": answer, "answered_by": who}
     fetch(conn, sa.update(dead_letters).where(_d.dead_letter_id == letter_id).values(values))
     return letter
 
 
+def _refuse_cut(letter: Row) -> None:
+    """What was too large for a worker is a note of what it was about, or can't be loaded here either."""
+    message, headers = letter["message"], letter["headers"]
+    ours = headers.get(kernel.OURS) if isinstance(headers, dict) else None
+    if (isinstance(message, dict) and TOO_LARGE in message) or (isinstance(ours, dict) and "cut" in ours):
+        raise Refusal(
+            f"Dead letter {letter['dead_letter_id']} was too large for any worker; sent again, it would be, too."
+            " Discard it, and have its sender send less."
+        )
+
+
+def _columns(most: int) -> list[sa.ColumnElement[Any]]:
+    return [cut(column, most) if column.name in {"message", "headers"} else column for column in _d]
+
+
 def _found(letters: list[Row], letter_id: int) -> Row:
     if not letters:
-        raise Refusal(f"There is no dead letter {letter_id}. See `pgfleet dead list`.")
+        raise Refusal(f"There is no dead letter {letter_id}. See `pgfleet dead`.")
     return letters[0]

@@ -1,4 +1,7 @@
-"""failed -> pending: a reservation that failed with its message gets another life when the letter is replayed."""
+"""What an operator does to a reservation that is over: a failed one lives again, one that is not gone is let go of.
+
+failed -> pending: one that failed with its message gets another life when its dead letter is replayed.
+"""
 
 from typing import Any
 
@@ -19,6 +22,7 @@ _FORGOTTEN = (
     *("reservation_ended", "failed_at", "failure_reason", "launched_at", "expires_at"),
     *("pod_name", "node_ip", "node_private_ip", "node_port", "ssh_command"),
     *("ebs_volume_id", "ebs_availability_zone"),
+    *("held_by", "held_since", "stuck_told_at", "forced_at", "forced_by"),
     *("retry_at", "pod_missing_since", "warning", "last_warning_time", "status_msg_id"),
 )
 _c = reservations.c
@@ -46,6 +50,14 @@ def revive(conn: Connection, letter: Row, who: str) -> str | None:
     line = {"action": "admit", "gpu_type": row["gpu_type"]}
     kernel.send(conn, QUEUE, [Outgoing(line), Outgoing(TICKETS.body(row_id, number))])
     return f"reservation {row_id} is pending again"
+
+
+def release_by_force(conn: Connection, row_id: str, who: str) -> bool:
+    """Let go of what an ended reservation holds, whether it is gone or not (180); whether there was anything."""
+    with conn.transaction():
+        sign(conn, who, "released by force")
+        (answer,) = fetch(conn, sa.select(sa.func.public.release_by_force(row_id).label("released")))
+    return bool(answer["released"])
 
 
 def _failed_row(conn: Connection, message: Any) -> Row | None:

@@ -1,13 +1,18 @@
 """Runs SQLAlchemy Core statements on a psycopg connection; the answer is rows."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from psycopg.types.json import set_json_loads
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pgfleet.schema.queue.kernel import Connection, read_json
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.queue.reading import read_json
 from pgfleet.schema.rows.kernel import DIALECT
 from pgfleet.schema.rows.row import Row, as_rows
 
+# What is shown in the place of a value that is too large.
+TOO_LARGE = "too_large_to_show"
 FLEET_NOW = sa.func.public.fleet_now(type_=sa.TIMESTAMP(timezone=True))
 
 
@@ -20,6 +25,13 @@ def fetch(conn: Connection, statement: sa.Executable) -> list[Row]:
         return cursor.fetchall() if cursor.description else []
 
 
+def cut(column: sa.ColumnElement[Any], most: int) -> sa.Label[Any]:
+    """A column of JSON; where that has more than `most` bytes as text, how many."""
+    size = sa.func.public.json_bytes(column)
+    shown = sa.case((size > most, sa.func.jsonb_build_object(TOO_LARGE, size)), else_=column)
+    return shown.label(getattr(column, "name", None))
+
+
 def queue_table(queue: str) -> sa.TableClause:
     """PGMQ's table of a queue, for reads."""
     return sa.table(
@@ -29,8 +41,14 @@ def queue_table(queue: str) -> sa.TableClause:
         sa.column("enqueued_at", sa.TIMESTAMP(timezone=True)),
         sa.column("vt", sa.TIMESTAMP(timezone=True)),
         sa.column("message", JSONB),
+        sa.column("headers", JSONB),
         schema="pgmq",
     )
+
+
+def give_reason(conn: Connection, reason: str) -> None:
+    """For the audit, in the caller's transaction: why a person changes rows."""
+    fetch(conn, sa.select(sa.func.set_config("pgfleet.reason", reason, True)))
 
 
 def sign(conn: Connection, who: str, reason: str) -> None:

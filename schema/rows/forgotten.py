@@ -6,6 +6,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.row import Row, as_rows
+from pgfleet.schema.rows.whole import join_by_hash
 
 FOR_SWEEP: LiteralString = "select row_id, ticket from {} order by since, row_id limit %s"
 FOR_PEOPLE: LiteralString = "select row_id, is_overdue from {} order by since, row_id"
@@ -13,12 +14,15 @@ FOR_PEOPLE: LiteralString = "select row_id, is_overdue from {} order by since, r
 
 def ask_forgotten(conn: Connection, machine: str, most: int) -> Cursor:
     """(id, ticket) of a machine's rows, for its sweep; inside a pipeline the answer is read later."""
-    return conn.execute(_of(machine, FOR_SWEEP), (most,))
+    with conn.pipeline():
+        join_by_hash(conn)
+        return conn.execute(_of(machine, FOR_SWEEP), (most,))
 
 
 def forgotten(conn: Connection, machine: str) -> list[Row]:
     """All of them: `row_id`, and `is_overdue` where a sweep should have seen it by now."""
-    with conn.cursor(row_factory=as_rows) as cursor:
+    with conn.pipeline(), conn.cursor(row_factory=as_rows) as cursor:
+        join_by_hash(conn)
         return cursor.execute(_of(machine, FOR_PEOPLE)).fetchall()
 
 

@@ -1,7 +1,8 @@
 """The statements on rows: load whole rows with their version, and write them if they are still as they were.
 
 Made from the descriptions in `schema/tables`, once for each table and set of columns; values are always parameters,
-one array for each column, so that a batch is one statement.
+one array for each column, so that a batch is one statement. Rows are found by an array of keys, and each statement has
+a plan of its own, so that statistics or a plan from when a table was empty do not have all of it read.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ import sqlalchemy as sa
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
 
-from pgfleet.schema.queue.kernel import Connection, Cursor, jsonb
+from pgfleet.schema.queue.kernel import Connection, Cursor
+from pgfleet.schema.queue.reading import jsonb
 
 # PostgreSQL's own: any change of any column makes a new one.
 ROW_VERSION = "row_version"
@@ -50,7 +52,7 @@ LOCK_ROWS: LiteralString = "select from {t} where {key} = any(%s::{key_type}[]) 
 
 def lock_rows(conn: Connection, table: sa.Table, keys: list[Any]) -> Cursor:
     """Lock rows in key order, so that two batches never wait for each other in a circle."""
-    return conn.execute(_on_table(table, LOCK_ROWS), (keys,))
+    return conn.execute(_on_table(table, LOCK_ROWS), (keys,), prepare=False)
 
 
 def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
@@ -58,7 +60,8 @@ def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: S
 
     Shapes: each of `rows` is (key, version, a value for each of `columns`).
     """
-    return conn.execute(_move_statement(table, tuple(columns)), _by_column(table, columns, rows))
+    values = _by_column(table, columns, rows)
+    return conn.execute(_move_statement(table, tuple(columns)), [*values, values[0]], prepare=False)
 
 
 def insert_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
@@ -79,7 +82,7 @@ def _on_table(table: sa.Table, statement: LiteralString) -> Composed:
 MOVE: LiteralString = """
 update {t} t set {sets}
 from unnest({arrays}) as m ({names})
-where t.{key} = m.{key} and t.xmin = m.row_version::xid
+where t.{key} = any ({keys}) and t.{key} = m.{key} and t.xmin = m.row_version::xid
 returning t.{key}
 """
 
@@ -96,6 +99,7 @@ def _move_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
         arrays=SQL(", ").join(arrays),
         names=SQL(", ").join(names),
         key=Identifier(key),
+        keys=_array(table, key),
     )
 
 

@@ -6,6 +6,10 @@ A statement begins with a line `-- name: forgotten` and a comment that says what
 
 import re
 from importlib.resources import files
+from typing import Any
+
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.row import Row, as_rows
 
 _HEAD = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
@@ -24,6 +28,12 @@ def named(package: str, file: str = "queries") -> Statements:
     text = files(package).joinpath(f"{file}.sql").read_text(encoding="utf-8").replace("\r\n", "\n")
     _, *parts = _HEAD.split(text)
     return Statements({name: _taken(body) for name, body in zip(parts[::2], parts[1::2], strict=True)})
+
+
+def ask(conn: Connection, statement: bytes, **given: Any) -> list[Row]:
+    """All rows of a statement, for people; its parameters by name."""
+    with conn.cursor(row_factory=as_rows) as cursor:
+        return cursor.execute(statement, given or None).fetchall()
 
 
 def _taken(body: str) -> bytes:

@@ -60,7 +60,7 @@ def as_rows(cursor: psycopg.Cursor[Any]) -> Any:
 
 def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
     """Ask for rows by key; inside a pipeline the answer is read later, by `rows_of`."""
-    return conn.execute(row_kernel.select_rows(table), {"keys": list(keys)})
+    return conn.execute(row_kernel.select_rows(table), {"keys": list(keys)}, prepare=False)
 
 
 def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:

@@ -15,13 +15,16 @@ _TYPES: dict[str, type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]] = {
     "date": sa.Date,
     "double precision": sa.Double,
     "integer": sa.Integer,
+    "interval": sa.Interval,
     "jsonb": postgresql.JSONB,
     "numeric": sa.Numeric,
+    "real[]": sa.ARRAY(sa.REAL),
     "text": sa.Text,
     "text[]": sa.ARRAY(sa.Text),
     "timestamp with time zone": sa.TIMESTAMP(timezone=True),
     "timestamp without time zone": sa.TIMESTAMP,
     "uuid": postgresql.UUID,
+    "uuid[]": sa.ARRAY(postgresql.UUID),
 }
 
 

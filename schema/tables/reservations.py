@@ -1,5 +1,7 @@
-"""Reservations of GPUs (002, 008)."""
+"""Reservations of GPUs (002, 008), their pods as they were seen, and pods that none accounts for (024)."""
 
 from pgfleet.schema.tables.described import described
 
 reservations = described("public.reservations", shows="current_detailed_status")
+gpu_pods = described("public.gpu_pods")
+pod_quarantine = described("public.pod_quarantine")

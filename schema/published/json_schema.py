@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from pgfleet.schema.explaining import ADDED, LET_PASS
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.messages import Message
 
-FOLDER = Path(__file__).parent / "messages"
+LET_PASS_PATTERN = f"^({ADDED}|({'|'.join(LET_PASS)})$)"
+FOLDER = Path(__file__).parents[1] / "messages"
 QUEUES: dict[str, Mapping[str, type[Message]]] = {one.queue: one.requests for one in contracts().values()}
 
 
@@ -25,10 +27,13 @@ def schema_of(queue: str) -> dict[str, Any]:
         definitions["$defs"][model.__name__]["required"] = sorted(
             {"action", *definitions["$defs"][model.__name__].get("required", [])}
         )
+    for each in definitions["$defs"].values():
+        if each.get("additionalProperties") is False:
+            each["patternProperties"] = {**each.get("patternProperties", {}), LET_PASS_PATTERN: {}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": queue,
-        "description": f"A message for pgmq.send('{queue}', ...). Unknown fields are kept and ignored.",
+        "description": f"A message for pgmq.send('{queue}', ...). Fields that are not listed are refused.",
         "oneOf": [references[model, "validation"] for model in types],
         **definitions,
     }

@@ -1,0 +1,138 @@
+"""What a database is compared with: each thing that is not there, or not as the program makes it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from pgfleet.schema.database import things
+from pgfleet.schema.database.catalog import SqlFile, functions, is_ours, views
+from pgfleet.schema.database.needed import needed
+from pgfleet.schema.database.things import SQL, Name, Things
+from pgfleet.schema.kinds import queues
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+MIGRATIONS = "public.schema_migrations"
+# In the order in which they are told.
+KINDS = (
+    *("schema", "type", "table", "column", "view", "function", "closed function", "constraint", "index", "trigger"),
+    *("queue", "move", "periodic", "retention"),
+)
+_DISABLED = " (disabled)"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that is not there, or not as it should be.
+
+    Attributes:
+        wanted: what it should be, as the catalog writes it.
+        found: what it is; None where it is not there.
+    """
+
+    kind: str
+    name: str
+    wanted: str = ""
+    found: str | None = None
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{self.kind} {self.name}"
+        if self.found.endswith(_DISABLED):
+            return f"{self.kind} {self.name} is disabled"
+        if self.kind in ("view", "function"):
+            return f"{self.kind} {self.name} is not what this version makes"
+        return f"{self.kind} {self.name} is {self.found.strip() or 'ordinary'}, not {self.wanted or 'ordinary'}"
+
+    @property
+    def stops(self) -> bool:
+        """Whether a service must not start: not where somebody has only changed what a function does, or when."""
+        is_body = self.kind in ("view", "function") and self.found is not None
+        return not is_body and self.kind not in ("periodic", "retention")
+
+    @property
+    def table(self) -> str:
+        """The table that it is of."""
+        if self.kind == "index":
+            return self.wanted.partition(" USING ")[0].rpartition(" ")[2]
+        return self.name.rpartition(".")[0] if self.kind in ("column", "constraint", "trigger") else self.name
+
+
+def lacks(conn: Connection, program: list[SqlFile]) -> list[Lack]:
+    """Everything that these files make and this database has not, or has otherwise, a kind after the other.
+
+    What a thing is counts only where the list and the database are of these very files: a later version has other
+    functions, and an older one must start beside it. Else names alone count.
+    """
+    there = things.there(conn)
+    if things.describes(program) and _is_of(recorded(conn, there), program):
+        found = [lack for lack in _compared(there) if not _says_itself(lack, there)]
+        return sorted(found, key=lambda lack: KINDS.index(lack.kind))
+    return list(absent(there))
+
+
+def absent(there: Things) -> Iterator[Lack]:
+    """Tables, columns, views, functions and queues whose names are not there."""
+    tables = sorted(needed().items())
+    named = [("table", name) for name, _ in tables]
+    # Of a table that is not there, its name says enough.
+    named += [("column", f"{name}.{each}") for name, columns in tables if ("table", name) in there for each in columns]
+    named += [("view", name) for name in views()] + [("function", name) for name in functions()]
+    yield from (Lack(kind, name) for kind, name in named if (kind, name) not in there)
+    yield from (Lack("queue", queue) for queue in queues() if not _is_queue(queue, there))
+
+
+def recorded(conn: Connection, there: Iterable[Name]) -> dict[str, str | None]:
+    """The files that were applied, with their checksums. With psql, none; nor for a person's own login."""
+    if ("column", f"{MIGRATIONS}.checksum") not in there or not _may_read_record(conn):
+        return {}
+    return dict(conn.execute(SQL["recorded"]).fetchall())
+
+
+def _may_read_record(conn: Connection) -> bool:
+    row = conn.execute("select has_column_privilege(%s, 'checksum', 'select')", (MIGRATIONS,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _is_of(applied: dict[str, str | None], program: list[SqlFile]) -> bool:
+    """Whether all that was applied is of this program as it is now; what has no checksum is taken as it is."""
+    now = {file.version: file.checksum for file in program}
+    ours = {version: checksum for version, checksum in applied.items() if is_ours(version)}
+    return all(version in now and checksum in (None, now[version]) for version, checksum in ours.items())
+
+
+def _compared(there: Things) -> Iterator[Lack]:
+    for (kind, name), wanted in things.wanted().items():
+        found = there.get((kind, name))
+        if found is None or (kind == "queue" and not _is_queue(name, there)):
+            yield Lack(kind, name, " or ".join(sorted(wanted)))
+        elif not wanted <= found and not _is_widened(wanted, found):
+            yield Lack(kind, name, " or ".join(sorted(wanted)), " or ".join(sorted(found)))
+
+
+_NUMBERED = re.compile(r"integer( generated .* as identity| default nextval\(.*\)) not null")
+
+
+def _is_widened(wanted: set[str], found: set[str]) -> bool:
+    """Whether it is a key that an operator made a bigint, as the doctor advises where its numbers run out."""
+    return any(_NUMBERED.fullmatch(each) and f"bigint{each.removeprefix('integer')}" in found for each in wanted)
+
+
+def _says_itself(lack: Lack, there: Things) -> bool:
+    """Of a table or a queue that is not there, its name says enough."""
+    schema, _, name = lack.table.partition(".")
+    if schema == "pgmq" and lack.kind != "function" and name != "meta":
+        return lack.kind != "retention" and not _is_queue(name[2:], there)
+    return (
+        lack.kind != "table"
+        and lack.kind in ("column", "constraint", "index", "trigger")
+        and ("table", lack.table) not in there
+        and ("view", lack.table) not in there
+    )
+
+
+def _is_queue(queue: str, there: Things) -> bool:
+    return {("queue", queue), ("table", f"pgmq.q_{queue}"), ("table", f"pgmq.a_{queue}")} <= there.keys()

@@ -1,0 +1,110 @@
+"""All that the program needs of a database, each thing with what it is: `things.json`, by a migrated one.
+
+`needed.json` names its tables and columns for statements in Python. Here is all the rest too: constraints, indexes,
+triggers, functions and views with their bodies, queues, and the rows without which nothing moves (`make generated`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+
+from pgfleet.schema.database.catalog import SqlFile, sql_files
+from pgfleet.schema.database.needed import SCHEMAS
+from pgfleet.schema.kinds import queues
+from pgfleet.schema.rows.named import named
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+# A kind and a name: ('column', 'public.disks.status').
+Name = tuple[str, str]
+# What is there under each name. Functions of one name may be several.
+Things = dict[Name, set[str]]
+
+SQL = named(__package__)
+# Each list of rows with the table that they are in.
+_ROWS = {"moves": "public.moves", "periodic": "public.periodic", "retention": "public.retention", "queues": "pgmq.meta"}
+
+
+def there(conn: Connection, *, with_rows: bool = True) -> Things:
+    """What there is in this database; without the rows for a login that may not read them."""
+    tables = [prefix + queue for queue in queues() for prefix in ("q_", "a_")]
+    # With no search_path every name is written with its schema, whatever the session's is; it has it back afterwards.
+    with conn.transaction(force_rollback=True):
+        conn.execute("set local search_path = ''")
+        found = conn.execute(SQL["things"], {"schemas": list(SCHEMAS), "queue_tables": [*tables, "meta"]}).fetchall()
+        names = {(kind, name) for kind, name, _ in found}
+        for name, table in _ROWS.items() if with_rows else ():
+            if can_be_read(table, names):
+                found += conn.execute(SQL[name]).fetchall()
+    return _by_name(found)
+
+
+def can_be_read(table: str, names: Iterable[Name]) -> bool:
+    """Whether a table has all the columns that the program knows of it; of PGMQ's, whether it is there."""
+    known = {name for name in wanted() if name[0] == "column" and name[1].startswith(f"{table}.")}
+    return {("table", table), *known} <= set(names)
+
+
+def wanted() -> Mapping[Name, set[str]]:
+    """What is to be there."""
+    return _read()[1]
+
+
+def describes(program: list[SqlFile]) -> bool:
+    """Whether the list is that of these very SQL files; after an edit it isn't, until `make generated`."""
+    return _read()[0] == digest(program)
+
+
+def digest(program: list[SqlFile]) -> str:
+    listing = "".join(f"{file.version} {file.checksum}\n" for file in program)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def render(conn: Connection) -> str:
+    """What `things.json` is to say, by a database that was just migrated: a line for each thing."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for (kind, name), found in sorted(there(conn).items()):
+        if _is_ours(kind, name):
+            kinds.setdefault(kind, {})[name] = sorted(found)
+    parts = [
+        f"    {json.dumps(kind)}: {{\n"
+        + ",\n".join(f"      {json.dumps(name)}: {json.dumps(found)}" for name, found in things.items())
+        + "\n    }"
+        for kind, things in kinds.items()
+    ]
+    return f'{{\n  "files": "{digest(sql_files())}",\n  "things": {{\n' + ",\n".join(parts) + "\n  }\n}\n"
+
+
+_OF_PGMQ = ("pgmq.create", "pgmq.send")
+_COLUMNS_OF_QUEUES = ("msg_id", "read_ct", "enqueued_at", "last_read_at", "vt", "message", "headers")
+
+
+def _is_ours(kind: str, name: str) -> bool:
+    """Of PGMQ, whose versions differ, only what we use."""
+    if not name.startswith("pgmq."):
+        return True
+    if kind == "column":
+        return name.startswith("pgmq.q_") and name.endswith(_COLUMNS_OF_QUEUES)
+    if kind == "function":
+        return name in _OF_PGMQ
+    ours = {"index": "_claim_idx", "constraint": ".times_have_an_end"}
+    return kind in ("table", "trigger", "retention") or name.endswith(ours.get(kind, "\n"))
+
+
+@cache
+def _read() -> tuple[str, Things]:
+    text = files("pgfleet.schema.database").joinpath("things.json").read_text("utf-8")
+    listed = json.loads(text)
+    things = {(kind, name): set(found) for kind, by_name in listed["things"].items() for name, found in by_name.items()}
+    return listed["files"], things
+
+
+def _by_name(found: Iterable[tuple[str, str, str]]) -> Things:
+    things: Things = {}
+    for kind, name, what in found:
+        things.setdefault((kind, name), set()).add(what)
+    return things

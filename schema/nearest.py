@@ -1,0 +1,42 @@
+"""Which known name somebody may have meant who typed one that is not known."""
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+MOST = 2
+# Less alike than this is another word, not a slip.
+ALIKE = 0.55
+# As alike as the nearest, for whoever has to choose.
+CLOSE = 0.1
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that this may be, nearest first; none where all are quite other words."""
+    ranked = sorted((-_alike(name.lower(), each.lower()), each) for each in known)[:MOST]
+    return [each for score, each in ranked if -score >= max(ALIKE, -ranked[0][0] - CLOSE)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean a or b?`, else `known are a, b, c`."""
+    names = list(known)
+    found = nearest(name, names)
+    return f"did you mean {' or '.join(found)}?" if found else f"known are {', '.join(names) or 'none'}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`Did you mean a? Known are a, b.`, as sentences of their own."""
+    names = list(known)
+    found = " or ".join(nearest(name, names))
+    return f"{f'Did you mean {found}? ' if found else ''}Known are {', '.join(names) or 'none'}."
+
+
+def _alike(name: str, other: str) -> float:
+    """From 0 to 1. `hours` is much like `duration_hours`: all its words are in it."""
+    score = SequenceMatcher(None, name, other).ratio()
+    if _words(name) <= _words(other):
+        return 0.9 + score / 10
+    return 0.8 + score / 10 if len(name) > 3 and name in other else score
+
+
+def _words(name: str) -> set[str]:
+    return {word.removesuffix("s") for word in name.replace("-", "_").split("_")}

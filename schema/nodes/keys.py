@@ -1,0 +1,61 @@
+"""Keys of nodes: an operator makes, rotates and revokes them; of each the database knows the hash."""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from pgfleet.schema.nodes.proofs import hash_of
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import ask, named
+
+SQL = named(__package__)
+PREFIX = 8
+# 64 characters of text that is safe in a URL.
+KEY_BYTES = 48
+
+
+def add_node(conn: Connection, name: str, region: str, login: str | None) -> tuple[int, str]:
+    """A new node of the autoscaler and its key, shown to nobody else and kept nowhere; its number, and the key."""
+    with conn.transaction():
+        (row,) = ask(conn, SQL["add_node"], name=name, region=region)
+        key = rotate(conn, str(row["id"]))
+        if login is not None:
+            let(conn, str(row["id"]), login)
+    return int(row["id"]), key
+
+
+def rotate(conn: Connection, node: str) -> str:
+    """A new key for a node; those that it had stay valid for an hour. PF008 where there is no such node."""
+    key = secrets.token_urlsafe(KEY_BYTES)
+    ask(conn, SQL["rotate"], node=node, key_hash=hash_of(key), key_prefix=key[:PREFIX])
+    return key
+
+
+def revoke(conn: Connection, node: str) -> int:
+    """End all keys of a node now; how many were valid."""
+    (row,) = ask(conn, SQL["revoke"], node=node)
+    return int(row["result"])
+
+
+def let(conn: Connection, node: str, login: str) -> str:
+    """Let a login speak for a node, and for no other; the queue in which it is answered."""
+    (row,) = ask(conn, SQL["let"], node=node, login=login)
+    return str(row["result"])
+
+
+def remove(conn: Connection, node: str) -> bool:
+    """Delete a node of the autoscaler, with its keys; its history stays. Whether it was there.
+
+    A node of a cluster leaves with `clusters.update_node_status` or `decommission_cluster`.
+    """
+    return bool(ask(conn, SQL["remove"], node=node))
+
+
+def valid_keys(conn: Connection, nodes: Iterable[str]) -> tuple[dict[str, list[str]], datetime | None]:
+    """The hashes of the keys that are valid now, by node; and what time it is there, unless there is none."""
+    found = conn.execute(SQL["valid_keys"], {"nodes": list(nodes)}).fetchall()
+    keys = defaultdict(list)
+    for node, key_hash, _ in found:
+        keys[node].append(key_hash)
+    return keys, found[0][2] if found else None

@@ -1,0 +1,89 @@
+"""JSON of messages, as it is read and written: what Python can't read is kept as its text."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+# Python's own limit would be met by whatever walks over a value, wherever its stack stands then.
+DEEPEST = 100
+# No column holds a larger number, and no float one that is much larger.
+MOST_DIGITS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableJson:
+    """JSON that the database takes and nobody can work with: nested too deep, or a number of too many digits."""
+
+    text: str = field(repr=False)
+
+    @property
+    def is_object(self) -> bool:
+        return self.text.startswith("{")
+
+    def __str__(self) -> str:
+        return f"unreadable JSON of {len(self.text)} characters, beginning {self.text[:60]}"
+
+
+def jsonb(value: Any) -> Jsonb | None:
+    """A value of JSON as the driver takes it; bytes are one that the database has written."""
+    if isinstance(value, UnreadableJson):
+        return Jsonb(value.text, dumps=_as_it_is)
+    if isinstance(value, bytes):
+        return Jsonb(value, dumps=_as_it_is)
+    return None if value is None else Jsonb(value)
+
+
+def _as_it_is(text: Any) -> Any:
+    return text
+
+
+def keep_json(data: str | bytes) -> bytes:
+    """To be read later."""
+    return data if isinstance(data, bytes) else data.encode()
+
+
+def read_json(data: str | bytes) -> Any:
+    """One message that can't be decoded must not take the others of its claim with it."""
+    text = data if isinstance(data, str) else bytes(data).decode(errors="replace")
+    try:
+        value = _JSON.decode(text)
+    except (RecursionError, ValueError):
+        return UnreadableJson(text)
+    deep = text.count("[") + text.count("{") > DEEPEST and is_deeper(value, DEEPEST)
+    return UnreadableJson(text) if deep else value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more levels than these."""
+    level = [value]
+    for _ in range(levels):
+        level = [below for above in level for below in _below(above)]
+        if not level:
+            return False
+    return True
+
+
+def _below(value: Any) -> list[Any]:
+    """What else may hold something, in a value."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [each for each in inside if isinstance(each, (dict, list))]
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(text[:MOST_DIGITS])
+    return int(text)
+
+
+def finite(text: str) -> float:
+    """JSON has numbers that Python's are too small for; as infinity they could not be written again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+_JSON = json.JSONDecoder(parse_float=finite, parse_int=_whole)
