@@ -4,15 +4,22 @@ With a connection they join the caller's transaction, so that a message is sent 
 commits; without one they use DATABASE_URL and commit by themselves.
 """
 
-from typing import Any
+from typing import Literal, TypedDict, Unpack
 
 from pgfleet.producers.sending import send
 from pgfleet.schema.assignment import QUEUE, Assign, Drain, Reactivate, Release, Suspend
 from pgfleet.schema.queue.kernel import Connection
 
 
-def assign(user_id: str, conn: Connection | None = None, **fields: Any) -> str:
-    """Give a user (the Auth0 id) a seat and an account. The fields are those of `Assign`; sent twice it is one seat.
+class Where(TypedDict, total=False):
+    """Where a user is to be, and on whose behalf; found out unless given."""
+
+    cluster_id: str
+    assigned_by: Literal["system", "admin", "team_member_auto"]
+
+
+def assign(user_id: str, conn: Connection | None = None, **fields: Unpack[Where]) -> str:
+    """Give a user (the Auth0 id) a seat and an account; sent twice it is one seat.
 
     Raises:
         BadMessage: a field can't be used; nothing was sent.

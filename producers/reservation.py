@@ -5,15 +5,39 @@ commits; without one they use DATABASE_URL and commit by themselves.
 """
 
 import uuid
-from typing import Any
+from datetime import datetime
+from typing import Required, TypedDict, Unpack
 
 from pgfleet.producers.sending import send
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reservation import QUEUE, Cancel, CreateReservation, Extend
+from pgfleet.schema.reservation import QUEUE, Cancel, CreateReservation, Extend, Retry, retried_id
 
 
-def create_reservation(conn: Connection | None = None, **fields: Any) -> str:
-    """Ask for GPUs. The fields are those of `CreateReservation`; without a `reservation_id` a new one is made.
+class ReservationFields(TypedDict, total=False):
+    """What a reservation may ask for: the fields of `CreateReservation`, for who checks types."""
+
+    reservation_id: str
+    user_id: Required[str]
+    gpu_type: Required[str]
+    gpu_count: Required[int]
+    duration_hours: float
+    name: str
+    github_user: str
+    jupyter_enabled: bool
+    disk_name: str
+    disk_size_gb: int
+    dockerimage: str
+    env_vars: dict[str, str]
+    command: str
+    preserve_entrypoint: bool
+    secondary_users: list[str]
+    total_nodes: int
+    version: str
+    submitted_at: str | datetime
+
+
+def create_reservation(conn: Connection | None = None, **fields: Unpack[ReservationFields]) -> str:
+    """Ask for GPUs. Without a `reservation_id` a new one is made.
 
     Raises:
         BadMessage: a field is missing or out of range; nothing was sent.
@@ -23,20 +47,45 @@ def create_reservation(conn: Connection | None = None, **fields: Any) -> str:
     return message.reservation_id
 
 
-def cancel(reservation_id: str, user_id: str, conn: Connection | None = None) -> str:
+def cancel(reservation_id: str, user_id: str, conn: Connection | None = None, request_id: str | None = None) -> str:
     """End a reservation in whatever state it is.
 
     Raises:
         BadMessage: a field can't be used; nothing was sent.
     """
-    return send(QUEUE, Cancel, {"reservation_id": reservation_id, "user_id": user_id}, conn).reservation_id
+    fields = {"reservation_id": reservation_id, "user_id": user_id, "request_id": request_id}
+    return send(QUEUE, Cancel, fields, conn).reservation_id
 
 
-def extend(reservation_id: str, user_id: str, extension_hours: float, conn: Connection | None = None) -> str:
-    """Give a reservation more hours.
+def extend(
+    reservation_id: str,
+    user_id: str,
+    extension_hours: float,
+    conn: Connection | None = None,
+    request_id: str | None = None,
+) -> str:
+    """Give a reservation more hours. Sent twice with one `request_id`, it is given them once.
 
     Raises:
         BadMessage: a field can't be used; nothing was sent.
     """
-    fields = {"reservation_id": reservation_id, "user_id": user_id, "extension_hours": extension_hours}
+    fields = {
+        "reservation_id": reservation_id,
+        "user_id": user_id,
+        "extension_hours": extension_hours,
+        "request_id": request_id,
+    }
     return send(QUEUE, Extend, fields, conn).reservation_id
+
+
+def retry(reservation_id: str, user_id: str, conn: Connection | None = None, request_id: str | None = None) -> str:
+    """Ask for the same again as an ended reservation; the new one's id.
+
+    Sent twice with one `request_id`, or twice without, it is one new reservation.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    fields = {"reservation_id": reservation_id, "user_id": user_id, "request_id": request_id}
+    message = send(QUEUE, Retry, fields, conn)
+    return retried_id(message.reservation_id, message.request_id)

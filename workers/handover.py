@@ -18,6 +18,15 @@ snapshot_ticket = partial(tickets.ticket, disk.SNAPSHOT_TICKETS)
 hand_out_disk = partial(tickets.hand_out, disk.TICKETS)
 
 
+def release_when_detached(row: Row, now: datetime) -> Advance:
+    """What asks for the release of a disk whose volume may still be written to.
+
+    Its snapshot is made when AWS says that the volume is attached to nothing; until then it stays as it is.
+    """
+    values = {"release_asked_at": row.release_asked_at or now, "detail": "Waits until its volume is detached"}
+    return hand_out_disk(Move(row, None, values=values))
+
+
 def release(row: Row, kind: str, now: datetime) -> Advance:
     """What asks for the release of an attached disk: the snapshot that it waits for, and the disk's next ticket."""
     asked = {"release_asked_at": row.release_asked_at or now}

@@ -7,8 +7,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pgfleet.producers.submit.commands import command_of
+from pgfleet.producers.submit.commands import Version, command_of
 from pgfleet.producers.submit.message import message_command
+from pgfleet.producers.submit.terminal import ENDS
 from pgfleet.schema.kinds import Contract, contracts
 
 
@@ -27,9 +28,9 @@ def _command(contract: Contract) -> Any:
     return command_of(own.submit, contract.name, epilog=own.EXAMPLE, no_args_is_help=True)
 
 
-app = typer.Typer(cls=Kinds, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Kinds, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=ENDS)
 
 
 @app.callback()
-def submit() -> None:
+def submit(*, version: Version = False) -> None:  # it has ended by then
     """Send a message. A worker does the rest."""

@@ -17,9 +17,11 @@ from pgfleet.producers.submit.following import (
     rejection,
     report,
     wait,
+    with_pause,
 )
+from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err
-from pgfleet.schema.assignment import FINAL, LIVE, QUEUE, Held, Status
+from pgfleet.schema.assignment import FINAL, LIVE, Held, Status
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, typed
 from pgfleet.schema.queue.kernel import Connection
@@ -29,6 +31,8 @@ from pgfleet.schema.reads import hopsworks as clusters
 from pgfleet.schema.reads.assignment import USER
 from pgfleet.schema.rows.row import Row
 
+# The fields of a message, as they are called at the prompt.
+OPTIONS = {"user_id": "--user", "cluster_id": "--cluster", "assigned_by": "--by"}
 EXAMPLE = "Example: pgfleet submit assignment --user ada@example.org --wait"
 SHOWN = ("status", "status_reason", "detail", "cluster_id", "cluster_name", "hopsworks_username", "assigned_by")
 
@@ -48,7 +52,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Give a user a seat on a Hopsworks cluster, and an account there."""
-    with connected(chosen_dsn(ctx.obj)) as conn:
+    with named_as_options(OPTIONS), connected(chosen_dsn(ctx.obj)) as conn:
         user_id, row = _user(conn, user.strip())
         where = clusters.resolve(conn, cluster) if cluster is not None else None
         known_letters = dead_letters(conn, USER, user_id)
@@ -62,11 +66,12 @@ def submit(  # noqa: PLR0913  # one parameter an option
             return {"user_id": user_id, "sent": known is None, **columns, "rejected": last.rejected}
 
         if following:
-            err().print(sent, markup=False, emoji=False)
-            followed = Followed("assignment", lambda: look(conn, user_id, known_letters), shown, _again(user_id))
+            err().print(sent)
+            followed = Followed(conn, "assignment", lambda: look(conn, user_id, known_letters), shown, _again(user_id))
             wait(followed, Output(following, timeout, as_json))
         else:
             row = reads.user(conn, user_id)
+            sent = with_pause(conn, "assignment", sent)
             report(sent, printable(user_id), shown(Look(row, "")) if as_json else None)
 
 
@@ -82,7 +87,7 @@ def _user(conn: Connection, given: str) -> tuple[str, dict[str, Any] | None]:
     # It is a whole id. One that is only the beginning of another user's id is a new user's.
     found = reads.find_user(conn, given)
     if found is None:
-        err().print(f"{printable(given)} is not in hopsworks.users yet", markup=False, emoji=False)
+        err().print(f"{printable(given)} is not in hopsworks.users yet")
     return (found["user_id"] if found else given), found
 
 
@@ -125,7 +130,7 @@ def _refuse_elsewhere(row: dict[str, Any], where: dict[str, Any] | None) -> None
 
 
 def _send(conn: Connection, user_id: str, where: dict[str, Any] | None, by: str | None) -> None:
-    given = {"cluster_id": where["id"] if where else None, "assigned_by": by}
+    given: dict[str, Any] = {"cluster_id": where["id"] if where else None, "assigned_by": by}
     assign(user_id, conn, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -140,7 +145,7 @@ def look(conn: Connection, user_id: str, known_letters: frozenset[int] = frozens
     """
     asked = [message for message in about.messages(conn, USER, user_id) if about.action_of(message) == "assign"]
     row = reads.user(conn, user_id)
-    see = _again(user_id) if row else f"pgfleet dead list --queue {QUEUE}"
+    see = _again(user_id) if row else "pgfleet dead --kind assignment"
     reason = rejection(conn, USER, user_id, ["assign"], known_letters)
     if reason is not None:
         return rejected(reason, row, see)

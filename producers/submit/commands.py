@@ -5,8 +5,21 @@ from typing import Annotated, Any
 
 import typer
 
+
+def _say_version(wanted: bool) -> None:  # noqa: FBT001  # typer's callback
+    from importlib import metadata  # noqa: PLC0415  # slow to import, and --help does without
+
+    if wanted:
+        typer.echo(f"pgfleet {metadata.version('pgfleet')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version, and end.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask once more.")]
 User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")]
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import psycopg
 
-from pgfleet.schema.database.dsn import Unreachable, connect, redact
-from pgfleet.schema.database.missing import SchemaMissing, missing
+from pgfleet.schema.database.dsn import Unreachable, redact
+from pgfleet.schema.database.missing import missing_by_name, refuse
+from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import read_settings
 
 APPLICATION = "pgfleet"
-SHOWN = 5
 
 
 def chosen_dsn(chooser: Callable[[], str] | None) -> str:
@@ -34,20 +34,24 @@ def connected(dsn: str) -> Iterator[Connection]:
     """
     options: dict[str, Any] = {"application_name": APPLICATION}
     with connect(dsn, autocommit=True, **options) as conn:
-        _check(missing(conn))
         try:
+            refuse(missing_by_name(conn), "try again")
             yield conn
         except psycopg.OperationalError as error:
             raise Unreachable(
                 f"The database stopped answering: {redact(str(error)).strip()}\nTry again; `pgfleet db status` "
                 "says how it is."
             ) from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Refusal(forbidden(conn.info.user, error)) from None
         except psycopg.Error as error:
             raise Refusal(f"The database refused it: {redact(str(error)).splitlines()[0]}") from None
 
 
-def _check(things: list[str]) -> None:
-    if things:
-        listed = "\n".join(f"  {thing}" for thing in things[:SHOWN])
-        more = f"\n  and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
-        raise SchemaMissing(f"The database lacks:\n{listed}{more}\nRun `pgfleet migrate`, then try again.")
+def forbidden(login: str, error: psycopg.Error) -> str:
+    """What a login is told of what it may not do."""
+    said = redact(error.diag.message_primary or str(error))
+    return (
+        f"The login {login} may not do this: {said}.\nMembers of pgfleet_user see and ask for what is theirs, those of "
+        "pgfleet_monitor see what is everybody's (`pgfleet migrate --rls` makes both roles)."
+    )

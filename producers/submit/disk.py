@@ -8,10 +8,22 @@ import typer
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejected, rejection, report, wait
+from pgfleet.producers.submit.following import (
+    UNTAKEN,
+    Followed,
+    Look,
+    Output,
+    refused,
+    rejected,
+    report,
+    wait,
+    with_pause,
+)
+from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.disk import (
+    ACTIONS,
     DEFAULT_SIZE_GB,
     LIVE_OPERATION,
     QUEUE,
@@ -23,13 +35,26 @@ from pgfleet.schema.disk import (
     OperationStatus,
 )
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.nearest import meant
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
+from pgfleet.schema.reads import disk as disks
 from pgfleet.schema.reads import operation as reads
 from pgfleet.schema.reads.operation import OPERATION
 from pgfleet.schema.rows.row import Row
 
+# The fields of a message, as they are called at the prompt.
+OPTIONS = {
+    "size_gb": "--size",
+    "disk_name": "--name",
+    "target_disk": "--name",
+    "source_disk": "--source",
+    "snapshot_id": "--snapshot",
+    "kind": "--kind",
+    "user_id": "--user",
+    "operation_id": "--id",
+}
 EXAMPLE = "Example: pgfleet submit disk --name data --size 200 --wait"
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is completed.")]
 
@@ -58,10 +83,12 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "snapshot_id": snapshot,
         "kind": kind,
     }
-    message = _checked(action, name, {field: value for field, value in given.items() if value is not None})
+    with named_as_options(OPTIONS):
+        message = _checked(action, name, {field: value for field, value in given.items() if value is not None})
     with connected(chosen_dsn(ctx.obj)) as conn:
         known = _known(conn, message)
         if known is None:
+            _refuse_unknown(conn, message)
             put(conn, QUEUE, message)
         finish(conn, message.operation_id, known or f"{action} sent", Output(following, timeout, as_json))
 
@@ -75,14 +102,26 @@ def _checked(action: str, name: str, given: dict[str, Any]) -> Operation:
     """
     message_type = REQUESTS.get(action)
     if message_type is None or not issubclass(message_type, Operation):
-        raise FleetError(f"{printable(action)} is nothing that is done with a disk. Known are {', '.join(REQUESTS)}.")
+        hint = meant(action, REQUESTS)
+        raise FleetError(f"--action: {printable(action)} is nothing that is done with a disk. {hint}")
     given["target_disk" if message_type is CloneDisk else "disk_name"] = name
     if message_type is CreateDisk:
         given.setdefault("size_gb", DEFAULT_SIZE_GB)
     strange = sorted(set(given) - set(message_type.model_fields))
     if strange:
-        raise FleetError(f"{action} has no {', '.join(strange)}.")
+        raise FleetError(f"{action} has no {', '.join(OPTIONS[field] for field in strange)}.")
     return check(message_type, given)
+
+
+def _refuse_unknown(conn: Connection, message: Operation) -> None:
+    """Unless it makes the disk, or one that makes it may be on its way.
+
+    Raises:
+        Refusal: there is no such disk.
+    """
+    name = message.source_disk if isinstance(message, CloneDisk) else getattr(message, "disk_name", "")
+    if not isinstance(message, CreateDisk) and not reads.on_their_way(conn, message.user_id, name):
+        disks.resolve(conn, name, message.user_id)
 
 
 def _known(conn: Connection, message: Operation) -> str | None:
@@ -109,11 +148,11 @@ def finish(conn: Connection, operation_id: str, sent: str, output: Output) -> No
     """
     again = _again(operation_id)
     if output.wait:
-        err().print(sent, markup=False, emoji=False)
+        err().print(sent)
         wait_for(conn, operation_id, output)
     else:
         as_json = {"operation_id": operation_id, "result": sent} if output.as_json else None
-        report(f"{sent}\nFollow it: {again}", operation_id, as_json)
+        report(with_pause(conn, "disk", f"{sent}\nFollow it: {again}"), operation_id, as_json)
 
 
 def _again(operation_id: str) -> str:
@@ -128,6 +167,7 @@ def wait_for(conn: Connection, operation_id: str, output: Output) -> None:
     """
     unknown = {"operation_id": operation_id, "status": None}
     followed = Followed(
+        conn=conn,
         kind="disk",
         look=lambda: look(conn, operation_id),
         as_json=lambda last: {**(last.row or unknown), "rejected": last.rejected},
@@ -147,9 +187,9 @@ def look(conn: Connection, operation_id: str) -> Look:
     if asked:
         taken = any(message["read_ct"] for message in asked)
         return Look(None, "sent: a worker has claimed it" if taken else UNTAKEN, explained=False)
-    reason = rejection(conn, OPERATION, operation_id, REQUESTS)
+    reason = refused(conn, OPERATION, operation_id, ACTIONS.keys() - REQUESTS.keys())
     if reason is not None:
-        return rejected(reason, see=f"pgfleet dead list --queue {QUEUE}")
+        return rejected(reason, see="pgfleet dead --kind disk")
     return Look(None, UNTAKEN, explained=False)
 
 

@@ -8,24 +8,26 @@ import typer
 from pgfleet.producers.submit.terminal import EXIT_FAILED, out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.disk import DEFAULT_SIZE_GB
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.nearest import nearest
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disks
+from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, with_disk
 from pgfleet.schema.reads.place import DryRun, dry_run
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.settings import Settings
 
+# What no worker will ever take.
+HOPELESS = ("REJECTED", "TYPE_DISABLED")
+
 
 def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_json: bool) -> None:
     """Print the answer; ends with 1 unless it would start now."""
-    line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
-    gpu_type = reads.types(conn).get(message.gpu_type)
-    grace = timedelta(seconds=settings.expiry_grace_s)
-    answer = dry_run(message, gpu_type, line, settings.max_hours, grace)
-    if message.disk_name is not None and line is not None:
-        answer = _with_disk(conn, message, answer, settings, line.now)
-    eta_s = (answer.eta - line.now).total_seconds() if answer.eta and line else None
+    answer, now = look_ahead(conn, message, settings)
+    eta_s = (answer.eta - now).total_seconds() if answer.eta else None
     if as_json:
         print_json(
             {
@@ -37,9 +39,42 @@ def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_
             }
         )
     else:
-        out().print(_sentence(answer, eta_s), markup=False)
+        out().print(_sentence(answer, eta_s))
     if not answer.starts_now:
         raise typer.Exit(EXIT_FAILED)
+
+
+def look_ahead(conn: Connection, message: CreateReservation, settings: Settings) -> tuple[DryRun, datetime]:
+    """What would become of it, and the database's time."""
+    known = reads.types(conn)
+    line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
+    if line is None:
+        return _unknown_type(message.gpu_type, list(known)), about.now(conn)
+    grace = timedelta(seconds=settings.expiry_grace_s)
+    answer = dry_run(message, known.get(message.gpu_type), line, settings.max_hours, grace)
+    if message.disk_name is not None:
+        answer = _with_disk(conn, message, answer, settings, line.now)
+    return answer, line.now
+
+
+def refuse_hopeless(conn: Connection, message: CreateReservation, settings: Settings) -> None:
+    """Before it is sent. What was sent before it may still change its disk: then the worker decides about that.
+
+    Raises:
+        Refusal: a worker would reject it; with the reason.
+    """
+    if message.disk_name is not None and operations.on_their_way(conn, message.user_id, message.disk_name):
+        message = message.model_copy(update={"disk_name": None})
+    answer, _ = look_ahead(conn, message, settings)
+    if answer.code in HOPELESS:
+        raise Refusal(answer.reason)
+
+
+def _unknown_type(name: str, known: list[str]) -> DryRun:
+    near = nearest(name, known)
+    listed = ", ".join([*near, *(each for each in known if each not in near)]) or "none yet"
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return DryRun(starts_now=False, code="REJECTED", reason=f"gpu_type: {name} is not known{meant} There are {listed}")
 
 
 def _with_disk(

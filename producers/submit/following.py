@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pgfleet.producers.submit.terminal import err, out, print_json, progress
+from pgfleet.producers.submit.terminal import err, goes_on, out, print_json, progress
+from pgfleet.schema.brake.pauses import pause_of
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
@@ -56,12 +57,14 @@ class Followed:
     """What is followed.
 
     Attributes:
+        conn: where what is paused is asked for.
         kind: whose worker moves it on.
         look: looks at it now.
         as_json: what a look is with `--json`.
         again: what to type to follow it again.
     """
 
+    conn: Connection
     kind: str
     look: Callable[[], Look]
     as_json: Callable[[Look], dict[str, Any]]
@@ -77,11 +80,17 @@ class Output:
     as_json: bool = False
 
 
+def with_pause(conn: Connection, kind: str, sent: str) -> str:
+    """What was sent, and who holds back what comes of it, if anybody does."""
+    pause = pause_of(conn, kind)
+    return sent if pause is None else f"{sent}\nIt waits: {pause}"
+
+
 def report(sent: str, shown: str, as_json: dict[str, Any] | None) -> None:
     """Print what was sent on stderr; on stdout its id, or this JSON."""
-    err().print(sent, markup=False, emoji=False)
+    err().print(sent, soft_wrap=True)
     if as_json is None:
-        out().print(shown, markup=False, emoji=False)
+        out().print(shown, soft_wrap=True)
     else:
         print_json(as_json)
 
@@ -92,12 +101,9 @@ def wait(followed: Followed, output: Output) -> None:
     Raises:
         Refusal: it ended badly, or the time is up; with the reason.
     """
-    try:
-        with progress() as show:
-            last = follow(followed.look, output.timeout_s, show, followed.kind)
-    except KeyboardInterrupt:
-        err().print(f"It goes on: {followed.again}", markup=False, emoji=False)
-        raise
+    goes_on(f"It goes on: {followed.again}")
+    with progress() as show:
+        last = follow(lambda: _look(followed), output.timeout_s, show, followed.kind)
     if output.as_json:
         print_json(followed.as_json(last))
     if last.failed:
@@ -105,7 +111,14 @@ def wait(followed: Followed, output: Output) -> None:
     if not last.settled:
         raise Refusal(f"still {last.text}\nIt goes on: {followed.again}")
     if not output.as_json:
-        out().print(last.result, markup=False, emoji=False)
+        out().print(last.result, soft_wrap=True)
+
+
+def _look(followed: Followed) -> Look:
+    """With what an operator holds back, if that is why nothing happens."""
+    seen = followed.look()
+    pause = None if seen.settled else pause_of(followed.conn, followed.kind)
+    return seen if pause is None else replace(seen, text=f"{seen.text}; {pause}", explained=True)
 
 
 def follow(look: Callable[[], Look], timeout_s: float | None, show: Callable[[str], None], kind: str) -> Look:
@@ -133,6 +146,16 @@ def follow(look: Callable[[], Look], timeout_s: float | None, show: Callable[[st
 def dead_letters(conn: Connection, subject: about.Subject, row_id: str) -> frozenset[int]:
     """The dead letters that there are before something is sent: they say nothing of what becomes of it."""
     return frozenset(letter["dead_letter_id"] for letter in about.letters(conn, subject, row_id))
+
+
+def refused(conn: Connection, subject: about.Subject, row_id: str, internal: Container[str | None] = ()) -> str | None:
+    """Why the last message about a row that nobody has made is a dead letter; None unless one is.
+
+    What is `internal` nobody has asked for: its actions are the worker's own.
+    """
+    letters = [each for each in about.letters(conn, subject, row_id) if about.action_of(each) not in internal]
+    waiting = about.messages(conn, subject, row_id)
+    return printable(letters[-1]["reason"]) if letters and not waiting else None
 
 
 def rejection(

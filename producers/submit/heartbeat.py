@@ -1,9 +1,12 @@
 """`pgfleet submit heartbeat`: report for a node as the node itself or a gateway would."""
 
 import math
+import os
 import re
+import sys
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +15,23 @@ from pgfleet.producers.heartbeat import heartbeat
 from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.database import chosen_dsn, connected
 from pgfleet.producers.submit.following import report
+from pgfleet.producers.submit.options import named_as_options
 from pgfleet.schema.errors import FleetError
 
 EXAMPLE = "Example: pgfleet submit heartbeat --node 17 --config-hash 9f8e7d6c --cpu 40 --pool ocid1.pool.a=3/2"
+# The fields of a message, as they are called at the prompt.
+OPTIONS = {
+    "node_id": "--node",
+    "status": "--status",
+    "error_message": "--error",
+    "config_hash": "--config-hash",
+    "metrics": "--metric",
+    "pools": "--pool",
+    "reply_to": "--reply-to",
+    "proof": "--key-file",
+    "id": "--id",
+}
+KEY = "PGFLEET_NODE_KEY"
 POOL = re.compile(r"(?P<name>.+)=(?P<current>[0-9]{1,9})/(?P<active>[0-9]{1,9})")
 
 
@@ -32,7 +49,10 @@ def submit(  # noqa: PLR0913  # one parameter an option
     disk: Annotated[float | None, typer.Option(min=0, max=100, help="Percent used.")] = None,
     load: Annotated[float | None, typer.Option(min=0, help="Its load average.")] = None,
     pool: Annotated[list[str] | None, typer.Option(help="OCID=CURRENT/ACTIVE instances, as often as needed.")] = None,
-    reply_to: Annotated[str | None, typer.Option(help="The queue (node_replies_...) for its configuration.")] = None,
+    reply_to: Annotated[str | None, typer.Option(help="Any text: answer in the node's own queue.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="The file with the node's key, - for stdin; else $PGFLEET_NODE_KEY.")
+    ] = None,
     heartbeat_id: Annotated[str | None, typer.Option("--id", help="A UUID; sent twice it counts once.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,9 +74,28 @@ def submit(  # noqa: PLR0913  # one parameter an option
         **_of(node, cluster_node, _metrics(metric or []), measured, pool or []),
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    with connected(chosen_dsn(ctx.obj)) as conn:
-        heartbeat(conn, **given)
+    with named_as_options(OPTIONS), connected(chosen_dsn(ctx.obj)) as conn:
+        heartbeat(conn, key=_key(key_file), **given)
     report(_sent(given), given["id"], given if as_json else None)
+
+
+def _key(file: Path | None) -> str | None:
+    """The node's key, from where no other user of the machine sees it; None where none is given.
+
+    Raises:
+        FleetError: the file can't be read, or is empty.
+    """
+    try:
+        text = os.environ.get(KEY, "") if file is None else _text(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise FleetError(f"--key-file {file} can't be read: {type(error).__name__}") from None
+    if file is not None and not text.strip():
+        raise FleetError(f"--key-file {file} has no key.")
+    return text.strip() or None
+
+
+def _text(file: Path) -> str:
+    return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
 
 
 def _of(

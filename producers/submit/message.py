@@ -15,6 +15,7 @@ from pgfleet.producers.submit.following import report
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.kinds import Contract
 from pgfleet.schema.messages import Message
+from pgfleet.schema.nearest import meant
 from pgfleet.schema.printable import printable
 
 # What pydantic says of a text that is wrong as a text: as a number it would be no better.
@@ -77,12 +78,10 @@ def _message(contract: Contract, action: str, pairs: Sequence[str]) -> Message:
     """
     message_type = contract.requests.get(action)
     if message_type is None:
-        known = ", ".join(contract.requests)
-        raise FleetError(f"{printable(action)} is no action of {contract.name}. Known are {known}.")
+        raise FleetError(f"{printable(action)} is no action of {contract.name}. {meant(action, contract.requests)}")
     given = _given(pairs)
-    unknown, known = sorted(given.keys() - _settable(message_type)), ", ".join(_settable(message_type)) or "none"
-    if unknown:
-        raise FleetError(f"{action} has no field {printable(', '.join(unknown))}. Known are {known}.")
+    for unknown in sorted(given.keys() - _settable(message_type)):
+        raise FleetError(f"{action} has no field {printable(unknown)}. {meant(unknown, _settable(message_type))}")
     return check(message_type, {"action": action, **_as_typed(message_type, given)})
 
 

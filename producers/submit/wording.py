@@ -57,9 +57,18 @@ def waiting(place: Place, now: datetime) -> str:
     return f"position {place.ahead + 1}, ETA {eta}"
 
 
+def held(row: dict[str, Any]) -> str:
+    """`STUCK: holds 2 x h100: its pod gpu-dev-3f2a9c1e on node n1 is terminating since 12:01 UTC`."""
+    what = f"holds {row['gpus_held']} x {row['gpu_type']}" if row["gpus_held"] else "is not gone"
+    forced = f", released by force by {row['forced_by']}" if row["forced_at"] else ""
+    return f"STUCK: {what}{forced}: {row['waits_for'] or 'nobody has looked what is left of it'}"
+
+
 def story(row: dict[str, Any], place: Place | None, now: datetime) -> str:
     """One line: how it is, why, and until when."""
     shown = row["current_detailed_status"] or row["status_reason"] or ""
+    if row["is_stuck"]:
+        return f"{held(row)} ({row['status_reason'] or shown})"
     match row["status"]:
         case Status.PENDING | Status.QUEUED if place is not None:
             if place.code in DISK_CODES and not shown.startswith(place.code):
@@ -68,7 +77,8 @@ def story(row: dict[str, Any], place: Place | None, now: datetime) -> str:
             return f"{shown} ({waiting(place, now)})"
         case Status.ACTIVE:
             left = (row["expires_at"] - now).total_seconds()
-            return f"{span(left)} left" if left > 0 else "its time is over"
+            ends = f"{span(left)} left" if left > 0 else "its time is over"
+            return ends if row["current_detailed_status"] in {None, "", "Ready"} else f"{shown} ({ends})"
         case Status.FAILED:
             return str(row["failure_reason"] or row["status_reason"] or shown)
         case Status.CANCELLED | Status.EXPIRED:

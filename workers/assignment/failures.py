@@ -1,6 +1,7 @@
 """What is wrong with a cluster, or with a user on it: one open row of health_check_failures each, until it is right."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -34,6 +35,15 @@ def failing(view: Known, cluster_id: UUID, check: str, details: str, user_id: st
         **seen,
     }
     return (New(health_check_failures, None, details, values),)
+
+
+def noted(view: Known, cluster_id: UUID, check: str, details: str, user_id: str | None = None) -> tuple[Change, ...]:
+    """The changes that record what was seen and is over: what is open is closed, else a closed record is made."""
+    open_already = resolved(view, cluster_id, check, user_id)
+    if open_already:
+        return open_already
+    (new,) = failing(view, cluster_id, check, details, user_id)
+    return (replace(new, values={**new.values, "resolved_at": view.now}),)
 
 
 def resolved(view: Known, cluster_id: UUID, check: str, user_id: str | None = None) -> tuple[Change, ...]:

@@ -1,129 +1,49 @@
-"""Whether clusters answer, and whether what is counted is so: the breaker of each cluster, and the sweeps.
+"""Whether clusters answer, and whether what is counted is so: the probe of a cluster, and the sweeps."""
 
-A breaker is one row that all workers read. Calls that failed are reported by messages, which are worked on one after
-the other; so many in a row, or one refusal of our key, open it. Then nobody calls the cluster but the probe.
-"""
-
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import structlog
 
-from pgfleet.schema.assignment import CallAnswered, CallFailed, Probe
-from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables.hopsworks import cluster_breakers
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.row import Row, rows_in
+from pgfleet.schema.tables.hopsworks import hopsworks_clusters
 from pgfleet.workers.assignment.account import address
-from pgfleet.workers.assignment.failures import failing, resolved
-from pgfleet.workers.assignment.tools import ADMIT, Tools, Turn, close_account, hand_out, ticket
+from pgfleet.workers.assignment.failures import failing, noted
+from pgfleet.workers.assignment.tools import Tools, close_account, follow_message, ticket
 from pgfleet.workers.assignment.view import View
-from pgfleet.workers.clients.hopsworks.client import ClusterError
-from pgfleet.workers.runtime.outcomes import (
-    Advance,
-    Change,
-    Done,
-    Move,
-    NeverError,
-    New,
-    Outcome,
-    Send,
-    TryAgainError,
-)
+from pgfleet.workers.runtime.outcomes import Advance, Calls, Change, Done, Move, Outcome
+from pgfleet.workers.runtime.outside.breakers import Use
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 SEATS = "seats"
-CHECKS = {"api_key": "api_key", "unreachable": "reachable"}
-CLOSED = {"failures": 0, "kind": None, "reason": None, "opened_at": None, "retry_at": None}
+SQL = named(__package__)
 
 
-def call(message: CallFailed | CallAnswered | Probe, turn: Turn) -> Outcome:
-    """A report of what became of a call, or a probe of a cluster."""
-    cluster = turn.view.clusters.get(message.cluster_id)
-    if cluster is None or message.cluster_id not in turn.view.breakers:
-        return Done("the cluster, or its breaker, is gone")
-    match message:
-        case CallFailed():
-            return failed(message, cluster, turn)
-        case CallAnswered():
-            return answered(turn.view.breakers[message.cluster_id])
-        case Probe():
-            return probe(message, cluster, turn)
+def probe(tools: Tools, use: Use[Any], dependency: str, _calls: Calls) -> None:
+    """Ask a cluster about nobody. One that is gone or switched off need not answer: its outage is over.
+
+    Raises:
+        NotNowError: it does not answer, or refuses our key.
+    """
+    _, _, cluster_id = dependency.partition(":")
+    cluster = use(partial(_cluster, cluster_id))
+    if cluster is not None and cluster.status != "inactive":
+        tools.hopsworks.probe(address(cluster, tools))
 
 
-def failed(message: CallFailed, cluster: Row, turn: Turn) -> Outcome:
-    """One more failure; the last of several in a row opens the breaker, a refused key at once."""
-    breaker, settings = turn.view.breakers[message.cluster_id], turn.tools.settings
-    if breaker.retry_at is not None:
-        return Done("known already")
-    failures = breaker.failures + (message.kind == "unreachable")
-    if message.kind == "unreachable" and failures < settings.breaker_failures:
-        return Advance((Move(breaker, None, values={"failures": failures}),))
-    log.error("cluster.unanswered", cluster=cluster.name, kind=message.kind, reason=message.reason)
-    why = Trouble(message.kind, message.reason, message.after_s or settings.breaker_open_s)
-    return _open(breaker, cluster, why, turn, {"opened_at": turn.now, "failures": failures})
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a cluster is left alone, and for how long."""
-
-    kind: str
-    reason: str
-    pause_s: float
-
-
-def _open(breaker: Row, cluster: Row, why: Trouble, turn: Turn, values: dict[str, Any]) -> Outcome:
-    retry_at = turn.later(why.pause_s)
-    shown = {**values, "kind": why.kind, "reason": why.reason, "retry_at": retry_at}
-    changes: tuple[Change, ...] = (Move(breaker, None, values=shown),)
-    if why.kind in CHECKS:
-        changes += failing(turn.view, cluster.id, CHECKS[why.kind], why.reason)
-    return Advance(changes, (Send({"action": "probe", "cluster_id": str(cluster.id)}, retry_at),))
-
-
-def answered(breaker: Row) -> Outcome:
-    if breaker.failures == 0 or breaker.retry_at is not None:
-        return Done("nothing to forget; an open breaker is closed by its probe")
-    return Advance((Move(breaker, None, values={"failures": 0}),))
-
-
-def probe(message: Probe, cluster: Row, turn: Turn) -> Outcome:
-    """Closes the breaker of a cluster that answers again, and hands out tickets to all that have waited for it."""
-    breaker = turn.view.breakers[message.cluster_id]
-    if breaker.retry_at is None:
-        return Done("it answers already")
-    if turn.now < breaker.retry_at and not message.once:
-        return Done("not yet: another probe is on its way")
-    if cluster.status == "inactive":
-        return Advance((Move(breaker, None, values=CLOSED),))
-    try:
-        turn.tools.hopsworks.probe(address(cluster, turn.tools))
-    except (TryAgainError, NeverError) as error:
-        if message.once:
-            return Done(f"tried out of turn: {error}")
-        return _open(breaker, cluster, _trouble(error, turn.tools), turn, {})
-    log.info("cluster.answers", cluster=cluster.name)
-    mended = [change for check in CHECKS.values() for change in resolved(turn.view, cluster.id, check)]
-    stuck = [turn.view.rows[user_id] for user_id in turn.view.stuck.get(message.cluster_id, [])]
-    closed = Advance((Move(breaker, None, values=CLOSED), *mended), (ADMIT,))
-    return sum((hand_out(Move(row, None)) for row in stuck), closed)
-
-
-def _trouble(error: Exception, tools: Tools) -> Trouble:
-    kind = error.kind if isinstance(error, ClusterError) else "unreachable"
-    return Trouble(kind, str(error)[:1000], getattr(error, "after_s", None) or tools.settings.breaker_open_s)
+def _cluster(cluster_id: str, conn: Connection) -> Row | None:
+    found = rows_in(hopsworks_clusters, conn.execute(SQL["cluster"], {"cluster": cluster_id}))
+    return next(found, None)
 
 
 def sweep(view: View) -> Outcome:
-    """Send again what was lost: tickets of live rows, probes of open breakers, messages that close accounts."""
+    """Send again what was lost: tickets of live rows, messages that close accounts. Bring teams together again."""
     tickets = (ticket(*asked) for asked in view.turns["sweep"])
-    probes = (Send({"action": "probe", "cluster_id": cluster_id}) for cluster_id in view.unprobed)
-    closings = (close_account(*asked) for asked in view.unclosed)
-    missing = view.clusters.keys() - view.breakers.keys()
-    breakers = tuple(New(cluster_breakers, None, "was gone", {"cluster_id": UUID(gone)}) for gone in missing)
-    then = (*tickets, *probes, *closings)
-    return Advance(breakers, then) if breakers else Done("rows looked after", then)
+    followers = map(follow_message, view.split)
+    return Done("rows looked after", (*tickets, *(close_account(*asked) for asked in view.unclosed), *followers))
 
 
 def sweep_accounts(view: View) -> Outcome:
@@ -150,13 +70,4 @@ def _recounted(cluster: Row, held: int, counted: int | None, view: View) -> tupl
     repaired = () if right == counted else (Move(cluster, None, values={"current_users": right}),)
     if right != held:
         return (*repaired, *failing(view, cluster.id, SEATS, f"{details}, of {cluster.max_users}"))
-    return (*repaired, *_noted(view, cluster, details))
-
-
-def _noted(view: View, cluster: Row, details: str) -> tuple[Change, ...]:
-    """The open record is closed, as the count is right again; without one, a record that is closed already."""
-    open_already = resolved(view, cluster.id, SEATS)
-    if open_already:
-        return open_already
-    (new,) = failing(view, cluster.id, SEATS, details)
-    return (replace(new, values={**new.values, "resolved_at": view.now}),)
+    return (*repaired, *noted(view, cluster.id, SEATS, details))

@@ -7,17 +7,12 @@ from pgfleet.schema.assignment import Held, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.assignment.tools import ADMIT, Hold, Turn, hand_out
 from pgfleet.workers.assignment.view import LINE_LIMIT, View
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Wait, wait
+from pgfleet.workers.clients.hopsworks.client import dependency_of
+from pgfleet.workers.runtime.outcomes import Advance, Calls, Done, Move, Outcome, Wait, wait
 from pgfleet.workers.runtime.tickets import withdraw
 
 ROOMY = "active"
 FULL = "full"
-# How a breaker's kind is shown.
-CODES = {
-    "api_key": Held.CLUSTER_KEY_REFUSED,
-    "unreachable": Held.CLUSTER_UNREACHABLE,
-    "busy": Held.CLUSTER_UNREACHABLE,
-}
 Taken = Counter[str]
 
 
@@ -42,16 +37,24 @@ def admit(turn: Turn) -> Outcome:
         if len(turn.view.line) > LINE_LIMIT or any(row.user_id in turn.view.members for row, _ in seated)
         else ()
     )
-    return sum((_admission(row, seat) for row, seat in seated), Advance()) + Advance(then=more)
+    return sum((_admission(row, seat, turn.view) for row, seat in seated), Advance()) + Advance(then=more)
 
 
-def _admission(row: Row, cluster: Row) -> Advance:
-    return hand_out(Move(row, Status.CREATING_USER, f"a seat on {cluster.name}", seat_on(cluster)), cluster.id)
+def _admission(row: Row, cluster: Row, view: View) -> Advance:
+    values = seat_on(cluster, apart=is_apart(row, cluster, view))
+    return hand_out(Move(row, Status.CREATING_USER, f"a seat on {cluster.name}", values), cluster.id)
 
 
-def seat_on(cluster: Row) -> dict[str, object]:
+def is_apart(row: Row, cluster: Row, view: View) -> bool:
+    """Whether a team member's seat is elsewhere than the owner's: a setting allows that where there is none beside."""
+    owner = view.rows.get(view.users[row.user_id].account_owner_id)
+    return owner is not None and owner.hopsworks_cluster_id not in (None, cluster.id)
+
+
+def seat_on(cluster: Row, *, apart: bool) -> dict[str, object]:
     """What is written into a row that takes a seat."""
     return {
+        "apart_from_owner": apart,
         "hopsworks_cluster_id": cluster.id,
         "holds_seat": True,
         "wanted_cluster_id": None,
@@ -71,8 +74,8 @@ def find_seat(row: Row, turn: Turn, taken: Taken) -> Row | Hold:
     if user.account_owner_id is not None:
         return _beside_owner(user, turn, taken)
     if row.wanted_cluster_id is not None:
-        return _on(turn.view.clusters[str(row.wanted_cluster_id)], turn.view, taken)
-    return _least_loaded(turn.view, taken)
+        return _on(turn.view.clusters[str(row.wanted_cluster_id)], turn, taken)
+    return _least_loaded(turn, taken)
 
 
 def _beside_owner(user: Row, turn: Turn, taken: Taken) -> Row | Hold:
@@ -81,16 +84,16 @@ def _beside_owner(user: Row, turn: Turn, taken: Taken) -> Row | Hold:
         return Hold(Held.OWNER_NOT_ASSIGNED, "the owner of the account has no cluster yet")
     if owner.suspended_at is not None:
         return Hold(Held.SUSPENDED, "the owner of the account is suspended")
-    seat = _on(turn.view.clusters[str(owner.hopsworks_cluster_id)], turn.view, taken)
+    seat = _on(turn.view.clusters[str(owner.hopsworks_cluster_id)], turn, taken)
     if turn.tools.settings.members_overflow and isinstance(seat, Hold) and seat.code == Held.CLUSTER_FULL:
-        return _least_loaded(turn.view, taken)
+        return _least_loaded(turn, taken)
     return seat
 
 
-def _on(cluster: Row, view: View, taken: Taken) -> Row | Hold:
+def _on(cluster: Row, turn: Turn, taken: Taken) -> Row | Hold:
     if cluster.status not in (ROOMY, FULL):
         return Hold(Held.CLUSTER_MAINTENANCE, f"{cluster.name} is in {cluster.status}: it takes no new users")
-    hold = unanswered(cluster, view)
+    hold = unanswered(cluster, turn)
     if hold is not None:
         return hold
     if _free(cluster, taken) > 0:
@@ -98,27 +101,25 @@ def _on(cluster: Row, view: View, taken: Taken) -> Row | Hold:
     return Hold(Held.CLUSTER_FULL, f"all {cluster.max_users or 0} seats of {cluster.name} are taken")
 
 
-def _least_loaded(view: View, taken: Taken) -> Row | Hold:
-    in_use = [cluster for cluster in view.clusters.values() if cluster.status in (ROOMY, FULL)]
+def _least_loaded(turn: Turn, taken: Taken) -> Row | Hold:
+    in_use = [cluster for cluster in turn.view.clusters.values() if cluster.status in (ROOMY, FULL)]
     if not in_use:
         return Hold(Held.NO_CLUSTER, "no Hopsworks cluster is active")
-    answering = [cluster for cluster in in_use if unanswered(cluster, view) is None]
+    answering = [cluster for cluster in in_use if unanswered(cluster, turn) is None]
     free = [cluster for cluster in answering if _free(cluster, taken) > 0]
     if free:
         return min(free, key=lambda cluster: ((cluster.current_users or 0) + taken[str(cluster.id)], str(cluster.id)))
     silent = [cluster for cluster in in_use if cluster not in answering and _free(cluster, taken) > 0]
-    for hold in (unanswered(cluster, view) for cluster in silent):
+    for hold in (unanswered(cluster, turn) for cluster in silent):
         if hold is not None:
             return hold
     return Hold(Held.CLUSTER_FULL, f"no free seat on any of {len(in_use)} clusters")
 
 
-def unanswered(cluster: Row, view: View) -> Hold | None:
+def unanswered(cluster: Row, turn: Turn) -> Hold | None:
     """Why a cluster should not be called now; None if it may be."""
-    breaker = view.breakers.get(str(cluster.id))
-    if breaker is None or breaker.retry_at is None:
-        return None
-    return Hold(CODES[breaker.kind], f"{cluster.name}: {breaker.reason}")
+    trouble = turn.trouble(dependency_of(cluster.id), Calls.READ)
+    return None if trouble is None else Hold(Held(trouble.code), str(trouble))
 
 
 def _free(cluster: Row, taken: Taken) -> int:

@@ -3,29 +3,39 @@
 No step here leaves the database: the accounts follow with the row's next ticket, or with a message of their own.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from pgfleet.schema.assignment import (
     FINAL,
     WAITING,
     Assign,
     Drain,
+    DrainPage,
+    Follow,
     Reactivate,
+    ReactivateMember,
     Release,
     Request,
     Status,
     Suspend,
+    SuspendMember,
     row_id,
 )
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.hopsworks import user_hopsworks_assignments
-from pgfleet.workers.assignment.line import FULL, ROOMY, Taken, find_seat, seat_on
-from pgfleet.workers.assignment.tools import ADMIT, Turn, cluster_of, hand_out, ticket
+from pgfleet.workers.assignment.line import FULL, ROOMY, Taken, find_seat, is_apart, seat_on
+from pgfleet.workers.assignment.suspending import reactivate, reactivate_member, suspend, suspend_member
+from pgfleet.workers.assignment.tools import ADMIT, Turn, cluster_of, follow_message, hand_out, is_late, ticket
 from pgfleet.workers.assignment.view import PAGE, View
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Send, Wait, show_reason
 from pgfleet.workers.runtime.tickets import withdraw
 
+# How the details of those begin who can't go where they are to go.
+STAYS = "Stays on"
+APART = "Not with the owner of the account, who is on"
+SEATED = (Status.CREATING_USER, Status.ACTIVE)
 # The reason is shown a moment after the line has been looked at, unless the row has found a seat by then.
 SHOWN_AFTER_S = 1.0
 
@@ -48,7 +58,7 @@ def assign(message: Assign, turn: Turn) -> Outcome:
         new = New(user_hopsworks_assignments, Status.PENDING, "assigned", values)
         first = ticket(message.user_id, 1, at=turn.later(SHOWN_AFTER_S))
         return Advance((new,), (*_look_at_line(turn.view), first))
-    if _is_late(turn, row.asked_at):
+    if is_late(turn, row.asked_at):
         return Done(f"late: it was sent before what made the row {row.status}")
     if row.status in FINAL:
         values = {"released_at": None, "failed_at": None, "hopsworks_username": None, **_asked(message, turn)}
@@ -77,7 +87,7 @@ def _asked(message: Assign, turn: Turn) -> dict[str, Any]:
         "assigned_at": turn.sent_at,
         "asked_at": turn.sent_at,
         "assigned_by": message.assigned_by or by_default,
-        "wanted_cluster_id": None if is_member else message.cluster_id,
+        "wanted_cluster_id": UUID(message.cluster_id) if message.cluster_id and not is_member else None,
         "detail": WAITING,
         "waits_since": None,
     }
@@ -107,10 +117,6 @@ def _misfit(message: Assign, view: View) -> str | None:
     return None
 
 
-def _is_late(turn: Turn, asked_at: datetime | None) -> bool:
-    return asked_at is not None and turn.sent_at < asked_at
-
-
 def _patience(problem: str, turn: Turn) -> Outcome:
     """Wait a while for a row that is not known yet: the message that makes it may be on its way."""
     until = turn.sent_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
@@ -126,16 +132,20 @@ def request(message: Request, turn: Turn) -> Outcome:
         case Release():
             return release(row, message.reason, turn)
         case Suspend():
-            return suspend(row, message, turn)
+            return suspend(row, turn)
         case Reactivate():
-            return reactivate(row, message, turn)
+            return reactivate(row, turn)
+        case SuspendMember():
+            return suspend_member(row, turn)
+        case ReactivateMember():
+            return reactivate_member(row, turn)
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
 
 def release(row: Row, why: str, turn: Turn) -> Outcome:
     """Active -> released; one that never became active -> failed. Either way the seat is free at once."""
-    if _is_late(turn, row.asked_at):
+    if is_late(turn, row.asked_at):
         return Done("late: the user was assigned again after it was sent")
     asked = {"asked_at": turn.sent_at}
     if row.status in FINAL:
@@ -155,81 +165,90 @@ def _departure(row: Row, why: str, view: View, values: dict[str, Any]) -> Move:
     return Move(row, to, reason, {**ended, **values, "detail": reason, "wanted_cluster_id": None})
 
 
-def suspend(row: Row, message: Suspend, turn: Turn) -> Outcome:
-    """Whoever suspends an owner suspends the team; one's own suspension outlives the owner's."""
-    if _is_late(turn, row.suspension_asked_at):
-        return Done("late: the user was reactivated after it was sent")
-    for_whom = message.suspended_for or row.user_id
-    if row.suspended_at is not None and row.suspended_for == row.user_id:
-        for_whom = row.user_id
-    values = {"suspended_at": row.suspended_at or turn.now, "suspended_for": for_whom}
-    return _suspension(row, message, values, turn)
-
-
-def reactivate(row: Row, message: Reactivate, turn: Turn) -> Outcome:
-    """Lifts a suspension; of a team member that was suspended alone, not by the owner's message."""
-    if _is_late(turn, row.suspension_asked_at):
-        return Done("late: the user was suspended after it was sent")
-    if message.suspended_for is not None and row.suspended_for != message.suspended_for:
-        # Not suspended with its owner. Noted: a suspension that was sent before this message, and comes after, is late.
-        return Advance((Move(row, None, values={"suspension_asked_at": turn.sent_at}),), (ADMIT,))
-    owner = turn.view.rows.get(turn.view.users[row.user_id].account_owner_id)
-    if message.suspended_for is None and owner is not None and owner.suspended_at is not None:
-        return _suspension(row, message, {"suspended_for": owner.user_id}, turn)
-    return _suspension(row, message, {"suspended_at": None, "suspended_for": None}, turn)
-
-
-def _suspension(row: Row, message: Suspend | Reactivate, values: dict[str, Any], turn: Turn) -> Outcome:
-    cascade = [] if message.suspended_for else turn.view.members.get(row.user_id, [])
-    body = {"action": message.action, "suspended_for": row.user_id}
-    then = tuple(Send({**body, "user_id": member}) for member in cascade)
-    changed = {**values, "suspension_asked_at": turn.sent_at, "account_enabled": None}
-    if row.status in FINAL:
-        return Advance((Move(row, None, values=changed),), then)
-    line = (ADMIT,) if row.status == Status.PENDING else ()
-    return Advance(then=then) + hand_out(Move(row, None, values=changed)) + Advance(then=line)
-
-
-def drain(message: Drain, turn: Turn) -> Outcome:
+def drain(message: Drain | DrainPage, turn: Turn) -> Outcome:
     """A page of a cluster's users: as many leave as there are seats elsewhere; the others are looked at again."""
     cluster = turn.view.clusters.get(message.cluster_id)
     if cluster is None:
         return Reject(f"cluster_id: there is no Hopsworks cluster {message.cluster_id}; see `pgfleet hopsworks`")
-    if cluster.status in (ROOMY, FULL):
-        return Done(f"{cluster.name} takes new users again")
     if any(number > turn.msg_id for number in turn.view.drains.get(message.cluster_id, [])):
         return Done("another drain of this cluster is on its way")
+    if cluster.status in (ROOMY, FULL):
+        return _all_stay(message, cluster, turn)
     page, taken = turn.view.pages[message], Taken()
     moved = Advance()
-    stays = message.somebody_stays
+    stays = isinstance(message, DrainPage) and message.somebody_stays
     for row in (turn.view.rows[user_id] for user_id in page):
         seat = find_seat(row, turn, taken)
         if isinstance(seat, Row) and row.status in (Status.ACTIVE, Status.CREATING_USER):
             taken[str(seat.id)] += 1
-            moved += _elsewhere(row, seat, turn.view)
+            moved += _elsewhere(row, seat, turn.view, "its cluster is drained")
         else:
             stays = True
-            moved += Advance(show_reason(row, f"Stays on {cluster.name} until there is a seat elsewhere: {seat}"))
+            moved += Advance(show_reason(row, f"{STAYS} {cluster.name} until there is a seat elsewhere: {seat}"))
     moved += Advance(then=_next_page(message, page, turn, stays=stays))
     return moved if moved.changes else Done(f"{len(page)} looked at", moved.then)
 
 
-def _next_page(message: Drain, page: list[str], turn: Turn, *, stays: bool) -> tuple[Send, ...]:
+def _next_page(message: Drain | DrainPage, page: list[str], turn: Turn, *, stays: bool) -> tuple[Send, ...]:
     """The drain of the next page; after the last page, one of those who had to stay, a while later."""
     if len(page) == PAGE:
-        return (Send({**message.model_dump(), "after": page[-1], "somebody_stays": stays}),)
+        following = DrainPage(cluster_id=message.cluster_id, after=page[-1], somebody_stays=stays)
+        return (Send(following.model_dump()),)
     again = turn.later(turn.tools.settings.seat_recheck_s)
     return (Send({"action": "drain", "cluster_id": message.cluster_id}, again),) if stays else ()
 
 
-def _elsewhere(row: Row, seat: Row, view: View) -> Advance:
+def _all_stay(message: Drain | DrainPage, cluster: Row, turn: Turn) -> Outcome:
+    """The cluster takes users again, so nobody has to leave; but members whose owner has left already follow."""
+    page = turn.view.pages[message]
+    told = [row for row in map(turn.view.rows.__getitem__, page) if (row.detail or "").startswith(STAYS)]
+    shown = sum((Advance(show_reason(row, _at_rest(row, cluster))) for row in told), Advance())
+    then = tuple(follow_message(row.user_id) for row in told if is_apart(row, cluster, turn.view))
+    if len(page) == PAGE:
+        then += _next_page(message, page, turn, stays=False)
+    if shown.changes:
+        return shown + Advance(then=then)
+    return Done(f"{cluster.name} takes new users again", then)
+
+
+def _at_rest(row: Row, cluster: Row) -> str:
+    who = row.hopsworks_username or "Creating the account"
+    return f"{who} on {cluster.name}" + (", suspended" if row.suspended_at else "")
+
+
+def follow(message: Follow, turn: Turn) -> Outcome:
+    """A team member goes to the cluster that the owner is on, when there is a seat; until then its row says why not."""
+    row, user = turn.view.rows.get(message.user_id), turn.view.users.get(message.user_id)
+    owner = turn.view.rows.get(user.account_owner_id) if user is not None else None
+    if (
+        row is None
+        or owner is None
+        or row.status not in SEATED
+        or owner.status != Status.ACTIVE
+        or row.apart_from_owner
+    ):
+        return Done("there is nobody to follow now")
+    if row.hopsworks_cluster_id == owner.hopsworks_cluster_id:
+        return Done("they are together")
+    seat = find_seat(row, turn, Taken())
+    if not isinstance(seat, Row):
+        there = turn.view.clusters[str(owner.hopsworks_cluster_id)].name
+        shown = f"{APART} {there}, until there is a seat: {seat}"
+        return Advance(show_reason(row, shown)) if row.detail != shown else Done(shown)
+    if seat.id != owner.hopsworks_cluster_id:
+        # The owner's cluster is full, and a setting lets members be elsewhere.
+        return Advance((Move(row, None, values={"apart_from_owner": True}),))
+    return _elsewhere(row, seat, turn.view, "to be with the owner of the account")
+
+
+def _elsewhere(row: Row, seat: Row, view: View, why: str) -> Advance:
     """An account that is being made is made elsewhere; who is active leaves and is assigned again in one commit."""
     if row.status == Status.CREATING_USER:
-        return change_cluster(row, seat)
-    leaves = _departure(row, "its cluster is drained", view, {"moves_to_cluster_id": seat.id})
-    return hand_out(leaves, seat.id)
+        return change_cluster(row, seat, view)
+    goes = {"moves_to_cluster_id": seat.id, "apart_from_owner": is_apart(row, seat, view)}
+    return hand_out(_departure(row, why, view, goes), seat.id)
 
 
-def change_cluster(row: Row, seat: Row) -> Advance:
+def change_cluster(row: Row, seat: Row, view: View) -> Advance:
     """The seats are exchanged in one statement."""
-    return hand_out(Move(row, None, values=seat_on(seat)), seat.id)
+    return hand_out(Move(row, None, values=seat_on(seat, apart=is_apart(row, seat, view))), seat.id)

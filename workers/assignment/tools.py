@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 from pgfleet.schema.assignment import TICKETS, Held
@@ -16,9 +16,9 @@ from pgfleet.workers.clients.hopsworks import client as hopsworks
 from pgfleet.workers.clients.kubernetes import usage
 from pgfleet.workers.runtime import kind, tickets
 from pgfleet.workers.runtime.outcomes import Advance, Move, Send
+from pgfleet.workers.runtime.outside.breakers import Breakers
 
 ADMIT = Send({"action": "admit"})
-AHEAD_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Tools:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Tools]:
+def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     """The clients of one process, for as long as it works."""
-    with hopsworks.connected(settings) as server, usage.connected(settings) as meter:
+    with hopsworks.connected(settings, breakers) as server, usage.connected(settings) as meter:
         yield Tools(settings, server, meter)
 
 
@@ -64,17 +64,20 @@ def _on(cluster_id: UUID | None) -> dict[str, str]:
     return {} if cluster_id is None else {"cluster_id": str(cluster_id)}
 
 
-def close_account(user_id: str, cluster_id: str, account_id: int | None = None) -> Send:
+def close_account(user_id: str, cluster_id: str) -> Send:
     """As the database sends it when a row leaves a cluster (130)."""
-    body = {"action": "close_account", "user_id": user_id, "cluster_id": cluster_id, "account_id": account_id}
-    return Send(body)
+    return Send({"action": "close_account", "user_id": user_id, "cluster_id": cluster_id})
 
 
-def urgent(turn: Turn, body: dict[str, Any]) -> Send:
-    """To be looked at before all that waits: messages are taken in the order of the time that they are due."""
-    return Send(body, turn.later(-AHEAD_S))
+def follow_message(user_id: str) -> Send:
+    return Send({"action": "follow", "user_id": user_id})
 
 
 def cluster_of(row: Row, view: View) -> Row:
     """The cluster that a row with a seat is on."""
     return view.clusters[str(row.hopsworks_cluster_id)]
+
+
+def is_late(turn: Turn, asked_at: datetime | None) -> bool:
+    """Whether a message was sent before what was last asked for."""
+    return asked_at is not None and turn.sent_at < asked_at

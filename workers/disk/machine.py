@@ -12,6 +12,7 @@ A disk is attached in the commit that admits its reservation, and its release is
 import structlog
 
 from pgfleet.schema.disk import (
+    IDS,
     LIVE_OPERATION,
     QUEUE,
     UNFINISHED,
@@ -31,6 +32,8 @@ from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks
+from pgfleet.workers.clients.aws.session import SnapshotGoneError, VolumeGoneError
+from pgfleet.workers.clients.verdicts import EC2, S3
 from pgfleet.workers.disk.life import begin as begin_disk
 from pgfleet.workers.disk.life import deleted, purged_name
 from pgfleet.workers.disk.operation import failed as failed_operation
@@ -38,7 +41,7 @@ from pgfleet.workers.disk.operation import start
 from pgfleet.workers.disk.reconcile import look, reconcile
 from pgfleet.workers.disk.requests import go_on
 from pgfleet.workers.disk.snapshot import begin, failed, kept, prune, remove, watch
-from pgfleet.workers.disk.tools import Turn, connected, proceed, proceed_all
+from pgfleet.workers.disk.tools import Turn, connected, lacking, probe, proceed, proceed_all, volume_poll
 from pgfleet.workers.disk.view import View, load
 from pgfleet.workers.disk.volume import attached
 from pgfleet.workers.handover import hand_out_disk
@@ -53,6 +56,7 @@ from pgfleet.workers.runtime.outcomes import (
     wait,
 )
 from pgfleet.workers.runtime.tickets import Step, take_turn, withdraw
+from pgfleet.workers.sweeping import once_in_a_while
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -69,6 +73,9 @@ def outliving_refusals(step: Step) -> Step:
         except RefusedError as refused:
             if row.table is disks and row.ebs_volume_id is None:
                 raise
+            if isinstance(refused, (VolumeGoneError, SnapshotGoneError)):
+                # Seen a moment ago: what is new is not known to all of AWS at once.
+                return wait(row, str(refused), volume_poll(turn))
             log.warning("disk.refused", row=str(row.key), reason=str(refused))
             return wait(row, str(refused), turn.later(REFUSED_AGAIN_S))
 
@@ -116,11 +123,11 @@ def step(message: Message, turn: Turn) -> Outcome:
         case Suspect():
             return look(message, turn)
         case Reconcile():
-            return reconcile(turn)
+            return once_in_a_while(message.action, turn.view.periodic, turn, lambda: reconcile(turn))
         case Sweep():
             return sweep(turn.view)
         case Prune():
-            return Done("snapshots looked through", tuple(map(_prune, turn.view.prunable)))
+            return once_in_a_while(message.action, turn.view.periodic, turn, lambda: look_through(turn.view))
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
 
@@ -128,6 +135,11 @@ def step(message: Message, turn: Turn) -> Outcome:
 def sweep(view: View) -> Outcome:
     """Rows that something has to happen to and that have lost their message get one again."""
     return Done("rows looked after", (*view.lost, *map(proceed, view.untended)))
+
+
+def look_through(view: View) -> Done:
+    """Each snapshot that may go is looked at by itself."""
+    return Done("snapshots looked through", tuple(map(_prune, view.prunable)))
 
 
 def _prune(snapshot_id: str) -> Send:
@@ -186,17 +198,35 @@ def limit(message: Message, view: View, settings: Settings) -> int | None:
             return None
 
 
+def shown(message: Message, view: View) -> Row | None:
+    """The row that says why its turn waits."""
+    match message:
+        case DiskTicket():
+            return view.disks.get(message.disk_id)
+        case SnapshotTicket():
+            return view.snapshots.get(message.snapshot_id)
+        case Proceed():
+            return view.operations.get(message.operation_id)
+        case _:
+            return None
+
+
 KIND = Kind(
     name="disk",
     queue=QUEUE,
     read=read,
     key=key,
+    ids=IDS,
     load=load,
     step=step,
     fail=fail,
     limit=limit,
     tools=connected,
+    shown=shown,
+    probe=probe,
+    outlasts=(EC2, S3),
     batch=16,
     once=lambda message: not isinstance(message, Operation),
     effects=True,
+    lacks=lacking,
 )

@@ -14,7 +14,8 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_operations
 from pgfleet.workers.disk.tools import Turn, proceed, volume_poll
 from pgfleet.workers.disk.view import View
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Wait, wait
+from pgfleet.workers.limits import beyond
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Reject, Wait, wait
 
 
 def start(message: Operation, turn: Turn) -> Outcome:
@@ -22,8 +23,13 @@ def start(message: Operation, turn: Turn) -> Outcome:
     row = turn.view.operations.get(message.operation_id)
     if row is not None:
         # A producer may have inserted it itself; otherwise it is a duplicate.
+        if row.user_id != message.user_id:
+            return Reject(f"operation {message.operation_id} does not belong to {message.user_id}")
         waiting = row.status == OperationStatus.PENDING
         return Done(f"known already, {row.status}", (proceed(row.operation_id),) if waiting else ())
+    too_many = beyond(turn.view.limits, message.user_id, disk_operations=1)
+    if too_many:
+        return Reject(too_many)
     body = message.model_dump(mode="json")
     values = {
         "operation_id": UUID(message.operation_id),

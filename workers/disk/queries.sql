@@ -1,4 +1,6 @@
 -- What the steps of disks look at. `row_version` is PostgreSQL's own: any change of the row makes a new one.
+--
+-- Rows are found by arrays of keys, as 175 has it.
 
 -- name: now
 -- The database's time.
@@ -12,65 +14,66 @@ select o.xmin::text as row_version, o.* from public.disk_operations o where o.op
 -- The disks that some messages are about.
 select d.xmin::text as row_version, d.*
 from public.disks d
-where d.disk_id in (
+where d.disk_id = any (array(
   select asked.disk_id
   from public.disks_asked_about(
-    :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id));
+    :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id)));
 
 -- name: snapshots
 -- Snapshots by id; of the disks that some messages are about those that are not over, and of the ones that are being made
 -- the failed ones, too; the one that a release has waited for, or an operation; and of volumes that are still there, also
 -- those that other disks are made from.
-with asked as not materialized (
+with asked as materialized (
   select d.disk_id, d.status, d.release_snapshot_id, d.ebs_volume_id
   from public.disks d
-  where d.disk_id in (
+  where d.disk_id = any (array(
     select asked.disk_id
     from public.disks_asked_about(
-      :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id))
+      :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id)))
 ), found as (
   select s.snapshot_id from public.disk_snapshots s where s.snapshot_id = any(:snapshots::uuid[])
   union all
   select s.snapshot_id from public.disk_snapshots s
-  where s.status in ('pending', 'creating', 'completed', 'deleting') and s.disk_id in (select a.disk_id from asked a)
+  where (s.status in ('pending', 'creating', 'completed', 'deleting')) is true
+    and s.disk_id = any (array(select a.disk_id from asked a))
   union all
   select s.snapshot_id from public.disk_snapshots s
-  where s.status = 'failed' and s.disk_id in (select a.disk_id from asked a where a.status = 'creating')
+  where s.status = 'failed' and s.disk_id = any (array(select a.disk_id from asked a where a.status = 'creating'))
   union all
   select s.snapshot_id from public.disk_snapshots s
-  where s.snapshot_id in (select a.release_snapshot_id from asked a)
+  where s.snapshot_id = any (array(select a.release_snapshot_id from asked a))
   union all
   select s.snapshot_id from public.disk_snapshots s
-  where s.snapshot_id in (
-    select o.snapshot_id from public.disk_operations o where o.operation_id = any(:operations::uuid[]))
+  where s.snapshot_id = any (array(
+    select o.snapshot_id from public.disk_operations o where o.operation_id = any(:operations::uuid[])))
   union all
   select s.snapshot_id from public.disk_snapshots s
-  where s.status in ('pending', 'creating') and s.ebs_volume_id in (select a.ebs_volume_id from asked a)
+  where (s.status in ('pending', 'creating')) is true and s.ebs_volume_id = any (array(select a.ebs_volume_id from asked a))
 )
 select s.xmin::text as row_version, s.*
 from public.disk_snapshots s
-where s.snapshot_id in (select f.snapshot_id from found f);
+where s.snapshot_id = any (array(select f.snapshot_id from found f));
 
 -- name: holders
 -- The reservations that have the disks that some messages are about, with their status.
 select r.reservation_id, r.status
 from public.reservations r
-where r.reservation_id in (
+where r.reservation_id = any (array(
   select d.reservation_id
   from public.disks d
-  where d.disk_id in (
+  where d.disk_id = any (array(
     select asked.disk_id
     from public.disks_asked_about(
-      :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id)));
+      :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id)))));
 
 -- name: live_operations
 -- The operations that wait for one of the disks that some messages are about.
 select o.disk_id, o.operation_id
 from public.disk_operations o
-where o.status in ('pending', 'in_progress') and o.disk_id in (
+where o.status in ('pending', 'in_progress') and o.disk_id = any (array(
   select asked.disk_id
   from public.disks_asked_about(
-    :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id));
+    :disks::uuid[], :snapshots::uuid[], :operations::uuid[], :users::text[], :names::text[]) asked (disk_id)));
 
 -- name: copying
 -- The snapshots at AWS that are being copied.

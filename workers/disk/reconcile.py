@@ -15,8 +15,9 @@ import structlog
 from pgfleet.schema.disk import SnapshotStatus, Status, Suspect
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_quarantine, disk_snapshots
-from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED, SnapshotState, VolumeState
-from pgfleet.workers.disk.snapshot import suspect
+from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT, USED
+from pgfleet.workers.clients.aws.states import SnapshotState, VolumeState
+from pgfleet.workers.disk.snapshot import suspect, suspected
 from pgfleet.workers.disk.tools import Turn
 from pgfleet.workers.disk.view import Claim, id_of
 from pgfleet.workers.handover import disk_ticket, snapshot_ticket
@@ -33,18 +34,18 @@ MASS_LOSS_SHARE = 0.55
 SUSPECTS_LIMIT = 1000
 
 
-def reconcile(turn: Turn) -> Outcome:
+def reconcile(turn: Turn) -> Done:
     """Listings are read to their end before anything is said of what is missing; an error in one ends it all."""
     known, now = turn.view.known, turn.now
     sends: list[Send] = []
     volumes, snapshots = set(), set()
     for volume in turn.tools.ec2.volumes():
         volumes.add(volume.volume_id)
-        if volume.volume_id not in known.volumes and _old(volume.created_at, now):
-            sends.append(_suspect_volume(volume))
+        if volume.volume_id not in known.volumes and volume.age > GRACE:
+            sends.append(suspected(volume.volume_id, volume.tags))
     for snapshot in turn.tools.ec2.snapshots():
         snapshots.add(snapshot.ebs_snapshot_id)
-        if snapshot.ebs_snapshot_id not in known.snapshots and _old(snapshot.started_at, now):
+        if snapshot.ebs_snapshot_id not in known.snapshots and snapshot.age > GRACE:
             sends.append(suspect(snapshot))
     seen = volumes | snapshots
     unexplained = [send for send in sends if send.body["resource_id"] not in known.quarantined]
@@ -72,26 +73,23 @@ def _doubted(known: Mapping[str, Claim]) -> list[UUID]:
     return [claim.row_id for claim in known.values() if claim.doubted]
 
 
-def _old(at: datetime, now: datetime) -> bool:
-    return now - at > GRACE
-
-
 def _unseen(known: Mapping[str, Claim], seen: set[str], now: datetime) -> Iterable[UUID]:
-    return (claim.row_id for resource, claim in known.items() if resource not in seen and _old(claim.since, now))
-
-
-def _suspect_volume(volume: VolumeState) -> Send:
-    body = {"action": "suspect", "resource_id": volume.volume_id, "disk_id": volume.tags.get(DISK)}
-    return Send(body)
+    return (claim.row_id for resource, claim in known.items() if resource not in seen and now - claim.since > GRACE)
 
 
 def look(message: Suspect, turn: Turn) -> Outcome:
-    """One thing that AWS has, or had, and that no row seemed to account for."""
-    if message.resource_id.startswith("vol-"):
-        volume = turn.tools.ec2.volume(message.resource_id)
-        return _gone(message, turn) if volume is None else _volume(volume, turn)
-    snapshot = turn.tools.ec2.snapshot(message.resource_id)
-    return _gone(message, turn) if snapshot is None else _snapshot(snapshot, turn)
+    """One thing that AWS has, or had, and that no row seemed to account for.
+
+    It is of the rows that its tags name: where the message has named others, it is sent again with these.
+    """
+    is_volume = message.resource_id.startswith("vol-")
+    found = (turn.tools.ec2.volume if is_volume else turn.tools.ec2.snapshot)(message.resource_id)
+    if found is None:
+        return _gone(message, turn)
+    named = suspected(message.resource_id, found.tags)
+    if dict(named.body) != message.model_dump(exclude_none=True):
+        return Done("it is of other rows", (named,))
+    return _volume(found, turn) if isinstance(found, VolumeState) else _snapshot(found, turn)
 
 
 def _gone(message: Suspect, turn: Turn) -> Outcome:

@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pgfleet.schema import reservation
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, LIVE_OPERATION, OperationStatus, SnapshotStatus, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, LIVE_OPERATION, OperationStatus, SnapshotStatus, Status, read
+from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_snapshots, disks
 from pgfleet.workers.disk.operation import (
@@ -21,6 +22,7 @@ from pgfleet.workers.disk.operation import (
 from pgfleet.workers.disk.tools import Turn, proceed
 from pgfleet.workers.disk.volume import source_problem
 from pgfleet.workers.handover import disk_ticket, hand_out_disk, release, snapshot_ticket
+from pgfleet.workers.limits import beyond
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
 from pgfleet.workers.runtime.tickets import withdraw
 
@@ -35,14 +37,29 @@ def go_on(row: Row, turn: Turn) -> Outcome:
         return finish(row, turn)
     if row.action not in ACTIONS:
         raise RefusedError(f"action: {row.action} is not known")
-    return ACTIONS[row.action](row, turn)
+    problem = _unusable(row)
+    return failed(row, problem, turn.view) if problem else ACTIONS[row.action](row, turn)
+
+
+def _unusable(row: Row) -> str | None:
+    """Why nothing can be done for a row that somebody else inserted: nobody has checked it as a message is checked."""
+    name = "target_disk" if row.action == "clone_disk" else "disk_name"
+    columns = {"action": row.action, "operation_id": str(row.operation_id), "user_id": row.user_id, name: row.disk_name}
+    try:
+        read({**(row.body if isinstance(row.body, dict) else {}), **columns})
+    except BadMessage as error:
+        return str(error)
+    return None
 
 
 def _create(row: Row, turn: Turn) -> Outcome:
     there = turn.view.names.get((row.user_id, row.disk_name))
     if there is not None:
         return _again(row, there, turn)
-    size_gb = row.body.get("size_gb")
+    size_gb = row.body["size_gb"]
+    too_many = beyond(turn.view.limits, row.user_id, disks=1, disk_gb=size_gb)
+    if too_many:
+        return failed(row, too_many, turn.view)
     new = _new_disk(row, size_gb)
     return Advance((new, begun(row, new.values["disk_id"])), (_first_ticket(new),))
 
@@ -63,7 +80,7 @@ def _taken(disk: Row) -> str:
     return f"there is a disk {disk.disk_name} already"
 
 
-def _new_disk(row: Row, size_gb: int | None) -> New:
+def _new_disk(row: Row, size_gb: int) -> New:
     """Made once: the operation moves on in the same commit."""
     values = {
         "disk_id": uuid4(),
@@ -89,6 +106,9 @@ def _snapshot(row: Row, disk: Row, turn: Turn) -> Outcome:
             # The one of its release holds all that there is.
             return Advance((begun(row, disk.disk_id, disk.release_snapshot_id),), (_look_soon(row),))
         case Status.ATTACHED if disk.ebs_volume_id is not None and not disk.volume_is_new:
+            too_many = beyond(turn.view.limits, row.user_id, disk_snapshots=1)
+            if too_many:
+                return failed(row, too_many, turn.view)
             new = _new_snapshot(
                 row, disk, {"ebs_volume_id": disk.ebs_volume_id, "kind": row.body.get("kind", "manual")}
             )
@@ -171,7 +191,11 @@ def _clone(row: Row, turn: Turn) -> Outcome:
         return failed(row, f"disk {name}: {source.data_lost}", turn.view)
     if source.status == Status.CREATING or source.release_asked_at is not None:
         return put_off(row, f"waits for disk {name}: {source.detail or 'being made'}", turn)
-    target = _new_disk(row, source.size_gb or DEFAULT_SIZE_GB)
+    size_gb = source.size_gb or DEFAULT_SIZE_GB
+    too_many = beyond(turn.view.limits, row.user_id, disks=1, disk_gb=size_gb)
+    if too_many:
+        return failed(row, too_many, turn.view)
+    target = _new_disk(row, size_gb)
     copied = _origin(source, turn)
     problem = source_problem(source, None) if copied is None else None
     if problem:

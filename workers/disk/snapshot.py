@@ -5,6 +5,7 @@ pending --> creating --> completed --> deleting --> deleted
    +-----------+--> failed
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +13,11 @@ import structlog
 
 from pgfleet.schema.disk import SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.clients.aws.ec2 import DISK, SNAPSHOT, SnapshotState
+from pgfleet.workers.clients.aws.ec2 import DISK, SNAPSHOT
 from pgfleet.workers.clients.aws.session import VolumeGoneError
+from pgfleet.workers.clients.aws.states import SnapshotState
 from pgfleet.workers.disk.tools import Turn, hand_out_snapshot, proceed_all, snapshot_poll, volume_poll
-from pgfleet.workers.disk.view import View
+from pgfleet.workers.disk.view import View, id_of
 from pgfleet.workers.disk.volume import LOST_AFTER, choose, still_attached, volume_name
 from pgfleet.workers.handover import disk_ticket
 from pgfleet.workers.runtime.outcomes import (
@@ -103,7 +105,7 @@ def _missing(row: Row, turn: Turn) -> Outcome:
     if row.missing_since is None:
         move = Move(row, None, values={"missing_since": turn.now})
         return Wait("AWS does not know it yet", snapshot_poll(turn), (move,))
-    if turn.now - row.missing_since < MISSING_FOR:
+    if turn.waited(row.missing_since) < MISSING_FOR:
         return Wait("AWS does not know it yet", snapshot_poll(turn))
     return failed(row, f"AWS has no snapshot {row.ebs_snapshot_id}", turn.view)
 
@@ -141,7 +143,7 @@ def kept(row: Row, turn: Turn) -> Outcome:
         return Done("AWS has it") if row.missing_since is None else _shown(row, {"missing_since": None})
     if row.missing_since is None:
         return _shown(row, {"missing_since": turn.now})
-    if turn.now - row.missing_since < LOST_AFTER:
+    if turn.waited(row.missing_since) < LOST_AFTER:
         return Done("AWS does not know it")
     log.error("snapshot.lost", snapshot=str(row.snapshot_id), ebs_snapshot=row.ebs_snapshot_id)
     values = {"lost_at": turn.now, "failure_reason": "AWS has lost it"}
@@ -228,5 +230,11 @@ def let_go(row: Row, reason: str) -> Advance:
 
 
 def suspect(found: SnapshotState) -> Send:
-    body = {"action": "suspect", "resource_id": found.ebs_snapshot_id}
-    return Send({**body, "disk_id": found.tags.get(DISK), "snapshot_id": found.tags.get(SNAPSHOT)})
+    return suspected(found.ebs_snapshot_id, found.tags)
+
+
+def suspected(resource_id: str, tags: Mapping[str, str]) -> Send:
+    """With the ids of the rows that it says it is of, so that they are loaded."""
+    ids = {name: id_of(tags.get(tag)) for name, tag in (("disk_id", DISK), ("snapshot_id", SNAPSHOT))}
+    known = {name: str(row_id) for name, row_id in ids.items() if row_id is not None}
+    return Send({"action": "suspect", "resource_id": resource_id, **known})

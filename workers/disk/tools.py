@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 
 from pgfleet.schema.disk import QUEUE, SNAPSHOT_TICKETS
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.clients.aws import contents, ec2
+from pgfleet.workers.clients.aws import contents, ec2, rights
+from pgfleet.workers.clients.verdicts import EC2
 from pgfleet.workers.disk.view import View
 from pgfleet.workers.runtime import kind, tickets
-from pgfleet.workers.runtime.outcomes import Send
+from pgfleet.workers.runtime.outcomes import Calls, Send
+from pgfleet.workers.runtime.outside.breakers import Breakers, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,22 @@ class Tools:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Tools]:
+def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     """The clients of one process, for as long as it works."""
-    with ec2.connected(settings) as cloud, contents.connected(settings) as listings:
+    with ec2.connected(settings, breakers) as cloud, contents.connected(settings, breakers) as listings:
         yield Tools(settings, cloud, listings)
+
+
+def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:  # noqa: ARG001  # no row is needed
+    """Ask about nobody; raises NotNowError where that is not answered."""
+    asked = tools.ec2.aws if dependency == EC2 else tools.contents and tools.contents.aws
+    if asked and asked.guard:
+        asked.guard.probe(calls)
+
+
+def lacking(tools: Tools) -> list[str]:
+    """What no disk can be worked on without: AWS has to let the worker in."""
+    return rights.lacking(tools.ec2, tools.contents)
 
 
 Turn: TypeAlias = kind.Turn[View, Tools]

@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from pgfleet.schema.disk import (
+    QUEUE,
     SNAPSHOT_TICKETS,
     TICKETS,
     CloneDisk,
@@ -27,10 +28,13 @@ from pgfleet.schema.messages import Message, Sweep
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in
+from pgfleet.schema.rows.whole import join_by_hash
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
+from pgfleet.workers.limits import Limits, ask_limits, limits_in
 from pgfleet.workers.runtime.outcomes import Send
 from pgfleet.workers.runtime.tickets import REPAIR_LIMIT, lost
+from pgfleet.workers.sweeping import ask_periodic, periodic_in
 
 SQL = named(__package__)
 PRUNE_LIMIT = 500
@@ -73,6 +77,8 @@ class View:
         prunable: the snapshots that retention lets go of, among those asked about.
         known: where a comparison with AWS asked.
         by_resource: rows by what they have at AWS, where a closer look asked; `recorded` volumes had a snapshot.
+        periodic: the periodic work by its action, where it is its turn.
+        limits: what users who ask for something have, and the most of it.
     """
 
     now: datetime
@@ -89,6 +95,8 @@ class View:
     known: Known = field(default_factory=Known)
     by_resource: dict[tuple[str, str], Row] = field(default_factory=dict)
     recorded: frozenset[str] = frozenset()
+    periodic: dict[str, Row] = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
 
     def snapshots_of(self, disk: Row) -> list[Row]:
         """The disk's own, and of others' those that are taken of its volume just now."""
@@ -109,12 +117,16 @@ class View:
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
     """The view of some messages: the disks that they are about, with their snapshots, and what sweeps ask for."""
     asked = _asked(messages)
+    sweeps = any(isinstance(message, Sweep) for message in messages)
     with conn.pipeline():
+        if sweeps or any(isinstance(message, Prune) for message in messages):
+            join_by_hash(conn)
         now = conn.execute(SQL["now"])
         found = {name: conn.execute(query, asked) for name, query in ROWS.items()}
         copying = conn.execute(SQL["copying"])
-        sweeps = any(isinstance(message, Sweep) for message in messages)
         untended = conn.execute(SQL["untended_operations"], {"most": REPAIR_LIMIT}) if sweeps else ()
+        periodic = ask_periodic(conn, QUEUE) if any(isinstance(each, (Prune, Reconcile)) for each in messages) else None
+        limits = ask_limits(conn, asked["users"], asked["operations"]) if asked["operations"] else None
         swept = {name: conn.execute(query, params) for name, query, params in _sweeps(messages, asked, settings)}
     by_id = {str(row.disk_id): row for row in rows_in(disks, found["disks"])}
     return View(
@@ -128,6 +140,8 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         copying=frozenset(row[0] for row in copying),
         lost=lost(conn, (TICKETS, SNAPSHOT_TICKETS)) if sweeps else (),
         untended=tuple(row[0] for row in untended),
+        periodic=periodic_in(periodic),
+        limits=limits_in(limits),
         **_swept(swept),
     )
 

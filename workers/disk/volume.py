@@ -7,17 +7,19 @@ A volume that a pod may have written to is deleted only when the snapshot of its
 asked once more, at AWS. One that no row knows is none of these steps' business.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
 
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, UNFINISHED, ZONE_FULL, SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, USED, VolumeState
-from pgfleet.workers.clients.aws.session import ZoneFullError
+from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, USED
+from pgfleet.workers.clients.aws.session import SnapshotGoneError, TokenTakenError, ZoneFullError
+from pgfleet.workers.clients.aws.states import VolumeState
 from pgfleet.workers.disk.tools import Turn, proceed_all, snapshot_poll, volume_poll
 from pgfleet.workers.handover import hand_out_disk, release, reservation_ticket
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, TryAgainError, Wait, wait
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, NoPlaceError, Outcome, TryAgainError, Wait, wait
 from pgfleet.workers.runtime.tickets import withdraw
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -58,9 +60,34 @@ def _make(row: Row, turn: Turn) -> Outcome:
     try:
         volume = turn.tools.ec2.create_volume(f"{row.disk_id}-{row.attachment}", zone, size_gb, ebs_snapshot, tags)
     except ZoneFullError as full:
-        # Its reservation goes back to the line for a while, and then asks for another zone.
-        shown = {"attach_error": f"{ZONE_FULL}: {full}", "detail": str(full)}
-        return Advance((Move(row, None, values=shown),))
+        return _no_room(row, f"{ZONE_FULL}: {full}")
+    except NoPlaceError as full:
+        return _no_room(row, full.shown)
+    except SnapshotGoneError as unseen:
+        # What was completed a moment ago is not known to all of AWS at once.
+        if turn.waited(row.status_since) > APPEARS_WITHIN:
+            raise
+        return wait(row, str(unseen), volume_poll(turn))
+    except TokenTakenError:
+        return _another_token(row, tags, turn)
+    return _made(row, volume, size_gb, turn)
+
+
+def _no_room(row: Row, reason: str) -> Outcome:
+    """Its reservation goes back to the line for a while, and then asks for another zone."""
+    return Advance((Move(row, None, values={"attach_error": reason, "detail": reason}),))
+
+
+def _another_token(row: Row, tags: Mapping[str, str], turn: Turn) -> Outcome:
+    """The token was used for a volume of another size, say: it is taken if it is there, or else asked for anew."""
+    found = turn.tools.ec2.volumes_tagged({name: tags[name] for name in (DISK, ATTACHMENT)})
+    if found:
+        return _made(row, found[0], found[0].size_gb, turn)
+    again = {"attachment": row.attachment + 1, "detail": "AWS knows the token of its volume as another's: once more"}
+    return hand_out_disk(Move(row, None, values=again), volume_poll(turn))
+
+
+def _made(row: Row, volume: VolumeState, size_gb: int, turn: Turn) -> Outcome:
     values = {
         "ebs_volume_id": volume.volume_id,
         "volume_is_new": True,
@@ -135,7 +162,7 @@ def _missing(row: Row, turn: Turn) -> Outcome:
 
 
 def _missing_for(patience: timedelta, row: Row, turn: Turn) -> bool:
-    return row.volume_missing_since is not None and turn.now - row.volume_missing_since > patience
+    return row.volume_missing_since is not None and turn.waited(row.volume_missing_since) > patience
 
 
 def _gone(row: Row, turn: Turn) -> Outcome:
@@ -191,10 +218,14 @@ def _progress(unfinished: list[Row]) -> str:
 
 def _snapshot_again(row: Row, failed: Row | None, turn: Turn) -> Outcome:
     """Until there is one, the volume stays."""
-    if turn.tools.ec2.volume(row.ebs_volume_id) is None:
+    volume = turn.tools.ec2.volume(row.ebs_volume_id)
+    if volume is None:
         return _gone(row, turn)
     if row.volume_missing_since is not None:
         return hand_out_disk(Move(row, None, values=FOUND))
+    if failed is None and volume.attached_to:
+        # Whoever has it may write to it, and no snapshot would have that.
+        return wait(row, still_attached(volume), volume_poll(turn))
     pause_ends = failed.status_since + _pause(failed.status_since - row.release_asked_at) if failed else turn.now
     if turn.now < pause_ends:
         return wait(row, f"Its snapshot failed, and is tried again: {failed and failed.failure_reason}", pause_ends)

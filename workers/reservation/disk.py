@@ -9,15 +9,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, SNAPSHOT_PENDING, ZONE_FULL, Status
-from pgfleet.schema.reservation import CreateReservation, pod_name
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUOTA, SNAPSHOT_PENDING, ZONE_FULL, Status
+from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.reservation import Status as ReservationStatus
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disks
 from pgfleet.workers.clients.kubernetes.home import Home, size_of
+from pgfleet.workers.clients.kubernetes.names import home_name
 from pgfleet.workers.clients.kubernetes.pod import PodState
-from pgfleet.workers.handover import hand_out_disk, release
-from pgfleet.workers.reservation.tools import Turn, ticket
+from pgfleet.workers.handover import hand_out_disk, release, release_when_detached
+from pgfleet.workers.reservation.tools import Turn, changed, freed, pod_of, ticket
 from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime.outcomes import (
     Advance,
@@ -111,23 +112,20 @@ def _until(disk: Row, code: str) -> str:
     if code == SNAPSHOT_PENDING:
         return " is being made"
     if disk.release_asked_at is None:
-        return f" is attached to reservation {disk.reservation_id or 'that is gone'}"
+        ended = f", which has ended: {disk.holder_waits_for}" if disk.holder_waits_for else ""
+        return f" is attached to reservation {disk.reservation_id or 'that is gone'}{ended}"
     return f" is being released: {disk.detail or 'its volume is going'}"
 
 
 def home_of(row: Row, disk: Row) -> Home:
     return Home(
-        name=home_name(row),
+        name=home_name(pod_of(row)),
         reservation_id=row.reservation_id,
         pod=row.pod_name,
         volume_id=disk.ebs_volume_id,
         size_gb=disk.size_gb,
         zone=disk.ebs_availability_zone,
     )
-
-
-def home_name(row: Row) -> str:
-    return f"{pod_name(row.reservation_id)}-home"
 
 
 class NoRoomError(Exception):
@@ -144,8 +142,8 @@ def disk_of(row: Row, view: View) -> Row:
     disk = view.held.get(row.reservation_id)
     if disk is None or disk.release_asked_at is not None:
         raise NeverError(f"disk {row.disk_name} is not attached to it any more")
-    if disk.attach_error and disk.attach_error.startswith(ZONE_FULL):
-        raise NoRoomError
+    if disk.attach_error and disk.attach_error.startswith((ZONE_FULL, QUOTA)):
+        raise NoRoomError(disk.attach_error)
     if disk.attach_error:
         raise NeverError(f"disk {row.disk_name} can't be attached: {disk.attach_error}")
     return disk
@@ -162,7 +160,7 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
     if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
         zones = turn.tools.homes.zones(row.gpu_type, row.gpu_count)
         if not zones:
-            raise NoRoomError
+            raise NoRoomError("No node: none has room for a pod with a disk now")
         # Where a pod has found no node before, the next zone is tried.
         zone = sorted(zones)[row.schedule_failures % len(zones)] if row.schedule_failures else zones[0]
         zoned = hand_out_disk(Move(disk, None, values={"ebs_availability_zone": zone}))
@@ -177,7 +175,7 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
 def remove_home(row: Row, turn: Turn) -> bool:
     """Whether it is seen gone."""
     turn.hold()
-    return turn.tools.homes.remove(home_name(row), row.reservation_id)
+    return turn.tools.homes.remove(home_name(pod_of(row)), row.reservation_id)
 
 
 def list_contents(row: Row, disk: Row, turn: Turn) -> Wait:
@@ -186,7 +184,7 @@ def list_contents(row: Row, disk: Row, turn: Turn) -> Wait:
     try:
         text = turn.tools.homes.contents(row.pod_name)
     except (TryAgainError, NeverError):
-        if turn.now - row.status_since < LISTING_PATIENCE:
+        if turn.waited(row.status_since) < LISTING_PATIENCE:
             raise
     values: dict[str, Any] = {"contents": text, "contents_at": turn.now}
     size = size_of(text) if text else None
@@ -208,12 +206,10 @@ def let_go(row: Row, disk: Row, view: View) -> Advance:
     kind = "cancellation" if row.status == ReservationStatus.CANCELLED else "shutdown"
     at = view.now + timedelta(seconds=RELEASE_RECHECK_S)
     again = Advance(then=(ticket(row.reservation_id, row.ticket, at),))
-    return Advance(_freed(row)) + release(disk, kind, view.now) + again
+    # A pod that was deleted by force may still be writing.
+    asked = release_when_detached(disk, view.now) if row.forced_at else release(disk, kind, view.now)
+    return Advance(changed(row, freed(row))) + asked + again
 
 
 def wait_for_release(row: Row, view: View) -> Outcome:
-    return Wait("its disk is being released", view.now + timedelta(seconds=RELEASE_RECHECK_S), _freed(row))
-
-
-def _freed(row: Row) -> tuple[Move, ...]:
-    return (Move(row, None, values={"gpus_held": 0}),) if row.gpus_held else ()
+    return Wait("its disk is being released", view.now + timedelta(seconds=RELEASE_RECHECK_S), changed(row, freed(row)))

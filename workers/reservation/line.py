@@ -1,15 +1,32 @@
 """The line of a GPU type: who may have GPUs, oldest first, and what is shown to the others."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import chain
 from typing import Any
 
+from pgfleet.schema.container import unusable
+from pgfleet.schema.printable import plural
 from pgfleet.schema.reservation import Admit, Status, misfit, pod_name
+from pgfleet.schema.room import Room
 from pgfleet.schema.rows.row import Row
+from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
 from pgfleet.workers.reservation.disk import asks_for_disk, attachment, disk_hold, no_disk
 from pgfleet.workers.reservation.tools import Turn, ended, hand_out, ticket
 from pgfleet.workers.reservation.view import LINE_LIMIT, View
-from pgfleet.workers.runtime.outcomes import Advance, Change, Done, Move, Outcome, Send, Wait, show_reason, wait
+from pgfleet.workers.runtime.outcomes import (
+    Advance,
+    Calls,
+    Change,
+    Done,
+    Move,
+    NotNowError,
+    Outcome,
+    Send,
+    Wait,
+    show_reason,
+    wait,
+)
 
 
 def admit_message(gpu_type: str) -> Send:
@@ -29,9 +46,14 @@ def admit(message: Admit, turn: Turn) -> Outcome:
         for row in turn.view.blocked[message.gpu_type]
         if (reason := disk_hold(row, turn.view, taken))
     ]
-    if gpu_type is None or not (line or blocked):
+    passed = [*turn.view.passed[message.gpu_type]]
+    if gpu_type is None or not (line or blocked or passed):
         return Done("nobody waits")
-    free = gpu_type.total_cluster_gpus - gpu_type.held_gpus
+    trouble = turn.trouble(KUBERNETES, Calls.MAKE) or turn.trouble(SSH_KEYS, Calls.READ)
+    if trouble is not None:
+        return _stand_still([*line[:LINE_LIMIT], *passed], trouble)
+    room = turn.view.rooms[message.gpu_type]
+    free = room.unheld
     admitted: list[Change] = []
     refused: list[Change] = []
     waiting: list[tuple[Move, ...]] = []
@@ -46,24 +68,36 @@ def admit(message: Admit, turn: Turn) -> Outcome:
             given_up = _give_up(row, turn.view, problem)
             refused += given_up.changes
             sends += given_up.then
-        elif held := disk_hold(row, turn.view, taken):
+        elif held := disk_hold(row, turn.view, taken) or _no_volumes(row, turn):
             blocked.append(_waits(row, held))
+        elif gpu_type.is_active and not waiting and row.gpu_count <= free and not room.fits(row.gpu_count):
+            passed.append(row)
         elif gpu_type.is_active and not waiting and row.gpu_count <= free:
             free -= row.gpu_count
-            admission = _admission(row, turn)
+            admission = _admission(row, turn, room)
+            room = room.without(row.gpu_count)
             admitted += admission.changes
             sends += admission.then
             taken.add((row.user_id, row.disk_name))
         else:
             waiting.append(_waits_for_gpus(row, gpu_type, free, ahead=bool(waiting)))
-    changed = (*admitted, *refused, *chain(*waiting, *blocked))
+    without_room = [_waits_for_room(row, gpu_type, room) for row in passed]
+    changed = (*admitted, *refused, *chain(*waiting, *blocked, *without_room))
     if len(line) > LINE_LIMIT and changed and not waiting:
         sends.append(admit_message(message.gpu_type))
     return Advance(changed, tuple(sends)) if changed else Done("nobody can move up", tuple(sends))
 
 
-def _admission(row: Row, turn: Turn) -> Advance:
+def _stand_still(line: Sequence[Row], trouble: NotNowError) -> Outcome:
+    """Nobody is admitted while their pods could not be made: they would hold GPUs in vain. All keep their places."""
+    shown = tuple(chain(*(_waits(row, trouble.shown) for row in line)))
+    return Advance(shown) if shown else Done("the line stands still")
+
+
+def _admission(row: Row, turn: Turn, room: Room) -> Advance:
     """With its GPUs it takes its disk: both, or neither."""
+    by_totals = room.seen_ago_s is not None and room.doubt and row.gpu_count
+    reason = f"admitted by totals alone: {room.doubt}" if by_totals else "admitted"
     values = {
         "gpus_held": row.gpu_count,
         "retry_at": None,
@@ -71,7 +105,13 @@ def _admission(row: Row, turn: Turn) -> Advance:
         "namespace": turn.tools.settings.namespace,
         "current_detailed_status": "Preparing its pod",
     }
-    return hand_out(Move(row, Status.PREPARING, "admitted", values)) + attachment(row, turn.view)
+    return hand_out(Move(row, Status.PREPARING, reason, values)) + attachment(row, turn.view)
+
+
+def _no_volumes(row: Row, turn: Turn) -> str | None:
+    """Why its disk would get no volume now."""
+    trouble = turn.trouble(EC2, Calls.MAKE) if asks_for_disk(row) else None
+    return None if trouble is None else trouble.shown
 
 
 def _waits_for_gpus(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> tuple[Move, ...]:
@@ -80,8 +120,16 @@ def _waits_for_gpus(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> tuple
     elif ahead:
         reason = "BEHIND_OTHERS: older reservations of this type go first"
     else:
-        reason = f"NO_CAPACITY: {row.gpu_count} GPUs wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
+        reason = (
+            f"NO_CAPACITY: {plural(row.gpu_count, 'GPU')} wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
+        )
     return _waits(row, reason)
+
+
+def _waits_for_room(row: Row, gpu_type: Row, room: Room) -> tuple[Move, ...]:
+    if not gpu_type.is_active:
+        return _waits_for_gpus(row, gpu_type, 0, ahead=False)
+    return _waits(row, f"NO_CAPACITY: {room.shortage(row.gpu_count)}")
 
 
 def _waits(row: Row, reason: str) -> tuple[Move, ...]:
@@ -97,7 +145,7 @@ def wait_in_line(row: Row, turn: Turn) -> Outcome:
     problem = unfit(row, turn)
     if problem:
         return _give_up(row, turn.view, problem)
-    if turn.now - row.waiting_since > timedelta(seconds=settings.queued_stale_s):
+    if turn.waited(row.waiting_since) > timedelta(seconds=settings.queued_stale_s):
         hours = settings.queued_stale_s / 3600
         values = {"cancelled_at": turn.now, **ended(row, turn.view)}
         late = Move(row, Status.CANCELLED, f"no GPUs within {hours:g} hours", values)
@@ -128,7 +176,7 @@ def unfit(row: Row, turn: Turn) -> str | None:
         if problem:
             return problem
     gpu_type = turn.view.gpu_types.get(row.gpu_type)
-    return misfit(row, gpu_type, turn.tools.settings.max_total_hours)
+    return misfit(row, gpu_type, turn.tools.settings.max_total_hours) or unusable(row)
 
 
 def _give_up(row: Row, view: View, reason: str) -> Advance:

@@ -10,11 +10,14 @@ A live row has one ticket: a message that gives it its turn, now or later. A mov
 the one before it stale. A line is looked at (`admit`) whenever somebody joins it or GPUs are freed.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from pgfleet.schema.messages import Message
+from pgfleet.schema.printable import printable, second
 from pgfleet.schema.reservation import (
     FINAL,
+    IDS,
     QUEUE,
     TICKETS,
     WAITING,
@@ -23,21 +26,30 @@ from pgfleet.schema.reservation import (
     CreateReservation,
     Extend,
     Request,
+    Retry,
     Status,
+    SuspectPod,
     SweepPods,
+    SweepStuck,
     Ticket,
-    misfit,
     read,
 )
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.reservations import reservations
-from pgfleet.workers.reservation.disk import disk_misfit, first_disk
+from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
+from pgfleet.workers.reservation.cluster.watch import watching
+from pgfleet.workers.reservation.creating import create, retry
+from pgfleet.workers.reservation.leaving import giving_up_place
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
-from pgfleet.workers.reservation.pod import prepare, teardown, watch
-from pgfleet.workers.reservation.sweeps import sweep_pods
-from pgfleet.workers.reservation.tools import Tools, Turn, connected, ended, hand_out, ticket
+from pgfleet.workers.reservation.preparing import prepare
+from pgfleet.workers.reservation.secrets import keeping_secrets
+from pgfleet.workers.reservation.stuck import sweep_stuck
+from pgfleet.workers.reservation.sweeps import suspect, sweep_pods
+from pgfleet.workers.reservation.teardown import teardown
+from pgfleet.workers.reservation.tools import Turn, connected, ended, hand_out, lacking, probe
 from pgfleet.workers.reservation.view import View, load
+from pgfleet.workers.reservation.watching import watch
 from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
     Advance,
@@ -49,15 +61,22 @@ from pgfleet.workers.runtime.outcomes import (
     Wait,
 )
 from pgfleet.workers.runtime.tickets import Step, take_turn
+from pgfleet.workers.sweeping import once_in_a_while
+
+# A request for a row that is not known yet looks again after as long as it has waited, within these.
+FIRST_LOOK_S = 0.25
+LONGEST_LOOK_S = 5.0
+# As many of the last ones as its column holds (037).
+REQUESTS_KEPT = 50
 
 STEPS: dict[Status, Step] = {
     Status.PENDING: wait_in_line,
     Status.QUEUED: wait_in_line,
-    Status.PREPARING: prepare,
-    Status.ACTIVE: watch,
-    Status.EXPIRED: teardown,
-    Status.CANCELLED: teardown,
-    Status.FAILED: teardown,
+    Status.PREPARING: keeping_secrets(giving_up_place(prepare)),
+    Status.ACTIVE: keeping_secrets(watch),
+    Status.EXPIRED: keeping_secrets(teardown),
+    Status.CANCELLED: keeping_secrets(teardown),
+    Status.FAILED: keeping_secrets(teardown),
 }
 
 
@@ -74,79 +93,15 @@ def step(message: Message, turn: Turn) -> Outcome:
         case CreateReservation():
             return create(message, turn)
         case SweepPods():
-            return sweep_pods(turn)
+            return once_in_a_while(message.action, turn.view.periodic, turn, lambda: sweep_pods(turn))
+        case SweepStuck():
+            return sweep_stuck(turn)
+        case SuspectPod():
+            return suspect(message, turn)
         case Request():
             return _request(message, turn)
         case _:
             return Reject(f"{type(message).__name__} is no message of this queue")
-
-
-def create(message: CreateReservation, turn: Turn) -> Outcome:
-    """(new) -> pending."""
-    row = turn.view.rows.get(message.reservation_id)
-    if row is not None:
-        return _start(row, message, turn.view)
-    problem = _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view)
-    if problem:
-        return Reject(problem)
-    values = {
-        **message.model_dump(include=_COPIED),
-        "gpu_type": message.gpu_type,
-        "instance_type": turn.view.gpu_types[message.gpu_type].instance_type,
-        "created_at": turn.sent_at,
-        "waiting_since": turn.sent_at,
-        "line_number": turn.msg_id,
-        "cli_version": message.version,
-        "total_nodes": 1,
-        "namespace": turn.tools.settings.namespace,
-        "github_user": message.github_user or message.user_id,
-        "current_detailed_status": "Waiting for its turn",
-        "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
-        "ticket": 1,
-    }
-    new = New(reservations, Status.PENDING, "reserved", values)
-    disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, turn.view)
-    recheck = turn.later(turn.tools.settings.line_recheck_s)
-    line = (admit_message(message.gpu_type), ticket(message.reservation_id, 1, recheck))
-    return Advance((new,)) + disk + Advance(then=line)
-
-
-_COPIED = {
-    "reservation_id",
-    "user_id",
-    "disk_name",
-    "gpu_count",
-    "duration_hours",
-    "name",
-    "jupyter_enabled",
-    "dockerimage",
-    "env_vars",
-    "command",
-    "preserve_entrypoint",
-    "secondary_users",
-}
-
-
-def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
-    """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
-    if row.status != Status.PENDING or row.ticket != 0:
-        return Done(f"known already, {row.status}")
-    # Its first ticket looks at it as a message would have been looked at.
-    disk = first_disk(row.reservation_id, row.user_id, row.disk_name, message.disk_size_gb, view)
-    return hand_out(Move(row, None)) + disk
-
-
-def _unsupported(message: CreateReservation) -> str | None:
-    if message.total_nodes > 1:
-        return "total_nodes: reservations of several nodes are not available yet; ask for one"
-    return None
-
-
-def _misfit(message: CreateReservation, turn: Turn) -> str | None:
-    gpu_type = turn.view.gpu_types.get(message.gpu_type)
-    if gpu_type is not None and not gpu_type.is_active:
-        return f"gpu_type: {message.gpu_type} is switched off"
-    return misfit(message, gpu_type, turn.tools.settings.max_hours)
 
 
 def _request(message: Request, turn: Turn) -> Outcome:
@@ -155,27 +110,59 @@ def _request(message: Request, turn: Turn) -> Outcome:
     if row is None:
         patience = turn.sent_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
         if turn.now < patience:
-            return Wait("no such reservation yet", patience)
+            return Wait("no such reservation yet", min(patience, _next_look(turn)))
         if isinstance(message, Cancel):
             return _tombstone(message, turn.view)
         return Reject(f"there is no reservation {message.reservation_id}")
     if row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
+    if isinstance(message, Retry):
+        return retry(row, message, turn)
+    if _is_done(row, message):
+        return Done(f"done already, as request {message.request_id}")
     if row.status in FINAL:
         return Done(f"too late, it is {row.status}")
     match message:
         case Cancel():
-            return cancel(row, turn.view)
+            return cancel(row, message, turn)
         case Extend():
-            return extend(row, message, turn.tools)
+            return extend(row, message, turn)
         case _:
             return Reject(f"action: {getattr(message, 'action', '')} is not available yet")
 
 
-def cancel(row: Row, view: View) -> Outcome:
+def _next_look(turn: Turn) -> datetime:
+    """Whoever makes the row wakes what waits for it (180), but for what is in a worker's hands just then."""
+    waited_s = (turn.now - turn.sent_at).total_seconds()
+    return turn.later(min(max(waited_s, FIRST_LOOK_S), LONGEST_LOOK_S))
+
+
+def _is_done(row: Row, message: Request) -> bool:
+    """Whether the same request has come before: a client that got no answer sends it again."""
+    return message.request_id is not None and any(
+        done.get("request_id") == message.request_id and done["action"] == message.asks for done in row.requests_done
+    )
+
+
+def _done(row: Row, message: Request, told: str, turn: Turn) -> dict[str, Any]:
+    """What is noted of a request in the commit that does it; `told` is for people."""
+    given = {} if message.request_id is None else {"request_id": message.request_id}
+    by = _another(row, turn) or message.user_id
+    done = {"action": message.asks, "by": by, "at": turn.now.isoformat(), "told": told, **given}
+    return {"requests_done": [*row.requests_done, done][-REQUESTS_KEPT:]}
+
+
+def _another(row: Row, turn: Turn) -> str | None:
+    """Who asks, where that is not the reservation's own user; a service that speaks for them is they."""
+    who = turn.asked
+    return None if who is None or who.by == row.user_id else printable(who)
+
+
+def cancel(row: Row, message: Cancel, turn: Turn) -> Outcome:
     """The user's end, from every live state; teardown follows if there is anything to tear down."""
-    values = {"cancelled_at": view.now, "current_detailed_status": "Cancelled", **ended(row, view)}
-    return _end(Move(row, Status.CANCELLED, "cancelled by its user", values))
+    noted = _done(row, message, "cancelled", turn)
+    values = {"cancelled_at": turn.now, "current_detailed_status": "Cancelled", **ended(row, turn.view), **noted}
+    return _end(Move(row, Status.CANCELLED, f"cancelled by {_another(row, turn) or 'its user'}", values))
 
 
 def _end(move: Move) -> Advance:
@@ -196,23 +183,31 @@ def _tombstone(message: Cancel, view: View) -> Outcome:
     return Advance((New(reservations, Status.CANCELLED, "cancelled before it was created", values),))
 
 
-def extend(row: Row, message: Extend, tools: Tools) -> Outcome:
+def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
     """More time; warnings are armed again. A row that waits still gets its whole time once it is active."""
-    total_h = row.duration_hours + message.extension_hours
-    if total_h > tools.settings.max_total_hours:
-        return Reject(f"extension_hours: {total_h:g} hours in total are more than {tools.settings.max_total_hours:g}")
-    values = {"duration_hours": total_h, "warnings_sent": {}, "warning": None}
+    total_h, most_h = row.duration_hours + message.extension_hours, turn.tools.settings.max_total_hours
+    if total_h > most_h:
+        return Reject(f"extension_hours: {total_h:g} hours in total are more than {most_h:g}")
+    extended_h = row.extended_hours + message.extension_hours
+    values = {"duration_hours": total_h, "extended_hours": extended_h, "warnings_sent": {}, "warning": None}
+    by = f"by {message.extension_hours:g} h"
+    told = f"{by}, to {total_h:g} h in all"
     if row.expires_at is not None:
         values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
-    return Advance((Move(row, None, values=values),))
+        told = f"{by}, until {second(values['expires_at'])}"
+    if (another := _another(row, turn)) is not None:
+        told = f"{told}, by {another}"
+    return Advance((Move(row, None, values={**values, **_done(row, message, told, turn)}),))
 
 
 def key(message: Message) -> str:
     match message:
         case Admit():
             return f"line {message.gpu_type}"
-        case SweepPods():
+        case SweepPods() | SweepStuck():
             return type(message).__name__
+        case SuspectPod():
+            return f"pod {message.pod_uid}"
         case Request() | CreateReservation() | Ticket():
             return message.reservation_id
         case _:
@@ -233,10 +228,15 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 def limit(message: Message, view: View, settings: Settings) -> int | None:
     """How many attempts. An active row is not lost to an outage, and teardown repeats until all is gone."""
     row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
-    patient = isinstance(message, (Admit, SweepPods)) or (
+    patient = isinstance(message, (Admit, SweepPods, SuspectPod, SweepStuck)) or (
         row is not None and (row.status == Status.ACTIVE or row.status in FINAL)
     )
     return None if patient else settings.attempts
+
+
+def shown(message: Message, view: View) -> Row | None:
+    """The row that says why its turn waits."""
+    return view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
 
 
 KIND = Kind(
@@ -244,13 +244,19 @@ KIND = Kind(
     queue=QUEUE,
     read=read,
     key=key,
+    ids=IDS,
     load=load,
     step=step,
     fail=fail,
     limit=limit,
     tools=connected,
     batch=16,
-    once=lambda message: isinstance(message, (Admit, SweepPods, Ticket)),
+    once=lambda message: isinstance(message, (Admit, SweepPods, SuspectPod, SweepStuck, Ticket)),
     effects=True,
+    lacks=lacking,
     tickets=(TICKETS,),
+    shown=shown,
+    probe=probe,
+    outlasts=(KUBERNETES, SSH_KEYS, EC2),
+    watch=watching,
 )

@@ -1,4 +1,7 @@
 -- What the steps of reservations look at. `row_version` is PostgreSQL's own: any change of the row makes a new one.
+--
+-- Rows are found by arrays of keys, and `is true` keeps a condition out of joins and away from partial indexes: so a plan
+-- reads what is asked for also where statistics are of an empty table, for which all plans cost the same.
 
 -- name: now
 -- The database's time.
@@ -9,51 +12,92 @@ select public.fleet_now();
 select t.xmin::text as row_version, t.* from public.gpu_types t;
 
 -- name: line
--- The front of the line of a GPU type.
+-- The front of the line of a GPU type, without those that no node has room for.
 select r.xmin::text as row_version, r.*
 from public.reservations r
-where r.reservation_id in (
+where r.reservation_id = any (array(
   select w.reservation_id
-  from public.waiting_reservations w
-  where w.gpu_type = :gpu_type::text and not w.is_paused and not w.is_kept
+  from public.line_with_room w
+  where w.gpu_type = :gpu_type::text and not w.has_no_room
   order by w.waiting_since, w.line_number, w.reservation_id
-  limit :most)
+  limit :most))
 order by r.waiting_since, r.line_number, r.reservation_id;
+
+-- name: passed
+-- Those of a GPU type that no node has room for, oldest first: others pass them.
+select r.xmin::text as row_version, r.*
+from public.reservations r
+where r.reservation_id = any (array(
+  select w.reservation_id
+  from public.line_with_room w
+  where w.gpu_type = :gpu_type::text and w.has_no_room
+  order by w.waiting_since, w.line_number, w.reservation_id
+  limit :most))
+order by r.waiting_since, r.line_number, r.reservation_id;
+
+-- name: room
+-- What the nodes of a GPU type have room for.
+select m.* from public.gpu_rooms m where m.gpu_type = :gpu_type::text;
+
+-- name: cordoned
+-- Nodes on which an operator lets nobody start now, and how that is said.
+select c.node_name, c.problem from public.cordoned_nodes c;
+
+-- name: github_users
+-- The names at GitHub that are on record for these users.
+select u.user_id, public.github_user_of(u.user_id) from unnest(:users::text[]) u (user_id)
+where public.github_user_of(u.user_id) is not null;
+
+-- name: fingerprints
+-- The pods of these reservations as they were written down last, unless their service was seen to go.
+select p.reservation_id, p.fingerprint
+from public.gpu_pods p
+where p.reservation_id = any(:keys::text[]) and p.gone_at is null and p.service_gone_version is null;
+
+-- name: quarantined
+-- Pods in quarantine that are still there, and those of these uids.
+select q.xmin::text as row_version, q.*
+from public.pod_quarantine q
+where q.gone_at is null or q.pod_uid = any(:uids::text[]);
 
 -- name: kept
 -- Those of a GPU type that a disk keeps, oldest first: they are in nobody's way.
 select r.xmin::text as row_version, r.*
 from public.reservations r
-where r.reservation_id in (
+where r.reservation_id = any (array(
   select w.reservation_id
   from public.waiting_reservations w
   where w.gpu_type = :gpu_type::text and w.disk_name is not null and w.is_kept
   order by w.waiting_since, w.line_number, w.reservation_id
-  limit :most)
+  limit :most))
 order by r.waiting_since, r.line_number, r.reservation_id;
 
 -- name: disks
 -- Disks by user and name, those that these reservations ask for, and those that they have: each with its newest completed
--- snapshot, how far a pending one is, and why it keeps others waiting, and its own reservation. One index scan for each
--- condition; together, in one, they would read all disks.
+-- snapshot, how far a pending one is, why it keeps others waiting, and its own reservation, and what that one waits for
+-- when it has ended. One index scan for each condition; together, in one, they would read all disks.
 select d.xmin::text as row_version, d.*,
   (select s.snapshot_id from public.disk_snapshots s
    where s.disk_id = d.disk_id and s.status = 'completed'
    order by s.completed_at desc nulls last, s.snapshot_id desc limit 1) as newest_snapshot_id,
   (select min(coalesce(s.progress_percent, 0)) from public.disk_snapshots s
-   where s.disk_id = d.disk_id and s.status in ('pending', 'creating')) as progress,
-  public.disk_hold(d, null) as hold, public.disk_hold(d, d.reservation_id) as own_hold
+   where s.disk_id = d.disk_id and (s.status in ('pending', 'creating')) is true) as progress,
+  public.disk_hold(d, null) as hold, public.disk_hold(d, d.reservation_id) as own_hold,
+  (select public.teardown_hold(h.held_by, h.held_since, h.status, h.reservation_ended, h.current_detailed_status)
+   from public.reservations h where h.reservation_id = d.reservation_id) as holder_waits_for
 from public.disks d
-where d.disk_id in (
-  select named.disk_id from public.disks named
-  where (named.user_id, named.disk_name) in (select unnest(:users::text[]), unnest(:names::text[]))
-  union all
-  select wanted.disk_id from public.disks wanted
-  where (wanted.user_id, wanted.disk_name) in (
+where d.disk_id = any (array(
+  with named as materialized (
+    select * from unnest(:users::text[], :names::text[]) n (user_id, disk_name)
+    union all
     select r.user_id, r.disk_name from public.reservations r
-    where r.reservation_id = any(:keys::text[]) and r.disk_name is not null)
+    where r.reservation_id = any(:keys::text[]) and r.disk_name is not null
+  )
+  select wanted.disk_id from public.disks wanted
+  where wanted.user_id = any (array(select n.user_id from named n))
+    and ((wanted.user_id, wanted.disk_name) in (select n.user_id, n.disk_name from named n)) is true
   union all
-  select held.disk_id from public.disks held where held.reservation_id = any(:keys::text[]));
+  select held.disk_id from public.disks held where held.reservation_id = any(:keys::text[])));
 
 -- name: disks_of_line
 -- The disks that `line` and `kept` ask for, as `disks` has them.
@@ -62,26 +106,37 @@ select d.xmin::text as row_version, d.*,
    where s.disk_id = d.disk_id and s.status = 'completed'
    order by s.completed_at desc nulls last, s.snapshot_id desc limit 1) as newest_snapshot_id,
   (select min(coalesce(s.progress_percent, 0)) from public.disk_snapshots s
-   where s.disk_id = d.disk_id and s.status in ('pending', 'creating')) as progress,
-  public.disk_hold(d, null) as hold, public.disk_hold(d, d.reservation_id) as own_hold
+   where s.disk_id = d.disk_id and (s.status in ('pending', 'creating')) is true) as progress,
+  public.disk_hold(d, null) as hold, public.disk_hold(d, d.reservation_id) as own_hold,
+  (select public.teardown_hold(h.held_by, h.held_since, h.status, h.reservation_ended, h.current_detailed_status)
+   from public.reservations h where h.reservation_id = d.reservation_id) as holder_waits_for
 from public.disks d
-where d.disk_id in (
+where d.disk_id = any (array(
+  with named as materialized (
+    (select w.user_id::text, w.disk_name::text
+     from public.line_with_room w
+     where w.gpu_type = :gpu_type::text and w.disk_name is not null and not w.has_no_room
+     order by w.waiting_since, w.line_number, w.reservation_id
+     limit :most)
+    union all
+    (select w.user_id, w.disk_name
+     from public.waiting_reservations w
+     where w.gpu_type = :gpu_type::text and w.disk_name is not null and w.is_kept
+     order by w.waiting_since, w.line_number, w.reservation_id
+     limit :most)
+  )
   select wanted.disk_id from public.disks wanted
-  where (wanted.user_id, wanted.disk_name) in (
-    select w.user_id, w.disk_name
-    from public.waiting_reservations w
-    where w.gpu_type = :gpu_type::text and w.disk_name is not null and not w.is_paused and not w.is_kept
-    order by w.waiting_since, w.line_number, w.reservation_id
-    limit :most)
-  union all
-  select wanted.disk_id from public.disks wanted
-  where (wanted.user_id, wanted.disk_name) in (
-    select w.user_id, w.disk_name
-    from public.waiting_reservations w
-    where w.gpu_type = :gpu_type::text and w.disk_name is not null and w.is_kept
-    order by w.waiting_since, w.line_number, w.reservation_id
-    limit :most));
+  where wanted.user_id = any (array(select n.user_id from named n))
+    and ((wanted.user_id, wanted.disk_name) in (select n.user_id, n.disk_name from named n)) is true));
 
 -- name: unended
 -- Reservations that may still own something outside.
 select r.reservation_id from public.reservations r where r.reservation_ended is null;
+
+-- name: stuck
+-- Reservations that have ended and are not gone (180), with what their teardown waits for.
+select r.xmin::text as row_version, r.*,
+  public.teardown_hold(r.held_by, r.held_since, r.status, r.reservation_ended, r.current_detailed_status) as waits_for
+from public.reservations r
+where r.reservation_id in (select s.reservation_id from public.stuck_reservations s)
+order by r.status_since, r.reservation_id;

@@ -7,17 +7,33 @@ from typing import Any
 
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
-from pgfleet.schema.reservation import Admit, CreateReservation, Request, SweepPods, Ticket
+from pgfleet.schema.reservation import (
+    QUEUE,
+    Admit,
+    CreateReservation,
+    Request,
+    Retry,
+    SuspectPod,
+    SweepPods,
+    SweepStuck,
+    Ticket,
+    retried_id,
+)
+from pgfleet.schema.room import Room, room_of
 from pgfleet.schema.rows.named import named
-from pgfleet.schema.rows.row import Row, ask_rows, rows_in, rows_of
+from pgfleet.schema.rows.row import Row, as_rows, ask_rows, rows_in, rows_of
+from pgfleet.schema.rows.whole import join_by_hash
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks
 from pgfleet.schema.tables.gpu_types import gpu_types
-from pgfleet.schema.tables.reservations import reservations
+from pgfleet.schema.tables.reservations import pod_quarantine, reservations
+from pgfleet.workers.limits import Limits, ask_limits, limits_in
+from pgfleet.workers.sweeping import ask_periodic, periodic_in
 
 SQL = named(__package__)
 # How many rows one look at a line may move; more are seen by the next look.
 LINE_LIMIT = 32
+ABOUT_A_ROW = (Request, CreateReservation, Ticket, SuspectPod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +45,16 @@ class View:
         blocked: the same of those that wait for their disk: they are in nobody's way.
         disks: by (user, name); each with its newest completed snapshot, how far a pending one is, and whom it keeps.
         held: disks by the reservation that they are attached to.
+        stuck: the rows that have ended and are not gone, where a sweep asked.
         unended: ids of the rows that may still own something outside, where a sweep asked.
+        fingerprints: of their pods as all workers have seen them, by reservation; not of those without their service.
+        passed: for each GPU type asked about, waiting rows that no node has room for: others pass them.
+        rooms: what the nodes of each GPU type asked about have room for.
+        quarantined: by uid, pods in quarantine that are still there, where a sweep asked, and those asked about.
+        cordoned: nodes on which an operator lets nobody start, and how that is said.
+        periodic: the periodic work by its action, where it is its turn.
+        limits: of users who ask for reservations, what they have and the most of it.
+        github_users: the names at GitHub that are on record for users who named none.
     """
 
     now: datetime
@@ -39,15 +64,32 @@ class View:
     blocked: dict[str, list[Row]] = field(default_factory=dict)
     disks: dict[tuple[str, str], Row] = field(default_factory=dict)
     held: dict[str, Row] = field(default_factory=dict)
+    stuck: tuple[Row, ...] = ()
     unended: frozenset[str] = frozenset()
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    passed: dict[str, list[Row]] = field(default_factory=dict)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    quarantined: dict[str, Row] = field(default_factory=dict)
+    cordoned: dict[str, str] = field(default_factory=dict)
+    periodic: dict[str, Row] = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
+    github_users: dict[str, str] = field(default_factory=dict)
 
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:  # noqa: ARG001  # a load
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
-    keys = {message.reservation_id for message in messages if isinstance(message, (Request, CreateReservation, Ticket))}
+    keys = {message.reservation_id for message in messages if isinstance(message, ABOUT_A_ROW)}
+    keys |= {
+        retried_id(message.reservation_id, message.request_id) for message in messages if isinstance(message, Retry)
+    }
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
+    stuck_swept = any(isinstance(message, SweepStuck) for message in messages)
     pods_swept = any(isinstance(message, SweepPods) for message in messages)
+    suspects = [message.pod_uid for message in messages if isinstance(message, SuspectPod)]
+    askers = sorted({message.user_id for message in messages if isinstance(message, (CreateReservation, Retry))})
     with conn.pipeline():
+        if stuck_swept or pods_swept:
+            join_by_hash(conn)
         now = conn.execute(SQL["now"])
         rows = ask_rows(conn, reservations, sorted(keys))
         types = conn.execute(SQL["types"])
@@ -57,7 +99,16 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         found = [conn.execute(SQL["disks_of_line"], place) for place in places]
         if keys:
             found.append(conn.execute(SQL["disks"], _named(messages, keys)))
+        passed = {place["gpu_type"]: conn.execute(SQL["passed"], place) for place in places}
+        rooms = [conn.cursor(row_factory=as_rows).execute(SQL["room"], place) for place in places]
+        cordoned = conn.execute(SQL["cordoned"])
+        seen = conn.execute(SQL["fingerprints"], {"keys": sorted(keys)}) if keys else None
+        stuck = conn.execute(SQL["stuck"]) if stuck_swept else None
         unended = conn.execute(SQL["unended"]) if pods_swept else None
+        quarantined = conn.execute(SQL["quarantined"], {"uids": suspects}) if pods_swept or suspects else None
+        limits = ask_limits(conn, askers) if askers else None
+        github = conn.execute(SQL["github_users"], {"users": askers}) if askers else None
+        periodic = ask_periodic(conn, QUEUE) if pods_swept else None
     known = [row for cursor in found for row in rows_in(disks, cursor)]
     return View(
         now=_one(now),
@@ -67,7 +118,16 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         blocked={name: list(rows_in(reservations, cursor)) for name, cursor in blocked.items()},
         disks={(row.user_id, row.disk_name): row for row in known},
         held={row.reservation_id: row for row in known if row.reservation_id is not None},
+        stuck=tuple(rows_in(reservations, stuck)) if stuck else (),
         unended=frozenset(row[0] for row in unended) if unended else frozenset(),
+        fingerprints={row[0]: row[1] for row in seen} if seen else {},
+        passed={name: list(rows_in(reservations, cursor)) for name, cursor in passed.items()},
+        rooms={room["gpu_type"]: room_of(room) for cursor in rooms for room in cursor},
+        quarantined={row.pod_uid: row for row in rows_in(pod_quarantine, quarantined)} if quarantined else {},
+        cordoned=dict(cordoned.fetchall()),
+        periodic=periodic_in(periodic),
+        limits=limits_in(limits),
+        github_users=dict(github.fetchall()) if github else {},
     )
 
 

@@ -12,18 +12,22 @@ import structlog
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.common import current_millis
 from dramatiq.errors import QueueNotFound
-from psycopg_pool import PoolTimeout
 
-from pgfleet.schema.queue import kernel
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.queue import claims, kernel, periodic
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.decide import release
+from pgfleet.workers.runtime.inside.lost import LostClaims
+from pgfleet.workers.runtime.inside.trouble import Trouble, is_away
 from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.settle import is_gone, settle
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.wake import Pause
 from pgfleet.workers.runtime.work import write
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+CLAIM, HOUSE = "claim messages", "send what is due and keep house"
 PERIODIC_CHECK_S = 5.0
 PRUNING_S = 0.05
 FIRST_PRUNING_S = 5.0
@@ -50,8 +54,8 @@ class FleetBroker(dramatiq.Broker):
 class ClaimConsumer(Consumer):
     """Claims a batch whenever a worker thread is free to take it.
 
-    A message whose last owner died may have killed it. It runs alone: after everything else that was claimed here,
-    and nothing is claimed until it has been answered.
+    A message that was claimed before and never answered may have ended its worker. It runs alone: after everything else
+    that was claimed here, and nothing is claimed until it has been answered.
     """
 
     def __init__(self, running: Running, claims: int, timeout_s: float) -> None:
@@ -62,27 +66,38 @@ class ClaimConsumer(Consumer):
         self.busy = 0
         self.changed = threading.Condition()
         self.suspects: deque[Task] = deque()
+        self.lost = LostClaims(running.kind.queue, running.settings.lease)
         self.alone = False
         self.emptied = False
         self.pause = Pause(running.arrived, running.settings.poll_s)
         self.periodic_at = 0.0
         self.pruned = False
+        self.house = Trouble(running.kind.queue)
+        self.untidy: dict[str, str | None] = {}
 
     def __next__(self) -> MessageProxy | None:
+        self.running.pulse.beat()
         try:
             if self.running.draining.is_set():
                 _give_back(self.running, list(self.suspects))
                 self.suspects.clear()
+                self._give_back_lost()
                 time.sleep(min(self.timeout_s, 0.05))
                 return None
-            if not self._may_claim():
+            pause_s = self.running.trouble.pause_s()
+            if pause_s > 0:
+                self._rest(pause_s)
+                return None
+            if not self.running.ready.wait(self.timeout_s) or not self._may_claim():
                 return None
             batch = self._next_batch()
-        except (psycopg.Error, PoolTimeout) as error:
-            log.warning("database.unreachable", queue=self.running.kind.queue, error=str(error).strip())
-            self.running.draining.wait(0.2)
+        except Exception as error:  # noqa: BLE001  # dramatiq would begin again without what this consumer knows
+            self._rest(self.running.trouble.met(CLAIM, error))
             return None
         return self._proxy(batch) if batch else None
+
+    def _rest(self, pause_s: float) -> None:
+        self.running.draining.wait(min(pause_s, self.timeout_s))
 
     def _may_claim(self) -> bool:
         """Whether a thread is free; with suspects waiting or at work, whether all are."""
@@ -101,45 +116,92 @@ class ClaimConsumer(Consumer):
             self.pause.wait(None)
         batch, due_s = self._claim()
         if not batch:
-            self.pause.wait(due_s)
+            self.pause.wait(self._until_due_s(due_s))
             return []
         self.pause.active()
         self.emptied = len(batch) < self.batch
-        self.suspects.extend(task for task in batch if task.deaths > 0)
-        return [task for task in batch if task.deaths <= 0]
+        self.suspects.extend(task for task in batch if task.suspect)
+        return [task for task in batch if not task.suspect]
+
+    def _until_due_s(self, due_s: float | None) -> float:
+        """Until the next message, or periodic work: the offline sweep takes one that is seconds late for an absence."""
+        periodic_s = self.periodic_at - time.monotonic()
+        return periodic_s if due_s is None else min(due_s, periodic_s)
 
     def _claim(self) -> tuple[list[Task], float | None]:
-        running = self.running
+        self._give_back_lost()
         self.pause.clear()
-        with running.pool.connection(timeout=5) as conn:
-            asked_at = time.monotonic()
-            messages, due_s = kernel.claim(
-                conn, running.kind.queue, self.batch, running.settings.lease, durable=running.kind.effects
-            )
-        running.leases.take((message.token for message in messages), asked_at)
-        metrics.CLAIMED.labels(running.kind.queue).inc(len(messages))
+        with self.running.pool.connection(timeout=5) as conn:
+            asked_at, mark = time.monotonic(), claims.new_mark()
+            try:
+                messages, due_s = self._claim_as(conn, mark)
+            except Exception as error:
+                self.lost.add(mark, asked_at, answered=not is_gone(error))
+                raise
+        self.running.trouble.over(CLAIM)
+        self.running.leases.take((message.token for message in messages), asked_at)
+        metrics.CLAIMED.labels(self.running.kind.queue).inc(len(messages))
         return [Task.of(message) for message in messages], due_s
+
+    def _claim_as(self, conn: kernel.Connection, mark: str) -> tuple[list[kernel.Message], float | None]:
+        kind, lease = self.running.kind, self.running.settings.lease
+        return claims.claim(conn, kind.queue, self.batch, lease, durable=kind.effects, mark=mark)
+
+    def _give_back_lost(self) -> None:
+        """Give back claims whose answer never came, and write the end of what ended while the database was away."""
+        running, at_work = self.running, self.running.progress.at_work()
+        ended = [task for task in list(running.abandoned) if task not in at_work]
+        if not ended and not self.lost.claims:
+            return
+        with running.pool.connection(timeout=5) as conn:
+            self.lost.give_back(conn)
+            settle(conn, running.kind.queue, [release(task) for task in ended], running.author)
+        for task in ended:
+            running.abandoned.remove(task)
 
     def _send_due(self) -> None:
         if time.monotonic() < self.periodic_at:
             return
         self.periodic_at = time.monotonic() + PERIODIC_CHECK_S
-        with self.running.pool.connection(timeout=5) as conn:
-            names = kernel.send_due(conn, self.running.kind.queue)
-            tidied = self._keep_house(conn)
-        for name in names:
-            log.debug("periodic.sent", name=name)
-        for table in tidied:
-            log.debug("house.kept", table=table)
+        try:
+            self._keep_periodic()
+        except psycopg.Error as error:
+            if is_away(error):
+                raise
+            # Messages are worked on all the same.
+            self.periodic_at += self.house.met(HOUSE, error)
+        else:
+            self.house.over(HOUSE)
 
-    def _keep_house(self, conn: kernel.Connection) -> list[str]:
+    def _keep_periodic(self) -> None:
+        with self.running.pool.connection(timeout=5) as conn:
+            if periodic.note_database(conn):
+                log.error("deletes.paused", advice="the database was restored: see `pgfleet doctor`")
+            names = periodic.send_due(conn, self.running.kind.queue)
+            for name in names:
+                log.debug("periodic.sent", name=name)
+            self._keep_house(conn)
+
+    def _keep_house(self, conn: kernel.Connection) -> None:
         """Prune tables for a short while; before the first claim of the process, all of them."""
         enough = time.monotonic() + (PRUNING_S if self.pruned else FIRST_PRUNING_S)
         self.pruned = True
-        tidied: list[str] = []
-        while time.monotonic() < enough and (table := kernel.keep_house(conn)):
-            tidied.append(table)
-        return tidied
+        try:
+            while time.monotonic() < enough and (tidied := periodic.keep_house(conn)):
+                self._note_tidied(*tidied)
+        except psycopg.Error as error:
+            # Work goes on without it, unless it is the database that has gone.
+            if conn.broken or conn.closed:
+                raise
+            self._note_tidied("public.retention", redact(str(error)))
+
+    def _note_tidied(self, table: str, problem: str | None) -> None:
+        """What can't be tidied is told once, and again when it is another reason; the doctor tells it as well."""
+        if problem and self.untidy.get(table) != problem:
+            log.error("house.failed", table=table, reason=problem)
+        elif not problem:
+            log.debug("house.kept", table=table)
+        self.untidy[table] = problem
 
     def _proxy(self, batch: list[Task]) -> MessageProxy:
         with self.changed:

@@ -14,8 +14,10 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.decide import bury, decide
 from pgfleet.workers.runtime.halves import in_halves
+from pgfleet.workers.runtime.inside.loading import LOADING, refusal_of
+from pgfleet.workers.runtime.inside.trouble import LACKING
 from pgfleet.workers.runtime.kind import BulkKind, Remark
-from pgfleet.workers.runtime.outcomes import Wait
+from pgfleet.workers.runtime.outcomes import NotLoadedError, Wait
 from pgfleet.workers.runtime.running import Running, with_connection
 from pgfleet.workers.runtime.settle import CLASHES, Unit, is_gone
 from pgfleet.workers.runtime.task import Task
@@ -38,6 +40,8 @@ def apply_in_bulk(
         error = _try(running, kind, part, skip_held=skip_held)
         if isinstance(error, psycopg.errors.LockNotAvailable) and not skip_held:
             return apply_in_bulk(running, kind, part, skip_held=True)
+        if isinstance(error, NotLoadedError):
+            return [(task, error) for task in part]
         return error or []
 
     if not tasks:
@@ -59,14 +63,16 @@ def _try(running: Running, kind: BulkKind[Any], tasks: list[Task], *, skip_held:
         try:
             _commit(conn, running, kind, tasks, skip_held=skip_held)
         except Exception as error:  # any exception is an outcome
-            if is_gone(error):
+            if is_gone(error) or isinstance(error, LACKING):
                 raise
-            return error
+            return refusal_of(running, conn, error) or error
+        running.trouble.over(LOADING)
         return None
 
     error: Exception | None = None
     for _ in range(CLASH_LIMIT):
-        error = with_connection(running, once)
+        with running.progress.step(tasks):
+            error = with_connection(running, once, "apply messages")
         if not isinstance(error, CLASHES):
             break
     return error
@@ -78,10 +84,10 @@ def _commit(conn: Connection, running: Running, kind: BulkKind[Any], tasks: list
         kernel.sign(conn, running.author.name, running.author.timeout_s, LOCK_TIMEOUT)
         gone = {row[0] for row in kernel.delete(conn, kind.queue, [task.token for task in tasks])}
         ours = [task for task in tasks if task.token.msg_id in gone]
-        remarks = kind.apply(conn, [task.message for task in ours], running.settings, skip_held=skip_held)
+        remarks = kind.apply(conn, ours, running.settings, skip_held=skip_held)
         if remarks:
             _answer(conn, running, ours, remarks)
-    running.leases.drop(task.token for task in tasks)
+    running.progress.answered(tasks)
     _log(kind, ours, remarks, lost=len(tasks) - len(ours))
 
 

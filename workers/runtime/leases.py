@@ -5,16 +5,21 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-import psycopg
 import structlog
 
-from pgfleet.schema.database.dsn import ALIVE
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Token
 from pgfleet.workers.runtime import metrics
+from pgfleet.workers.runtime.inside.pulse import Pulse
+from pgfleet.workers.runtime.inside.trouble import Trouble
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+DOING = "renew leases"
+# A renewal that fails is tried again while the lease still lasts; one that is not answered fails in time for that.
+RETRY_S, ANSWER_S = 1.0, 5.0
 
 
 class Leases:
@@ -22,6 +27,8 @@ class Leases:
 
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
+        # Held while a renewal is asked for: what is dropped meanwhile may be renewed all the same.
+        self.renewing = threading.Lock()
         self._until: dict[Token, float] = {}
         self._lock = threading.Lock()
 
@@ -59,30 +66,41 @@ class LeaseKeeper(threading.Thread):
         self.leases = leases
         self.every_s = lease_s / 3
         self.stopping = threading.Event()
+        self.pulse = Pulse()
+        self.trouble = Trouble(", ".join(leases))
         self._conn: kernel.Connection | None = None
 
     def run(self) -> None:
-        while not self.stopping.wait(self.every_s):
+        pause_s = self.every_s
+        while not self.stopping.wait(pause_s):
+            self.pulse.beat()
+            pause_s = self.every_s
             try:
                 self.renew()
-            except psycopg.Error as error:
-                log.warning("lease.unreachable", error=str(error).strip())
+            except Exception as error:  # noqa: BLE001  # whatever it is, a keeper that ended would lose all leases
+                self.trouble.met(DOING, error)
                 self.close()
+                pause_s = min(RETRY_S, self.every_s)
+            else:
+                self.trouble.over(DOING)
         self.close()
 
     def renew(self) -> None:
         for queue, leases in self.leases.items():
-            tokens = leases.tokens()
-            metrics.IN_HAND.labels(queue).set(len(tokens))
-            if not tokens:
-                continue
+            with leases.renewing:
+                self._renew(queue, leases)
+
+    def _renew(self, queue: str, leases: Leases) -> None:
+        tokens = leases.tokens()
+        metrics.IN_HAND.labels(queue).set(len(tokens))
+        if tokens:
             asked_at = time.monotonic()
             kept = kernel.extend(self._connection(), queue, tokens, timedelta(seconds=leases.lease_s))
             leases.renew(kept, asked_at)
 
     def _connection(self) -> kernel.Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None, **ALIVE)
+            self._conn = open_session(self.dsn, autocommit=True, longest_s=max(ANSWER_S, self.every_s), writes=True)
         return self._conn
 
     def close(self) -> None:

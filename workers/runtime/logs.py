@@ -3,13 +3,15 @@
 import logging
 import os
 import sys
+from textwrap import indent
 from typing import Any
 
 import structlog
 
 from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.printable import harmless, printable
 
-SECRET_KEYS = ("password", "token", "api_key", "kubeconfig", "secret", "dsn")
+SECRET_KEYS = ("password", "token", "api_key", "kubeconfig", "secret", "dsn", "authorization", "env_vars", "command")
 
 
 def set_up_logs() -> None:
@@ -19,13 +21,17 @@ def set_up_logs() -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # First, as a traceback quotes what an error says.
+        structlog.processors.format_exc_info,
         _hide_secrets,
     ]
     # dramatiq gives its workers a pipe for sys.stderr; descriptor 2 is the stderr of the process.
     terminal = os.isatty(2)
+    # JSON escapes what a terminal would obey.
+    shared += [_without_commands] if terminal else []
     last = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, last],
+        processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -43,13 +49,26 @@ def set_up_logs() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     # It logs every URL, and some of ours hold e-mail addresses.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def _without_commands(_logger: Any, _method: str, event: Any) -> Any:
+    """What others have written moves no cursor, and looks like no line of ours; a traceback is indented."""
+    for key, value in event.items():
+        if value is not None and not isinstance(value, (int, float)):
+            event[key] = indent(harmless(str(value)), "  ") if key == "exception" else printable(value)
+    return event
 
 
 def _hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
-    for key, value in event.items():
-        if any(secret in key for secret in SECRET_KEYS):
-            event[key] = "***"
-        elif isinstance(value, str):
-            event[key] = redact(value)
-    return event
+    return {key: _shown(key, value) for key, value in event.items()}
+
+
+def _shown(key: Any, value: Any) -> Any:
+    """A value without secrets, whatever it is nested in."""
+    if any(secret in str(key).lower() for secret in SECRET_KEYS):
+        return "***"
+    if isinstance(value, dict):
+        return {name: _shown(name, part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown("", part) for part in value]
+    return redact(value) if isinstance(value, str) else value

@@ -6,6 +6,7 @@ What each makes of its message and of its row is a table in ARCHITECTURE.md.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -135,6 +136,52 @@ class TryAgainError(Exception):
         self.then = then
 
 
+class Calls(StrEnum):
+    """The calls of a dependency that fail together: what can't be made now may still be read, and deleted."""
+
+    READ = "read"
+    MAKE = "make"
+    DELETE = "delete"
+
+
+class NotNowError(Exception):
+    """The outside is in trouble: the row waits, and nothing of it counts in any limit of the row.
+
+    Attributes:
+        dependency: what does not answer: kubernetes, ssh_keys, aws.ec2, aws.s3, hopsworks:<id of the cluster>.
+        calls: those that it does not answer; READ stands for all of them.
+        code: why the row waits, as it is shown: KUBERNETES_UNREACHABLE, say.
+        after_s: how long the outside asked us to leave it alone.
+    """
+
+    def __init__(self, dependency: str, calls: Calls, code: str, message: str, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.dependency = dependency
+        self.calls = calls
+        self.code = code
+        self.after_s = after_s
+
+    @property
+    def shown(self) -> str:
+        return f"{self.code}: {self}"
+
+
+class NoPlaceError(Exception):
+    """The outside has no place for this row now, by a quota or by a rule that only its operator can change.
+
+    It opens no breaker: the row keeps its place, gives back what it holds, and others are tried.
+    `code` is why it waits, as it is shown: QUOTA, say.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def shown(self) -> str:
+        return f"{self.code}: {self}"
+
+
 class NeverError(Exception):
     """The outside will never do this, however often it is asked."""
 
@@ -151,3 +198,7 @@ class RefusedError(NeverError):
 
 class LeaseLostError(Exception):
     """Somebody else may have the message now: no more effects, and nothing is written."""
+
+
+class NotLoadedError(Exception):
+    """The session or the database can't say what a step has to know: no failed attempt, and asked again later."""

@@ -2,28 +2,40 @@
 
 import os
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import TypeVar
 
 import dramatiq
 import structlog
-from prometheus_client import start_http_server
-from psycopg_pool import ConnectionPool
 
-from pgfleet.schema.database.dsn import ALIVE, connect, is_pooler
+from pgfleet.schema.database.deadline import GRACE_S
 from pgfleet.schema.database.missing import verify
+from pgfleet.schema.database.pool import Pool
+from pgfleet.schema.database.sessions import connect, is_pooler, open_session
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.settings import Settings, read_settings
+from pgfleet.schema.settings import Settings, misspelt, read_settings
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.broker import FleetBroker
-from pgfleet.workers.runtime.kind import AnyKind
+from pgfleet.workers.runtime.inside.ending import Ending, ended_at_once
+from pgfleet.workers.runtime.inside.hangs import HangWatch
+from pgfleet.workers.runtime.inside.life import Life
+from pgfleet.workers.runtime.inside.opening import in_words, opened
+from pgfleet.workers.runtime.inside.progress import Progress
+from pgfleet.workers.runtime.inside.rights import check_rights
+from pgfleet.workers.runtime.inside.threads import LeftBehindError, Threads
+from pgfleet.workers.runtime.inside.trouble import Trouble
+from pgfleet.workers.runtime.kind import AnyKind, Kind
 from pgfleet.workers.runtime.leases import LeaseKeeper, Leases
 from pgfleet.workers.runtime.logs import set_up_logs
+from pgfleet.workers.runtime.outside import port
+from pgfleet.workers.runtime.outside.breakers import Breakers
+from pgfleet.workers.runtime.outside.probes import Prober
+from pgfleet.workers.runtime.outside.readiness import Readiness
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Author
 from pgfleet.workers.runtime.task import Task
@@ -33,6 +45,11 @@ from pgfleet.workers.runtime.work import work
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 EXIT_USAGE = 2
+# A transaction may last as long as so many statements: until then a client that waits has given it up.
+# The server's own: after so many seconds of silence it asks, so often, and gives a machine up that is gone.
+KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+TRANSACTION_STATEMENTS = 3
+R = TypeVar("R")
 
 
 def serve(kind: AnyKind) -> dramatiq.Actor[[list[Task]], None]:
@@ -42,7 +59,9 @@ def serve(kind: AnyKind) -> dramatiq.Actor[[list[Task]], None]:
     lifecycle.kinds[kind.queue] = kind
 
     def consume(tasks: list[Task]) -> None:
-        work(broker.running[kind.queue], tasks)
+        # In a thread of ours: dramatiq's goes on when it hangs.
+        with suppress(LeftBehindError):
+            lifecycle.claims.submit(work, broker.running[kind.queue], tasks).result()
 
     return dramatiq.actor(actor_name=kind.name, queue_name=kind.queue, broker=broker)(consume)
 
@@ -64,35 +83,68 @@ class Lifecycle(dramatiq.Middleware):
         self.draining = Event()
         self.listener: Listener | None = None
         self.keeper: LeaseKeeper | None = None
+        self.prober: Prober | None = None
+        self.claims = Threads(0, "claim")
+        self.hangs: HangWatch | None = None
+        self.ending: Ending | None = None
         self.open = ExitStack()
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         try:
-            self.boot(broker, worker.worker_threads)
+            with ended_at_once():
+                self.boot(broker, worker.worker_threads)
         except FleetError as error:
-            log.error("worker.refused", reason=str(error))  # noqa: TRY400  # the text is all there is to say
-            raise SystemExit(EXIT_USAGE) from None
+            refused = str(error)
+        except Exception as error:  # dramatiq would go on without what could not be opened
+            refused = f"The worker can't start: {in_words(error)}"
+            log.debug("worker.boot_failed", exc_info=True)
+        else:
+            return
+        log.error("worker.refused", reason=refused)
+        raise SystemExit(EXIT_USAGE)
 
     def boot(self, broker: dramatiq.Broker, threads: int) -> None:
-        settings = read_settings()
         set_up_logs()
+        settings = read_settings()
+        for given, meant in misspelt(os.environ).items():
+            log.warning("settings.unknown", variable=given, meant=meant)
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
         pool = self.open.enter_context(open_pool(settings, threads))
+        _use(pool, lambda conn: check_rights(conn, list(self.kinds)))
         for queue, kind in self.kinds.items():
-            broker.running[queue] = self.open.enter_context(run_kind(kind, settings, pool, self.draining))
-        leases = {queue: running.leases for queue, running in broker.running.items()}
-        arrived = {queue: running.arrived for queue, running in broker.running.items()}
-        self.keeper = LeaseKeeper(settings.dsn(), leases, settings.lease_s)
-        self.keeper.start()
+            running = self.open.enter_context(run_kind(kind, settings, pool, self.draining))
+            broker.running[queue] = running
+        every = list(broker.running.values())
+        for running in every:
+            if isinstance(running.kind, Kind) and running.kind.watch is not None:
+                self.open.enter_context(running.kind.watch(running))
+        self._start(settings, every, threads)
+
+    def _start(self, settings: Settings, every: list[Running], threads: int) -> None:
+        pool = every[0].pool
+        self.claims = Threads(threads, "claim")
+        self.ending = Ending(every, settings.drain_s)
+        self.keeper = LeaseKeeper(settings.dsn(), {each.kind.queue: each.leases for each in every}, settings.lease_s)
+        readiness = Readiness(every, self.draining, [*(each.trouble for each in every), self.keeper.trouble])
+        self.prober = Prober([each for each in every if isinstance(each.kind, Kind)])
+        self.hangs = HangWatch(every, self.claims)
+        self.listener = Listener(
+            settings.direct_dsn(), {each.kind.queue: each.arrived for each in every}, lambda: pool.losses
+        )
+        started = [self.keeper, self.prober, self.hangs, self.listener, readiness]
+        life = Life(every, started, {"the lease keeper": self.keeper.pulse, "the hang watch": self.hangs.pulse})
+        threading.excepthook = life.note_death
         if settings.metrics_port:
-            start_http_server(settings.metrics_port)
-            metrics.watch_depth(pool, list(broker.running), self.draining)
-        self.listener = Listener(settings.direct_dsn(), arrived)
-        self.listener.start()
-        log.info("worker.started", kinds=[kind.name for kind in self.kinds.values()], threads=threads)
+            probes = {"/livez": life.problems, "/readyz": lambda: [*readiness.lacking(), *pool.lacking()]}
+            port.serve(settings.metrics_host, port.port_of_process(settings.metrics_port), probes)
+            metrics.watch_depth(pool, [each.kind.queue for each in every], self.draining)
+        for thread in started:
+            thread.start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         log.info("worker.draining")
+        if self.ending is not None:
+            self.ending.start()
         self.draining.set()
         if self.keeper is not None:
             # A lease lasts longer than a shutdown; a renewal could only hide again what is being given back.
@@ -102,13 +154,17 @@ class Lifecycle(dramatiq.Middleware):
             running.arrived.set()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
-        if self.listener is not None:
-            self.listener.stop()
+        if self.ending is not None:
+            self.ending.wait()
+        for thread in (self.prober, self.listener, self.hangs):
+            if thread is not None:
+                thread.stop()
+        self.claims.stop()
         self.open.close()
         log.info("worker.stopped")
 
 
-def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
+def open_pool(settings: Settings, threads: int) -> Pool:
     """Connections for the threads of a process, checked against the schema that the program needs.
 
     Raises:
@@ -116,33 +172,68 @@ def open_pool(settings: Settings, threads: int) -> ConnectionPool[Connection]:
     """
     dsn = settings.dsn()
     with connect(dsn, autocommit=True) as conn:
-        verify(conn)
+        altered = verify(conn)
+        if altered:
+            log.warning("schema.altered", what=altered, advice="pgfleet migrate")
         pooled = settings.pooled or is_pooler(conn)
-    kwargs: dict[str, Any] = {"autocommit": True, **ALIVE}
+    if settings.pooled:
+        connect(settings.direct_dsn()).close()
+    return Pool(partial(_open_one, settings, pooled=pooled), threads + 3)
+
+
+def _open_one(settings: Settings, *, pooled: bool) -> Connection:
+    """A session for the pool, whose statements are prepared and limited where it is our own."""
+    longest_s = settings.statement_timeout_s + GRACE_S
     if pooled:
-        kwargs["prepare_threshold"] = None
-    configure = None if pooled else partial(_limit, int(settings.statement_timeout_s * 1000))
-    return ConnectionPool(
-        dsn, min_size=2, max_size=threads + 3, kwargs=kwargs, configure=configure, open=True, timeout=5
-    )
+        return open_session(settings.dsn(), autocommit=True, longest_s=longest_s, writes=True)
+    conn = open_session(settings.dsn(), autocommit=True, longest_s=longest_s, writes=True, prepare_threshold=5)
+    try:
+        _limit(settings.statement_timeout_s, conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
 
 
-def _limit(milliseconds: int, conn: Connection) -> None:
-    """Limit each statement and open transaction. Not through a pooler, which would give the limit to other clients."""
+def _limit(statement_s: float, conn: Connection) -> None:
+    """Limit each statement and transaction. Not through a pooler, which would give the limits to other clients.
+
+    A pipeline ends with a flush, at which the server forgets to count a session as idle: only the limit of the whole
+    transaction lets go of the rows of one that falls silent before its commit. Servers before 17 have none; that a
+    worker's machine is gone, any server learns by TCP alone, which by itself takes hours.
+    """
+    limits = {
+        "statement_timeout": statement_s,
+        "idle_in_transaction_session_timeout": statement_s,
+        "transaction_timeout": TRANSACTION_STATEMENTS * statement_s,
+    }
+    values = {name: f"{int(seconds * 1000)}ms" for name, seconds in limits.items()} | KEEPALIVES
     conn.execute(
-        "select set_config('statement_timeout', %(most)s, false),"
-        " set_config('idle_in_transaction_session_timeout', %(most)s, false)",
-        {"most": f"{milliseconds}ms"},
+        "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as wanted (name, value)"
+        " where current_setting(name, true) is not null",
+        (list(values), list(values.values())),
     )
+
+
+def _use(pool: Pool, use: Callable[[Connection], R]) -> R:
+    with pool.connection(timeout=5) as conn:
+        return use(conn)
 
 
 @contextmanager
-def run_kind(kind: AnyKind, settings: Settings, pool: ConnectionPool[Connection], draining: Event) -> Iterator[Running]:
+def run_kind(kind: AnyKind, settings: Settings, pool: Pool, draining: Event) -> Iterator[Running]:
     """A kind in this process, with its tools open and its effect threads."""
     author = Author(f"{kind.name}@{socket.gethostname()}:{os.getpid()}", settings.statement_timeout_s)
+    outlasts = kind.outlasts if isinstance(kind, Kind) else ()
+    breakers = Breakers(kind.queue, partial(_use, pool), settings.breaker_open_s, outlasts)
     with ExitStack() as stack:
-        tools = stack.enter_context(kind.tools(settings))
+        tools = stack.enter_context(opened(kind, settings, breakers))
         threads = None
         if kind.effects:
-            threads = stack.enter_context(ThreadPoolExecutor(settings.effect_threads, f"{kind.name}-effect"))
-        yield Running(kind, settings, pool, Leases(settings.lease_s), author, tools, draining, Event(), threads)
+            threads = Threads(settings.effect_threads, f"{kind.name}-effect")
+            stack.callback(threads.stop)
+        leases, arrived = Leases(settings.lease_s), Event()
+        progress, trouble, ready = Progress(leases), Trouble(kind.queue), breakers.ready
+        yield Running(
+            kind, settings, pool, leases, progress, trouble, author, tools, draining, arrived, breakers, threads, ready
+        )

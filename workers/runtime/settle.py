@@ -25,8 +25,12 @@ from pgfleet.workers.runtime.task import Task
 
 LOOK_AGAIN = "PF409"
 CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-# No connection, or a server that was primary once.
-GONE = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+# No connection, a server that was primary once, or one that lets us do nothing.
+GONE = (
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+)
 # Somebody else holds a row for long: nothing is wrong with the message, and nothing with the server.
 HELD_UP = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
 ABOUT_THE_UNIT = (*CLASHES, *HELD_UP, psycopg.errors.ProgramLimitExceeded)

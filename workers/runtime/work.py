@@ -4,23 +4,30 @@ Messages about one row are stepped one after the other, each on the row as the o
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
 
-from pgfleet.schema.messages import BadMessage, Sweep
+from pgfleet.schema.messages import Sweep
+from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.tickets import Tickets
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.bulk import apply_in_bulk
 from pgfleet.workers.runtime.decide import bury, decide, decide_error, give_up, limit, release
 from pgfleet.workers.runtime.halves import in_halves
+from pgfleet.workers.runtime.inside.begin import begin
+from pgfleet.workers.runtime.inside.counting import count
+from pgfleet.workers.runtime.inside.large import cut_large
+from pgfleet.workers.runtime.inside.loading import LOADING, Unloaded, loaded
+from pgfleet.workers.runtime.inside.reading import read
+from pgfleet.workers.runtime.inside.threads import outcome_of
 from pgfleet.workers.runtime.kind import BulkKind, Turn
-from pgfleet.workers.runtime.outcomes import Done
-from pgfleet.workers.runtime.running import UNREACHABLE, Running, stepped_kind, with_connection
+from pgfleet.workers.runtime.outcomes import Done, New, NotLoadedError
+from pgfleet.workers.runtime.running import UNREACHABLE, Running, abandon, stepped_kind, with_connection
 from pgfleet.workers.runtime.settle import Settled, Unit, settle
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.tickets import lost
@@ -33,12 +40,11 @@ STALE_LIMIT = 10
 
 def work(running: Running, tasks: Sequence[Task]) -> None:
     """Answer every message of a claim. What can't be answered comes back when its lease ends."""
-    try:
-        _answer_all(running, tasks)
-    except Exception:
-        log.exception("claim.abandoned", queue=running.kind.queue, messages=len(tasks))
-    finally:
-        running.leases.drop(task.token for task in tasks)
+    with running.progress.claim(tasks):
+        try:
+            _answer_all(running, tasks)
+        except Exception as error:  # noqa: BLE001  # the thread goes on with the next claim
+            abandon(running, tasks, error)
 
 
 def _answer_all(running: Running, claimed: Sequence[Task]) -> None:
@@ -60,15 +66,17 @@ def _answer_all(running: Running, claimed: Sequence[Task]) -> None:
 def _read(running: Running, claimed: Sequence[Task]) -> list[Task]:
     """The messages that can be read; the others are answered here."""
     tasks, refused = [], []
+    cut_large(running, claimed)
     for task in claimed:
         try:
-            task.message = running.kind.read(task.claimed.body)
-            task.key = running.kind.key(task.message)
-            tasks.append(task)
-        except BadMessage as error:
-            refused.append(bury(task, "reject", str(error)))
+            unit = read(running.kind, task)
         except Exception as error:  # noqa: BLE001  # the message that a reader stumbles over fails alone
             refused += _units(running, task, error)
+            continue
+        if unit is None:
+            tasks.append(task)
+        else:
+            refused.append(unit)
     write(running, refused)
     return tasks
 
@@ -79,7 +87,8 @@ def _sweep(running: Running, tickets: Sequence[Tickets], tasks: list[Task]) -> N
         return
     first, *others = tasks
     try:
-        sends = with_connection(running, lambda conn: lost(conn, tickets))
+        with running.progress.step([first]):
+            sends = with_connection(running, lambda conn: loaded(running, conn, lambda: lost(conn, tickets)), LOADING)
     except UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
@@ -92,7 +101,10 @@ def _sweep(running: Running, tickets: Sequence[Tickets], tasks: list[Task]) -> N
 def _answer_in_bulk(running: Running, kind: BulkKind[Any], tasks: list[Task]) -> None:
     most = running.settings.attempts
     failed: list[tuple[Task, Exception]] = [(task, _Deadly(task.deaths)) for task in tasks if task.deaths >= most]
-    failed += apply_in_bulk(running, kind, [task for task in tasks if task.deaths < most])
+    tasks = [task for task in tasks if task.deaths < most]
+    if any(task.suspect for task in tasks):
+        with_connection(running, lambda conn: begin(running, conn, tasks))
+    failed += apply_in_bulk(running, kind, tasks)
     for task, error in failed:
         write(running, _units(running, task, error))
 
@@ -129,22 +141,35 @@ Stepped: TypeAlias = tuple[Task, Unit | Exception]
 
 def _load_and_step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions on fresh rows. A message whose rows can't be loaded fails alone."""
-    kind = stepped_kind(running)
 
     def load(part: list[Task]) -> Any:
-        messages = [task.message for task in part]
         try:
-            return with_connection(running, lambda conn: kind.load(conn, messages, running.settings))
+            with running.progress.step(part):
+                return with_connection(running, lambda conn: _load(running, conn, part), LOADING)
         except UNREACHABLE:
             raise
+        except NotLoadedError as refusal:
+            return Unloaded(refusal)
         except Exception as error:  # noqa: BLE001  # any exception is an outcome
             return error
 
     for part, view in in_halves(tasks, load):
-        failed = isinstance(view, Exception)
+        error = view.error if isinstance(view, Unloaded) else view
+        failed = isinstance(error, Exception)
         for task in part:
             task.view = None if failed else view
-        yield from [[(part[0], view)]] if failed else _step(running, part)
+        yield from [[(task, error) for task in part]] if failed else _step(running, part)
+
+
+def _load(running: Running, conn: Connection, tasks: list[Task]) -> Any:
+    """The view of some messages, whose steps begin; of a kind that calls the outside also what is in trouble there."""
+    kind = stepped_kind(running)
+    if kind.effects:
+        running.breakers.refresh(conn)
+    messages = [task.message for task in tasks]
+    view = loaded(running, conn, lambda: kind.load(conn, messages, running.settings))
+    begin(running, conn, tasks)
+    return view
 
 
 def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
@@ -157,7 +182,7 @@ def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
     }
     while stepping:
         finished, _ = wait(stepping, timeout=0.2, return_when=FIRST_COMPLETED)
-        yield [(stepping.pop(future), future.result()) for future in finished]
+        yield [(stepping.pop(future), outcome_of(future)) for future in finished]
         if running.draining.is_set():
             unstarted = [stepping.pop(future) for future in list(stepping) if future.cancel()]
             write(running, [release(task) for task in unstarted])
@@ -165,13 +190,15 @@ def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
 
 def _decide(running: Running, task: Task) -> Unit | Exception:
     token = task.token
-    turn = Turn(task.view, running.tools, token.msg_id, task.sent_at, lambda: running.leases.hold(token))
+    hold = partial(running.leases.hold, token)
+    turn = Turn(task.view, running.tools, token.msg_id, task.sent_at, hold, running.breakers, task.asked)
     started = time.perf_counter()
     try:
         if task.deaths >= running.settings.attempts:
             return _Deadly(task.deaths)
-        turn.hold()
-        return decide(running, task, stepped_kind(running).step(task.message, turn))
+        with running.progress.step([task]):
+            turn.hold()
+            return decide(running, task, stepped_kind(running).step(task.message, turn))
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
         return error
     finally:
@@ -189,14 +216,23 @@ def _answer(running: Running, stepped: list[Stepped]) -> list[Task]:
     settled = write(running, [unit for task, outcome in stepped for unit in _units(running, task, outcome)])
     for unit, error in settled.failed:
         settled.stale += _answer_refused(running, unit, error)
-    again = [unit.task for unit in settled.stale]
-    for task in again:
-        task.stale += 1
-    put_off = [task for task in again if task.stale > STALE_LIMIT]
-    for task in put_off:
-        log.warning("message.stale", kind=running.kind.name, row=task.key, msg_id=task.token.msg_id)
-    write(running, [release(task, timedelta(seconds=1)) for task in put_off])
-    return [task for task in again if task.stale <= STALE_LIMIT]
+    for unit in settled.stale:
+        unit.task.stale += 1
+    write(
+        running, [back for unit in settled.stale if unit.task.stale > STALE_LIMIT for back in _put_off(running, unit)]
+    )
+    return [unit.task for unit in settled.stale if unit.task.stale <= STALE_LIMIT]
+
+
+def _put_off(running: Running, unit: Unit) -> list[Unit]:
+    """A row that others change all the time is looked at again; one that is there already is not seen by its step."""
+    task = unit.task
+    log.warning("message.stale", kind=running.kind.name, row=task.key, msg_id=task.token.msg_id)
+    made = next((change for change in unit.changes if isinstance(change, New)), None)
+    if made is None:
+        return [release(task, timedelta(seconds=1))]
+    error = RuntimeError(f"{made.table.name} {made.key} is there already, and its step does not see it")
+    return _units(running, task, error)
 
 
 def _answer_refused(running: Running, unit: Unit, error: Exception) -> list[Unit]:
@@ -254,31 +290,9 @@ def write(running: Running, units: Sequence[Unit]) -> Settled:
         return Settled()
     started = time.perf_counter()
     queue = running.kind.queue
-    settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author))
+    with running.progress.step([unit.task for unit in units]):
+        settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), "settle")
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
-    running.leases.drop(unit.token for unit in settled.done)
-    _count(running, settled)
+    running.progress.answered([unit.task for unit in settled.done])
+    count(running, settled)
     return settled
-
-
-def _count(running: Running, settled: Settled) -> None:
-    queue = running.kind.queue
-    for outcome, number in Counter(unit.outcome for unit in settled.done).items():
-        metrics.SETTLED.labels(queue, outcome).inc(number)
-    if settled.lost:
-        metrics.LEASES_LOST.labels(queue).inc(len(settled.lost))
-        log.warning("lease.lost", queue=queue, messages=len(settled.lost))
-    if settled.stale:
-        metrics.STALE.labels(queue).inc(len(settled.stale))
-    for unit in settled.done:
-        _log(running.kind.name, unit)
-
-
-def _log(kind: str, unit: Unit) -> None:
-    """A line for every move, and for every message that was refused."""
-    for change in unit.changes:
-        if change.to is not None:
-            machine = change.table.info.get("machine", kind)
-            log.info(f"{machine}.{change.to}", row=str(change.key), reason=change.reason)  # noqa: G004  # constant names
-    if unit.outcome == "reject":
-        log.warning("message.rejected", kind=kind, msg_id=unit.token.msg_id, reason=unit.reason)

@@ -18,7 +18,15 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.billing import billed_days, billing_history, usage_daily, user_credits
 from pgfleet.workers.assignment.billing.measuring import measure, measure_cluster
-from pgfleet.workers.assignment.billing.view import DAY_CLOSES, Account, BillingView, Used, charge_id, daily_id
+from pgfleet.workers.assignment.billing.view import (
+    BILLABLE,
+    DAY_CLOSES,
+    Account,
+    BillingView,
+    Used,
+    charge_id,
+    daily_id,
+)
 from pgfleet.workers.assignment.tools import BillingTurn
 from pgfleet.workers.runtime.outcomes import (
     Advance,
@@ -68,8 +76,11 @@ def bill_user(message: BillUser, turn: BillingTurn) -> Outcome:
     """One user's day, once it is over: what was used, what it costs, and a charge if enough is owed by now."""
     user, day = message.user_id, message.day
     account = turn.view.accounts.get((user, day))
-    if day >= turn.now.astimezone(UTC).date():
+    today = turn.now.astimezone(UTC).date()
+    if day >= today:
         return Reject(f"day: {day} is not over yet")
+    if today - day > BILLABLE:
+        return Reject(f"day: {day} was more than {BILLABLE.days} days ago: what was used then is no longer known")
     if account is None:
         return Reject(f"user_id: there is no user {user}")
     if account.billed:

@@ -53,9 +53,11 @@ from unnest(:users::text[], :days::date[], :charges::uuid[]) as asked (user_id, 
 join hopsworks.users u on u.id = asked.user_id;
 
 -- name: used
--- What users used on a day.
+-- What users used on a day, if it can be billed: of any other it would be looked for in vain, and for long.
 select used.user_id, used.seat_days, used.gpu_hours, used.cpu_hours, used.hopsworks_cluster_id
-from hopsworks.use_of_day(:day::date, :users::text[]) used;
+from hopsworks.use_of_day(:day::date, :users::text[]) used
+where :day::date >= (timezone('UTC', public.fleet_now() - :billable::interval))::date
+  and :day::date < (timezone('UTC', public.fleet_now()))::date;
 
 -- name: open_day
 -- The oldest day that is closed and not listed as billed, whether it is the only one, and who used anything on it and has

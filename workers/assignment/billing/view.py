@@ -19,6 +19,8 @@ from pgfleet.workers.assignment.billing.samples import Meters, ask_meters, read_
 SQL = named(__package__)
 # After the end of a day: until its last slots are measured, or too late.
 DAY_CLOSES = timedelta(hours=1)
+# For so long hours are kept (021), and days listed.
+BILLABLE = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +133,4 @@ def _ask_used(conn: Connection, bills: Sequence[tuple[str, date]]) -> dict[date,
     """A day at a time, for all of its users at once."""
     days = sorted({day for _, day in bills})
     users = {day: [user for user, of in bills if of == day] for day in days}
-    return {day: conn.execute(SQL["used"], {"day": day, "users": users[day]}) for day in days}
+    return {day: conn.execute(SQL["used"], {"day": day, "users": users[day], "billable": BILLABLE}) for day in days}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws.session import BucketGoneError, Service, nothing, service
-from pgfleet.workers.runtime.outcomes import RefusedError
+from pgfleet.workers.runtime.outcomes import RefusedError, TryAgainError
+from pgfleet.workers.runtime.outside.breakers import Breakers
 
 SCHEME = "s3://"
 
@@ -41,10 +42,23 @@ class Contents:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Contents | None]:
+def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[Contents | None]:
     """None where no bucket is set: listings are then not kept."""
     if settings.contents_bucket is None:
         yield None
         return
-    with service("s3", settings) as aws:
-        yield Contents(aws, settings.contents_bucket)
+    bucket = settings.contents_bucket
+    with service("s3", settings, breakers, lambda aws, _calls: probe(aws, bucket)) as aws:
+        yield Contents(aws, bucket)
+
+
+def probe(aws: Service, bucket: str) -> None:
+    """Ask about nobody.
+
+    Raises:
+        NotNowError: that is not answered.
+    """
+    try:
+        aws.ask("list_objects_v2", nothing, Bucket=bucket, MaxKeys=1)
+    except (RefusedError, TryAgainError):
+        return

@@ -6,13 +6,22 @@ Tags carry the ids of rows, so that what an earlier attempt has made is found ag
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws.session import Service, SnapshotGoneError, VolumeGoneError, nothing, service
-from pgfleet.workers.runtime.outcomes import TryAgainError
+from pgfleet.workers.clients.aws.states import (
+    NO_VOLUME,
+    SnapshotState,
+    VolumeState,
+    copy_in,
+    snapshot_in,
+    snapshots_in,
+    volume_in,
+    volumes_in,
+)
+from pgfleet.workers.runtime.outcomes import Calls, NoPlaceError, RefusedError, TryAgainError
+from pgfleet.workers.runtime.outside.breakers import Breakers
 
 # Tags, whose values are ids of rows; QUARANTINED says since when no row accounts for it.
 DISK = "pgfleet:disk_id"
@@ -25,34 +34,8 @@ USED = "pgfleet:used"
 VOLUME_PAGE = 500
 SNAPSHOT_PAGE = 1000
 MOST_PAGES = 10_000
-# What AWS writes as the volume of a snapshot that was copied.
-NO_VOLUME = "vol-ffffffff"
 
 S = TypeVar("S")
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeState:
-    volume_id: str
-    state: str  # creating, available, in-use, deleting, deleted, error
-    zone: str
-    size_gb: int
-    tags: Mapping[str, str]
-    attached_to: tuple[str, ...]  # instances that it is not detached from
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotState:
-    ebs_snapshot_id: str
-    volume_id: str
-    state: str  # pending, completed, error, recoverable, recovering
-    progress_percent: int | None
-    started_at: datetime
-    completed_at: datetime | None
-    size_gb: int
-    tags: Mapping[str, str]
-    message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +55,11 @@ class Ec2:
 
         Raises:
             SnapshotGoneError: the snapshot it was to be made from is not there.
+            TokenTakenError: the token was used before, for a volume that was to be another.
         """
         return self.aws.ask(
             "create_volume",
-            _volume,
+            volume_in,
             ClientToken=token,
             AvailabilityZone=zone,
             Size=size_gb,
@@ -87,7 +71,7 @@ class Ec2:
     def volume(self, volume_id: str) -> VolumeState | None:
         """The volume as it is; None where AWS says that there is none, as it may of one made a moment ago."""
         try:
-            found = self.aws.ask("describe_volumes", _volumes, VolumeIds=[volume_id])
+            found = self.aws.ask("describe_volumes", volumes_in, VolumeIds=[volume_id])
         except VolumeGoneError:
             return None
         for volume in found:
@@ -110,7 +94,7 @@ class Ec2:
         """
         return self.aws.ask(
             "create_snapshot",
-            _snapshot,
+            snapshot_in,
             VolumeId=volume_id,
             Description=description,
             **_tagged("snapshot", tags),
@@ -127,7 +111,7 @@ class Ec2:
             raise SnapshotGoneError(f"there is no snapshot {ebs_snapshot_id} to copy")
         return self.aws.ask(
             "copy_snapshot",
-            lambda answer: _copy(answer, source.size_gb, tags),
+            lambda answer: copy_in(answer, source.size_gb, tags),
             SourceSnapshotId=ebs_snapshot_id,
             SourceRegion=self.aws.client.meta.region_name,
             Description=description,
@@ -137,7 +121,7 @@ class Ec2:
     def snapshot(self, ebs_snapshot_id: str) -> SnapshotState | None:
         """The snapshot as it is; None where AWS says that there is none, as it may of one made a moment ago."""
         try:
-            found = self.aws.ask("describe_snapshots", _snapshots, SnapshotIds=[ebs_snapshot_id])
+            found = self.aws.ask("describe_snapshots", snapshots_in, SnapshotIds=[ebs_snapshot_id])
         except SnapshotGoneError:
             return None
         for snapshot in found:
@@ -148,7 +132,7 @@ class Ec2:
     def snapshots_tagged(self, tag: str, value: str) -> list[SnapshotState]:
         """Our snapshots with this tag, oldest first. One that was begun a moment ago may be missing."""
         asked = {"OwnerIds": ["self"], "Filters": [{"Name": f"tag:{tag}", "Values": [value]}]}
-        listed = self._pages("describe_snapshots", _snapshots, MaxResults=SNAPSHOT_PAGE, **asked)
+        listed = self._pages("describe_snapshots", snapshots_in, MaxResults=SNAPSHOT_PAGE, **asked)
         # AWS reads `*` and `?` in the value as wildcards.
         found = [snapshot for snapshot in listed if snapshot.tags.get(tag) == value]
         return sorted(found, key=lambda snapshot: (snapshot.started_at, snapshot.ebs_snapshot_id))
@@ -162,12 +146,18 @@ class Ec2:
 
     def volumes(self) -> Iterator[VolumeState]:
         """Every volume with the tag DISK, page by page. It is complete only if it ends without an error."""
-        return self._pages("describe_volumes", _volumes, MaxResults=VOLUME_PAGE, Filters=_OURS)
+        return self._pages("describe_volumes", volumes_in, MaxResults=VOLUME_PAGE, Filters=_OURS)
+
+    def volumes_tagged(self, tags: Mapping[str, str]) -> list[VolumeState]:
+        """Our volumes with all of these tags. One that was made a moment ago may be missing."""
+        filters = [{"Name": f"tag:{tag}", "Values": [value]} for tag, value in tags.items()]
+        listed = self._pages("describe_volumes", volumes_in, MaxResults=VOLUME_PAGE, Filters=filters)
+        return [volume for volume in listed if tags.items() <= volume.tags.items()]
 
     def snapshots(self) -> Iterator[SnapshotState]:
         """Every snapshot with the tag DISK, page by page. It is complete only if it ends without an error."""
         asked = {"OwnerIds": ["self"], "Filters": _OURS}
-        return self._pages("describe_snapshots", _snapshots, MaxResults=SNAPSHOT_PAGE, **asked)
+        return self._pages("describe_snapshots", snapshots_in, MaxResults=SNAPSHOT_PAGE, **asked)
 
     def tag(self, resource_id: str, tags: Mapping[str, str]) -> None:
         """Set these tags; others stay.
@@ -194,66 +184,35 @@ _OURS = [{"Name": "tag-key", "Values": [DISK]}]
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Ec2]:
+def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[Ec2]:
     """Raises FleetError where AWS's own settings (region, profile, endpoint) can't be used."""
-    with service("ec2", settings) as aws:
+    with service("ec2", settings, breakers, probe) as aws:
         yield Ec2(aws)
 
 
-def _volumes(answer: Any) -> list[VolumeState]:
-    # An answer without the list is not an empty list: it says nothing about what there is.
-    return [_volume(found) for found in answer["Volumes"]]
+def dry_volume(aws: Service) -> dict[str, Any]:
+    """A volume with our tags, for a dry run. Its zone may be none that there is: rights are looked at first."""
+    zone, tags = f"{aws.client.meta.region_name}a", _tagged("volume", {DISK: "dry-run"})
+    return {"DryRun": True, "AvailabilityZone": zone, "Size": 1, "VolumeType": "gp3", **tags}
 
 
-def _volume(found: Any) -> VolumeState:
-    attachments = [one for one in found.get("Attachments", ()) if one.get("State") != "detached"]
-    return VolumeState(
-        volume_id=found["VolumeId"],
-        state=found["State"],
-        zone=found["AvailabilityZone"],
-        size_gb=found["Size"],
-        tags=_tags(found),
-        attached_to=tuple(one.get("InstanceId") or one.get("AssociatedResource") or "unknown" for one in attachments),
-        created_at=found["CreateTime"],
-    )
+def probe(aws: Service, calls: Calls) -> None:
+    """Ask about nobody: a dry run says whether we would be let.
 
-
-def _snapshots(answer: Any) -> list[SnapshotState]:
-    return [_snapshot(found) for found in answer["Snapshots"]]
-
-
-def _snapshot(found: Any) -> SnapshotState:
-    progress = found.get("Progress", "").removesuffix("%")
-    return SnapshotState(
-        ebs_snapshot_id=found["SnapshotId"],
-        volume_id=found.get("VolumeId") or NO_VOLUME,
-        state=found["State"],
-        progress_percent=int(progress) if progress.isdecimal() else None,
-        started_at=found["StartTime"],
-        completed_at=found.get("CompletionTime"),
-        size_gb=found["VolumeSize"],
-        tags=_tags(found),
-        message=found.get("StateMessage") or None,
-    )
-
-
-def _copy(answer: Any, size_gb: int, tags: Mapping[str, str]) -> SnapshotState:
-    """AWS answers with no more than the copy's id, and may not list it yet."""
-    return SnapshotState(
-        ebs_snapshot_id=answer["SnapshotId"],
-        volume_id=NO_VOLUME,
-        state="pending",
-        progress_percent=None,
-        started_at=parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]),
-        completed_at=None,
-        size_gb=size_gb,
-        tags=dict(tags),
-        message=None,
-    )
-
-
-def _tags(found: Any) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
+    Raises:
+        NotNowError: that is not answered, or nobody would be let.
+    """
+    asked: dict[Calls, tuple[str, dict[str, Any]]] = {
+        Calls.READ: ("describe_volumes", {"MaxResults": 5, "Filters": _OURS}),
+        Calls.MAKE: ("create_volume", dry_volume(aws)),
+        Calls.DELETE: ("delete_volume", {"DryRun": True, "VolumeId": NO_VOLUME}),
+    }
+    method, given = asked[calls]
+    try:
+        aws.ask(method, nothing, **given)
+    except (RefusedError, NoPlaceError, TryAgainError):
+        # A dry run that would be let ends as an error, too; whatever else was answered is an answer.
+        return
 
 
 def _tagged(kind: str, tags: Mapping[str, str]) -> dict[str, Any]:

@@ -1,12 +1,7 @@
 """How this program talks to AWS: the standard settings and credentials, one try a call, errors by their code.
 
-| what went wrong                            | error                          | its text                            |
-|--------------------------------------------|--------------------------------|-------------------------------------|
-| throttling, a limit, not ready yet, in use | TryAgainError with `after_s`   | AWS's words                         |
-| credentials, permissions                   | TryAgainError with `after_s`   | operation and code: texts quote keys |
-| 5xx, no answer, half an answer             | TryAgainError                  | operation and code or exception     |
-| a volume or snapshot is not there          | VolumeGoneError, SnapshotGoneError | AWS's words                     |
-| any other answer                           | RefusedError                   | AWS's words                         |
+Whose trouble an answer is says the table of `verdicts.py`. Texts of credentials and permissions quote keys: of those
+only the code is shown.
 
 botocore's errors are never chained: they carry requests and answers.
 """
@@ -14,7 +9,7 @@ botocore's errors are never chained: they carry requests and answers.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -41,77 +36,33 @@ from botocore.utils import parse_timestamp  # type: ignore[import-untyped]
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.runtime.outcomes import RefusedError, TryAgainError
+from pgfleet.workers.clients.aws.throttle import Throttle
+from pgfleet.workers.clients.retry_after import retry_after_s
+from pgfleet.workers.clients.verdicts import (
+    CREDENTIALS,
+    NAMED,
+    NO_ANSWER,
+    RIGHTS,
+    THROTTLED,
+    UNHEARD,
+    Verdict,
+    verdict,
+)
+from pgfleet.workers.runtime.outcomes import Calls, NoPlaceError, NotNowError, RefusedError, TryAgainError
+from pgfleet.workers.runtime.outside.breakers import Breakers
+from pgfleet.workers.runtime.outside.guard import Guard
 
 # Seconds until asking again makes sense.
-THROTTLED_S = 5.0
-CHANGING_S = 5.0
-IN_USE_S = 30.0
-LIMIT_S = 60.0
-CREDENTIALS_S = 60.0
+ZONE_FULL_S = 5.0
+WAITS_S = {"ConcurrentTagAccess": 5.0, "IncorrectState": 5.0, "VolumeInUse": 30.0, "InvalidSnapshot.InUse": 60.0}
 
-WAITS_S = {
-    **dict.fromkeys(
-        (
-            "BandwidthLimitExceeded",
-            "EC2ThrottledException",
-            "RequestLimitExceeded",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "SlowDown",
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "TooManyRequestsException",
-        ),
-        THROTTLED_S,
-    ),
-    # A volume that is still being made, a snapshot that is pending.
-    "IncorrectState": CHANGING_S,
-    "VolumeInUse": IN_USE_S,
-    **dict.fromkeys(
-        (
-            "ConcurrentSnapshotLimitExceeded",
-            "InsufficientVolumeCapacity",
-            "InvalidSnapshot.InUse",
-            "MaxIOPSLimitExceeded",
-            "PendingSnapshotLimitExceeded",
-            "ResourceLimitExceeded",
-            "SnapshotCreationPerVolumeRateExceeded",
-            "SnapshotLimitExceeded",
-            "VolumeLimitExceeded",
-        ),
-        LIMIT_S,
-    ),
+UNREACHABLE = "AWS_UNREACHABLE"
+REFUSES = "AWS_REFUSES"
+# The calls of each method; one that is not here reads.
+CALLS = {
+    **dict.fromkeys(("create_volume", "create_snapshot", "copy_snapshot", "create_tags", "put_object"), Calls.MAKE),
+    **dict.fromkeys(("delete_volume", "delete_snapshot", "delete_object"), Calls.DELETE),
 }
-CREDENTIALS = frozenset(
-    {
-        # S3 without a body.
-        "403",
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthFailure",
-        "Blocked",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSecurity",
-        "InvalidSignatureException",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "NotSignedUp",
-        "OptInRequired",
-        "PendingVerification",
-        "RequestExpired",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "UnauthorizedOperation",
-        "UnrecognizedClientException",
-    }
-)
 NO_CREDENTIALS = (
     CredentialRetrievalError,
     # The file of a web identity's token.
@@ -126,9 +77,8 @@ NO_CREDENTIALS = (
     TokenRetrievalError,
     UnknownCredentialError,
 )
-ZONE_FULL = "InsufficientVolumeCapacity"
-# S3 says this with status 400: the body did not arrive in time.
-UNHEARD = frozenset({"RequestTimeout", "RequestTimeoutException"})
+# Another zone may have room, or this type of volume.
+ZONE_FULL = frozenset({"InsufficientVolumeCapacity", "VolumeTypeNotAvailableInZone"})
 
 R = TypeVar("R")
 
@@ -145,14 +95,19 @@ class ZoneFullError(TryAgainError):
     """AWS has no room for a volume in this zone now; another zone may have some."""
 
 
+class TokenTakenError(RefusedError):
+    """The token of what was to be made was used before, for something else."""
+
+
 class BucketGoneError(RefusedError):
     """AWS says that there is no such bucket."""
 
 
-GONE: dict[str, type[RefusedError]] = {
+KNOWN: dict[str, type[RefusedError]] = {
     "InvalidVolume.NotFound": VolumeGoneError,
     "InvalidSnapshot.NotFound": SnapshotGoneError,
     "NoSuchBucket": BucketGoneError,
+    "IdempotentParameterMismatch": TokenTakenError,
 }
 
 
@@ -161,40 +116,100 @@ class Service:
     """A boto3 client, which the threads of a process share. No call takes longer than the settings allow."""
 
     client: Any
+    name: str
+    guard: Guard | None = None
+    throttle: Throttle = field(default_factory=Throttle)
 
     def ask(self, method: str, read: Callable[[Any], R], **given: Any) -> R:
         """What `read` makes of the answer.
 
         Raises:
-            TryAgainError: AWS could not answer now, or wants us to wait, or does not know us.
+            NotNowError: AWS is in trouble, or does not know us.
+            NoPlaceError: a limit of the account is reached.
+            TryAgainError: AWS can't do this now to what it was asked about.
             RefusedError: AWS has answered, and it is no.
         """
+        calls = CALLS.get(method, Calls.READ)
+        if self.guard is not None:
+            self.guard.check(calls)
+        answered = self._answer(method, read, given)
+        if not isinstance(answered, Problem):
+            if self.guard is not None:
+                # A probe asks for less: that it is answered does not say that we ask seldom enough.
+                self.throttle.answered(calls)
+            return answered
+        raise self._as_error(answered, calls)
+
+    def _answer(self, method: str, read: Callable[[Any], R], given: dict[str, Any]) -> "R | Problem":
         operation = self.client.meta.method_to_api_mapping[method]
         try:
             return read(getattr(self.client, method)(**given))
         except ClientError as error:
-            problem = _as_error(operation, error)
+            return _answered(operation, error)
         except ParamValidationError as error:
-            problem = RefusedError(f"{operation} was not asked: {_words(error)}")
+            return Problem("not asked", f"{operation} was not asked: {_words(error)}")
         except NO_CREDENTIALS as error:
-            problem = _unknown_to_aws(operation, type(error).__name__)
+            return Problem("no credentials", f"AWS did not let us do {operation}: {type(error).__name__}")
         except (BotoCoreError, OSError) as error:
-            problem = TryAgainError(f"AWS did not answer {operation}: {type(error).__name__}")
+            return Problem(NO_ANSWER, f"AWS did not answer {operation}: {type(error).__name__}")
         except (ResponseParserError, LookupError, TypeError, ValueError, AttributeError) as error:
-            problem = TryAgainError(f"AWS's answer to {operation} makes no sense: {type(error).__name__}")
-        raise problem
+            return Problem(NO_ANSWER, f"AWS's answer to {operation} makes no sense: {type(error).__name__}")
+
+    def _as_error(self, problem: "Problem", calls: Calls) -> Exception:
+        """AWS's answer as one of our errors."""
+        found = verdict(self.name, calls, problem.answer)
+        if problem.answer in ZONE_FULL:
+            return ZoneFullError(problem.text, after_s=ZONE_FULL_S)
+        match found:
+            case Verdict.PLACE:
+                return NoPlaceError("QUOTA", problem.text)
+            case Verdict.AGAIN:
+                return TryAgainError(problem.text, after_s=WAITS_S.get(problem.answer))
+            case Verdict.NEVER:
+                return KNOWN.get(problem.answer, RefusedError)(problem.text)
+        error = self._trouble(problem, calls)
+        if self.guard is None or found is Verdict.HOLD:
+            return error
+        return self.guard.unanswered(error, surely=found is Verdict.OUT)
+
+    def _trouble(self, problem: "Problem", calls: Calls) -> NotNowError:
+        dependency = self.guard.dependency if self.guard else self.name
+        if problem.answer in THROTTLED:
+            after_s = self.throttle.pause_s(calls) if problem.after_s is None else problem.after_s
+            return NotNowError(dependency, calls, UNREACHABLE, problem.text, after_s)
+        if problem.answer in (NO_ANSWER, "5xx"):
+            return NotNowError(dependency, calls, UNREACHABLE, problem.text, problem.after_s)
+        return NotNowError(dependency, calls, REFUSES, f"the operator has to let this worker in: {problem.text}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What was answered instead of what was asked for: its name in the table of verdicts, and in words.
+
+    `after_s` is how long AWS asked to be left alone, if it did.
+    """
+
+    answer: str
+    text: str
+    after_s: float | None = None
 
 
 @contextmanager
-def service(name: str, settings: Settings) -> Iterator[Service]:
+def service(
+    name: str, settings: Settings, breakers: Breakers | None, probe: Callable[[Service, Calls], None]
+) -> Iterator[Service]:
     """A client of `ec2` or `s3`: endpoint, region and credentials come from AWS's own settings.
+
+    `probe` asks about nobody, through a client that no breaker stops.
 
     Raises:
         FleetError: those can't be used; the message says what to set.
     """
     client = _client(name, settings)
+    plain = Service(client, f"aws.{name}")
+    guard = Guard(plain.name, breakers, lambda calls: probe(plain, calls))
     try:
-        yield Service(client)
+        yield Service(client, plain.name, guard, plain.throttle)
     finally:
         client.close()
 
@@ -214,6 +229,9 @@ def _client(name: str, settings: Settings) -> Any:
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
         if not region:
             raise FleetError("No AWS region to work in: set AWS_REGION, such as us-east-2.")
+        bundle = session.get_config_variable("ca_bundle")
+        if bundle and not os.access(bundle, os.R_OK):
+            raise FleetError(f"AWS's settings can't be used: the certificates of AWS_CA_BUNDLE can't be read: {bundle}")
         return boto3.Session(botocore_session=session, region_name=region).client(name, config=config)
     except (BotoCoreError, ValueError) as error:
         problem = FleetError(
@@ -243,26 +261,20 @@ def _config(settings: Settings) -> Config:
     )
 
 
-def _as_error(operation: str, error: ClientError) -> RefusedError | TryAgainError:
-    """AWS's answer as one of our errors."""
+def _answered(operation: str, error: ClientError) -> Problem:
     code = printable(error.response.get("Error", {}).get("Code"))[:100] or "no code"
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in CREDENTIALS or error.operation_name != operation:
+    about = error.response.get("ResponseMetadata", {})
+    status, headers = about.get("HTTPStatusCode", 0), about.get("HTTPHeaders", {})
+    after_s = retry_after_s(headers.get("retry-after"), headers.get("date"))
+    if error.operation_name != operation:
         # An error of another operation than the one asked for is from getting credentials.
-        return _unknown_to_aws(operation, code)
-    text = f"AWS answered {operation} with {code}: {_words(error.response.get('Error', {}).get('Message'))}"
-    if code in WAITS_S:
-        kind = ZoneFullError if code == ZONE_FULL else TryAgainError
-        return kind(text, after_s=WAITS_S[code])
-    if code in GONE:
-        return GONE[code](text)
-    if status >= 500 or code in UNHEARD:
-        return TryAgainError(f"AWS answered {operation} with {code} ({status})")
-    return RefusedError(text)
-
-
-def _unknown_to_aws(operation: str, code: str) -> TryAgainError:
-    return TryAgainError(f"AWS did not let us do {operation}: {code}", after_s=CREDENTIALS_S)
+        return Problem("no credentials", f"AWS did not let us do {operation}: {code}")
+    if code in CREDENTIALS or code in RIGHTS:
+        return Problem(code, f"AWS did not let us do {operation}: {code}")
+    if code in UNHEARD or (status >= 500 and code not in NAMED):
+        return Problem("5xx", f"AWS answered {operation} with {code} ({status})", after_s)
+    words = _words(error.response.get("Error", {}).get("Message"))
+    return Problem(code, f"AWS answered {operation} with {code}: {words}", after_s)
 
 
 def _words(said: object) -> str:

@@ -1,57 +1,69 @@
 """Answers of a Hopsworks cluster, as the errors that the runtime tells apart."""
 
-import json
-import math
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard
 
 import httpx
 
-from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
+from pgfleet.schema.assignment import Held
+from pgfleet.workers.clients.fetching import Fetcher, NoReplyError, Reply, line
+from pgfleet.workers.clients.retry_after import retry_after_s
+from pgfleet.workers.clients.verdicts import HOPSWORKS, NO_ANSWER, NO_SENSE, Verdict, status_class, verdict
+from pgfleet.workers.runtime.outcomes import Calls, NeverError, NotNowError
 
 ANSWER_BYTES = 8 * 1024 * 1024
-WORDS_LENGTH = 300
+# Of a username, an e-mail, a type.
+TEXT_LENGTH = 320
 BUSY_S = 10.0
 BUSY_CAP_S = 3600.0
 ACTIVE = 2
+KEY = re.compile(r"[\x21-\x7e]+")
 ID_AT_END = re.compile(r"/([0-9]{1,18})/?$")
 
 
-class ClusterError(TryAgainError):
-    """The cluster can't do this now, for anybody; `kind` is what its breaker calls it."""
+class ClusterError(NotNowError):
+    """The cluster can't do this now; `answer` is its name in the table of verdicts."""
 
-    kind: str
+    shows: Held
+
+    def __init__(self, at: "Address", words: str, answer: str, after_s: float | None = None) -> None:
+        super().__init__(at.dependency, Calls.READ, self.shows, named(at, words), after_s)
+        self.answer = answer
 
 
 class UnreachableError(ClusterError):
     """The cluster did not answer, or not sensibly: connection, timeout, 408, 5xx, a redirect, no JSON."""
 
-    kind = "unreachable"
+    shows = Held.CLUSTER_UNREACHABLE
 
 
 class KeyRefusedError(ClusterError):
     """401 (code 160000) or 403: a fault of the cluster's key, not of the user."""
 
-    kind = "api_key"
+    shows = Held.CLUSTER_KEY_REFUSED
 
 
 class BusyError(ClusterError):
     """429; `after_s` says when to come back, and is always set."""
 
-    kind = "busy"
+    shows = Held.CLUSTER_UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a cluster is. `client_id` is the OAuth client that its accounts are made for."""
 
+    cluster_id: str
     name: str
     api_url: str
     api_key: str = field(repr=False)
     client_id: str
+
+    @property
+    def dependency(self) -> str:
+        """What its outages are called (schema/132)."""
+        return dependency_of(self.cluster_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +77,27 @@ class Account:
     enabled: bool
     max_projects: int | None
 
+    def has_email(self, email: str) -> bool:
+        """Letter case aside, both ways: the Kelvin sign is a k in lower case, and somebody else's."""
+        return self.email.lower() == email.lower() and self.email.upper() == email.upper()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a cluster answered when it was `asked` for something; its header names are lower-case."""
+    """What a cluster answered when it was `asked` for something."""
 
     at: Address
     asked: str
-    status: int
-    # Not shown: a server may quote the key.
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    reply: Reply
+
+    @property
+    def status(self) -> int:
+        return self.reply.status
 
     @property
     def document(self) -> dict[str, Any] | None:
         """The JSON object that the body is; None where it is anything else."""
-        try:
-            document = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-        return document if isinstance(document, dict) else None
+        return self.reply.document
 
     @property
     def error_code(self) -> Any:
@@ -100,14 +113,21 @@ class Answer:
         if 200 <= self.status < 300:
             return
         said = f"the {self.asked} was answered {self.status}{self._words()}"
+        answer = self._named()
+        # Whether it is a read matters only to what becomes of the breaker.
+        if verdict(HOPSWORKS, Calls.READ, answer) is Verdict.NEVER:
+            raise NeverError(named(self.at, said))
         if self.status in (401, 403):
-            raise KeyRefusedError(named(self.at, f"{said}: its API key is not that of an administrator"))
+            raise KeyRefusedError(self.at, f"{said}: its API key is not that of an administrator", answer)
         if self.status == 429:
-            raise BusyError(named(self.at, said), after_s=wait_s(self.headers.get("retry-after", "")))
-        # A 404 without JSON comes from a proxy before Hopsworks, which knows nothing of users.
-        if self.status == 408 or not 400 <= self.status < 500 or (self.status == 404 and self.document is None):
-            raise UnreachableError(named(self.at, said))
-        raise NeverError(named(self.at, said))
+            after_s = wait_s(self.reply.headers.get("retry-after", ""), self.reply.headers.get("date", ""))
+            raise BusyError(self.at, said, answer, after_s)
+        raise UnreachableError(self.at, said, answer)
+
+    def _named(self) -> str:
+        """How the table of verdicts names it. A 404 without JSON comes from a proxy, which knows nothing of users."""
+        page = self.status < 400 or (self.status == 404 and self.document is None)
+        return NO_SENSE if page else status_class(self.status)
 
     def accounts(self) -> list[Account]:
         """The users that a look-up found; none where `items` is absent.
@@ -119,16 +139,33 @@ class Answer:
         items = document.get("items") or [] if document is not None else None
         if not isinstance(items, list):
             raise not_sensible(self.at, self.asked)
-        found = [_account(item) for item in items]
+        found = [_account(item, self.at) for item in items]
         if None in found:
             raise not_sensible(self.at, self.asked)
         return [account for account in found if account is not None]
 
+    @property
+    def total(self) -> int:
+        """How many users there are on all pages of a look-up; 0 where it doesn't say."""
+        count = (self.document or {}).get("count")
+        return count if type(count) is int else 0
+
+    def account(self, account_id: int) -> Account:
+        """The user that was asked for by their id.
+
+        Raises:
+            UnreachableError: it is none, or another.
+        """
+        found = _account({"id": account_id, **(self.document or {})}, self.at)
+        if found is None or found.account_id != account_id:
+            raise not_sensible(self.at, self.asked)
+        return found
+
     def opened(self, email: str, account_type: str, max_projects: int) -> Account | None:
         """The account that a create made; None where the answer doesn't say its id and username."""
         username = (self.document or {}).get("username")
-        account_id = _id_at_end(self.headers.get("location"))
-        if account_id is None or not _is_username(username):
+        account_id = _id_at_end(self.reply.headers.get("location"))
+        if account_id is None or not _is_username(username, self.at):
             return None
         return Account(account_id, username, email, account_type, enabled=True, max_projects=max_projects)
 
@@ -137,33 +174,34 @@ class Answer:
         document = self.document or {}
         given = [document.get("errorCode"), document.get("errorMsg"), document.get("usrMsg")]
         words = ", ".join(str(one) for one in given if isinstance(one, str | int) and one != "")
-        printable = "".join(letter if letter.isprintable() else " " for letter in words)
-        shown = printable.replace(self.at.api_key, "***")[:WORDS_LENGTH]
+        shown = line(words, self.at.api_key)
         return f": {shown}" if shown else ""
 
 
-def fetch(http: httpx.Client, request: httpx.Request, at: Address, asked: str) -> Answer:
-    """Send a request and read all of its answer, which may be of any status.
+def fetch(fetcher: Fetcher, method: str, url: httpx.URL, at: Address, asked: str, **sent: Any) -> Answer:
+    """Send a request with the cluster's key, and read its answer, which may be of any status.
 
     Raises:
-        UnreachableError: there was none. It is raised where httpx's own error is forgotten: that holds the key.
+        KeyRefusedError: the key can be none, so nothing was sent.
+        UnreachableError: there was no answer.
     """
     try:
-        response = http.send(request, stream=True, follow_redirects=False)
-        try:
-            body = _body(response)
-        finally:
-            response.close()
-    except httpx.ConnectError as error:
-        # The error's text may be shown, say on a certificate: the key has not been sent yet.
-        failed = f"got no answer (ConnectError: {str(error)[:WORDS_LENGTH]})"
-    except httpx.HTTPError as error:
-        failed = f"got no answer ({type(error).__name__})"
+        reply = fetcher.fetch(method, url, headers=_headers(at), **sent)
+    except NoReplyError as error:
+        failed = str(error)
     else:
-        if body is not None:
-            return Answer(at, asked, response.status_code, dict(response.headers), body)
-        failed = f"was answered with more than {ANSWER_BYTES // 1024**2} MiB"
-    raise UnreachableError(named(at, f"the {asked} {failed}"))
+        return Answer(at, asked, reply)
+    raise UnreachableError(at, f"the {asked} {failed}", NO_ANSWER)
+
+
+def _headers(at: Address) -> dict[str, str]:
+    if not KEY.fullmatch(at.api_key):
+        raise KeyRefusedError(at, "its API key is empty or has characters that no key has", "401")
+    return {"Authorization": f"ApiKey {at.api_key}", "Accept": "application/json"}
+
+
+def dependency_of(cluster_id: object) -> str:
+    return f"{HOPSWORKS}:{cluster_id}"
 
 
 def named(at: Address, said: str) -> str:
@@ -171,40 +209,16 @@ def named(at: Address, said: str) -> str:
 
 
 def not_sensible(at: Address, asked: str) -> UnreachableError:
-    return UnreachableError(named(at, f"the {asked} was not answered sensibly"))
+    return UnreachableError(at, f"the {asked} was not answered sensibly", NO_SENSE)
 
 
-def wait_s(retry_after: str) -> float:
-    """Seconds from a `Retry-After`, which holds them or a date; BUSY_S where it holds neither."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        seconds = _until_s(retry_after)
-    return min(max(seconds, 0.0), BUSY_CAP_S) if math.isfinite(seconds) else BUSY_S
+def wait_s(retry_after: str, answered_at: str) -> float:
+    """Seconds from a `Retry-After`, within a cap; BUSY_S where it says nothing."""
+    said_s = retry_after_s(retry_after, answered_at)
+    return BUSY_S if said_s is None else min(said_s, BUSY_CAP_S)
 
 
-def _until_s(http_date: str) -> float:
-    try:
-        then = parsedate_to_datetime(http_date)
-        return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def _body(response: httpx.Response) -> bytes | None:
-    """All bytes of a body, as they come: we ask for no compression, so none can burst. None for too many."""
-    size = response.headers.get("Content-Length", "")
-    if size.isdecimal() and int(size[:20]) > ANSWER_BYTES:
-        return None
-    body = bytearray()
-    for part in response.iter_raw():
-        body += part
-        if len(body) > ANSWER_BYTES:
-            return None
-    return bytes(body)
-
-
-def _account(item: Any) -> Account | None:
+def _account(item: Any, at: Address) -> Account | None:
     """A user from their item; None where id, username or e-mail are not what they have to be."""
     if not isinstance(item, dict):
         return None
@@ -213,14 +227,14 @@ def _account(item: Any) -> Account | None:
         account_id = _id_at_end(item.get("href"))
     if type(account_id) is not int or not 0 <= account_id < 2**63:
         return None
-    if not _is_username(username) or not isinstance(email, str):
+    if not _is_username(username, at) or not _is_text(email, at):
         return None
     account_type, most = item.get("accountType"), item.get("maxNumProjects")
     return Account(
         account_id,
         username,
         email,
-        account_type if isinstance(account_type, str) else "",
+        account_type if _is_text(account_type, at) else "",
         enabled=item.get("status") == ACTIVE,
         max_projects=most if type(most) is int else None,
     )
@@ -231,5 +245,10 @@ def _id_at_end(address: Any) -> int | None:
     return int(found[1]) if found else None
 
 
-def _is_username(username: Any) -> TypeGuard[str]:
-    return isinstance(username, str) and username.strip() != "" and username.isprintable()
+def _is_username(username: Any, at: Address) -> TypeGuard[str]:
+    return _is_text(username, at) and username.strip() != ""
+
+
+def _is_text(value: Any, at: Address) -> TypeGuard[str]:
+    """What may be kept in a row and shown: not long, without control characters, and without our key."""
+    return isinstance(value, str) and len(value) <= TEXT_LENGTH and value.isprintable() and at.api_key not in value

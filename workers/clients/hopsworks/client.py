@@ -4,22 +4,19 @@ No error, text or traceback of this module holds a cluster's key: httpx's own er
 headers, so they are never chained.
 """
 
-import re
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ssl import SSLContext
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-import httpcore
 import httpx
 
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.clients.fetching import Fetcher, fetching, plain_url
 from pgfleet.workers.clients.hopsworks.answers import (
     ACTIVE,
+    ANSWER_BYTES,
     Account,
     Address,
     Answer,
@@ -27,11 +24,15 @@ from pgfleet.workers.clients.hopsworks.answers import (
     ClusterError,
     KeyRefusedError,
     UnreachableError,
+    dependency_of,
     fetch,
     named,
     not_sensible,
 )
-from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
+from pgfleet.workers.clients.verdicts import HOPSWORKS, NO_ANSWER, NO_SENSE, Verdict, verdict
+from pgfleet.workers.runtime.outcomes import Calls, NeverError, TryAgainError
+from pgfleet.workers.runtime.outside.breakers import Breakers
+from pgfleet.workers.runtime.outside.guard import Guard
 
 __all__ = [
     "Account",
@@ -42,7 +43,9 @@ __all__ = [
     "KeyRefusedError",
     "Person",
     "UnreachableError",
+    "adopted",
     "connected",
+    "dependency_of",
 ]
 
 API = "/hopsworks-api/api"
@@ -53,8 +56,12 @@ NOT_FOUND = 404
 CONFLICT = 409
 USER_EXISTS = 160003
 NOBODY = "nobody@pgfleet.invalid"
-CONNECTIONS = 64
-KEY = re.compile(r"[\x21-\x7e]+")
+# Of those whose e-mail begins in the same way. Who answers without an end is not waited for.
+MOST_PAGES = 100
+LOOK_UP_S = 60.0
+EMAIL_LENGTH = 320
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +79,20 @@ class Person:
 class Hopsworks:
     """All clusters, for the threads of one process. A request takes no longer than two timeouts.
 
-    Every call may raise UnreachableError, KeyRefusedError and BusyError, which are the cluster's faults, and
-    NeverError, which is the request's.
+    Every call may raise NotNowError, which is the cluster's fault or may be, and NeverError, which is the request's.
     """
 
-    http: httpx.Client
+    fetcher: Fetcher
+    breakers: Breakers | None = None
+    guards: dict[Address, Guard] = field(default_factory=dict)
 
     def find(self, at: Address, email: str) -> Account | None:
         """The account with exactly this e-mail, letter case aside; None where there is none."""
-        answer = self._ask(at, "look-up", "GET", USERS, params={"filter_by": f"user_email:{email}"})
-        found = [account for account in answer.accounts() if _same(account.email, email)]
-        return min(found, key=lambda account: (account.email != email, account.account_id), default=None)
+        return self._guarded(at, Calls.READ, lambda: self._look_up(at, email))
+
+    def account(self, at: Address, account_id: int) -> Account | None:
+        """The account with this id, whatever its e-mail is now; None where there is none."""
+        return self._guarded(at, Calls.READ, lambda: self._by_id(at, account_id))
 
     def open_account(self, at: Address, person: Person, hold: Callable[[], None]) -> Account:
         """The person's account: the one that is there, or a new one. At most three requests.
@@ -90,13 +100,15 @@ class Hopsworks:
         `hold` is called just before an account is created; what it raises comes through, and nothing is created.
 
         Raises:
-            NeverError: the account that is there is not ours to take, or the server refuses this person.
+            NeverError: the account that is there is not ours to take, or this person can't have one.
         """
+        if not is_mailbox(person.email):
+            raise NeverError(named(at, "the user's e-mail is no address that an account could have"))
         found = self.find(at, person.email)
         if found is not None:
-            return _adopted(at, found)
+            return adopted(at, found)
         hold()
-        return self._create(at, person)
+        return self._guarded(at, Calls.MAKE, lambda: self._create(at, person))
 
     def set_enabled(self, at: Address, account_id: int, *, enabled: bool) -> bool:
         """Let a user log in, or not; False where there is no such account."""
@@ -107,8 +119,56 @@ class Hopsworks:
         return self._set(at, account_id, "change of the project limit", {"maxNumProjects": most})
 
     def probe(self, at: Address) -> None:
-        """Look up an address that nobody has: this returns only if cluster and key work."""
-        self.find(at, NOBODY)
+        """Look up an address that nobody has, open breaker or not: this returns only if cluster and key work.
+
+        Raises:
+            NotNowError: one of them does not.
+        """
+        try:
+            self._look_up(at, NOBODY)
+        except NeverError as refused:
+            raise UnreachableError(at, str(refused).removeprefix(named(at, "")), NO_SENSE) from None
+
+    def _guarded(self, at: Address, calls: Calls, call: Callable[[], R]) -> R:
+        """What the call returns; none is made while the cluster is known not to answer.
+
+        Whether a cluster answers is one question: its breaker is one for all calls.
+        """
+        guard = self.guards.setdefault(at, Guard(at.dependency, self.breakers, lambda _calls: self.probe(at)))
+        guard.check(Calls.READ)
+        try:
+            return call()
+        except ClusterError as error:
+            surely = verdict(HOPSWORKS, calls, error.answer) is Verdict.OUT
+            raise guard.unanswered(error, surely=surely) from None
+
+    def _look_up(self, at: Address, email: str) -> Account | None:
+        if not is_mailbox(email):
+            return None
+        found = [account for account in self._beginning_with(at, email) if account.has_email(email)]
+        return min(found, key=lambda account: (account.email != email, account.account_id), default=None)
+
+    def _beginning_with(self, at: Address, email: str) -> Iterator[Account]:
+        """Of all pages: a server may not give all that begin so at once."""
+        seen: set[int] = set()
+        until = time.monotonic() + LOOK_UP_S
+        for _ in range(MOST_PAGES):
+            offset = {"offset": str(len(seen))} if seen else {}
+            answer = self._ask(at, "look-up", "GET", USERS, params={"filter_by": f"user_email:{email}", **offset})
+            new = {found.account_id: found for found in answer.accounts() if found.account_id not in seen}
+            yield from new.values()
+            seen |= new.keys()
+            if not new or len(seen) >= answer.total:
+                return
+            if time.monotonic() > until:
+                break
+        raise UnreachableError(at, f"the look-up found {len(seen):,} users, and goes on", NO_SENSE)
+
+    def _by_id(self, at: Address, account_id: int) -> Account | None:
+        answer = self._ask(at, "look-up", "GET", f"{USERS}/{account_id}", but=NOT_FOUND)
+        if answer.document is None:
+            raise not_sensible(at, answer.asked)
+        return None if answer.status == NOT_FOUND else answer.account(account_id)
 
     def _create(self, at: Address, person: Person) -> Account:
         """Not idempotent: whenever it may have happened, the server is asked whether it did."""
@@ -125,37 +185,40 @@ class Hopsworks:
         return answer.opened(person.email, REMOTE, person.max_projects) or self._find_created(at, person, nowhere)
 
     def _find_created(self, at: Address, person: Person, otherwise: Exception) -> Account:
-        found = self.find(at, person.email)
+        found = self._look_up(at, person.email)
         if found is None:
             raise otherwise
-        return _adopted(at, found)
+        return adopted(at, found)
 
     def _set(self, at: Address, account_id: int, asked: str, change: dict[str, int]) -> bool:
-        answer = self._ask(at, asked, "PUT", f"{USERS}/{account_id}", but=NOT_FOUND, json=change)
+        return self._guarded(at, Calls.MAKE, lambda: self._change(at, account_id, asked, change))
+
+    def _change(self, at: Address, account_id: int, asked: str, change: dict[str, int]) -> bool:
+        answer = self._ask(at, asked, "PUT", f"{USERS}/{account_id}", but=NOT_FOUND, document=change)
         # A page of a proxy with status 200 or 404 says nothing about the account.
-        if answer.body and answer.document is None:
+        if answer.reply.body and answer.document is None:
             raise not_sensible(at, asked)
         return answer.status != NOT_FOUND
 
     def _ask(self, at: Address, asked: str, method: str, path: str, *, but: int | None = None, **sent: Any) -> Answer:
         """The answer to a request, which is a 2xx or has the status `but`."""
-        request = self.http.build_request(method, _url(at, path), headers=_headers(at), **sent)
-        answer = fetch(self.http, request, at, asked)
+        answer = fetch(self.fetcher, method, _url(at, path), at, asked, **sent)
         if answer.status != but:
             answer.accepted()
         return answer
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Hopsworks]:
-    """Connections for the clusters. No redirects, no cookies, no proxy: the key goes to its own cluster only."""
-    timeout_s = settings.hopsworks_timeout_s
-    # A session that was begun with one key must not go on under another cluster's key on the same host.
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    with httpx.Client(
-        transport=_Transport(2 * timeout_s), timeout=timeout_s, cookies=no_cookies, follow_redirects=False
-    ) as http:
-        yield Hopsworks(http)
+def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[Hopsworks]:
+    """Connections for the clusters: each key goes to its own cluster only."""
+    with fetching(settings.hopsworks_timeout_s, ANSWER_BYTES) as fetcher:
+        yield Hopsworks(fetcher, breakers)
+
+
+def is_mailbox(email: str) -> bool:
+    """Whether this may be somebody's e-mail. By a part of one, or by nothing, everybody would be looked up."""
+    local, _, host = email.rpartition("@")
+    return local != "" and host != "" and len(email) <= EMAIL_LENGTH and email.isprintable()
 
 
 def _wanted(at: Address, person: Person) -> dict[str, str]:
@@ -171,113 +234,17 @@ def _wanted(at: Address, person: Person) -> dict[str, str]:
     }
 
 
-def _adopted(at: Address, found: Account) -> Account:
+def adopted(at: Address, found: Account) -> Account:
+    """The account, if it is ours to take."""
     if not found.account_type:
-        raise UnreachableError(named(at, "the look-up does not say what type of account has this e-mail"))
+        raise TryAgainError(named(at, "the look-up does not say what type of account has this e-mail"))
     if found.account_type != REMOTE:
         raise NeverError(named(at, "an account of another type has this e-mail: it is not ours to take"))
     return found
 
 
-def _same(one: str, other: str) -> bool:
-    """Equal but for letter case, both ways: the Kelvin sign is a k in lower case, and somebody else's address."""
-    return one.lower() == other.lower() and one.upper() == other.upper()
-
-
 def _url(at: Address, path: str) -> httpx.URL:
-    try:
-        url = httpx.URL(at.api_url.rstrip("/") + API + path)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise UnreachableError(named(at, "its api_url is no plain http(s) address"))
+    url = plain_url(at.api_url.rstrip("/") + API + path)
+    if url is None:
+        raise UnreachableError(at, "its api_url is no plain http(s) address", NO_ANSWER)
     return url
-
-
-def _headers(at: Address) -> httpx.Headers:
-    if not KEY.fullmatch(at.api_key):
-        raise KeyRefusedError(named(at, "its API key is empty or has characters that no key has"))
-    # httpx.Headers shows no Authorization in its repr.
-    return httpx.Headers(
-        {
-            "Authorization": f"ApiKey {at.api_key}",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "pgfleet",
-        }
-    )
-
-
-class _Deadline(threading.local):
-    """When the request of this thread has to be over; timeouts alone bound only each read of it."""
-
-    at: float = 0.0
-
-    def left_s(self, timeout_s: float | None, expired: type[httpcore.TimeoutException]) -> float:
-        left_s = self.at - time.monotonic()
-        if left_s <= 0:
-            raise expired
-        return left_s if timeout_s is None else min(timeout_s, left_s)
-
-
-class _Transport(httpx.HTTPTransport):
-    """httpx's own, on a pool whose every read and write ends with the request's deadline."""
-
-    def __init__(self, request_s: float) -> None:
-        self._request_s = request_s
-        self._deadline = _Deadline()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=CONNECTIONS,
-            max_keepalive_connections=CONNECTIONS,
-            keepalive_expiry=5,
-            network_backend=_Network(self._deadline),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._deadline.at = time.monotonic() + self._request_s
-        return super().handle_request(request)
-
-
-class _Network(httpcore.SyncBackend):
-    def __init__(self, deadline: _Deadline) -> None:
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        left_s = self._deadline.left_s(timeout, httpcore.ConnectTimeout)
-        try:
-            stream = super().connect_tcp(host, port, left_s, local_address, socket_options)
-        except (UnicodeError, OverflowError) as error:
-            raise httpcore.ConnectError("no host or port of the network") from error
-        return _Stream(stream, self._deadline)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream(httpcore.NetworkStream):
-    stream: httpcore.NetworkStream
-    deadline: _Deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, self.deadline.left_s(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, self.deadline.left_s(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def start_tls(
-        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left_s = self.deadline.left_s(timeout, httpcore.ConnectTimeout)
-        return _Stream(self.stream.start_tls(ssl_context, server_hostname, left_s), self.deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)

@@ -1,12 +1,15 @@
-"""Answers of a Kubernetes API server: what was asked for, or one of our two errors with the server's own words."""
+"""Answers of a Kubernetes API server: what was asked for, or the row's error with the server's own words.
+
+What is not the row's trouble has been raised by the client already (`guarded.py`).
+"""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
+from pgfleet.workers.clients.kubernetes.guarded import said
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 PAGE = 500
@@ -21,14 +24,12 @@ def asked(call: Callable[[], R]) -> R:
 
     Raises:
         NeverError: refused, and will be again.
-        TryAgainError: refused for now, or no answer.
+        TryAgainError: refused for now.
     """
     try:
         return call()
     except ApiException as error:
         raise _refusal(error) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
 
 
 def or_none(call: Callable[[], R]) -> R | None:
@@ -49,8 +50,6 @@ def or_exists(call: Callable[[], R]) -> R | None:
         if error.status == EXISTS and "AlreadyExists" in (error.body or ""):
             return None
         raise _refusal(error) from error
-    except HTTPError as error:
-        raise _unanswered(error) from error
 
 
 def every(listed: Callable[..., Any], *where: str, timeout_s: float, **wanted: str) -> Iterator[Any]:
@@ -67,19 +66,12 @@ def every(listed: Callable[..., Any], *where: str, timeout_s: float, **wanted: s
 
 
 def _refusal(error: ApiException) -> Exception:
-    said = f"Kubernetes answered {error.status} {error.reason or ''}".strip()
-    if error.status in NEVER:
-        return NeverError(f"{said}: {_message(error)}")
-    after = (error.headers or {}).get("Retry-After", "")
-    return TryAgainError(f"{said}: {_message(error)}", after_s=float(after) if after.isdigit() else None)
-
-
-def _unanswered(error: HTTPError) -> TryAgainError:
-    return TryAgainError(f"Kubernetes did not answer: {type(error).__name__}")
+    words = said(error.status or 0, error.reason, _message(error))
+    return NeverError(words) if error.status in NEVER else TryAgainError(words)
 
 
 def _message(error: ApiException) -> str:
     try:
-        return str(json.loads(error.body or "{}").get("message", ""))[:300]
+        return str(json.loads(error.body or "{}").get("message", ""))
     except ValueError:
-        return str(error.body)[:100]
+        return str(error.body)

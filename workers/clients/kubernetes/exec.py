@@ -23,6 +23,8 @@ from kubernetes.stream.ws_client import (
     websocket_proxycare,
 )
 
+from pgfleet.workers.clients.kubernetes.connection import UNAUTHORIZED, SignedClient
+from pgfleet.workers.clients.kubernetes.status.containers import words
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
 DATA = (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT)
@@ -38,10 +40,10 @@ class Bounds:
 
 def upgraded(api: client.CoreV1Api) -> client.CoreV1Api:
     """A client of the same server for commands in pods; nothing of it is shared with the other one's requests."""
-    return client.CoreV1Api(_Upgraded(api.api_client.configuration))
+    return client.CoreV1Api(_Upgraded.beside(api.api_client))
 
 
-class _Upgraded(client.ApiClient):
+class _Upgraded(SignedClient):
     """Opens a websocket where another client would send a request; the caller closes it."""
 
     def call_api(
@@ -54,8 +56,17 @@ class _Upgraded(client.ApiClient):
         _request_timeout: Any = None,
     ) -> Any:
         """The generated methods return the socket, if they are called with `_preload_content=False`."""
-        socket = _opened(self.configuration, url, header_params or {}, _request_timeout)
+        version = self.credentials.version
+        try:
+            socket = self._socket(url, header_params, _request_timeout)
+        except websocket.WebSocketBadStatusException as error:
+            if error.status_code != UNAUTHORIZED or not self.credentials.renewed(version):
+                raise
+            socket = self._socket(url, header_params, _request_timeout)
         return SimpleNamespace(response=socket, status=200)
+
+    def _socket(self, url: str, headers: dict[str, str] | None, timeout_s: float) -> websocket.WebSocket:
+        return _opened(self.configuration, url, self.signed(headers), timeout_s)
 
 
 def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds) -> bytes:
@@ -100,18 +111,34 @@ def _read(socket: websocket.WebSocket, deadline: float, size_bytes: int) -> byte
 
 def _check(status: bytes, written: bytearray) -> None:
     """A command that has written something counts as done, even if it failed."""
-    try:
-        result = json.loads(status)
-    except ValueError:
-        result = {}
+    result = _object(status)
     if result.get("status") != "Success" and not written:
-        raise TryAgainError(f"the pod's command failed: {str(result.get('message', ''))[:300]}")
+        raise TryAgainError(f"the pod's command failed: {words(str(result.get('message', '')))}")
 
 
 def _words(error: Exception) -> str:
+    """The server's own words, where it has said any."""
     if isinstance(error, websocket.WebSocketBadStatusException):
-        return f"Kubernetes answered {error.status_code}"
+        return ": ".join([f"Kubernetes answered {error.status_code}", *_said(error.resp_body)])
+    if isinstance(error, (OSError, websocket.WebSocketException)) and str(error):
+        return f"{type(error).__name__}: {words(str(error))}"
     return type(error).__name__
+
+
+def _said(body: bytes | None) -> list[str]:
+    """The message of a `Status`; of any other body its text."""
+    text = (body or b"").decode("utf-8", "replace")
+    message = words(str(_object(text).get("message") or "")) or words(text)
+    return [message] if message else []
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Empty for whatever is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _opened(configuration: Any, url: str, headers: dict[str, str], timeout_s: float) -> websocket.WebSocket:

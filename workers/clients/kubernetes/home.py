@@ -13,16 +13,15 @@ from typing import Any
 
 from kubernetes import client
 
+from pgfleet.schema.printable import harmless
 from pgfleet.workers.clients.kubernetes.answers import every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.exec import Bounds, output, upgraded
-from pgfleet.workers.clients.kubernetes.manifest import CONTAINER, HOME
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
+from pgfleet.workers.clients.kubernetes.names import CONTAINER, HOME
 from pgfleet.workers.clients.kubernetes.volumes import (
     Home,
     Part,
     claim_body,
     claim_part,
-    owner_of,
     volume_body,
     volume_part,
 )
@@ -35,8 +34,6 @@ __all__ = ["Home", "Homes", "size_of"]
 SOON_S = 5.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 LONGEST_CONTENTS_BYTES = 256 * 1024
-# A person reads a listing in a terminal: no control characters but those of lines and columns.
-UNPRINTABLE = dict.fromkeys({*range(32), *range(127, 160)} - {ord("\n"), ord("\t")}, "\N{REPLACEMENT CHARACTER}")
 SIZE = re.compile(rf"^([0-9]{{1,9}}(?:[.,][0-9]{{1,3}})?[BKMGTPEZY]?)[\t ]+{HOME}$", re.MULTILINE)
 
 
@@ -72,7 +69,7 @@ class Homes:
         volume = self._volume(home.name)
         return volume is not None and volume.source == home.volume_id and volume.reservation_id == home.reservation_id
 
-    def remove(self, name: str, reservation_id: str) -> bool:
+    def remove(self, name: str, reservation_id: str | None) -> bool:
         """Ask for the end of a reservation's claim, and of its volume when the claim is gone; True once both are.
 
         What is another reservation's is left alone.
@@ -88,12 +85,6 @@ class Homes:
                 self._delete(self.api.delete_persistent_volume, volume, name)
             return False
         return True
-
-    def managed(self) -> list[str]:
-        """The reservations of all volumes that this program has made for this namespace."""
-        volumes = self._each(self.api.list_persistent_volume, label_selector=MANAGED)
-        ours = [volume for volume in volumes if _namespace_of(volume) == self.namespace]
-        return [owner for volume in ours if (owner := owner_of(volume))]
 
     def zones(self, gpu_type: str, gpus: int) -> list[str]:
         """The zones in which a pod could go now, the one with the most room first.
@@ -113,6 +104,8 @@ class Homes:
     def contents(self, pod: str) -> str:
         """The size of a pod's home and its first three levels, as text of at most 256 KiB.
 
+        The programs in a pod are its user's: what they write is shown, and believed in nothing.
+
         Raises:
             TryAgainError: the pod can't be asked now.
         """
@@ -131,7 +124,7 @@ class Homes:
             ),
             Bounds(self.contents_timeout_s, LONGEST_CONTENTS_BYTES),
         )
-        text = written.decode("utf-8", "replace").translate(UNPRINTABLE)
+        text = harmless(written.decode("utf-8", "replace"))
         return text.encode()[:LONGEST_CONTENTS_BYTES].decode("utf-8", "ignore")
 
     def _made_volume(self, home: Home) -> Part | None:
@@ -198,8 +191,3 @@ limited() {{ if command -v timeout >/dev/null; then timeout "$@"; else shift; "$
   else limited {tree_s} find {HOME} -maxdepth 3; fi
 }} 2>/dev/null | head -c {LONGEST_CONTENTS_BYTES}
 """
-
-
-def _namespace_of(volume: Any) -> str | None:
-    claim = volume.spec.claim_ref if volume.spec else None
-    return claim.namespace if claim else None

@@ -20,6 +20,7 @@ from kubernetes.utils.quantity import parse_quantity
 from urllib3.exceptions import HTTPError
 
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.clients.bodies import BoundedClient
 from pgfleet.workers.clients.kubernetes.kubeconfig import read_kubeconfig
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
@@ -28,6 +29,7 @@ USERNAME = "hopsworks.ai/username"
 GPU = "nvidia.com/gpu"
 METRICS = ("metrics.k8s.io", "v1beta1", "pods")
 PAGE = 500
+ANSWER_BYTES = 32 * 1024 * 1024
 MOST_PAGES = 100
 # More of anything than one pod can have.
 MOST = Decimal(10**6)
@@ -59,7 +61,7 @@ class Usage:
         place = read_kubeconfig(kubeconfig)
         with TemporaryDirectory(prefix="pgfleet-") as folder:
             configuration = place.configuration(Path(folder))
-            with client.ApiClient(configuration) as api:
+            with BoundedClient(configuration, ANSWER_BYTES, 3 * self.timeout_s) as api:
                 cpu_cores = _cpu_cores(client.CustomObjectsApi(api), self.timeout_s)
                 gpus = _gpus(client.CoreV1Api(api), self.timeout_s)
         return {

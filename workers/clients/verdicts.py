@@ -1,0 +1,165 @@
+"""Whose trouble an answer is: one table for everything that is called outside.
+
+| verdict  | whose trouble                                         | what becomes of the row                     |
+|----------|-------------------------------------------------------|---------------------------------------------|
+| NEVER    | the row's, for good                                   | it is given up                              |
+| AGAIN    | the row's, maybe not for long                         | a failed attempt                            |
+| PLACE    | nobody's: there is no place for this row now          | it goes back to its line; others are tried  |
+| HOLD     | not the row's; nothing is known of others             | it waits; no attempt counts                 |
+| OUT      | the dependency's, which says so itself                | it waits; the breaker opens                 |
+| ASK      | the dependency's if nobody is answered better,        | it waits; the breaker opens                 |
+|          | else as HOLD                                          |                                             |
+| ASK_ROW  | the same, else as NEVER                               | the same                                    |
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pgfleet.workers.runtime.outcomes import Calls
+
+
+class Verdict(Enum):
+    NEVER = auto()
+    AGAIN = auto()
+    PLACE = auto()
+    HOLD = auto()
+    OUT = auto()
+    ASK = auto()
+    ASK_ROW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Answers of a dependency to some calls: an HTTP status, `5xx`, or what the client calls it."""
+
+    dependency: str
+    answers: Collection[str]
+    verdict: Verdict
+    calls: Collection[Calls] = tuple(Calls)
+
+
+NO_ANSWER = "no answer"
+NO_SENSE = "no sense"
+QUOTA = "quota"
+READ, MAKE, DELETE = Calls.READ, Calls.MAKE, Calls.DELETE
+
+KUBERNETES = "kubernetes"
+SSH_KEYS = "ssh_keys"
+EC2 = "aws.ec2"
+S3 = "aws.s3"
+# Each cluster is a dependency of its own: hopsworks:<id>.
+HOPSWORKS = "hopsworks"
+
+# AWS's words, by their sense.
+THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    }
+)
+# What is asked about is about to change: a volume that is being made, or tagged just now, a snapshot that is pending.
+CHANGING = frozenset({"ConcurrentTagAccess", "IncorrectState", "VolumeInUse", "InvalidSnapshot.InUse"})
+LIMITS = frozenset(
+    {
+        "ConcurrentSnapshotLimitExceeded",
+        "InsufficientVolumeCapacity",
+        "MaxIOPSLimitExceeded",
+        "PendingSnapshotLimitExceeded",
+        "ResourceLimitExceeded",
+        "SnapshotCreationPerVolumeRateExceeded",
+        "SnapshotLimitExceeded",
+        "VolumeLimitExceeded",
+        "VolumeTypeNotAvailableInZone",
+    }
+)
+# S3 says 403 without a body.
+RIGHTS = frozenset({"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+CREDENTIALS = frozenset(
+    {
+        "no credentials",
+        "AuthFailure",
+        "Blocked",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "NotSignedUp",
+        "OptInRequired",
+        "PendingVerification",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
+# S3 says with status 400 that the body did not arrive in time.
+UNHEARD = frozenset({"5xx", NO_ANSWER, "RequestTimeout", "RequestTimeoutException"})
+NAMED = THROTTLED | CHANGING | LIMITS | RIGHTS | CREDENTIALS
+AWS = (EC2, S3)
+# Whose other answers are about what was asked, for good.
+REFUSING = (*AWS, HOPSWORKS)
+
+
+# The first line that fits counts; of Kubernetes and the SSH keys' server, an answer that is in none of them is
+# AGAIN, of AWS and Hopsworks it is NEVER.
+LINES: tuple[Line, ...] = (
+    Line(KUBERNETES, {"401", "408", "429"}, Verdict.OUT),
+    # What makes no sense is the page of a proxy.
+    Line(KUBERNETES, {NO_ANSWER, NO_SENSE, "5xx"}, Verdict.ASK),
+    Line(KUBERNETES, {QUOTA}, Verdict.PLACE, {MAKE}),
+    # A right that is missing, a policy, a webhook that says no; a namespace that is not there.
+    Line(KUBERNETES, {"403", "404"}, Verdict.ASK_ROW, {MAKE}),
+    Line(KUBERNETES, {"403"}, Verdict.ASK, {DELETE}),
+    Line(KUBERNETES, {"403"}, Verdict.HOLD, {READ}),
+    Line(KUBERNETES, {"400", "404", "405", "413", "415", "422"}, Verdict.NEVER),
+    # GitHub answers 403 to whoever asks too often.
+    Line(SSH_KEYS, {"401", "403", "408", "429"}, Verdict.OUT),
+    # A page of a proxy, say.
+    Line(SSH_KEYS, {NO_ANSWER, NO_SENSE, "5xx"}, Verdict.ASK),
+    Line(SSH_KEYS, {"404"}, Verdict.NEVER),
+    Line(HOPSWORKS, {"401", "403"}, Verdict.OUT, {READ}),
+    # A key that may look up, but not do this.
+    Line(HOPSWORKS, {"401", "403"}, Verdict.ASK, {MAKE}),
+    Line(HOPSWORKS, {"429"}, Verdict.OUT),
+    # A redirect, a proxy's page, what can't be read.
+    Line(HOPSWORKS, {NO_ANSWER, NO_SENSE, "408", "5xx"}, Verdict.ASK),
+    *(
+        line
+        for service in AWS
+        for line in (
+            Line(service, CREDENTIALS, Verdict.OUT),
+            Line(service, THROTTLED, Verdict.OUT),
+            Line(service, UNHEARD, Verdict.ASK),
+            Line(service, RIGHTS, Verdict.HOLD, {READ}),
+            Line(service, RIGHTS, Verdict.ASK, {MAKE, DELETE}),
+            Line(service, LIMITS, Verdict.PLACE),
+            Line(service, CHANGING, Verdict.AGAIN),
+        )
+    ),
+)
+
+
+def verdict(dependency: str, calls: Calls, answer: str) -> Verdict:
+    """Whose trouble an answer is."""
+    fits = (line for line in LINES if line.dependency == dependency and calls in line.calls and answer in line.answers)
+    return next((line.verdict for line in fits), Verdict.NEVER if dependency in REFUSING else Verdict.AGAIN)
+
+
+def status_class(status: int) -> str:
+    """How the table names an HTTP status."""
+    return "5xx" if status >= 500 else str(status)

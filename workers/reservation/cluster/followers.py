@@ -1,0 +1,108 @@
+"""What the watch tells of pods, services and nodes: kept for the steps of this process, and written down for all.
+
+It is kept first: whoever gets a turn because of what was written finds it here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pgfleet.workers.clients.kubernetes.pod import (
+    NodeState,
+    PodState,
+    ServiceState,
+    node_state,
+    pod_state,
+    service_state,
+)
+from pgfleet.workers.clients.kubernetes.watch.nodes import gpu_node, pod_place
+from pgfleet.workers.clients.kubernetes.watch.seen import Things, fingerprint
+from pgfleet.workers.reservation.cluster.book import Book
+
+
+@dataclass
+class PodFollower:
+    """Pods of reservations, of one namespace."""
+
+    known: Things[PodState]
+    book: Book
+    namespace: str
+    listed_at: datetime | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        self.listed_at = self.book.now()
+
+    def whole(self, things: Sequence[Any]) -> None:
+        self.known.put_all(pod_state(pod) for pod in things)
+        self.book.pods([_as_written(pod) for pod in things], self.namespace, self.listed_at)
+
+    def changed(self, thing: Any) -> None:
+        self.known.put(pod_state(thing))
+        self.book.pods([_as_written(thing)], self.namespace)
+
+    def removed(self, thing: Any) -> None:
+        self.known.drop(thing.metadata.name)
+        self.book.pods([{**_as_written(thing), "is_gone": True}], self.namespace)
+
+
+def _as_written(pod: Any) -> dict[str, Any]:
+    state = pod_state(pod)
+    return {
+        "uid": state.uid,
+        "name": state.name,
+        "reservation_id": state.reservation_id,
+        **pod_place(pod),
+        "phase": state.phase,
+        "is_ready": state.ready,
+        "is_deleting": state.deleting,
+        "fingerprint": fingerprint(state),
+        "version": pod.metadata.resource_version,
+    }
+
+
+@dataclass
+class ServiceFollower:
+    """Services of reservations: where one goes before its pod, the pod's row is told."""
+
+    known: Things[ServiceState]
+    book: Book
+
+    def begin(self) -> None:
+        """A list is not written: the step of a row whose service is not known asks for it."""
+
+    def whole(self, things: Sequence[Any]) -> None:
+        self.known.put_all(service_state(service) for service in things)
+
+    def changed(self, thing: Any) -> None:
+        self.known.put(service_state(thing))
+
+    def removed(self, thing: Any) -> None:
+        service = service_state(thing)
+        self.known.drop(service.name)
+        if service.owner_uid is not None:
+            self.book.service_gone(service.owner_uid, thing.metadata.resource_version)
+
+
+@dataclass
+class NodeFollower:
+    """Nodes of GPU types."""
+
+    known: Things[NodeState]
+    book: Book
+    listed_at: datetime | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        self.listed_at = self.book.now()
+
+    def whole(self, things: Sequence[Any]) -> None:
+        self.known.put_all(node_state(node) for node in things)
+        self.book.nodes([gpu_node(node) for node in things], self.listed_at)
+
+    def changed(self, thing: Any) -> None:
+        self.known.put(node_state(thing))
+        self.book.nodes([gpu_node(thing)])
+
+    def removed(self, thing: Any) -> None:
+        self.known.drop(thing.metadata.name)
+        self.book.nodes([gpu_node(thing)], are_gone=True)

@@ -1,0 +1,168 @@
+"""(new) -> pending: a reservation that somebody asks for, and one that is asked for again."""
+
+from typing import Any
+
+from pgfleet.schema.messages import BadMessage, read_message
+from pgfleet.schema.reservation import FINAL, CreateReservation, Retry, Status, misfit, retried_id
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.tables.reservations import reservations
+from pgfleet.workers.limits import beyond
+from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
+from pgfleet.workers.reservation.line import admit_message
+from pgfleet.workers.reservation.tools import Turn, hand_out, ticket
+from pgfleet.workers.reservation.view import View
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject
+
+POD_LOST = "POD_LOST"
+
+
+def create(message: CreateReservation, turn: Turn) -> Outcome:
+    """(new) -> pending."""
+    row = turn.view.rows.get(message.reservation_id)
+    if row is not None and row.user_id != message.user_id:
+        return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
+    if row is not None:
+        return _start(row, message, turn.view)
+    return _reserve(message, turn, "reserved")
+
+
+def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -> Outcome:
+    disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, turn.view)
+    problem = _problem(message, turn) or _too_many(message, disk, turn.view)
+    if problem:
+        return Reject(problem)
+    values = {
+        **message.model_dump(include=_COPIED),
+        "gpu_type": message.gpu_type,
+        "instance_type": turn.view.gpu_types[message.gpu_type].instance_type,
+        "created_at": turn.sent_at,
+        "waiting_since": turn.sent_at,
+        "line_number": turn.msg_id,
+        "cli_version": message.version,
+        "total_nodes": 1,
+        "namespace": turn.tools.settings.namespace,
+        "github_user": message.github_user or turn.view.github_users.get(message.user_id),
+        "current_detailed_status": "Waiting for its turn",
+        "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
+        "ticket": 1,
+        **more,
+    }
+    new = New(reservations, Status.PENDING, reason, values)
+    recheck = turn.later(turn.tools.settings.line_recheck_s)
+    line = (admit_message(message.gpu_type), ticket(message.reservation_id, 1, recheck))
+    return Advance((new,)) + disk + Advance(then=line)
+
+
+_COPIED = {
+    "reservation_id",
+    "user_id",
+    "disk_name",
+    "gpu_count",
+    "duration_hours",
+    "name",
+    "jupyter_enabled",
+    "dockerimage",
+    "env_vars",
+    "command",
+    "preserve_entrypoint",
+    "secondary_users",
+}
+
+
+def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
+    """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
+    if row.status != Status.PENDING or row.ticket != 0:
+        return Done(f"known already, {row.status}")
+    # Its first ticket looks at it as a message would have been looked at.
+    disk = first_disk(row.reservation_id, row.user_id, row.disk_name, message.disk_size_gb, view)
+    return hand_out(Move(row, None)) + disk
+
+
+def _problem(message: CreateReservation, turn: Turn) -> str | None:
+    """Why it can never start."""
+    return _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view)
+
+
+def _too_many(message: CreateReservation, disk: Advance, view: View) -> str | None:
+    """Which limit of its user it is beyond, with the disk that would be made for it."""
+    sizes = [change.values["size_gb"] for change in disk.changes]
+    more = {"disks": len(sizes), "disk_gb": sum(sizes)} if sizes else {}
+    return beyond(view.limits, message.user_id, reservations=1, **more)
+
+
+def _unsupported(message: CreateReservation) -> str | None:
+    if message.total_nodes > 1:
+        return "total_nodes: reservations of several nodes are not available yet; ask for one"
+    return None
+
+
+def _misfit(message: CreateReservation, turn: Turn) -> str | None:
+    gpu_type = turn.view.gpu_types.get(message.gpu_type)
+    if gpu_type is not None and not gpu_type.is_active:
+        return f"gpu_type: {message.gpu_type} is switched off"
+    return misfit(message, gpu_type, turn.tools.settings.max_hours)
+
+
+def retry(row: Row, message: Retry, turn: Turn) -> Outcome:
+    """A new row with what was asked for in an ended one, checked anew. The ended row stays as it is."""
+    new_id = retried_id(row.reservation_id, message.request_id)
+    known = turn.view.rows.get(new_id)
+    if known is not None and known.user_id != row.user_id:
+        return Reject(f"reservation {new_id}, which this retry would be, does not belong to {row.user_id}")
+    if known is not None:
+        return Done(f"retried already, as {new_id}, which is {known.status}")
+    problem = _unrepeatable(row, turn.view)
+    if problem:
+        return Reject(problem)
+    try:
+        asked = read_message(_asked_again(row, new_id), {"create_reservation": CreateReservation})
+    except BadMessage as error:
+        return Reject(f"reservation {row.reservation_id} can't be asked for again: {error}")
+    reason = f"retry of reservation {row.reservation_id}"
+    return _reserve(asked, turn, reason, retried_from=row.reservation_id, warning=_what_is_lost(row, turn.view))
+
+
+def _unrepeatable(row: Row, view: View) -> str | None:
+    """Why there is nothing to ask for again."""
+    if row.status not in FINAL:
+        return f"reservation {row.reservation_id} is {row.status}: only one that is over is retried"
+    if row.gpu_type is None or row.gpu_count is None:
+        return f"reservation {row.reservation_id} was cancelled before it was created: nothing is known of it"
+    if asks_for_disk(row) and (row.user_id, row.disk_name) not in view.disks:
+        # Its first reservation has made the disk: with a new one of that name, its home would be empty.
+        return f"disk_name: disk {row.disk_name} is not there any more; submit a new reservation for an empty one"
+    return None
+
+
+# What a message says of the moment when it is sent.
+_OF_ITS_MOMENT = frozenset({"action", "reservation_id", "version", "submitted_at", "start_at", "disk_size_gb"})
+
+
+def _asked_again(row: Row, new_id: str) -> dict[str, Any]:
+    """The create message that the row was made of: a column is called as its field."""
+    fields = CreateReservation.model_fields.keys() - _OF_ITS_MOMENT
+    asked = {name: row[name] for name in fields if row.get(name) is not None}
+    return {
+        **asked,
+        "action": "create_reservation",
+        "reservation_id": new_id,
+        "duration_hours": row.duration_hours - row.extended_hours,
+        **({"version": row.cli_version} if row.cli_version else {}),
+    }
+
+
+def _what_is_lost(row: Row, view: View) -> str | None:
+    """What the new reservation won't find of what the old one had; None where its pod has ended as it should."""
+    lost = row.status == Status.FAILED or (row.status_reason or "").partition(":")[0] == POD_LOST
+    if row.launched_at is None or not lost:
+        return None
+    if not asks_for_disk(row):
+        return f"what the pod of reservation {row.reservation_id} held is lost: it had no disk"
+    disk = view.disks[row.user_id, row.disk_name]
+    if disk.reservation_id == row.reservation_id:
+        return (
+            f"home as of the end of reservation {row.reservation_id}; what was not written to its disk by then is lost"
+        )
+    if disk.last_snapshot_at is None:
+        return f"disk {disk.disk_name} has no snapshot: what was written to it is lost"
+    return f"home as of the snapshot of {disk.last_snapshot_at:%Y-%m-%d %H:%M} UTC; what was written after it is lost"

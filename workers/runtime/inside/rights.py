@@ -1,0 +1,37 @@
+"""The rights in the database without which a worker would only fail: looked for when it starts."""
+
+from collections.abc import Sequence
+
+from psycopg.sql import Identifier
+
+from pgfleet.schema.database.needed import SCHEMAS
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.kinds import queues as kinds_of
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import named
+
+SQL = named(__package__)
+
+
+class RightsMissing(FleetError):
+    """The login may not do what its worker does; the message lists what to grant."""
+
+
+def check_rights(conn: Connection, queues: Sequence[str]) -> None:
+    """Raises RightsMissing unless the login may work on these queues and our tables."""
+    kinds = [f"pgfleet_worker_{name}" for queue, name in kinds_of().items() if queue in queues]
+    given = {
+        "roles": ["pgfleet_worker", *kinds],
+        "queues": [f"q_{queue}" for queue in queues],
+        "schemas": list(SCHEMAS),
+    }
+    lacking = conn.execute(SQL["lacking"], given).fetchall()
+    if lacking:
+        roles = " and ".join(kinds) or "pgfleet_worker"
+        login = Identifier(conn.info.user).as_string(conn)
+        grants = "\n".join(f"  grant {rights} on {name} to {login};" for name, rights in lacking)
+        raise RightsMissing(
+            f"The login {conn.info.user} lacks rights that its worker needs. As the owner of the database run:\n"
+            f"{grants}\n"
+            f"or, for all workers: select public.grant_fleet_roles(); and grant {roles} to the login."
+        )
