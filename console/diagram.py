@@ -1,4 +1,4 @@
-"""Draws DATABASE.md from a migrated database, and lists its columns in `needed.json`: `make generated`.
+"""Draws DATABASE.md from a migrated database, and lists what is in it (`needed.json`, `things.json`, `RIGHTS`).
 
 The catalogue of PostgreSQL is asked, not the SQL files, so that the page shows what they make together.
 """
@@ -12,15 +12,18 @@ from typing import Any
 
 import psycopg
 
+from pgfleet.console import rights
 from pgfleet.console.local import embedded
-from pgfleet.schema.database import needed
+from pgfleet.schema.database import needed, things
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.rows.row import Row, as_rows
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 PAGE = Path(__file__).resolve().parents[1] / "DATABASE.md"
 NEEDED = Path(needed.__file__).with_name("needed.json")
+THINGS = Path(things.__file__).with_name("things.json")
 SCHEMAS = ("public", "hopsworks", "autoscaler", "clusters")
 _INTRODUCTION = """# The database
 
@@ -150,7 +153,7 @@ def _migrated_database() -> Iterator[Connection]:
     with embedded.temporary("pgfleet-diagram-") as data:
         dsn = embedded.start(data)
         migrate(dsn)
-        with psycopg.connect(dsn) as conn:
+        with open_session(dsn) as conn:
             yield conn
 
 
@@ -158,6 +161,8 @@ def main() -> None:
     with _migrated_database() as conn:
         PAGE.write_text(render(conn), encoding="utf-8")
         NEEDED.write_text(needed.render(conn), encoding="utf-8")
+        THINGS.write_text(things.render(conn), encoding="utf-8")
+        rights.PAGE.write_text(rights.render(conn), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgfleet.producers.submit.commands import command_of
-from pgfleet.producers.submit.terminal import run
+from pgfleet.producers.submit.commands import Version, command_of
+from pgfleet.producers.submit.terminal import ENDS, run
 from pgfleet.schema.errors import FleetError
 
 
@@ -28,18 +28,23 @@ COMMANDS = {
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
     "ls": Entry("console.commands.listing:reservations", "List reservations."),
     "watch": Entry("console.commands.watch:watch", "Show the timeline of one reservation, and follow it."),
+    "logs": Entry("console.commands.logs:logs", "Show what the pod of an ended reservation wrote last."),
     "cancel": Entry("console.commands.requests:cancel", "End a reservation, whatever its state."),
     "extend": Entry("console.commands.requests:extend", "Give a reservation more hours."),
+    "retry": Entry("console.commands.requests:retry", "Ask for the same again as an ended reservation."),
+    "release": Entry("console.commands.release:release", "Let go of an ended reservation whose pod never goes."),
     "disk": Entry("console.commands.disk.show:app", "Persistent disks: what is on them stays when a reservation ends."),
-    "types": Entry("console.commands.listing:types", "List GPU types: how many, how many are free, who waits."),
-    "nodes": Entry("console.commands.nodes:nodes", "List the autoscaler's nodes, their pools and their configuration."),
-    "clusters": Entry("console.commands.clusters:clusters", "List clusters: health, nodes, leaders."),
+    "types": Entry("console.commands.types:app", "GPU types: how many, how many are free, who waits; change them."),
+    "nodes": Entry("console.commands.nodes.show:app", "The autoscaler's nodes, their pools and their configuration."),
+    "clusters": Entry("console.commands.clusters:app", "Clusters of nodes: health, nodes, leaders."),
     "cluster": Entry("console.commands.clusters:cluster", "Show one cluster: its nodes, what to do, what happened."),
     "users": Entry("console.commands.users:app", "Hopsworks users: who is on which cluster, who waits and why."),
     "hopsworks": Entry("console.commands.hopsworks.show:app", "Hopsworks clusters: load, health, drain."),
     "usage": Entry("console.commands.usage:usage", "Show what users have used, and what they owe."),
+    "pause": Entry("console.commands.pause:pause", "Hold a kind of messages back, or all deletions outside."),
+    "resume": Entry("console.commands.pause:resume", "Let go what is paused."),
     "queues": Entry("console.commands.queues:queues", "Show how full the queues are."),
-    "dead": Entry("console.commands.dead:app", "Messages that could not be handled: list, show, replay, discard."),
+    "dead": Entry("console.commands.dead.show:app", "Messages that could not be handled: list, show, replay, discard."),
     "simulate": Entry("console.simulate.command:app", "Send heartbeats as a fleet of any size would, with its faults."),
     "worker": Entry("console.commands.worker:worker", "Run the worker of a kind."),
     "doctor": Entry("console.commands.doctor:doctor", "Examine the database: each finding with what to do."),
@@ -76,12 +81,12 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Start with `pgfleet demo`, or with `pgfleet up` and a second terminal.",
+    epilog=f"Start with `pgfleet demo`, or with `pgfleet up` and a second terminal. {ENDS}",
 )
 
 
 @app.callback()
-def pgfleet() -> None:
+def pgfleet(*, version: Version = False) -> None:  # it has ended by then
     """A GPU fleet on a Postgres queue: reservations, nodes and clusters; workers; dead letters."""
 
 
@@ -89,14 +94,14 @@ def main() -> None:
     run(_command)
 
 
-def _command() -> None:
-    """Run what was typed.
+def _command(**how: Any) -> object:
+    """Run what was typed; its exit code, where it says one.
 
     Raises:
         FleetError: it needs a package that is not installed; the text names the extra that brings it.
     """
     try:
-        app()
+        return app(**how)
     except ModuleNotFoundError as error:
         advice = import_module("pgfleet.console.extras").advice(error.name or "")
         if advice is None:

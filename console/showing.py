@@ -1,14 +1,17 @@
 """How a command shows what it has read: as a picture or as JSON, once or again every two seconds."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from pgfleet.producers.submit.terminal import out, print_json
+from pgfleet.producers.submit.terminal import err, out, print_json
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
 
 REFRESH_S = 2
 
@@ -41,7 +44,7 @@ def print_result(id_name: str, row_id: object, result: str, *, as_json: bool) ->
     if as_json:
         print_json({id_name: row_id, "result": result})
     else:
-        out().print(f"{row_id} {result}", markup=False)
+        out().print(printable(f"{row_id} {result}"))
 
 
 def _repeat_in_place(look: Callable[[], dict[str, Any]], draw: Callable[[dict[str, Any]], RenderableType]) -> None:
@@ -49,3 +52,19 @@ def _repeat_in_place(look: Callable[[], dict[str, Any]], draw: Callable[[dict[st
         while True:
             live.update(draw(look()), refresh=True)
             time.sleep(REFRESH_S)
+
+
+def confirm(told: Sequence[str], question: str, *, yes: bool) -> None:
+    """Say what is about to happen, and ask, unless that was answered by --yes.
+
+    Raises:
+        Refusal: it shall not be, or nobody can be asked.
+    """
+    if yes:
+        return
+    for line in told:
+        err().print(line)
+    if not sys.stdin.isatty():
+        raise Refusal("Nothing was done. Whoever can't be asked says --yes.")
+    if not typer.confirm(question, err=True):
+        raise Refusal("Nothing was done.")

@@ -8,9 +8,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pgfleet.console.commands.nodes.silence import believe_nodes_of_clusters
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
-from pgfleet.console.pictures.fleet import short, status, sweep_notes
+from pgfleet.console.groups import ListsByDefault
+from pgfleet.console.pictures.fleet import clock, short, status, sweep_notes
 from pgfleet.console.pictures.parts import age, block, cell, dated, facts, table
 from pgfleet.console.showing import Watch, show
 from pgfleet.producers.submit.commands import AsJson
@@ -26,8 +28,16 @@ SEVERITIES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 Given = Annotated[str, typer.Argument(metavar="ID", help="A cluster's id or name, or the beginning of it.")]
 
 
-@example("pgfleet clusters --watch")
-def clusters(
+app = typer.Typer(cls=ListsByDefault, add_completion=False)
+
+
+@app.callback(epilog="Example: pgfleet clusters --watch")
+def clusters() -> None:
+    """Clusters of nodes: health, nodes, leaders. Without a command: `ls`."""
+
+
+@app.command("ls", epilog="Example: pgfleet clusters ls --all")
+def list_clusters(
     *,
     ended_too: Annotated[bool, typer.Option("--all", help="Decommissioned ones, too.")] = False,
     as_json: AsJson = False,
@@ -36,6 +46,9 @@ def clusters(
     """List clusters, the worst first: health, nodes, leaders."""
     with database() as conn:
         show(lambda: look(conn, ended_too=ended_too), picture, as_json=as_json, watching=watching)
+
+
+app.command("believe", epilog="Example: pgfleet clusters believe")(believe_nodes_of_clusters)
 
 
 def look(conn: Connection, *, ended_too: bool) -> dict[str, Any]:
@@ -144,14 +157,14 @@ def _facts(row: dict[str, Any]) -> dict[str, object]:
 def node_table(found: list[Row]) -> Table:
     """The nodes without their errors, which are recommendations; CONFIG and ID only where the terminal is wide."""
     numbers = ("CPU", "MEM", "DISK", "LOAD", "PRIO")
-    headings = ("NAME", "STATUS", "HEALTH", *numbers[:4], "SEEN", "ROLES", "PRIO", "LEADS")
+    headings = ("NAME", "STATUS", "HEALTH", *numbers[:4], "SEEN", "CLOCK", "ROLES", "PRIO", "LEADS")
     more = ("CONFIG", "ID") if out().width >= WIDE else ()
-    made = table(*headings, *more, right=numbers, fold=("NAME", "ROLES", "LEADS"))
+    made = table(*headings, *more, right=numbers, fold=("NAME", "CLOCK", "ROLES", "LEADS"))
     for node in found:
         known = (cell(node["name"]), status(node["status"]), status(node["health_status"]))
         place = (cell(", ".join(node["roles"])), cell(node["priority"]), _leads(node))
         last = (cell(short(node["config_hash"])), cell(node["node_id"])) if more else ()
-        made.add_row(*known, *_measured(node), cell(age(node["seen_s"])), *place, *last)
+        made.add_row(*known, *_measured(node), cell(age(node["seen_s"])), clock(node), *place, *last)
     return made
 
 

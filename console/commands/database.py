@@ -2,15 +2,21 @@
 
 from typing import Annotated
 
+import psycopg
 import typer
 
 from pgfleet.console.examples import example
 from pgfleet.console.local import embedded
+from pgfleet.producers.submit.database import forbidden
 from pgfleet.schema.database.catalog import sql_files
-from pgfleet.schema.database.dsn import connect, redact
-from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.migrate import Applied, lacking_roles, migrate, owner_of_before
 from pgfleet.schema.database.missing import missing
+from pgfleet.schema.database.sessions import connect
+from pgfleet.schema.errors import Refusal
 from pgfleet.schema.settings import Settings, read_settings
+
+LACKING_ROLES = "Roles are missing that this login may not make. Only the owner works until somebody who may has run:"
 
 db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)
 
@@ -56,9 +62,7 @@ def migrate_command(
     check: Annotated[bool, typer.Option("--check", help="List what is missing, and change nothing.")] = False,
     rls: Annotated[
         bool | None,
-        typer.Option(
-            help="Switch row level security on or off; makes the roles pgfleet_worker, _monitor, _user, _api."
-        ),
+        typer.Option(help="Switch row level security on or off: users see their own rows only."),
     ] = None,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
@@ -67,13 +71,31 @@ def migrate_command(
         lacking = _missing(dsn)
         typer.echo("\n".join(lacking) if lacking else "nothing is missing")
         raise typer.Exit(1 if lacking else 0)
-    applied = migrate(dsn, rls=rls)
-    for file in applied:
-        typer.echo(f"applied {file.version}{' again: it was edited' if file.again else ''}")
+    done = migrate(dsn, rls=rls)
+    for each in done:
+        typer.echo(_in_words(each))
     if rls is not None:
         typer.echo(f"row level security is {'on' if rls else 'off'}")
-    elif not applied:
+    elif not done:
         typer.echo(f"nothing to do: {len(sql_files())} files applied")
+    _tell_what_is_left(dsn)
+
+
+def _tell_what_is_left(dsn: str) -> None:
+    """Roles that this login may not make: without them only the owner of the tables works. And whose the tables are."""
+    with connect(dsn) as conn:
+        lacking, of_before = lacking_roles(conn), owner_of_before(conn)
+    if of_before:
+        typer.echo(of_before, err=True)
+    if lacking:
+        statements = "\n".join(f"  {statement}" for statement in lacking)
+        typer.echo(f"{LACKING_ROLES}\n{statements}\nThen run `pgfleet migrate` again.", err=True)
+
+
+def _in_words(applied: Applied) -> str:
+    if applied.lacked:
+        return f"put right: {applied.version}"
+    return f"applied {applied.version}{' again: it was edited' if applied.again else ''}"
 
 
 def database_dsn(settings: Settings) -> str:
@@ -85,4 +107,7 @@ def database_dsn(settings: Settings) -> str:
 
 def _missing(dsn: str) -> list[str]:
     with connect(dsn) as conn:
-        return missing(conn)
+        try:
+            return missing(conn)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Refusal(forbidden(conn.info.user, error)) from None

@@ -1,4 +1,4 @@
-"""`pgfleet cancel` and `pgfleet extend`: what a user asks of a reservation; a worker answers."""
+"""`pgfleet cancel`, `extend` and `retry`: what a user asks of a reservation; a worker answers."""
 
 import uuid
 from typing import Annotated, Any
@@ -9,12 +9,19 @@ from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.showing import print_result
 from pgfleet.producers import reservation as producer
-from pgfleet.producers.submit.commands import AsJson, User
+from pgfleet.producers.sending import check
+from pgfleet.producers.submit.commands import AsJson, Timeout, User
+from pgfleet.producers.submit.extending import send_extend
+from pgfleet.producers.submit.following import Output
+from pgfleet.producers.submit.options import named_as_options
+from pgfleet.producers.submit.reservation import send_retry
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reservation import FINAL, Status
+from pgfleet.schema.reservation import FINAL, Extend, Retry, Status
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import read_settings
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A reservation's id, or the beginning of it.")]
@@ -37,25 +44,67 @@ def cancel(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
             )
 
 
-@example("pgfleet extend 3f2a9c1e --hours 2")
-def extend(
+@example("pgfleet extend 3f2a9c1e --hours 2 --wait")
+def extend(  # noqa: PLR0913  # one parameter an option
     given: Id,
     *,
     hours: Annotated[float, typer.Option(help="How many more.")],
+    request_id: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The same one again is done once; a new one unless given.")
+    ] = None,
     user: User = None,
+    following: Annotated[bool, typer.Option("--wait", help="Follow it until a worker has done it.")] = False,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a reservation more hours."""
+    """Give a reservation more hours; says when it will end."""
     owner, most = user or default_user(), read_settings().max_total_hours
-    with database() as conn:
+    with database() as conn, named_as_options({"extension_hours": "--hours", "request_id": "--request-id"}):
         row = _owned(conn, given, owner)
         _refuse_if_over(row)
         total = row["duration_hours"] + hours
         if total > most:
             raise Refusal(f"{total:g} hours in total are more than {most:g}.")
-        print_result(
-            "reservation_id", producer.extend(row["reservation_id"], owner, hours, conn), "extend sent", as_json=as_json
+        message = check(
+            Extend,
+            {
+                "reservation_id": row["reservation_id"],
+                "user_id": owner,
+                "extension_hours": hours,
+                "request_id": request_id or str(uuid.uuid4()),
+            },
         )
+        send_extend(conn, message, row, Output(following, timeout, as_json))
+
+
+@example("pgfleet retry 3f2a9c1e --wait")
+def retry(  # noqa: PLR0913  # one parameter an option
+    given: Id,
+    *,
+    request_id: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The same one again is one reservation, another one another.")
+    ] = None,
+    user: User = None,
+    following: Annotated[bool, typer.Option("--wait", help="Follow the new one until it is active.")] = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for the same again as an ended reservation, however it ended; the ended one stays as it is.
+
+    Prints the id of the new one. It gets what was asked for at first, and is checked as any other. Its disk comes with
+    its newest snapshot; what may be lost is said in its warning. It does not wait for the old pod to be gone, but for
+    its disk.
+    """
+    owner = user or default_user()
+    with database() as conn:
+        row = _owned(conn, given, owner)
+        if row["status"] not in FINAL:
+            short = reads.short(conn, row["reservation_id"])
+            raise Refusal(
+                f"Reservation {printable(row['reservation_id'])} is {row['status']}. First: pgfleet cancel {short}"
+            )
+        message = check(Retry, {"reservation_id": row["reservation_id"], "user_id": owner, "request_id": request_id})
+        send_retry(conn, message, Output(following, timeout, as_json))
 
 
 def _unknown(conn: Connection, given: str) -> bool:
@@ -67,13 +116,13 @@ def _unknown(conn: Connection, given: str) -> bool:
     return reads.by_id(conn, whole) is None
 
 
-def _owned(conn: Connection, given: str, user: str) -> dict[str, Any]:
+def _owned(conn: Connection, given: str, user: str) -> Row:
     row = reads.resolve(conn, given, user)
     if row["user_id"] != user:
-        raise Refusal(f"Reservation {given} belongs to {row['user_id']}. If you act for them: --user.")
+        raise Refusal(f"Reservation {given} belongs to {printable(row['user_id'])}. If you act for them: --user.")
     return row
 
 
 def _refuse_if_over(row: dict[str, Any]) -> None:
     if row["status"] in FINAL:
-        raise Refusal(f"Too late: reservation {row['reservation_id']} is {row['status']}.")
+        raise Refusal(f"Too late: reservation {printable(row['reservation_id'])} is {row['status']}.")

@@ -12,11 +12,16 @@ from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.timeline import past, picture, read_timeline
 from pgfleet.producers.submit.commands import AsJson, User
+from pgfleet.producers.submit.following import Output
+from pgfleet.producers.submit.reservation import awaited
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reservation import FINAL
+from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import read_settings
 
 LOOK_S = 0.3
@@ -36,7 +41,9 @@ def watch(
     """
     grace = timedelta(seconds=read_settings().expiry_grace_s)
     with database() as conn:
-        row = reads.resolve(conn, given, user or default_user())
+        row = _row(conn, given, user or default_user(), Output(wait=not once, as_json=as_json))
+        if row is None:
+            return
         if once and not as_json:
             out().print(picture(read_timeline(conn, row, grace)))
         elif as_json:
@@ -45,6 +52,21 @@ def watch(
             _follow_live(conn, row, grace)
         else:
             _follow_in_lines(conn, row, grace)
+
+
+def _row(conn: Connection, given: str, user: str, output: Output) -> Row | None:
+    """The reservation; one that is only asked for yet is waited for, unless it is to be shown as it is now.
+
+    Raises:
+        Refusal: there is none, or its message was rejected; with the reason.
+    """
+    try:
+        return reads.resolve(conn, given, user)
+    except Refusal:
+        row_id = reads.asked_for(conn, given, user)
+        if row_id is None:
+            raise
+    return awaited(conn, row_id, output)
 
 
 def _over(row: dict[str, Any]) -> bool:
@@ -71,7 +93,7 @@ def _follow_in_lines(conn: Connection, row: dict[str, Any], grace: timedelta) ->
     while True:
         events = past(read_timeline(conn, row, grace))
         for at, what, why in events[printed:]:
-            out().print(f"{at:%H:%M:%S} {what}: {why}", markup=False)
+            out().print(f"{at:%H:%M:%S} {printable(what)}: {printable(why)}")
         printed = len(events)
         if _over(row):
             return

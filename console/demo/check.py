@@ -19,7 +19,7 @@ OBJECTS = ("pods", "services", "persistentvolumes", "persistentvolumeclaims")
 
 def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
     """What contradicts each of the statements that have to be true, and numbers of the whole."""
-    state, dead = box.state(), letters.listing(conn, None, answered_too=True)
+    state, dead = box.state(), letters.listing(conn, letters.Filters(answered_too=True))
     left = {name: state["objects"].get(name, 0) for name in OBJECTS}
     held = {name: row["held_gpus"] for name, row in scene.types.items() if row["held_gpus"]}
     claims = {

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-import psycopg
 import typer
 
 from pgfleet.console.demo import users as demo_users
@@ -23,13 +21,16 @@ from pgfleet.console.local.capacity import set_capacity
 from pgfleet.console.local.children import Children, children, cluster_settings
 from pgfleet.producers.submit.database import connected
 from pgfleet.producers.submit.terminal import EXIT_FAILED, err, out, print_json, terminated_like_interrupted
+from pgfleet.schema.database.dsn import at_database, url_of
+from pgfleet.schema.database.holders import only_one
 from pgfleet.schema.database.migrate import migrate
-from pgfleet.schema.errors import Refusal
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reservation import FINAL
 
 DATABASE = "pgfleet_demo"
+RUNNING_ALREADY = "Another demo is running on this server. Wait until it has ended."
 LIMIT_S = 180.0
 LOOK_S = 0.15
 WORKERS = 2
@@ -37,7 +38,9 @@ WORKERS = 2
 PACE = {
     "PGFLEET_BACKOFF_S": "0.5",
     "PGFLEET_EXPIRY_GRACE_S": "0.5",
+    "PGFLEET_IMAGE_PULL_S": "3",
     "PGFLEET_LINE_RECHECK_S": "2",
+    "PGFLEET_MAY_HEAL_S": "1",
     "PGFLEET_POD_POLL_S": "0.3",
     "PGFLEET_SNAPSHOT_POLL_S": "0.3",
     "PGFLEET_TEARDOWN_POLL_S": "0.3",
@@ -76,13 +79,11 @@ def demo(
 def _database() -> Iterator[str]:
     """A new database on the embedded server; it stays, to be looked at."""
     server = embedded.start(embedded.default_data_dir())
-    with psycopg.connect(server, autocommit=True) as admin:
-        row = admin.execute("select pg_try_advisory_lock(hashtext('pgfleet.demo'))").fetchone()
-        if not row or not row[0]:
-            raise Refusal("Another demo is running on this server. Wait until it has ended.")
+    # A table that every database has, and only a superuser may write.
+    with only_one(server, "pg_catalog.pg_description", RUNNING_ALREADY), open_session(server, autocommit=True) as admin:
         admin.execute("drop database if exists pgfleet_demo with (force)")
         admin.execute("create database pgfleet_demo")
-        dsn = urlsplit(server)._replace(path=f"/{DATABASE}").geturl()
+        dsn = url_of(at_database(server, DATABASE))
         migrate(dsn)
         yield dsn
 
@@ -143,12 +144,13 @@ def _print_summary(claims: dict[str, tuple[str, ...]], numbers: dict[str, Any], 
     console = err() if as_json else out()
     console.print()
     for text, against in claims.items():
-        console.print(f"{'[red]NOT SO[/]' if against else '[green]true[/]  '}  {text}")
+        console.print("NOT SO" if against else "true  ", style="red" if against else "green", end="  ")
+        console.print(text)
         for fact in against:
-            console.print(f"        {fact}", markup=False)
+            console.print(f"        {fact}")
     ended = ", ".join(f"{number} {status}" for status, number in numbers["final"].items())
     console.print(f"\n{numbers['submitted']} reservations in {numbers['seconds']} s: {ended}")
-    console.print(f"To look at it: DATABASE_URL='{dsn}' pgfleet ls --all, or pgfleet users", markup=False)
+    console.print(f"To look at it:\n  DATABASE_URL='{dsn}' pgfleet ls --all", soft_wrap=True)
     if as_json:
         print_json(numbers)
     if any(claims.values()):

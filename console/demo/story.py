@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -51,10 +52,11 @@ class Planned:
     def extend(self, conn: Connection) -> None:
         producer.extend(self.reservation_id, self.user, EXTENSION_S / HOUR_S, conn)
 
-    def _fields(self) -> dict[str, object]:
+    def _fields(self) -> dict[str, Any]:
         fields = {
             "reservation_id": self.reservation_id,
             "user_id": self.user,
+            "github_user": self.user,
             "gpu_type": self.gpu_type,
             "gpu_count": self.gpus,
             "duration_hours": self.seconds / HOUR_S,

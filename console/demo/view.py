@@ -13,6 +13,7 @@ from rich.text import Text
 from pgfleet.console.commands.listing import STYLES
 from pgfleet.console.demo.story import Planned
 from pgfleet.console.pictures.parts import cell, table
+from pgfleet.schema.printable import cut, printable
 from pgfleet.schema.rows.row import Row
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def stage(console: "Console", planned: Sequence[Planned]) -> Iterator[Show]:
         yield _printer(console, planned)
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        yield lambda scene: live.update(_picture(scene, planned), refresh=True)
+        yield lambda scene: live.update(_picture(scene, planned, console.width), refresh=True)
 
 
 def _printer(console: "Console", planned: Sequence[Planned]) -> Show:
@@ -50,21 +51,31 @@ def _printer(console: "Console", planned: Sequence[Planned]) -> Show:
             for move in moves[printed[one.reservation_id] :]:
                 what = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
                 states = f"{move['from_status']} -> {move['to_status']}"
-                line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}  {move['reason']}"
-                console.print(line, markup=False)
+                line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}"
+                console.print(f"{line}  {printable(move['reason'])}")
             printed[one.reservation_id] = len(moves)
 
     return show
 
 
-def _picture(scene: Scene, planned: Sequence[Planned]) -> Table:
-    made = table("ID", "WANTS", "WENT THROUGH", "NOW")
+# Less room than this says nothing: then the way is left out, and only where each is now is shown.
+LEAST_WHY = 24
+
+
+def _picture(scene: Scene, planned: Sequence[Planned], width: int) -> Table:
+    """One line for each, whatever the width: a picture that is taller than the terminal can't be drawn in place."""
+    paths = {one.reservation_id: _path(scene.history[one.reservation_id]) for one in planned}
+    taken = 28 + max((path.cell_len for path in paths.values()), default=0)
+    if width - taken < LEAST_WHY:
+        paths = {one.reservation_id: _path(scene.history[one.reservation_id][-1:]) for one in planned}
+        taken = 28 + max((path.cell_len for path in paths.values()), default=0)
+    made = table("ID", "WANTS", "WENT THROUGH" if taken > 50 else "STATE", "NOW")
     made.title, made.title_justify = _title(scene, planned), "left"
     for one in planned:
         row = scene.rows.get(one.reservation_id)
         wants = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
         why = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
-        made.add_row(one.reservation_id[:8], wants, _path(scene.history[one.reservation_id]), cell(why))
+        made.add_row(one.reservation_id[:8], wants, paths[one.reservation_id], cell(cut(printable(why), width - taken)))
     return made
 
 

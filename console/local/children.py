@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from pgfleet.console.commands.worker import kinds
 from pgfleet.console.sandbox.aws.handle import BUCKET
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.errors import FleetError
+from pgfleet.schema.settings import read_settings
 
-DRAIN_S = 35.0
+# Beyond the time that a worker has to end by itself.
+PATIENCE_S = 5.0
 SHOWN_LINES = 15
 
 
@@ -31,10 +34,10 @@ class Child:
         lines = self.log.read_text("utf-8", errors="replace").splitlines()
         return "\n".join(lines[-SHOWN_LINES:]) or "(its log is empty)"
 
-    def stop(self) -> None:
-        """Wait for it to end after SIGTERM; kill it with all its processes if it does not."""
+    def stop(self, until: float) -> None:
+        """Wait for it to end after SIGTERM; kill it with all its processes if it has not by then (time.monotonic)."""
         try:
-            self.process.wait(DRAIN_S)
+            self.process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -88,7 +91,8 @@ class Children:
         log = self.folder / f"{name}.log"
         with log.open("w") as output:
             process = subprocess.Popen(  # noqa: S603  # our own program, no shell
-                [sys.executable, *arguments],
+                # -P: nothing is imported from the folder in which we were called.
+                [sys.executable, "-P", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if name == "sandbox" else output,
                 stderr=output,
@@ -109,8 +113,9 @@ def children(folder: Path, environment: Mapping[str, str]) -> Iterator[Children]
         for group in (started.workers, started.others):
             for child in group:
                 child.process.terminate()
+            until = time.monotonic() + read_settings().drain_s + PATIENCE_S
             for child in group:
-                child.stop()
+                child.stop(until)
                 if child.process.stdout:
                     child.process.stdout.close()
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 from psycopg.pq import PGconn, Ping
 
 from pgfleet.console.local.pginstall import Programs, find_programs, make_folder, open_to_all, version
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.errors import FleetError
 
 DATABASE = "pgfleet"
@@ -133,7 +133,10 @@ def _alone(data_dir: Path) -> Iterator[None]:
     """Hold the lock of a data directory; the kernel releases it when the process ends, also when it is killed."""
     try:
         make_folder(data_dir.parent)
-        lock = data_dir.with_name(f"{data_dir.name}.lock").open("w")
+        path = data_dir.with_name(f"{data_dir.name}.lock")
+        path.touch(0o600)
+        path.chmod(0o600)  # whoever can read it could hold it
+        lock = path.open("w")
     except OSError as error:
         raise FleetError(
             f"{data_dir.parent} can't be written to: {error.strerror}\n"
@@ -155,7 +158,7 @@ def _create(programs: Programs, data_dir: Path) -> None:
         raise FleetError(f"{data_dir} holds something else. Empty it, or set PGFLEET_DATA_DIR.")
     draft = data_dir.with_name(f"{data_dir.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    draft.mkdir(0o700)
     programs.own(draft)
     settings = [argument for name, value in _SETTINGS.items() for argument in ("-c", f"{name}={value}")]
     programs.run(
@@ -183,7 +186,7 @@ def _launch(programs: Programs, data_dir: Path) -> None:
 
 def _own_alone(programs: Programs, folder: Path) -> None:
     try:
-        folder.mkdir()
+        folder.mkdir(0o700)
     except FileExistsError:
         found = folder.lstat()
         if found.st_uid != programs.user_id or found.st_mode & 0o077:
@@ -231,7 +234,7 @@ def _processes(data_dir: Path) -> list[int]:
 
 
 def _make_database(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with open_session(dsn, autocommit=True) as conn:
         if conn.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
             conn.execute(f"create database {DATABASE}")
 

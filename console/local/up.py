@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from pgfleet.console.commands.listing import reservation_table, type_table
+from pgfleet.console.commands.listing import reservation_table
 from pgfleet.console.commands.queues import depth_table
 from pgfleet.console.connection import database_url
 from pgfleet.console.examples import example
@@ -22,12 +22,14 @@ from pgfleet.console.local.capacity import set_capacity
 from pgfleet.console.local.children import Children, children, cluster_settings
 from pgfleet.console.local.disks import put_back_disks
 from pgfleet.console.local.users import add_example_users
+from pgfleet.console.pictures.types import type_table
 from pgfleet.console.sandbox.box import Box
 from pgfleet.producers.submit.database import connected
 from pgfleet.producers.submit.terminal import out, terminated_like_interrupted
 from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.holders import only_one
 from pgfleet.schema.database.migrate import migrate
-from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.queue import depths
@@ -38,6 +40,8 @@ NODES = "h100:2x8,a100:1x8,t4:2x4,cpu-x86:1x0"
 LOOK_S = 0.5
 AWS_IS_SET = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"}
 LATEST = 12
+# The workers of a second one would look for the same pods in a sandbox of their own.
+RUNNING_ALREADY = "`pgfleet up` is running on this database already. Use it, or end it first."
 # A new sandbox has none of the pods of the one before: their reservations are given up in seconds, not minutes.
 SANDBOX_PACE = {"PGFLEET_POD_MISSING_GRACE_S": "10", "PGFLEET_WATCH_S": "5"}
 
@@ -55,24 +59,20 @@ def up(
     embedded, dsn = read_settings().database_url is None, database_url()
     settings = read_settings()
     migrate(settings.direct_dsn())
-    with terminated_like_interrupted(), connected(settings.direct_dsn()) as conn:
-        _alone(conn)
-        with _running(settings, nodes.split(","), workers) as (started, box):
-            if box is not None:
-                _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
-            _print_what_to_type(embedded=embedded)
-            try:
-                _show(conn, settings, started)
-            except KeyboardInterrupt:
-                out().print("\nstopping: workers finish what they have claimed ...")
+    with (
+        terminated_like_interrupted(),
+        only_one(settings.direct_dsn(), "public.moves", RUNNING_ALREADY),
+        connected(settings.direct_dsn()) as conn,
+        _running(settings, nodes.split(","), workers) as (started, box),
+    ):
+        if box is not None:
+            _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
+        _print_what_to_type(embedded=embedded)
+        try:
+            _show(conn, settings, started)
+        except KeyboardInterrupt:
+            out().print("\nstopping: workers finish what they have claimed ...")
     out().print("stopped" + ("; the database is still running: `pgfleet db stop`" if embedded else ""))
-
-
-def _alone(conn: Connection) -> None:
-    """One `pgfleet up` a database: the workers of a second would look for the same pods in a sandbox of their own."""
-    row = conn.execute("select pg_try_advisory_lock(hashtext('pgfleet.up'))").fetchone()
-    if not row or not row[0]:
-        raise Refusal("`pgfleet up` is running on this database already. Use it, or end it first.")
 
 
 @contextmanager
@@ -104,11 +104,11 @@ def _fit(conn: Connection, nodes: list[str], dsn: str, box: Box, *, embedded: bo
 
 def _print_what_to_type(*, embedded: bool) -> None:
     where = "" if embedded else " (with the same DATABASE_URL)"
+    out().print(f"In a second terminal{where}:", style="bold")
     out().print(
-        f"[bold]In a second terminal{where}:[/]\n"
-        "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --wait\n"
-        "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead list\n"
-        "  pgfleet submit reservation --gpu-type h100 --gpus 1 --disk data --wait      pgfleet disk ls\n"
+        "  pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 0.05 --github-user ada --wait\n"
+        "  pgfleet ls      pgfleet watch ID      pgfleet cancel ID      pgfleet queues      pgfleet dead\n"
+        "  pgfleet submit reservation --gpu-type h100 --gpus 1 --disk data --github-user ada      pgfleet disk ls\n"
         "  pgfleet submit assignment --user ada@example.com --wait      pgfleet users      pgfleet hopsworks\n"
         "  pgfleet simulate fleet --nodes 100 --interval 5\n"
         "Ctrl-C ends it.\n"
@@ -141,7 +141,7 @@ def _show_moves(conn: Connection, started: Children) -> None:
     while True:
         for move in reads.moves_since(conn, last):
             states = f"{move['from_status']} -> {move['to_status']}"
-            out().print(f"{move['at']:%H:%M:%S} {move['row_id'][:8]} {states}: {move['reason']}", markup=False)
+            out().print(f"{move['at']:%H:%M:%S} {move['short_id']} {states}: {printable(move['reason'])}")
             last = move["history_id"]
         started.check()
         time.sleep(LOOK_S)

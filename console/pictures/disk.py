@@ -60,7 +60,7 @@ def _disk_table(found: list[Row], now: datetime) -> Table:
         dates = (cell(taken), cell(purge)) if wide else ()
         # Where there is no column for it, the date is what there is to say of a deleted disk.
         why = waits_for(row) if wide or purge is None else f"purged on {purge}"
-        made.add_row(*known, cell((row["reservation_id"] or "")[:8]), cell(counted(row)), *dates, cell(why))
+        made.add_row(*known, cell(row["reservation_short_id"]), cell(counted(row)), *dates, cell(why))
     return made
 
 
@@ -83,6 +83,8 @@ def waits_for(row: dict[str, Any]) -> str:
     """What is wrong with a disk, or what is being done with it."""
     if row["status"] == Status.FAILED:
         return str(row["status_reason"] or "")
+    if row["holder_waits_for"] and row["release_asked_at"] is None:
+        return f"its reservation has ended: {row['holder_waits_for']}"
     return str(row["attach_error"] or row["data_lost"] or row["detail"] or "")
 
 

@@ -38,6 +38,14 @@ def short(config_hash: str | None) -> str:
     return (config_hash or "")[:8]
 
 
+def clock(node: dict[str, Any]) -> Text:
+    """`20 s behind`, `1.0 h ahead`: how its clock is to ours; nothing where it is right to the second."""
+    skew_s = node["skew_s"] or 0
+    if abs(skew_s) < 1:
+        return Text()
+    return cell(f"{span(abs(skew_s))} {'behind' if skew_s > 0 else 'ahead'}", "yellow" if node["clock_is_off"] else "")
+
+
 def sweep_notes(sweep: dict[str, Any] | None) -> list[Text]:
     """What there is to say of the offline sweep, where its silence would mislead."""
     if sweep is None or sweep["swept_s"] > SWEEPS_MISSED_S:
@@ -46,4 +54,4 @@ def sweep_notes(sweep: dict[str, Any] | None) -> list[Text]:
     if sweep["held_back"] is None:
         return []
     since = f"{sweep['held_back_since']:%Y-%m-%d %H:%M:%S %Z} ({span(sweep['held_back_s'])})"
-    return [cell(f"no node is marked offline since {since}: {sweep['held_back']}", "yellow")]
+    return [cell(f"silent nodes are not marked offline since {since}: {sweep['held_back']}", "yellow")]

@@ -8,11 +8,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.parts import block, cell, dated, facts, plural, styled, table
+from pgfleet.console.pictures.parts import block, cell, dated, facts, styled, table
 from pgfleet.console.pictures.users import user_table
 from pgfleet.producers.submit.terminal import out
 from pgfleet.producers.submit.wording import span
-from pgfleet.schema.printable import typed
+from pgfleet.schema.printable import plural, typed
 from pgfleet.schema.rows.row import Row
 
 BAR = 10
@@ -84,7 +84,7 @@ def _answers(row: dict[str, Any]) -> Text:
     breaker = row["breaker"]
     if breaker["open"]:
         return cell(f"no: {breaker['kind']}", "red")
-    return cell(f"{breaker['failures']} failed", "yellow") if breaker["failures"] else cell("yes", "green")
+    return cell("yes", "green")
 
 
 def _notes(row: dict[str, Any]) -> Iterator[Text]:
@@ -102,7 +102,7 @@ def _notes(row: dict[str, Any]) -> Iterator[Text]:
 
 def reason(row: dict[str, Any]) -> str:
     """Why its breaker is open, without the name that every such reason begins with."""
-    return str(row["breaker"]["reason"] or "").removeprefix(f"{row['name']}: ")
+    return str(row["breaker"]["reason"] or "").removeprefix("Hopsworks ").removeprefix(f"{row['name']}: ")
 
 
 def cluster_picture(seen: dict[str, Any]) -> Group:
@@ -133,7 +133,7 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
 def _since(breaker: dict[str, Any], now: datetime) -> str:
     if not breaker["open"]:
         return ""
-    since, until = (now - breaker["opened_at"]).total_seconds(), (breaker["retry_at"] - now).total_seconds()
+    since, until = (now - breaker["began_at"]).total_seconds(), (breaker["retry_at"] - now).total_seconds()
     again = f"tried again in {span(until)}" if until > 0 else "to be tried again now"
     return f"since {span(since)}; {again}"
 

@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.parts import age, block, dated, facts
+from pgfleet.console.pictures.parts import age, block, dated, facts, seconds
 from pgfleet.producers.submit.wording import disk, gpus, span, waiting
+from pgfleet.schema.brake.pauses import pause_of
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
@@ -18,7 +19,7 @@ from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Place, place
 from pgfleet.schema.reads.reservation import RESERVATION
-from pgfleet.schema.reservation import MACHINE
+from pgfleet.schema.reservation import MACHINE, Status
 from pgfleet.schema.rows.row import Row
 
 
@@ -33,13 +34,16 @@ class Timeline:
     letters: list[Row]
     messages: list[Row]
     disk_moves: tuple[dict[str, Any], ...] = ()
+    paused: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         where = self.place.as_json() if self.place else {}
         known = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
-        return {**self.row, **where, **known, "disk_history": list(self.disk_moves)}
+        return {**self.row, **where, **known, "disk_history": list(self.disk_moves), "paused": self.paused}
 
 
+# Requests that leave a reservation in its state, as one reads of them.
+NO_MOVES = {"extend": "extended"}
 # One line of a timeline: when, what and why.
 Event = tuple[datetime, str, str]
 
@@ -55,17 +59,26 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
         letters=about.letters(conn, RESERVATION, row_id),
         messages=about.messages(conn, RESERVATION, row_id),
         disk_moves=tuple(disk_reads.of_reservation(conn, row)),
+        paused=None if row["reservation_ended"] else pause_of(conn, "reservation"),
     )
 
 
 def past(timeline: Timeline) -> list[Event]:
     """What has happened, in order."""
-    return sorted([*_moves(timeline), *_disk_moves(timeline), *_deaths(timeline)], key=lambda event: event[0])
+    known = [*_moves(timeline), *_disk_moves(timeline), *_requests(timeline), *_deaths(timeline), *_held(timeline)]
+    return sorted(known, key=lambda event: event[0])
 
 
 def _moves(timeline: Timeline) -> Iterator[Event]:
     for move in timeline.history:
         yield move["at"], move["to_status"], f"{move['reason']}  ({move['actor']})"
+
+
+def _requests(timeline: Timeline) -> Iterator[Event]:
+    """What was asked of it and done, but for what is a move, too."""
+    for done in timeline.row.get("requests_done") or ():
+        if done["action"] in NO_MOVES:
+            yield datetime.fromisoformat(done["at"]), NO_MOVES[done["action"]], f"{done['told']}  ({done['by']})"
 
 
 def _disk_moves(timeline: Timeline) -> Iterator[Event]:
@@ -81,6 +94,12 @@ def _deaths(timeline: Timeline) -> Iterator[Event]:
         answer = f", {letter['answer']}" if letter["answer"] else ""
         number = f"dead letter {letter['dead_letter_id']}{answer}"
         yield letter["died_at"], number, f"{about.action_of(letter) or '?'}: {letter['reason']}"
+
+
+def _held(timeline: Timeline) -> Iterator[Event]:
+    """What is still there after the end of a reservation; an assignment holds nothing."""
+    if timeline.row.get("waits_for") and timeline.row["held_since"]:
+        yield timeline.row["held_since"], "not gone", timeline.row["waits_for"]
 
 
 def coming(timeline: Timeline) -> list[Event]:
@@ -111,6 +130,13 @@ def events(timeline: Timeline) -> list[Text | Table]:
     return parts
 
 
+def _waits(timeline: Timeline) -> Iterator[tuple[str, str]]:
+    if timeline.place is not None:
+        yield "in line", waiting(timeline.place, timeline.now)
+    if timeline.paused is not None:
+        yield "nothing moves", timeline.paused
+
+
 def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     """What its row says now; each as a name and a text."""
     row = timeline.row
@@ -120,14 +146,27 @@ def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
     if row["disk_name"] is not None:
         yield "disk", disk(row)
     yield "status", f"{row['status']}, {row['current_detailed_status'] or row['status_reason'] or ''}"
-    if timeline.place is not None:
-        yield "in line", waiting(timeline.place, timeline.now)
+    yield from _waits(timeline)
     yield "GPUs held", str(row["gpus_held"])
+    if row["waits_for"]:
+        yield "waits for", row["waits_for"]
+    if row["forced_at"] is not None:
+        yield "by force", f"released by {row['forced_by']}, {age(seconds(row['forced_at'], timeline.now))}"
+    if row["retried_from"] is not None:
+        yield "retry of", row["retried_from"]
     if row["expires_at"] is not None and row["reservation_ended"] is None:
         yield "expires", _when(row["expires_at"], timeline.now)
-    for name, column in (("ssh", "ssh_command"), ("warning", "warning"), ("failure", "failure_reason")):
-        if row[column]:
-            yield name, row[column]
+    if row["status"] == Status.FAILED:
+        yield "again", f"pgfleet retry {row['reservation_id']}"
+    yield from _told(row)
+
+
+def _told(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How to get in, which nobody can any more when it is over; and what has to be known of it."""
+    ssh = row["ssh_command"] if row["status"] == Status.ACTIVE else None
+    for name, known in (("ssh", ssh), ("warning", row["warning"]), ("failure", row["failure_reason"])):
+        if known:
+            yield name, known
 
 
 def _when(at: datetime, now: datetime) -> str:

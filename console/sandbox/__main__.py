@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.aws.running import running_aws
 from pgfleet.console.sandbox.kubernetes.cluster import Options
+from pgfleet.console.sandbox.manual import manual
 from pgfleet.console.sandbox.server import serve
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pgfleet.console.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pgfleet.console.sandbox",
+        description=__doc__,
+        epilog=manual(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     default_kubeconfig = Path(tempfile.gettempdir()) / "pgfleet-sandbox.kubeconfig"
     parser.add_argument("--nodes", default="", help="such as h100:2x8,a100:1x8,cpu-x86:1x0")
     parser.add_argument("--kubeconfig", type=Path, default=default_kubeconfig, help="the file to write")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from pgfleet.console.sandbox import control, ssh_keys
 from pgfleet.console.sandbox.answers import answer
 from pgfleet.console.sandbox.faults import Faults
 from pgfleet.console.sandbox.hopsworks import servers as hopsworks
-from pgfleet.console.sandbox.kubernetes import api, metrics, paths
+from pgfleet.console.sandbox.kubernetes import server as kubernetes
 from pgfleet.console.sandbox.kubernetes.cluster import Cluster, Options
 from pgfleet.console.sandbox.kubernetes.nodes import NodeGroup, add_nodes
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
@@ -18,7 +19,12 @@ from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.streams import StreamReader
+
 SHUTDOWN_S = 1.0
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 
 class Application:
@@ -27,7 +33,7 @@ class Application:
     def __init__(self, options: Options, groups: Sequence[NodeGroup]) -> None:
         self.cluster = Cluster(options)
         self._faults = Faults()
-        self._api = api.Api(self.cluster)
+        self._kubernetes = kubernetes.Server(self.cluster)
         self._hopsworks = hopsworks.Hopsworks()
         self._control = control.Control(self.cluster, self._faults, self._hopsworks)
         for group in groups:
@@ -35,11 +41,15 @@ class Application:
 
     async def listen(self, host: str) -> tuple[web.ServerRunner, int]:
         """The runner to clean up, and the free port that was taken."""
-        server = web.Server(self.answer, handler_cancellation=True, access_log=None)
+        server = web.Server(self.answer, request_factory=_request, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         await web.TCPSite(runner, host, 0, backlog=1024).start()
         return runner, int(runner.addresses[0][1])
+
+    async def close(self, runner: web.ServerRunner) -> None:
+        self.cluster.watchers.close()
+        await runner.cleanup()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -54,10 +64,8 @@ class Application:
         """Errors become answers here, so that a fault after the request sees them as such."""
         not_served = RefusedError(404, "the server could not find the requested resource")
         try:
-            if request.path.startswith(paths.PREFIX):
-                return await self._api.answer(request)
-            if request.path.startswith(metrics.PREFIX):
-                return metrics.metrics(request, self.cluster.store)
+            if request.path.startswith(kubernetes.PREFIXES):
+                return await self._kubernetes.answer(request)
             if request.path.startswith(hopsworks.PREFIX):
                 return await self._hopsworks.answer(request)
             if request.path.startswith(ssh_keys.PREFIX):
@@ -65,3 +73,15 @@ class Application:
         except RefusedError as refused:
             return answer(refused.status, refused.code)
         return answer(not_served.status, not_served.code)
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """One whose body may be as large as it likes: how large is too large, each part says in its own words."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LARGEST_BODY_BYTES)

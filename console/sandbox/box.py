@@ -9,6 +9,9 @@ from typing import Any
 from pgfleet.console.sandbox.aws.handle import Aws
 from pgfleet.console.sandbox.orders import ask
 
+KUBERNETES = "^/(api|apis|version|readyz|livez|healthz)(/|$)"
+FOR_EVER = 10**9  # times
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -36,7 +39,7 @@ class Box:
         return f"{self.url}/ssh-keys"
 
     def add_nodes(self, gpu_type: str, count: int = 1, gpus: int = 8, **machine: Any) -> list[str]:
-        """The new nodes' names; `machine` are a node's `cpu`, `memory_gb` and `zone`."""
+        """The new nodes' names; `machine` are a node's other fields, as in `nodes.NodeGroup`."""
         group = {"gpu_type": gpu_type, "count": count, "gpus": gpus}
         names: list[str] = self._ask("POST", "nodes", group | machine)["nodes"]
         return names
@@ -45,11 +48,51 @@ class Box:
         """The next requests whose path matches the regular expression go wrong; fields as in `faults.Fault`."""
         self._ask("POST", "faults", {"path": path} | wanted)
 
+    def outage(self, **wanted: Any) -> None:
+        """All of Kubernetes goes wrong so, or drops every connection, until faults are cleared; watches break, too."""
+        self.fault(KUBERNETES, **({"times": FOR_EVER} | (wanted or {"drop": True})))
+        self.watches("drop")
+
     def clear_faults(self) -> None:
         self._ask("DELETE", "faults")
 
+    def watches(self, what: str) -> None:
+        """Do this to all open watches: `cut`, `drop`, `expire`, `stall`, `resume` or `bookmark`; see `Watchers`."""
+        self._ask("POST", f"watches/{what}")
+
+    def forget_history(self) -> None:
+        """Whoever has seen less than what there is now is told that its version is too old."""
+        self._ask("DELETE", "history")
+
+    def rule(self, kind: str, **fields: Any) -> None:
+        """Switch a rule of the cluster on; kinds and their fields as in `kubernetes/rules`, such as `quota`."""
+        self._ask("POST", f"rules/{kind}", fields)
+
+    def clear_rules(self, *kinds: str) -> None:
+        """Switch off these, or all."""
+        self._ask("DELETE", "/".join(("rules", *kinds)))
+
     def behave(self, namespace: str, name: str, behaviour: str) -> None:
         self._ask("POST", f"pods/{namespace}/{name}", {"behave": behaviour})
+
+    def starts(self, start: str, **wanted: Any) -> None:
+        """The next pod starts so; fields as in `starts.Order`: `pods`, `nodes`, `times` and `trouble_s`."""
+        self._ask("POST", "starts", {"start": start} | wanted)
+
+    def clear_starts(self) -> None:
+        self._ask("DELETE", "starts")
+
+    def node(self, name: str, **wanted: Any) -> None:
+        """A node is `silent` or not, not `ready`, under `pressure` (memory, disk, pid), its clock `clock_s` ahead."""
+        self._ask("POST", f"nodes/{name}", wanted)
+
+    def scheduler(self, *, down: bool) -> None:
+        """While it is down, nothing at all is said of new pods."""
+        self._ask("POST", "scheduler", {"down": down})
+
+    def priority_class(self, name: str, value: int, **wanted: Any) -> None:
+        """`wanted` are `preemptionPolicy` and `globalDefault`."""
+        self._ask("POST", "priorities", {"name": name, "value": value} | wanted)
 
     def contents(
         self, namespace: str, name: str, content: str | bytes, delay_s: float = 0.0, failure: str = ""
@@ -58,6 +101,12 @@ class Box:
         raw = content.encode() if isinstance(content, str) else content
         wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
         self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
+
+    def log(self, namespace: str, name: str, content: str | bytes, *, previous: bool = False) -> None:
+        """The pod's container has printed this, or its run before has."""
+        raw = content.encode() if isinstance(content, str) else content
+        wanted = {"content": base64.b64encode(raw).decode(), "previous": previous}
+        self._ask("POST", f"logs/{namespace}/{name}", wanted)
 
     def state(self) -> dict[str, Any]:
         """Objects and counters; `attachments` has the node of each volume, `attachment_log` all that led to it."""

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pgfleet.console.sandbox.answers import answer
 from pgfleet.console.sandbox.hopsworks.control import HopsworksControl
-from pgfleet.console.sandbox.kubernetes.api import read_body
 from pgfleet.console.sandbox.kubernetes.nodes import GPU_TYPE_LABEL, NodeGroup, add_nodes
+from pgfleet.console.sandbox.kubernetes.reading import read_body
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES
+from pgfleet.console.sandbox.kubernetes.switches import switch
 from pgfleet.console.sandbox.kubernetes.volume_state import volume_state
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.cluster import Cluster
 
 PREFIX = "/_sandbox/"
+WATCHES = ("cut", "drop", "expire", "stall", "resume", "bookmark")  # methods of `Watchers`
 
 
 class Control:
@@ -36,18 +38,33 @@ class Control:
             case "POST", ["faults"]:
                 self._faults.order(body)
             case "DELETE", ["faults"]:
-                self._faults.orders.clear()
+                self._faults.clear()
             case "POST", ["nodes"]:
                 return answer(self._add_nodes(body))
-            case "POST", ["pods", namespace, name]:
-                self._cluster.kubelet.act(("pods", namespace, name), str(body.get("behave", "")))
-            case "POST", ["volumes", "contents", namespace, name]:
-                self._cluster.executions.order(namespace, name, body)
             case _, ["hopsworks", *path]:
                 return answer(self._hopsworks.answer(request, path, body))
-            case _:
-                raise RefusedError(404, f"the sandbox has no {request.method} {request.path}")
+            case method, path:
+                self._steer_cluster(method, path, body)
         return answer({})
+
+    def _steer_cluster(self, method: str, path: list[str], body: dict[str, Any]) -> None:
+        match method, path:
+            case _, ["pods" | "starts" | "nodes" | "scheduler" | "priorities", *_]:
+                switch(self._cluster, method, path, body)
+            case "POST", ["volumes", "contents", namespace, name]:
+                self._cluster.executions.order(namespace, name, body)
+            case "POST", ["logs", namespace, name]:
+                self._cluster.pod_logs.order(namespace, name, body)
+            case "POST", ["watches", what] if what in WATCHES:
+                getattr(self._cluster.watchers, what)()
+            case "DELETE", ["history"]:
+                self._cluster.history.forget()
+            case "POST", ["rules", kind]:
+                self._cluster.rules.on(kind, body)
+            case "DELETE", ["rules", *kinds]:
+                self._cluster.rules.off(*kinds)
+            case _:
+                raise RefusedError(404, f"the sandbox has no {method} {PREFIX}{'/'.join(path)}")
 
     def _add_nodes(self, wanted: dict[str, Any]) -> dict[str, list[str]]:
         try:
@@ -61,9 +78,12 @@ class Control:
         return {
             "objects": {plural: self._cluster.store.count(plural) for plural in RESOURCES},
             "requests": tally.requests,
+            "asked": dict(tally.asked),
+            "watches": self._cluster.watchers.count(),
+            "version": self._cluster.store.version,
             "created_pods": tally.created_pods,
             "double_creations": tally.double_creations,
             "faults_left": self._faults.orders.left(),
-            "gpus": self._cluster.scheduler.capacity(GPU_TYPE_LABEL),
+            "gpus": self._cluster.scheduler.placements.capacity(GPU_TYPE_LABEL),
             **volume_state(self._cluster),
         }

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.attachments import Attachments
 
 HOST = "127.0.0.1"
-STOP_S = 10.0
+# Only a stop that fails takes so long: with an AWS it has to end threads and moto, 10 s on a busy machine.
+STOP_S = 60.0
 
 
 async def serve(
@@ -50,7 +51,7 @@ async def serve(
         started(Box(url, str(kubeconfig)), stop)
         await stop.wait()
     finally:
-        await runner.cleanup()
+        await application.close(runner)
 
 
 def attach_at(aws: Aws, attachments: Attachments) -> None:
@@ -105,7 +106,7 @@ def running(nodes: Sequence[str] = (), *, aws: bool = False, **options: Any) -> 
 def spawned(nodes: Sequence[str] = (), *, aws: bool = False, **options: Any) -> Iterator[Box]:
     """The same in a process of its own, which doesn't share the interpreter's lock with the caller."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-sandbox-") as folder:
-        command = [sys.executable, "-m", "pgfleet.console.sandbox", "--exit-with-parent"]
+        command = [sys.executable, "-P", "-m", "pgfleet.console.sandbox", "--exit-with-parent"]
         command += [f"--nodes={','.join(nodes)}", f"--kubeconfig={Path(folder) / 'kubeconfig'}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         command += ["--aws"] if aws else []

@@ -7,20 +7,21 @@ and id that it has; what is older is given up. A batch of which nobody knows whe
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import psycopg
 
 from pgfleet.producers.heartbeat import heartbeats
-from pgfleet.schema.database.dsn import Unreachable, connect
+from pgfleet.schema.database.dsn import Unreachable
+from pgfleet.schema.database.holders import WITHOUT_WRITERS, take_turn
+from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.heartbeat import AutoscalerHeartbeat
 from pgfleet.schema.queue.kernel import Connection
 
 BATCH = 1000
 KEPT_S = 60.0
+BUSY = "Another simulation registers its nodes, or somebody writes configurations of nodes. Try again."
 YAML = "heartbeat_interval: 60\npools: all\n"
 
-LOCK = "select pg_advisory_xact_lock(hashtext('pgfleet.simulate'))"
 NEW_NODES = """
 insert into autoscaler.nodes (name, region, description)
 select w.name, 'sim', 'a node of pgfleet simulate' from unnest(%s::text[]) with ordinality w (name, place)
@@ -28,8 +29,8 @@ where not exists (select from autoscaler.nodes n where n.name = w.name and n.del
 order by w.place
 """
 NEW_CONFIGURATIONS = """
-insert into autoscaler.node_configurations (node_id, yaml_config, config_hash)
-select n.id, %s, %s from autoscaler.nodes n
+insert into autoscaler.node_configurations (node_id, yaml_config)
+select n.id, %s from autoscaler.nodes n
 where n.name = any(%s) and n.deleted_at is null
   and not exists (select from autoscaler.node_configurations c where c.node_id = n.id and c.is_active)
 """
@@ -57,9 +58,10 @@ def register(conn: Connection, names: Sequence[str]) -> list[Registered]:
     """Nodes of these sorted names, each with a configuration: made if they are not there."""
     asked = list(names)
     with conn.transaction():
-        conn.execute(LOCK)
+        # Only who may write configurations can be in the way.
+        take_turn(conn, "autoscaler.node_configurations", WITHOUT_WRITERS, BUSY)
         conn.execute(NEW_NODES, (asked,))
-        conn.execute(NEW_CONFIGURATIONS, (YAML, sha256(YAML.encode()).hexdigest(), asked))
+        conn.execute(NEW_CONFIGURATIONS, (YAML, asked))
         return [Registered(*row) for row in conn.execute(REGISTERED, (asked,))]
 
 

@@ -11,6 +11,7 @@ from pgfleet.producers import disk as producer
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.disk import Wait, finish
 from pgfleet.producers.submit.following import Output
+from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, SnapshotStatus, Status
 from pgfleet.schema.errors import Refusal
@@ -41,7 +42,8 @@ def create(  # noqa: PLR0913  # one parameter an option
     with database() as conn:
         if not operations.on_their_way(conn, owner, name):
             _refuse_taken(reads.by_name(conn, owner, name))
-        operation_id = producer.create_disk(owner, name, size, conn)
+        with named_as_options({"size_gb": "--size", "disk_name": "NAME", "user_id": "--user"}):
+            operation_id = producer.create_disk(owner, name, size, conn)
         finish(conn, operation_id, f"create of disk {printable(name)} sent", Output(wait, timeout, as_json))
 
 
@@ -190,5 +192,5 @@ def _by(row: dict[str, Any]) -> str:
     """Who uses a disk, and the command that ends it."""
     if row["reservation_id"] is None:
         return f", and its reservation is gone: pgfleet disk unlock {printable(row['disk_name'])}"
-    short = row["reservation_id"][:8]
+    short = row["reservation_short_id"]
     return f" by reservation {short}. First: pgfleet cancel {short}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from moto.core.exceptions import ServiceException
@@ -44,6 +44,9 @@ class AwsControl:
             raise ValueError(f"the sandbox's AWS has no switch {switch!r}")
         with self._aws.lock:
             return getattr(self, switch)(**given)
+
+    def put_clock_ahead(self, seconds: float) -> None:
+        self._ebs.habits.ahead += timedelta(seconds=seconds)
 
     def hold_snapshots(self, progress: int | None) -> None:
         self._ebs.habits.held_percent = progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +56,7 @@ class Habits:
     """What the switches have set: for what is made from now on, and for some things that are there."""
 
     snapshot_s: float = 0.0
+    ahead: timedelta = timedelta(0)
     held_percent: int | None = None
     hold_volumes: bool = False
     being_made: set[str] = field(default_factory=set)
@@ -114,6 +115,7 @@ class Ebs(EC2Backend):
                 raise EC2ClientError("InvalidParameterValue", f"Snapshot is larger than the volume: {size} GiB")
         volume = super().create_volume(size, zone_name, snapshot_id, *more, **named)
         volume.size = int(volume.size)
+        volume.create_time += self.habits.ahead
         self.habits.note_made(volume.id)
         if self.habits.hold_volumes:
             self.habits.being_made.add(volume.id)
@@ -179,6 +181,7 @@ class Ebs(EC2Backend):
         """Make a volume as another program would."""
         place, name = self.get_zone_by_name(zone), id or random_volume_id()
         volume = Volume(self, name, size_gb, place, snapshot_id, volume_type="gp3")  # type: ignore[abstract]
+        volume.create_time += self.habits.ahead
         self.volumes[volume.id] = volume
         self.create_tags([volume.id], tags)
         self.habits.note_made(volume.id)
@@ -188,6 +191,7 @@ class Ebs(EC2Backend):
         """Make a snapshot as another program would; `changes` are set as its attributes."""
         volume = self.volumes.get(volume_id) or SimpleNamespace(id=volume_id, size=size_gb)
         snapshot = TimedSnapshot(self, random_snapshot_id(), volume, "")
+        snapshot.start_time += self.habits.ahead
         snapshot.completion_time = snapshot.start_time
         for name, value in changes.items():
             setattr(snapshot, name, value)
@@ -203,6 +207,7 @@ class Ebs(EC2Backend):
         self.tags.pop(resource_id, None)
 
     def _begin(self, snapshot: TimedSnapshot) -> Snapshot:
+        snapshot.start_time += self.habits.ahead
         self.snapshots[snapshot.id] = snapshot
         self.habits.note_made(snapshot.id)
         held, takes_s = self.habits.held_percent, self.habits.snapshot_s

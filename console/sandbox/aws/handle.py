@@ -85,6 +85,10 @@ class Aws:
         made: str = self._set("make_volume", size_gb=size_gb, tags=tags, **_dated(more))
         return made
 
+    def put_clock_ahead(self, seconds: float) -> None:
+        """From now on its clock says so much more: in the `Date` of its answers, and of what is made."""
+        self._set("put_clock_ahead", seconds=seconds)
+
     def make_snapshot(self, tags: Mapping[str, str] | None = None, **more: Any) -> str:
         """Make a snapshot as another program would, completed unless `status` says otherwise. Returns its id.
 

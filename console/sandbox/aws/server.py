@@ -10,6 +10,8 @@ import threading
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -165,6 +167,12 @@ def serving(snapshot_s: float) -> Iterator[str]:
 
 
 class _Handler(MotoRequestHandler):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The `Date` of every answer."""
+        application: Any = self.server.app
+        moment = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+        return format_datetime(moment + application.ebs.habits.ahead, usegmt=True)
+
     def log(self, *_: Any) -> None:
         """Requests are in the application's log."""
 

@@ -2,118 +2,102 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, invalid
+from pgfleet.console.sandbox.kubernetes.refusals import RefusedError, invalid_in_all
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object
+from pgfleet.console.sandbox.kubernetes.validation.data import config_map_faults, secret_faults, with_plain_data
+from pgfleet.console.sandbox.kubernetes.validation.fields import Reader
+from pgfleet.console.sandbox.kubernetes.validation.metadata import metadata_faults
+from pgfleet.console.sandbox.kubernetes.validation.pods import pod_faults
+from pgfleet.console.sandbox.kubernetes.validation.services import service_faults
 from pgfleet.console.sandbox.kubernetes.volume_checks import check_claim, check_volume, with_volume_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-LONGEST_NAME = 253
-LONGEST_LABEL = 63
+    from pgfleet.console.sandbox.kubernetes.validation.faults import Faults
 
 
-def name_of_new(plural: str, body: Object) -> str:
-    """Raises `RefusedError` (422) for a name that Kubernetes does not take."""
-    name = str(body.setdefault("metadata", {}).get("name") or "")
+def decode(plural: str, body: Object, strictness: str) -> list[str]:
+    """Drops fields that Kubernetes does not know, and returns warnings about them.
+
+    Raises `RefusedError` (400) for an object of another kind or with values of other types, and for unknown fields
+    where the `strictness` is `Strict`.
+    """
     kind = RESOURCES[plural].kind
-    if not name:
-        raise invalid(kind, "", "metadata.name", "Required value: name is required")
-    pattern, longest = (SERVICE_NAME, LONGEST_LABEL) if plural == "services" else (NAME, LONGEST_NAME)
-    if len(name) > longest or not pattern.match(name):
-        why = f'Invalid value: "{name}": a lowercase RFC name of at most {longest} characters is needed'
-        raise invalid(kind, name, "metadata.name", why)
-    return name
+    if body.get("kind", kind) != kind:
+        raise RefusedError(400, f"{body['kind']} in the request, but {kind} at this address")
+    body["kind"], body["apiVersion"] = kind, "v1"
+    reader = Reader(kind)
+    reader.read(body)
+    told = [f'unknown field "{name}"' for name in reader.unknown]
+    if told and strictness == "Strict":
+        raise reader.refuse(f"strict decoding error: {', '.join(told)}")
+    return told if strictness == "Warn" else []
 
 
-def check(plural: str, name: str, body: Object) -> None:
-    """Raises `RefusedError` (422) for an object that Kubernetes would not store."""
-    resource = RESOURCES[plural]
-    if body.get("kind", resource.kind) != resource.kind:
-        raise RefusedError(400, f"{body['kind']} in the request, but {resource.kind} at this address")
-    body["kind"] = resource.kind
-    body["apiVersion"] = "v1"
-    _check_strings(resource.kind, name, body["metadata"])
-    _check_owners(resource.kind, name, body["metadata"])
+def check(plural: str, body: Object) -> None:
+    """Raises `RefusedError` (422) for an object that Kubernetes would not store; it has its defaults by now."""
+    name = body["metadata"].get("name", "")
+    faults = metadata_faults(plural, body["metadata"])
+    faults += FAULTS[plural](body) if plural in FAULTS else []
+    if faults:
+        raise invalid_in_all(RESOURCES[plural].kind, name, faults)
     if plural in CHECKS:
         CHECKS[plural](name, body)
 
 
-def with_defaults(plural: str, body: Object) -> None:
-    """What the API server adds on creation."""
+def with_spec_defaults(plural: str, body: Object) -> None:
+    """What the API server adds to every object that is sent."""
     match plural:
         case "pods":
-            _default_pod(body)
+            _default_pod(body.setdefault("spec", {}))
+        case "services":
+            _default_service(body.setdefault("spec", {}))
+        case "secrets":
+            with_plain_data(body)
+            body.setdefault("type", "Opaque")
+
+
+def with_status(plural: str, body: Object) -> None:
+    """What a new object has in place of the status it was sent with."""
+    match plural:
+        case "pods":
+            body["status"] = {"phase": "Pending", "qosClass": "Burstable"}
         case "nodes":
             body.setdefault("spec", {})
             body.setdefault("status", {})
         case "services":
-            body["spec"].setdefault("sessionAffinity", "None")
             body["status"] = {"loadBalancer": {}}
         case "persistentvolumes" | "persistentvolumeclaims":
             with_volume_defaults(plural, body)
 
 
-def _check_strings(kind: str, name: str, metadata: Object) -> None:
-    for field in ("labels", "annotations"):
-        for key, value in (metadata.get(field) or {}).items():
-            if not isinstance(value, str):
-                raise RefusedError(400, f"{kind} {name}: metadata.{field}[{key}] must be a string")
-    for key, value in (metadata.get("labels") or {}).items():
-        if len(value) > LONGEST_LABEL or not re.fullmatch(r"([A-Za-z0-9]([-\w.]*[A-Za-z0-9])?)?", value):
-            raise invalid(kind, name, "metadata.labels", f'Invalid value: "{value}": of label {key}')
-
-
-def _check_owners(kind: str, name: str, metadata: Object) -> None:
-    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
-        for field in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(field):
-                place = f"metadata.ownerReferences[{index}].{field}"
-                raise invalid(kind, name, place, "Required value: must not be empty")
-
-
-def _check_pod(name: str, body: Object) -> None:
-    containers = (body.get("spec") or {}).get("containers")
-    if not containers:
-        raise invalid("Pod", name, "spec.containers", "Required value")
-    for index, container in enumerate(containers):
-        for field in ("name", "image"):
-            if not container.get(field):
-                raise invalid("Pod", name, f"spec.containers[{index}].{field}", "Required value")
-
-
-def _check_service(name: str, body: Object) -> None:
-    spec = body.get("spec") or {}
-    body["spec"] = spec
-    if not spec.get("ports"):
-        raise invalid("Service", name, "spec.ports", "Required value")
-    for index, port in enumerate(spec["ports"]):
-        if not isinstance(port.get("port"), int) or not 0 < port["port"] < 65_536:
-            raise invalid("Service", name, f"spec.ports[{index}].port", "Invalid value: must be 1-65535")
-        port.setdefault("protocol", "TCP")
-        port.setdefault("targetPort", port["port"])
-
-
-def _default_pod(body: Object) -> None:
-    spec = body["spec"]
+def _default_pod(spec: Object) -> None:
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("schedulerName", "default-scheduler")
-    for container in spec["containers"]:
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         resources = container.setdefault("resources", {})
         if resources.get("limits"):
             resources["requests"] = resources["limits"] | (resources.get("requests") or {})
-    body["status"] = {"phase": "Pending", "qosClass": "Burstable"}
 
 
+def _default_service(spec: Object) -> None:
+    spec.setdefault("sessionAffinity", "None")
+    for port in spec.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port.get("port", 0))
+
+
+FAULTS: dict[str, Callable[[Object], Faults]] = {
+    "pods": pod_faults,
+    "services": service_faults,
+    "configmaps": config_map_faults,
+    "secrets": secret_faults,
+}
 CHECKS: dict[str, Callable[[str, Object], None]] = {
-    "pods": _check_pod,
-    "services": _check_service,
     "persistentvolumes": check_volume,
     "persistentvolumeclaims": check_claim,
 }

@@ -1,7 +1,11 @@
-"""Which volume is attached to which node: from the start of a pod that has it until its last one is over or gone."""
+"""Which volume is attached to which node: from the start of a pod that has it until its last one is over or gone.
+
+A node that does not answer is not seen to have let go of it: there it stays for six minutes more.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,16 +15,20 @@ from pgfleet.console.sandbox.kubernetes.store import FINISHED, timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pgfleet.console.sandbox.kubernetes.machines import Machines
     from pgfleet.console.sandbox.kubernetes.store import Change, Record, Store
 
 LONGEST_LOG = 10_000
+UNANSWERED_S = 360.0  # then the controller detaches without the node
 
 
 class Attachments:
     """`on_attach(volume id, node)` and `on_detach(volume id)` pass it on to the simulated AWS."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, machines: Machines, second_s: float) -> None:
         self._store = store
+        self._machines = machines
+        self._second_s = second_s
         self._handles: dict[str, list[str]] = {}  # of each pod, by uid
         self._users: dict[str, set[str]] = {}  # uids of pods by handle
         self.nodes: dict[str, str] = {}  # by handle
@@ -42,8 +50,13 @@ class Attachments:
     def watch(self, change: Change) -> None:
         record = change.record
         if record.key[0] == "pods" and (change.kind == "DELETED" or record.fields["status.phase"] in FINISHED):
+            answers = self._machines.works(record.fields["spec.nodeName"])
             for handle in self._handles.pop(record.uid, ()):
-                self._leave(handle, record.uid)
+                if answers:
+                    self._leave(handle, record.uid)
+                else:
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(UNANSWERED_S * self._second_s, self._leave, handle, record.uid)
 
     def _handles_of(self, pod: Record) -> list[str]:
         claims = [self._store.get(key) for key in claims_of(pod.body())]

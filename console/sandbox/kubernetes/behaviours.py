@@ -1,142 +1,132 @@
-"""What a simulated pod does on its node: scripts of timed steps, chosen by its image or a request."""
+"""What a simulated pod does on its node: how it starts, chosen by its image or by an order, and what it does when told.
+
+An image `sandbox/<start>`, such as `sandbox/throttled` or `sandbox/slow-pull:90` (for 90 seconds), starts so. A command
+that is `true`, `false` or `exit 3` ends so.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgfleet.console.sandbox.kubernetes.conditions import set_condition
+from pgfleet.console.sandbox.kubernetes import pulls, restarts
+from pgfleet.console.sandbox.kubernetes.evictions import evicted_for, shut_down
 from pgfleet.console.sandbox.kubernetes.recorder import Notice
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
+from pgfleet.console.sandbox.kubernetes.rejections import MESSAGES
+from pgfleet.console.sandbox.kubernetes.situations import Step
+from pgfleet.console.sandbox.kubernetes.statuses import COMPLETED, ERROR, OOM_KILLED, Ending, running, unready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from pgfleet.console.sandbox.kubernetes.resources import Object
+    from pgfleet.console.sandbox.kubernetes.situations import Script, Situation
 
-STARTED = Notice("Normal", "Started", "Started container main", "kubelet")
+IMAGE = re.compile(r"(?:^|/)sandbox/([a-z-]+)(?::(\d+(?:\.\d+)?))?$")
+COMMAND = re.compile(r"^(?:true|false|exit (\d+))$")
+HANG, READY = "hang", "ready"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """After `delay_s`, `apply(pod, now)` changes the status; None removes the pod."""
+class Start:
+    """How a pod starts; its trouble lasts for `trouble_s` unless another time is asked for, or for ever."""
 
-    delay_s: float
-    apply: Callable[[Object, str], None] | None
-    notice: Notice | None = None
-
-
-def first_script(pod: Object, delay_s: float) -> list[Step]:
-    """The steps of a pod that starts; an image with `missing` in its name is not found."""
-    images = [container["image"] for container in pod["spec"]["containers"]]
-    if any("missing" in image for image in images):
-        return _image_error(delay_s)
-    return [Step(delay_s, running, STARTED)]
+    script: Script
+    trouble_s: float | None = None
 
 
-def live_step(behaviour: str) -> Step:
-    """What a live pod does at once. Raises `RefusedError` (400) for an unknown behaviour."""
-    if behaviour not in BEHAVIOURS:
-        raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(BEHAVIOURS)} was expected")
-    return Step(0, BEHAVIOURS[behaviour], STARTED if behaviour == "ready" else None)
+def _ready_at_once(_: Situation) -> Iterator[Step]:
+    yield Step(0, running, (Notice("Normal", "Started", "Started container main"),))
 
 
-def starting(pod: Object, now: str, *, host_ip: str, pod_ip: str) -> None:
-    """What kubelet writes when it has seen the pod."""
-    pod["status"] |= {"startTime": now, "hostIP": host_ip, "hostIPs": [{"ip": host_ip}]}
-    pod["status"] |= {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
-    set_condition(pod, "Initialized", holds=True, now=now)
-    waiting(pod, now, reason="ContainerCreating", message="")
+def _never_ready(at: Situation) -> Iterator[Step]:
+    yield Step(at.delay_s, unready, pulls.started(at))
 
 
-def waiting(pod: Object, now: str, *, reason: str, message: str) -> None:
-    state = {"waiting": {"reason": reason} | ({"message": message} if message else {})}
-    pod["status"]["phase"] = "Pending"
-    _set_containers(pod, state, ready=False)
-    _set_readiness(pod, now, ready=False)
+def _unready_at_once(_: Situation) -> Iterator[Step]:
+    yield Step(0, unready)
 
 
-def running(pod: Object, now: str, *, ready: bool = True) -> None:
-    pod["status"]["phase"] = "Running"
-    _set_containers(pod, {"running": {"startedAt": now}}, ready=ready)
-    _set_readiness(pod, now, ready=ready)
+def _vanish(_: Situation) -> Iterator[Step]:
+    yield Step(0, None)
 
 
-def unready(pod: Object, now: str) -> None:
-    running(pod, now, ready=False)
+def _nothing(_: Situation) -> Iterator[Step]:
+    yield from ()
 
 
-def failed(pod: Object, now: str) -> None:
-    _end(pod, now, phase="Failed", exit_code=1, reason="Error")
-
-
-def succeeded(pod: Object, now: str) -> None:
-    _end(pod, now, phase="Succeeded", exit_code=0, reason="Completed")
-
-
-def oom_killed(pod: Object, now: str) -> None:
-    """Restarted at once where the restart policy allows, else the end of the pod."""
-    if pod["spec"].get("restartPolicy") == "Never":
-        _end(pod, now, phase="Failed", exit_code=137, reason="OOMKilled")
-        return
-    for status in pod["status"].get("containerStatuses") or ():
-        status["lastState"] = _terminated(status, now, exit_code=137, reason="OOMKilled")
-        status["restartCount"] += 1
-    running(pod, now)
-
-
-BEHAVIOURS: dict[str, Callable[[Object, str], None] | None] = {
-    "never-ready": unready,
-    "crash": failed,
-    "oom": oom_killed,
-    "succeed": succeeded,
-    "vanish": None,
-    "ready": running,
+STARTS = {
+    READY: Start(pulls.quick),
+    "never-ready": Start(_never_ready),
+    "slow-pull": Start(pulls.slow, 20),
+    "throttled": Start(partial(pulls.refused, words=pulls.THROTTLED), 40),
+    "registry-down": Start(partial(pulls.refused, words=pulls.AWAY), 40),
+    "missing": Start(partial(pulls.refused, words=pulls.MISSING)),
+    "manifest-unknown": Start(partial(pulls.refused, words=pulls.UNKNOWN)),
+    "denied": Start(partial(pulls.refused, words=pulls.DENIED)),
+    "bad-image-name": Start(pulls.badly_named),
+    "never-pull": Start(pulls.never_pulled),
+    "create-timeout": Start(restarts.cannot_create, 40),
+    "run-error": Start(restarts.cannot_run),
+    "crash-once": Start(partial(restarts.ends_after_start, how=ERROR, times=1)),
+    "crash-loop": Start(partial(restarts.ends_after_start, how=ERROR)),
+    "oom-loop": Start(partial(restarts.ends_after_start, how=OOM_KILLED)),
+    "completes": Start(partial(restarts.ends_after_start, how=COMPLETED)),
+}
+# Besides these a pod may be rejected by its node: a start of the name of the reason.
+REJECTIONS = tuple(MESSAGES)
+LIVE: dict[str, Script] = {
+    "never-ready": _unready_at_once,
+    "crash": restarts.crash,
+    "crash-loop": restarts.crash_for_ever,
+    "oom": restarts.run_out_of_memory,
+    "succeed": restarts.succeed,
+    "vanish": _vanish,
+    "evict": partial(evicted_for, resource="memory"),
+    "evict-storage": partial(evicted_for, resource="ephemeral-storage"),
+    "shutdown": shut_down,
+    HANG: _nothing,
+    READY: _ready_at_once,
 }
 
 
-def _image_error(delay_s: float) -> list[Step]:
-    pull = partial(waiting, reason="ErrImagePull", message="failed to pull image: not found")
-    back_off = partial(waiting, reason="ImagePullBackOff", message="Back-off pulling image")
-    return [
-        Step(delay_s, pull, Notice("Warning", "Failed", "Failed to pull image: not found", "kubelet")),
-        Step(delay_s, back_off, Notice("Normal", "BackOff", "Back-off pulling image", "kubelet")),
-    ]
+def start_named(name: str) -> Start:
+    """Raises `RefusedError` (400) for one that there is not."""
+    if name not in STARTS:
+        raise RefusedError(400, f"unknown start {name!r}: one of {', '.join((*STARTS, *REJECTIONS))} was expected")
+    return STARTS[name]
 
 
-def _end(pod: Object, now: str, *, phase: str, exit_code: int, reason: str) -> None:
-    pod["status"]["phase"] = phase
-    for status in pod["status"].get("containerStatuses") or ():
-        status["state"] = _terminated(status, now, exit_code=exit_code, reason=reason)
-        status |= {"ready": False, "started": False}
-    _set_readiness(pod, now, ready=False)
+def start_of(pod: Object) -> Start:
+    """What images and commands say: an image with `missing` in its name is not found."""
+    for container in pod["spec"]["containers"]:
+        asked = IMAGE.search(container["image"])
+        if asked and asked[1] in STARTS:
+            start = STARTS[asked[1]]
+            return Start(start.script, float(asked[2])) if asked[2] else start
+        if "missing" in container["image"]:
+            return STARTS["missing"]
+        code = _code_of(container)
+        if code is not None:
+            how = Ending(code, "Error") if code else COMPLETED
+            return Start(partial(restarts.ends_after_start, how=how))
+    return STARTS[READY]
 
 
-def _terminated(status: Object, now: str, *, exit_code: int, reason: str) -> Object:
-    started_at = status["state"].get("running", {}).get("startedAt", now)
-    return {"terminated": {"exitCode": exit_code, "reason": reason, "startedAt": started_at, "finishedAt": now}}
+def _code_of(container: Object) -> int | None:
+    """The exit code of a command that does nothing but end."""
+    words = container.get("args") or container.get("command") or [""]
+    found = COMMAND.match(str(words[-1]).strip())
+    if found is None:
+        return None
+    return int(found[1]) if found[1] else int(found[0] == "false")
 
 
-def _set_containers(pod: Object, state: Object, *, ready: bool) -> None:
-    """Keeps the containers' restart counts and last states."""
-    known = {status["name"]: status for status in pod["status"].get("containerStatuses") or ()}
-    pod["status"]["containerStatuses"] = [
-        {
-            "name": container["name"],
-            "image": container["image"],
-            "imageID": f"sandbox://{container['image']}",
-            "restartCount": known.get(container["name"], {}).get("restartCount", 0),
-            "lastState": known.get(container["name"], {}).get("lastState", {}),
-            "state": state,
-            "ready": ready,
-            "started": "running" in state,
-        }
-        for container in pod["spec"]["containers"]
-    ]
-
-
-def _set_readiness(pod: Object, now: str, *, ready: bool) -> None:
-    why = ("", "") if ready else ("ContainersNotReady", "containers with unready status")
-    for kind in ("Ready", "ContainersReady"):
-        set_condition(pod, kind, holds=ready, now=now, why=why)
+def live(behaviour: str) -> Script:
+    """What a live pod does at once. Raises `RefusedError` (400) for an unknown behaviour."""
+    if behaviour not in LIVE:
+        raise RefusedError(400, f"unknown behaviour {behaviour!r}: one of {', '.join(LIVE)} was expected")
+    return LIVE[behaviour]

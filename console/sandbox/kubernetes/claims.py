@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgfleet.console.sandbox.kubernetes.affinities import selects
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -23,7 +25,7 @@ class Reach:
     affinities: tuple[Object, ...] = ()
 
     def includes(self, labels: Mapping[str, str]) -> bool:
-        return all(_selects(affinity, labels) for affinity in self.affinities)
+        return all(selects(affinity, labels) for affinity in self.affinities)
 
 
 ANYWHERE = Reach()
@@ -59,9 +61,3 @@ def reach_of(store: Store, claims: Iterable[Key]) -> Reach:
             return Reach(UNBOUND)
         affinities.append((volume.body()["spec"].get("nodeAffinity") or {}).get("required"))
     return Reach("", tuple(affinity for affinity in affinities if affinity))
-
-
-def _selects(affinity: Object, labels: Mapping[str, str]) -> bool:
-    """Whether one of the terms holds, which it does when all its expressions do; their operator is `In`."""
-    terms = [term.get("matchExpressions") or () for term in affinity.get("nodeSelectorTerms") or ()]
-    return any(term and all(labels.get(each["key"]) in each["values"] for each in term) for term in terms)

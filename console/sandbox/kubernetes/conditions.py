@@ -14,7 +14,7 @@ def set_condition(body: Object, kind: str, *, holds: bool, now: str, why: tuple[
     truth = "True" if holds else "False"
     current = next((each for each in conditions if each["type"] == kind), None)
     if current is None:
-        current = {"type": kind}
+        current = {"type": kind, "lastProbeTime": None}
         conditions.append(current)
     if current.get("status") != truth:
         current |= {"status": truth, "lastTransitionTime": now}

@@ -13,6 +13,7 @@ from aiohttp import web
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 
 if TYPE_CHECKING:
+    from pgfleet.console.sandbox.kubernetes.machines import Machines
     from pgfleet.console.sandbox.kubernetes.store import Record
     from pgfleet.console.sandbox.kubernetes.tally import Tally
 
@@ -31,8 +32,9 @@ LISTING = b"""1.2G\t/home/dev
 
 
 class Executions:
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, machines: Machines) -> None:
         self._tally = tally
+        self._machines = machines
         self._wanted: dict[tuple[str, str], tuple[bytes, float, str]] = {}
 
     def order(self, namespace: str, name: str, wanted: dict[str, Any]) -> None:
@@ -41,8 +43,12 @@ class Executions:
         self._wanted[namespace, name] = content, float(wanted["delay_s"]), str(wanted["failure"])
 
     async def answer(self, request: web.BaseRequest, pod: Record) -> web.StreamResponse:
-        """Raises `RefusedError` (400) for a pod, container or request in which nothing can be run."""
+        """Raises `RefusedError`: 400 where nothing can be run in the pod or container, 500 for a silent node."""
         _check(request, pod)
+        node = pod.fields["spec.nodeName"]
+        if not self._machines.works(node):
+            address = next(iter(self._machines.addresses(node)), node)
+            raise RefusedError(500, f"error dialing backend: dial tcp {address}:10250: connect: no route to host")
         socket = web.WebSocketResponse(protocols=PROTOCOLS, timeout=1.0)
         if not socket.can_prepare(request).ok:
             raise RefusedError(400, "Upgrade request required")

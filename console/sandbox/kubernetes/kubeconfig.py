@@ -22,5 +22,6 @@ def write_kubeconfig(path: Path, url: str) -> None:
         "users": [{"name": NAME, "user": {}}],
         "contexts": [{"name": NAME, "context": context}],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
+    path.touch(0o600)
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgfleet.console.sandbox.kubernetes.reports import conditions_of_new
+from pgfleet.console.sandbox.kubernetes.store import timestamp
+
 if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.resources import Object
     from pgfleet.console.sandbox.kubernetes.store import Record, Store
@@ -23,6 +26,8 @@ class NodeGroup:
     cpu: int = 192
     memory_gb: int = 2048
     zone: str = field(default="us-east-2a", kw_only=True)
+    families: str = field(default="ipv4", kw_only=True)  # such as ipv6,ipv4: an internal address of each, in this order
+    external: bool = field(default=True, kw_only=True)  # has an external address too, of the first family
 
 
 def parse_group(text: str) -> NodeGroup:
@@ -55,7 +60,6 @@ def _node(name: str, group: NodeGroup, index: int) -> Object:
     amounts = {"cpu": str(group.cpu), "memory": f"{group.memory_gb}Gi"}
     if group.gpus:
         amounts["nvidia.com/gpu"] = str(group.gpus)
-    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is ready"}
     return {
         "kind": "Node",
         "apiVersion": "v1",
@@ -67,11 +71,19 @@ def _node(name: str, group: NodeGroup, index: int) -> Object:
         "status": {
             "capacity": amounts,
             "allocatable": amounts,
-            "conditions": [ready],
-            "addresses": [
-                {"type": "InternalIP", "address": f"10.0.{index // 250}.{index % 250 + 1}"},
-                {"type": "ExternalIP", "address": f"203.0.{113 + index // 250}.{index % 250 + 1}"},
-                {"type": "Hostname", "address": name},
-            ],
+            "conditions": conditions_of_new(timestamp()),
+            "addresses": _addresses(name, group, index),
         },
     }
+
+
+def _addresses(name: str, group: NodeGroup, index: int) -> list[Object]:
+    inside = {"ipv4": f"10.0.{index // 250}.{index % 250 + 1}", "ipv6": f"fd00::{index // 250:x}:{index % 250 + 1:x}"}
+    outside = {
+        "ipv4": f"203.0.{113 + index // 250}.{index % 250 + 1}",
+        "ipv6": f"2001:db8::{index // 250:x}:{index % 250 + 1:x}",
+    }
+    families = group.families.split(",")
+    found = [{"type": "InternalIP", "address": inside[family]} for family in families]
+    found += [{"type": "ExternalIP", "address": outside[families[0]]}] if group.external else []
+    return [*found, {"type": "Hostname", "address": name}]

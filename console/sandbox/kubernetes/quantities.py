@@ -21,3 +21,14 @@ def parse_quantity(resource_name: str, text: Any) -> int:
     factor = MULTIPLIERS.get(unit) or (Decimal(10) ** int(unit[1:]) if unit else Decimal(1))
     amount = Decimal(found[1]) * factor
     return round(amount * 1000 if resource_name == "cpu" else amount)
+
+
+def quantity(resource_name: str, amount: int) -> str:
+    """As Kubernetes writes a number that `parse_quantity` has read."""
+    if resource_name == "cpu":
+        return f"{amount}m" if amount % 1000 else str(amount // 1000)
+    if resource_name == "memory" and amount:
+        for unit, factor in reversed(BINARY.items()):
+            if amount % int(factor) == 0:
+                return f"{amount // int(factor)}{unit}"
+    return str(amount)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REASONS = {
     400: "BadRequest",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
     405: "MethodNotAllowed",
     409: "Conflict",
+    410: "Expired",
+    413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
     429: "TooManyRequests",
@@ -18,6 +24,7 @@ REASONS = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
+CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 class RefusedError(Exception):
@@ -37,7 +44,7 @@ def failure(code: int, message: str, *, reason: str = "", details: dict[str, Any
         "status": "Failure",
         "message": message,
         "reason": reason or REASONS.get(code, "Unknown"),
-        "details": details or {},
+        **({"details": details} if details else {}),
         "code": code,
     }
 
@@ -66,8 +73,58 @@ def conflict(resource: str, name: str, why: str) -> RefusedError:
     return RefusedError(409, message, details={"name": name, "kind": resource})
 
 
+def forbidden(resource: str, name: str, why: str, *, causes: Sequence[dict[str, str]] = ()) -> RefusedError:
+    """The 403 of what an object is not allowed; without a name, of what a user is not."""
+    about = f'{resource} "{name}"' if name else resource
+    details: dict[str, Any] = ({"name": name} if name else {}) | {"kind": resource}
+    details |= {"causes": list(causes)} if causes else {}
+    return RefusedError(403, f"{about} is forbidden: {why}", details=details)
+
+
+def internal(why: str) -> RefusedError:
+    """The 500 of a server that fails at something around the object."""
+    return RefusedError(500, f"Internal error occurred: {why}", details={"causes": [{"message": why}]})
+
+
+def storage(why: str) -> RefusedError:
+    """The 500 of what etcd says, which has no reason and no details."""
+    refused = RefusedError(500, f"etcdserver: {why}")
+    del refused.status["reason"]
+    return refused
+
+
+def expired(why: str) -> RefusedError:
+    return RefusedError(410, why)
+
+
 def invalid(kind: str, name: str, field: str, why: str) -> RefusedError:
     """The 422 of a failed validation; `why` as Kubernetes writes it, such as `Required value`."""
-    cause = "FieldValue" + why.partition(":")[0].title().replace(" ", "")
-    details = {"name": name, "kind": kind, "causes": [{"reason": cause, "message": why, "field": field}]}
-    return RefusedError(422, f'{kind} "{name}" is invalid: {field}: {why}', details=details)
+    return invalid_in_all(kind, name, [(field, why)])
+
+
+def invalid_in_all(kind: str, name: str, faults: Sequence[tuple[str, str]]) -> RefusedError:
+    """The same for several fields, each with why."""
+    causes = [{"reason": _cause(why), "message": why, "field": field} for field, why in faults]
+    told = [f"{field}: {why}" for field, why in faults]
+    listed = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+    return RefusedError(
+        422, f'{kind} "{name}" is invalid: {listed}', details={"name": name, "kind": kind, "causes": causes}
+    )
+
+
+def _cause(why: str) -> str:
+    """`Invalid value: ...` is a `FieldValueInvalid`."""
+    first = why.partition(":")[0]
+    return CAUSES.get(first, "FieldValueInvalid")
+
+
+CAUSES = {
+    "Required value": "FieldValueRequired",
+    "Duplicate value": "FieldValueDuplicate",
+    "Not found": "FieldValueNotFound",
+    "Unsupported value": "FieldValueNotSupported",
+    "Forbidden": "FieldValueForbidden",
+    "Too long": "FieldValueTooLong",
+    "Too many": "FieldValueTooMany",
+    "Internal error": "InternalError",
+}

@@ -30,6 +30,8 @@ RESOURCES = {
         Resource("pods", "Pod", True, ("spec.nodeName", "status.phase")),
         Resource("services", "Service", True, ("spec.clusterIP", "spec.type")),
         Resource("events", "Event", True, EVENT_FIELDS, has_status=False, deletion_answers_object=False),
+        Resource("configmaps", "ConfigMap", True, has_status=False, deletion_answers_object=False),
+        Resource("secrets", "Secret", True, ("type",), has_status=False, deletion_answers_object=False),
         Resource("persistentvolumes", "PersistentVolume", False),
         Resource("persistentvolumeclaims", "PersistentVolumeClaim", True),
     )

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from pgfleet.console.sandbox.kubernetes.resources import Resource
 
-Operator = Literal["=", "!=", "exists"]
+Operator = Literal["=", "!=", "exists", "!", "in", "notin"]
 
 EQUALITY_TERM = re.compile(r"^([\w./-]+)\s*(==|=|!=)\s*([^=!\s]*)$")
-BARE_TERM = re.compile(r"^[\w./-]+$")
+BARE_TERM = re.compile(r"^(!?)\s*([\w./-]+)$")
+SET_TERM = re.compile(r"^([\w./-]+)\s+(in|notin)\s*\(([^()]*)\)$")
+COMMA = re.compile(r",(?![^(]*\))")  # that is in no parentheses
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Requirement:
     key: str
     operator: Operator
     value: str = ""
+    values: tuple[str, ...] = ()
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         value = labels.get(self.key)
@@ -34,6 +37,12 @@ class Requirement:
                 return value != self.value
             case "exists":
                 return value is not None
+            case "!":
+                return value is None
+            case "in":
+                return value in self.values
+            case "notin":
+                return value not in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ EVERYTHING = Selector()
 
 
 def parse_selector(label_text: str, field_text: str, resource: Resource) -> Selector:
-    """Equality and existence, which is all that callers here use. Raises `RefusedError` (400) for anything else."""
+    """All that Kubernetes has but `<` and `>`. Raises `RefusedError` (400) for anything else."""
     if not label_text and not field_text:
         return EVERYTHING
     labels = tuple(_label_term(term) for term in _terms(label_text))
@@ -66,14 +75,17 @@ def parse_selector(label_text: str, field_text: str, resource: Resource) -> Sele
 
 
 def _terms(text: str) -> list[str]:
-    return [term.strip() for term in text.split(",") if term.strip()]
+    return [term.strip() for term in COMMA.split(text) if term.strip()]
 
 
 def _label_term(term: str) -> Requirement:
     if found := EQUALITY_TERM.match(term):
         return _equality(found)
-    if BARE_TERM.match(term):
-        return Requirement(term, "exists")
+    if found := BARE_TERM.match(term):
+        return Requirement(found[2], "!" if found[1] else "exists")
+    if found := SET_TERM.match(term):
+        values = tuple(value.strip() for value in found[3].split(","))
+        return Requirement(found[1], "in" if found[2] == "in" else "notin", values=values)
     raise RefusedError(400, f"unable to parse requirement: {term!r}")
 
 

@@ -16,10 +16,11 @@ from typing import Literal, TypeVar
 
 import orjson
 
-from pgfleet.console.sandbox.kubernetes.refusals import already_exists
+from pgfleet.console.sandbox.kubernetes.refusals import already_exists, storage
 from pgfleet.console.sandbox.kubernetes.resources import RESOURCES, Object, fields_of
 from pgfleet.console.sandbox.kubernetes.selectors import EVERYTHING, Selector
 
+LARGEST_BYTES = 1536 * 1024  # that etcd takes
 FINISHED = ("Succeeded", "Failed")  # phases of pods
 
 Key = tuple[str, str, str]  # resource, namespace ("" for the cluster), name
@@ -40,6 +41,10 @@ class Record:
     def body(self) -> Object:
         parsed: Object = orjson.loads(self.raw)
         return parsed
+
+    def changed(self, body: Object) -> Record:
+        """The same with another body, which is stored nowhere."""
+        return _record(self.key, self.version, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,13 @@ class Store:
 
     def add(self, key: Key, body: Object) -> Record:
         """Stores a new object under a new uid. Raises `RefusedError` (409) when the name is taken."""
-        if self.get(key):
-            raise already_exists(key[0], key[2])
-        body["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+        self._name(key, body)
         return self._write("ADDED", key, body, None)
+
+    def unsaved(self, key: Key, body: Object) -> Record:
+        """What `add` would store: of no version. Raises the same."""
+        self._name(key, body)
+        return _record(key, 0, body)
 
     def put(self, before: Record, body: Object) -> Record:
         """Stores a new version of `before`; one that changes nothing is no version."""
@@ -121,10 +129,17 @@ class Store:
         chosen = [record for record in candidates if selector.matches(record.labels, record.fields)]
         return sorted(chosen, key=lambda record: record.key)
 
+    def _name(self, key: Key, body: Object) -> None:
+        if self.get(key):
+            raise already_exists(key[0], key[2])
+        body["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+
     def _write(self, kind: ChangeKind, key: Key, body: Object, before: Record | None) -> Record:
+        body["metadata"]["resourceVersion"] = str(self.version + 1)
+        record = _record(key, self.version + 1, body)
+        if len(record.raw) > LARGEST_BYTES:
+            raise storage("request is too large")
         self.version += 1
-        body["metadata"]["resourceVersion"] = str(self.version)
-        record = _record(key, self.version, body)
         self._spaces[key[0]].setdefault(key[1], {})[key[2]] = record
         self._reindex(before, record)
         self._announce(Change(kind, record, before))

@@ -7,9 +7,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pgfleet.console.commands.nodes import cordons, keys, silence
 from pgfleet.console.connection import database
-from pgfleet.console.examples import example
-from pgfleet.console.pictures.fleet import STYLES, short, status, sweep_notes
+from pgfleet.console.groups import ListsByDefault
+from pgfleet.console.pictures.fleet import STYLES, clock, short, status, sweep_notes
 from pgfleet.console.pictures.parts import age, cell, counts, table
 from pgfleet.console.showing import Watch, show
 from pgfleet.producers.submit.commands import AsJson
@@ -17,9 +18,16 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
 from pgfleet.schema.rows.row import Row
 
+app = typer.Typer(cls=ListsByDefault, add_completion=False)
 
-@example("pgfleet nodes --status offline --watch")
-def nodes(
+
+@app.callback(epilog="Example: pgfleet nodes --status offline")
+def nodes() -> None:
+    """The autoscaler's nodes, their pools and their configuration. Without a command: `ls`."""
+
+
+@app.command("ls", epilog="Example: pgfleet nodes ls --status offline --watch")
+def list_nodes(
     *,
     of_status: Annotated[
         str | None, typer.Option("--status", help="Only these: offline, error, active, inactive.")
@@ -55,17 +63,18 @@ def picture(seen: dict[str, Any]) -> Group:
 
 def _head(number: dict[str, int]) -> Text:
     if not sum(number.values()):
-        return cell("no nodes: a row of autoscaler.nodes makes one, its heartbeats do the rest")
+        return cell("no nodes: pgfleet nodes add makes one, its heartbeats do the rest")
     return counts("node", number, STYLES)
 
 
 def node_table(found: list[Row]) -> Table:
     numbers = ("POOLS", "INSTANCES", "ACTIVE")
-    headings = ("ID", "NAME", "REGION", "STATUS", "SEEN", *numbers, "DRIFT")
-    made = table(*headings, right=("ID", *numbers), fold=("NAME", "REGION", "DRIFT"))
+    headings = ("ID", "NAME", "REGION", "STATUS", "SEEN", "CLOCK", *numbers, "DRIFT")
+    made = table(*headings, right=("ID", *numbers), fold=("NAME", "REGION", "CLOCK", "DRIFT"))
     for node in found:
         known = (cell(node["id"]), cell(node["name"]), cell(node["region"]))
-        made.add_row(*known, _status(node), cell(age(node["seen_s"])), *_pools(node["pools"]), _drift(node))
+        seen = (_status(node), cell(age(node["seen_s"])), clock(node))
+        made.add_row(*known, *seen, *_pools(node["pools"]), _drift(node))
     return made
 
 
@@ -116,3 +125,13 @@ def _errors(found: list[Row]) -> list[Text]:
         if node["error_message"] or node["status"] == "OFFLINE"
     ]
     return [Text(), *errors] if errors else []
+
+
+app.command("add", epilog="Example: pgfleet nodes add rack-7 --region eu")(keys.add)
+app.command("rotate-key", epilog="Example: pgfleet nodes rotate-key 17")(keys.rotate_key)
+app.command("revoke-keys", epilog="Example: pgfleet nodes revoke-keys 17")(keys.revoke_keys)
+app.command("let", epilog="Example: pgfleet nodes let 17 node_17")(keys.let)
+app.command("remove", epilog="Example: pgfleet nodes remove 17")(keys.remove)
+app.command("cordon", epilog='Example: pgfleet nodes cordon gpu-7 --until 18:00 --reason "new memory"')(cordons.cordon)
+app.command("uncordon", epilog="Example: pgfleet nodes uncordon gpu-7")(cordons.uncordon)
+app.command("believe", epilog="Example: pgfleet nodes believe")(silence.believe_nodes)
