@@ -8,20 +8,21 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated kubectl-test image-test pgbouncer-test \
-  postgres15-test crash-test load-test demo-test clean
+.PHONY: help setup demo test check quick lint format types format bench generated constraints licences kubectl-test \
+  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test demo-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## The virtual environment, with everything in it
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml deploy/constraints/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "pgfleet needs Python 3.11 or later; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing pgfleet and its tools into $(VENV): a minute or two, once"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/constraints/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, checked at the end
@@ -58,10 +59,25 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench heartbeats
 
 generated: $(READY) ## Write what is made from code anew: message schemas, the hash of the SQL files, manifests, DATABASE.md
-	$(BIN)/python -m pgfleet.schema.json_schema
+	$(BIN)/python -m pgfleet.schema.published.json_schema
+	$(BIN)/python -m pgfleet.schema.published.who_may
 	$(BIN)/python deploy/schema_hash.py
 	$(BIN)/python deploy/manifests.py
 	$(BIN)/python -m pgfleet.console.diagram
+
+UV := $(VENV)-pins/bin/uv
+PIN = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command 'make constraints' $(ARGS)
+BUILT_WITH := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+constraints: ## Pin what pyproject.toml asks for, with hashes; ARGS=--upgrade takes the newest
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet uv==0.13.9; }
+	@$(PYTHON) -c '$(BUILT_WITH)' | $(PIN) - -o deploy/constraints/build.txt > /dev/null
+	@$(PIN) pyproject.toml deploy/constraints/build.txt --extra dev -o deploy/constraints/dev.txt > /dev/null
+	@$(PIN) pyproject.toml -c deploy/constraints/dev.txt --extra worker -o deploy/constraints/worker.txt > /dev/null
+
+licences: $(READY) ## The licences of all that the image holds; fails where one is not known to be fine
+	$(BIN)/python deploy/licences.py
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests
 	$(BIN)/python -m pytest tests/kubectl
@@ -78,6 +94,9 @@ postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and
 crash-test: $(READY) ## Workers that are killed at every labelled point, and what they leave behind
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
 
+recovery-test: $(READY) ## Servers that restart, hang, move or are restored: how long no message is run, in a table
+	$(BIN)/python -m pytest -n 6 --dist worksteal tests/recovery
+
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load
 
@@ -85,5 +104,5 @@ demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-pins .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

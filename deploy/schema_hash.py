@@ -18,7 +18,7 @@ def schema_hash() -> str:
 
 def main() -> None:
     before = KUSTOMIZATION.read_text("utf-8")
-    after = re.sub(r"(?m)^nameSuffix: .*$", f"nameSuffix: -{schema_hash()}", before)
+    after = re.sub(r"(?m)^nameSuffix: .*$", f'nameSuffix: "-{schema_hash()}"', before)
     if after == before:
         return
     if "--check" in sys.argv[1:]:
