@@ -1,5 +1,6 @@
 """A PostgreSQL server for the session, and for each test a migrated database of its own."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import pytest
 
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.database.dsn import Unreachable, url_of
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.workers.reservation.machine import KIND
 from worlds.commands import Pgfleet
@@ -23,10 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres",
         default="embedded",
-        metavar="embedded|container|URL",
-        help="where tests run: an embedded server (default), a container, or a server whose URL is given",
+        metavar="embedded|container|DSN",
+        help="where tests run: an embedded server (default), a container, or a server whose connection string is given",
     )
     parser.addoption("--postgres-image", default="postgres:18", help="image for --postgres=container")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Programs that tests start hear Ctrl-C, also where a shell has started the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,10 +59,16 @@ def server_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
     elif where == "container":
         with container(str(pytestconfig.getoption("--postgres-image"))) as dsn:
             yield dsn
-    elif where.startswith(("postgresql://", "postgres://")):
-        yield where
     else:
-        pytest.exit(f"--postgres={where}: give embedded, container, or a URL (postgresql://...)", returncode=4)
+        yield given_server(where)
+
+
+def given_server(dsn: str) -> str:
+    """As a URL, in which tests put the names of their databases."""
+    try:
+        return url_of(dsn)
+    except Unreachable as error:
+        pytest.exit(f"--postgres: give embedded, container, or what libpq takes. {error}", returncode=4)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import grimp
 import pytest
 
 from pgfleet.console.commands.worker import kinds
-from pgfleet.schema import json_schema
 from pgfleet.schema.database.catalog import sql_files, views
+from pgfleet.schema.published import json_schema
 from worlds.fleet import REPOSITORY
 
 PLACES = (
@@ -29,7 +29,8 @@ TOP = {
     *PACKAGES,
     *("bench", "deploy", "src", "tests"),
     *("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "DATABASE.md", "LICENSE", "README.md"),
-    *("Makefile", "constraints.txt", "pyproject.toml"),
+    "SECURITY.md",
+    *("Makefile", "pyproject.toml"),
 }
 MOST_MODULES = 16
 # The one large room: the objects of a Kubernetes API server, a module a subject.
@@ -72,7 +73,7 @@ def test_a_kind_makes_its_queue_and_what_its_sweep_reads(kind: str) -> None:
     text = "\n".join(file.text for file in sql_files())
     read_by_sweep = {f"public.forgotten_{tickets.machine}" for tickets in getattr(served, "tickets", ())}
 
-    assert f"create_fleet_queue('{served.queue}')" in text, "a file schema/1NN_... of the kind makes its queue"
+    assert f"create_fleet_queue('{served.queue}'" in text, "a file schema/1NN_... of the kind makes its queue"
     assert read_by_sweep - set(views()) == set(), "a file schema/1NN_... of the kind makes the view"
 
 
@@ -126,6 +127,19 @@ def test_what_begins_with_its_neighbours_name_is_a_folder() -> None:
     ]
 
     assert prefixed == []
+
+
+def test_sessions_with_the_database_are_opened_in_one_place() -> None:
+    opens = re.compile(
+        r"\b(?:psycopg\.(?:Async)?[cC]onnect(?:ion\.connect)?|Session\.connect)\("
+        r"|(?<!httpcore\.)\b(?:ConnectionPool|create_engine)\("
+    )
+    # Programs that others wrote are measured as they are.
+    ours = [path for path in python_files(*PACKAGES, "bench") if "bench/peer_scripts" not in named(path)]
+
+    places = [named(path) for path in ours if opens.search(path.read_text(encoding="utf-8"))]
+
+    assert places == ["schema/database/sessions.py"]
 
 
 def test_every_module_says_in_a_sentence_what_it_is() -> None:

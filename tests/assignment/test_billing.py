@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 
 from pgfleet.schema.assignment import QUEUE
+from pgfleet.workers.assignment.machine import KIND
+from pgfleet.workers.assignment.tools import Tools
 from worlds.database import Connection
-from worlds.fleet import Worker, send
+from worlds.fleet import Worker, send, settings_for, worker_on
 from worlds.house import only, tidy
 from worlds.outside.usage import (
     ADA,
@@ -63,7 +67,7 @@ def list_days(conn: Connection, worker: Worker) -> list[tuple[str, str]]:
     """(user, day) of the bills that are sent; they are left in the queue."""
     send(conn, QUEUE, {"action": "bill"})
     while {"action": "bill"} in queued(conn):
-        conn.execute(f"update pgmq.q_{QUEUE} set vt = 'infinity' where message ->> 'action' = 'bill_user'")
+        conn.execute(f"update pgmq.q_{QUEUE} set vt = '9000-01-01' where message ->> 'action' = 'bill_user'")
         worker.run_once()
     return [(body["user_id"], body["day"]) for body in queued(conn)]
 
@@ -471,3 +475,19 @@ def test_days_that_no_worker_saw_are_listed_when_one_is_back(conn: Connection, w
     set_clock(conn, "2030-03-20 12:00")
 
     assert [day for _, day in list_days(conn, worker)] == [f"2030-03-{day:02}" for day in range(6, 20)]
+
+
+def test_the_assignment_worker_measures_and_bills(conn: Connection, dsn: str, cluster: str) -> None:
+    """All the others work with its steps of billing alone."""
+    sample(conn, cluster, f"{DAY} 10:00", f'{{"{ADA}": {{"cpu_hours": 2, "gpu_hours": 1}}}}')
+    set_clock(conn, AFTER)
+    kind = replace(KIND, tools=lambda settings, _: nullcontext(Tools(settings, cast("Any", None), cast("Any", None))))
+    send(conn, QUEUE, {"action": "measure"})
+    send(conn, QUEUE, {"action": "bill"})
+
+    with worker_on(kind, settings_for(dsn)) as worker:
+        worker.run()
+
+    assert (DAY, 1) in rows(conn, LISTED)
+    assert [row[:2] for row in rows(conn, "select user_id, gpu_hours from hopsworks.usage_daily")] == [(ADA, 1)]
+    assert queued(conn) == []

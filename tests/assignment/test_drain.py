@@ -1,26 +1,14 @@
 """Draining a cluster: its users and their teams move while there is room elsewhere, and nobody loses a seat."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
-from worlds.assignments import DEACTIVATED, ENABLED, QUEUE, Place, World, for_a_test, world_in
+from worlds.assignments import DEACTIVATED, ENABLED, QUEUE, Place, World
 from worlds.fleet import send
 
 ADA, BOB, CLEO = "auth0|ada", "auth0|bob", "auth0|cleo"
 OWNER, MEMBER = "auth0|owner", "auth0|member"
-
-
-@pytest.fixture(scope="module")
-def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with world_in(server_dsn, template) as running:
-        yield running
-
-
-@pytest.fixture
-def world(module_world: World) -> Iterator[World]:
-    yield from for_a_test(module_world)
 
 
 def drain(world: World, place: Place) -> None:

@@ -1,29 +1,17 @@
 """What is asked about users, message by message: who gets a seat and an account, who waits, who is refused."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from pgfleet.schema.assignment import row_id
-from worlds.assignments import DEACTIVATED, ENABLED, World, for_a_test, world_in
+from worlds.assignments import DEACTIVATED, ENABLED, World
 from worlds.fleet import new_id
 
 ADA, BOB, CLEO = "auth0|ada", "auth0|bob", "auth0|cleo"
 OWNER, MEMBER = "auth0|owner", "auth0|member"
-
-
-@pytest.fixture(scope="module")
-def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with world_in(server_dsn, template) as running:
-        yield running
-
-
-@pytest.fixture
-def world(module_world: World) -> Iterator[World]:
-    yield from for_a_test(module_world)
 
 
 # Assign.
@@ -778,10 +766,10 @@ def test_a_late_suspend_of_a_member_is_late_when_it_is_the_owners_too(world: Wor
     """A worker died with the member's part in hand; meanwhile the owner is back, and then it is worked on."""
     here = team(world)
     world.tell("suspend", OWNER)
-    world.forget_messages("suspend")
+    world.forget_messages("suspend_member")
     world.tell("reactivate", OWNER)
 
-    world.post_as_of(5, {"action": "suspend", "user_id": MEMBER, "suspended_for": OWNER})
+    world.post_as_of(5, {"action": "suspend_member", "user_id": MEMBER})
 
     assert enabled(here, OWNER, MEMBER, BOB) == [True, True, True]
 
@@ -789,9 +777,9 @@ def test_a_late_suspend_of_a_member_is_late_when_it_is_the_owners_too(world: Wor
 def test_a_members_part_of_a_suspension_that_comes_after_its_end_is_late(world: World) -> None:
     """As above, but the member's part of the reactivation found nothing to lift."""
     here = team(world)
-    world.post({"action": "reactivate", "user_id": MEMBER, "suspended_for": OWNER})
+    world.post({"action": "reactivate_member", "user_id": MEMBER})
 
-    world.post_as_of(5, {"action": "suspend", "user_id": MEMBER, "suspended_for": OWNER})
+    world.post_as_of(5, {"action": "suspend_member", "user_id": MEMBER})
 
     assert enabled(here, MEMBER) == [True]
 
@@ -909,36 +897,37 @@ WRONG: list[tuple[Any, str]] = [
     (True, "the body is a boolean, not an object"),
     ("assign", "the body is a string, not an object"),
     ([1], "the body is a list, not an object"),
-    ({}, "action: nothing is not known"),
+    ({}, "action: is missing"),
     ({"action": "destroy"}, "action: 'destroy' is not known"),
     ({"action": "Assign", "user_id": ADA}, "action: 'Assign' is not known"),
     ({"action": ["assign"]}, "action: a list is not known"),
-    ({"action": "assign"}, "user_id: Field required"),
-    ({"action": "assign", "user_id": None}, "user_id: Input should be a valid string"),
-    ({"action": "assign", "user_id": 7}, "user_id: Input should be a valid string"),
-    ({"action": "assign", "user_id": [ADA]}, "user_id: Input should be a valid string"),
-    ({"action": "assign", "user_id": ""}, "user_id: String should have at least 1 character"),
-    ({"action": "assign", "user_id": "x" * 256}, "user_id: String should have at most 255 characters"),
-    ({"action": "assign", "user_id": "x" * 2**20}, "user_id: String should have at most 255 characters"),
+    ({"action": "assign"}, "user_id: is missing"),
+    ({"action": "assign", "user_id": None}, "user_id: must be text"),
+    ({"action": "assign", "user_id": 7}, "user_id: must be text"),
+    ({"action": "assign", "user_id": [ADA]}, "user_id: must be text"),
+    ({"action": "assign", "user_id": ""}, "user_id: must not be empty"),
+    ({"action": "assign", "user_id": "x" * 256}, "user_id: must have at most 255 characters"),
+    ({"action": "assign", "user_id": "x" * 2**17}, "user_id: must have at most 255 characters"),
     ({"action": "assign", "user_id": "a\nb"}, "user_id: must not contain control characters"),
     ({"action": "assign", "user_id": "a\u202eb"}, "user_id: must not contain control characters"),
     ({"action": "assign", "user_id": ADA, "cluster_id": "eu-1"}, "cluster_id: must be a UUID"),
-    ({"action": "assign", "user_id": ADA, "cluster_id": 7}, "cluster_id: Input should be a valid string"),
+    ({"action": "assign", "user_id": ADA, "cluster_id": 7}, "cluster_id: must be text"),
     ({"action": "assign", "user_id": ADA, "cluster_id": ""}, "cluster_id: must be a UUID"),
-    ({"action": "assign", "user_id": ADA, "assigned_by": "eve"}, "assigned_by: Input should be 'system', 'admin'"),
-    ({"action": "assign", "user_id": ADA, "assigned_by": {}}, "assigned_by: Input should be 'system', 'admin'"),
-    ({"action": "release", "user_id": ADA}, "reason: Field required"),
-    ({"action": "release", "user_id": ADA, "reason": ""}, "reason: String should have at least 1 character"),
+    ({"action": "assign", "user_id": ADA, "assigned_by": "eve"}, "assigned_by: must be 'system', 'admin'"),
+    ({"action": "assign", "user_id": ADA, "assigned_by": {}}, "assigned_by: must be 'system', 'admin'"),
+    ({"action": "release", "user_id": ADA}, "reason: is missing"),
+    ({"action": "release", "user_id": ADA, "reason": ""}, "reason: must not be empty"),
     ({"action": "release", "user_id": ADA, "reason": "a\tb"}, "reason: must not contain control characters"),
-    ({"action": "suspend"}, "user_id: Field required"),
-    ({"action": "suspend", "user_id": ADA, "suspended_for": 7}, "suspended_for: Input should be a valid string"),
-    ({"action": "reactivate", "user_id": 1.5}, "user_id: Input should be a valid string"),
-    ({"action": "drain"}, "cluster_id: Field required"),
+    ({"action": "suspend"}, "user_id: is missing"),
+    ({"action": "suspend", "user_id": ADA, "suspended_for": 7}, "suspended_for: is not known"),
+    ({"action": "reactivate", "user_id": 1.5}, "user_id: must be text"),
+    ({"action": "drain"}, "cluster_id: is missing"),
     ({"action": "drain", "cluster_id": "all"}, "cluster_id: must be a UUID"),
     ({"action": "drain", "cluster_id": "0" * 32}, "cluster_id: there is no Hopsworks cluster"),
-    ({"action": "advance", "user_id": ADA, "ticket": "1"}, "ticket: Input should be a valid integer"),
-    ({"action": "close_account", "user_id": ADA}, "cluster_id: Field required"),
-    ({"action": "call_failed", "cluster_id": "0" * 32, "kind": "x", "reason": ""}, "kind: Input should be"),
+    ({"action": "advance", "user_id": ADA, "ticket": "1"}, "ticket: must be a whole number"),
+    ({"action": "close_account", "user_id": ADA}, "cluster_id: is missing"),
+    # An older version's own: nobody else can open a cluster's breaker any more, or keep it open.
+    ({"action": "call_failed", "cluster_id": "0" * 32, "kind": "busy", "reason": "", "after_s": 1e9}, "action: "),
 ]
 
 
@@ -967,10 +956,10 @@ def test_json_too_deep_for_python_is_a_dead_letter_and_those_beside_it_are_worke
     assert len(world.letters) == 1
 
 
-def test_fields_that_nobody_knows_are_ignored(world: World) -> None:
+def test_fields_that_anybody_may_add_are_let_pass(world: World) -> None:
     world.place()
 
-    world.active(ADA, colour="blue", nested={"a": [1]})
+    world.active(ADA, x_colour="blue", _metadata={"a": [1]})
 
     assert world.letters == []
 

@@ -167,7 +167,7 @@ def test_nobody_can_measure_the_past(conn: Connection, worker: Worker, cluster: 
 @pytest.mark.parametrize(
     ("slot", "reason"),
     [
-        ("2030-03-05T12:00:00", "time zone"),
+        ("2030-03-05T12:00:00", "with its zone"),
         ("2030-03-05T12:05:00+00:00", "future"),
         ("2030-03-05T12:01:00+00:00", "5 minutes"),
         ("9999-12-31T23:59:59-14:00", "future"),
@@ -245,7 +245,7 @@ def test_a_cluster_that_can_not_be_measured_holds_up_nothing(
 
 
 def test_a_hanging_cluster_costs_its_timeout(conn: Connection, dsn: str, cluster: str, box: Box) -> None:
-    box.fault("/apis/metrics", delay_s=5, times=1)
+    box.fault("/apis/metrics", delay_s=300, times=1)
     with billing_worker(dsn, timeout_s=0.2) as worker:
         measure(conn, worker, cluster)
 

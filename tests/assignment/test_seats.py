@@ -4,7 +4,6 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -21,23 +20,10 @@ from worlds.assignments import (
     Place,
     World,
     email_of,
-    for_a_test,
-    world_in,
 )
 from worlds.fleet import move_clock, send
 
 ADA, BOB, CLEO, DAN = "auth0|ada", "auth0|bob", "auth0|cleo", "auth0|dan"
-
-
-@pytest.fixture(scope="module")
-def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with world_in(server_dsn, template) as running:
-        yield running
-
-
-@pytest.fixture
-def world(module_world: World) -> Iterator[World]:
-    yield from for_a_test(module_world)
 
 
 def crowd(number: int, letter: str = "u") -> list[str]:
@@ -477,7 +463,7 @@ having c.current_users <> count(a.id) or c.current_users <> count(a.id) filter (
 """
 OVERSHOT = """
 create table if not exists public.overshot (told text);
-create or replace function public.note_overshot() returns trigger language plpgsql as $$
+create or replace function public.note_overshot() returns trigger language plpgsql security definer as $$
 begin
   if new.current_users > new.max_users and new.current_users > old.current_users then
     insert into public.overshot values (format('%s: %s of %s', new.name, new.current_users, new.max_users));

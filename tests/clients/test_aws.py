@@ -15,9 +15,12 @@ import pytest
 from pgfleet.schema.errors import FleetError
 from pgfleet.workers.clients.aws import contents as contents_client
 from pgfleet.workers.clients.aws import ec2 as ec2_client
-from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, NO_VOLUME, SNAPSHOT
-from pgfleet.workers.clients.aws.session import CREDENTIALS, WAITS_S, SnapshotGoneError, VolumeGoneError
-from pgfleet.workers.runtime.outcomes import NeverError, RefusedError, TryAgainError
+from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, SNAPSHOT
+from pgfleet.workers.clients.aws.session import WAITS_S, ZONE_FULL, SnapshotGoneError, VolumeGoneError, ZoneFullError
+from pgfleet.workers.clients.aws.states import NO_VOLUME
+from pgfleet.workers.clients.aws.throttle import Throttle
+from pgfleet.workers.clients.verdicts import CHANGING, CREDENTIALS, LIMITS, RIGHTS, THROTTLED
+from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError, RefusedError, TryAgainError
 from worlds.outside import aws as aws_sandbox
 from worlds.outside.aws import ZONE, aws_settings
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
     from pgfleet.console.sandbox import Aws
     from pgfleet.workers.clients.aws.contents import Contents
-    from pgfleet.workers.clients.aws.ec2 import Ec2, VolumeState
+    from pgfleet.workers.clients.aws.ec2 import Ec2
+    from pgfleet.workers.clients.aws.states import VolumeState
 
 aws_server, aws = aws_sandbox.aws_server, aws_sandbox.aws
 ec2, contents = aws_sandbox.ec2, aws_sandbox.contents
@@ -53,6 +57,7 @@ class Odd:
     status: int = 200
     body: bytes = b""
     length: int | None = None
+    retry_after: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,8 @@ def odd(aws_server: Aws) -> Iterator[Odd]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(told_to.status)
+            if told_to.retry_after:
+                self.send_header("Retry-After", told_to.retry_after)
             self.send_header("Content-Length", str(len(told_to.body) if told_to.length is None else told_to.length))
             self.end_headers()
             self.wfile.write(told_to.body)
@@ -87,8 +94,21 @@ def test_a_volume_is_as_it_was_asked_for(aws: Aws, ec2: Ec2) -> None:
     assert found is not None
     assert (found.state, found.zone, found.size_gb, found.attached_to) == ("available", ZONE, 12, ())
     assert found.tags == {DISK: "disk-1", ATTACHMENT: "7"}
-    assert abs(datetime.now(UTC) - found.created_at) < timedelta(minutes=1)
-    assert found.created_at.utcoffset() == timedelta(0)
+    assert abs(found.age) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("ahead_s", [1200, -1200])
+def test_ages_are_of_awss_own_clock(aws: Aws, ec2: Ec2, ahead_s: float) -> None:
+    aws.put_clock_ahead(ahead_s)
+    volume = made(ec2)
+
+    aws.put_clock_ahead(600)
+    found = ec2.volume(volume.volume_id)
+    begun = ec2.create_snapshot(volume.volume_id, {DISK: "d"}, "")
+
+    assert found is not None
+    assert abs(found.age - timedelta(minutes=10)) < timedelta(minutes=1)
+    assert abs(begun.age) < timedelta(minutes=1)
 
 
 def test_the_same_token_twice_is_one_volume(aws: Aws, ec2: Ec2) -> None:
@@ -106,7 +126,7 @@ def test_a_token_for_something_else_is_refused(aws: Aws, ec2: Ec2) -> None:
 
 def test_a_volume_whose_creation_was_not_answered_is_found_by_its_token(aws: Aws, ec2: Ec2) -> None:
     aws.fault("CreateVolume", after=True, drop=True)
-    with pytest.raises(TryAgainError, match="did not answer CreateVolume"):
+    with pytest.raises(NotNowError, match="did not answer CreateVolume"):
         made(ec2)
 
     volume = made(ec2)
@@ -126,9 +146,9 @@ def test_a_volume_that_aws_does_not_know_is_none(aws: Aws, ec2: Ec2) -> None:
 def test_an_error_is_no_word_on_whether_something_is_there(aws: Aws, ec2: Ec2, fault: dict[str, Any]) -> None:
     aws.fault("Describe.*", times=2, **fault)
 
-    with pytest.raises(TryAgainError):
+    with pytest.raises(NotNowError):
         ec2.volume("vol-1")
-    with pytest.raises(TryAgainError):
+    with pytest.raises(NotNowError):
         ec2.snapshot("snap-1")
 
 
@@ -271,7 +291,7 @@ def test_a_listing_that_breaks_off_does_not_end_as_if_it_were_complete(
     next(volumes)
     aws.fault("DescribeVolumes", code="InternalError")
 
-    with pytest.raises(TryAgainError):
+    with pytest.raises(NotNowError):
         list(volumes)
 
 
@@ -283,35 +303,100 @@ def test_tags_are_added_to_those_there_are(aws: Aws, ec2: Ec2) -> None:
     assert aws.state()["volumes"][volume.volume_id]["tags"] == {DISK: "disk-1", ATTACHMENT: "8"}
 
 
-@pytest.mark.parametrize(("code", "after_s"), sorted(WAITS_S.items()))
-def test_what_aws_asks_us_to_wait_for_is_no_failed_attempt(aws: Aws, ec2: Ec2, code: str, after_s: float) -> None:
-    aws.fault("CreateSnapshot", status=503, code=code, message="so said AWS")
+@pytest.mark.parametrize("code", sorted(CHANGING))
+def test_what_is_about_to_change_is_no_failed_attempt(aws: Aws, ec2: Ec2, code: str) -> None:
+    aws.fault("CreateSnapshot", status=400, code=code, message="so said AWS")
 
     with pytest.raises(TryAgainError, match=f"CreateSnapshot with {code}: so said AWS") as waited:
         ec2.create_snapshot("vol-1", {SNAPSHOT: "s-1"}, "of a test")
 
-    assert waited.value.after_s == after_s
+    assert waited.value.after_s == WAITS_S[code]
 
 
-@pytest.mark.parametrize("code", sorted(CREDENTIALS))
-def test_credentials_that_aws_does_not_take_are_waited_for_and_not_told(aws: Aws, ec2: Ec2, code: str) -> None:
+@pytest.mark.parametrize("code", sorted(LIMITS - ZONE_FULL))
+def test_a_limit_of_the_account_is_nobodys_fault(aws: Aws, ec2: Ec2, code: str) -> None:
+    aws.fault("CreateSnapshot", status=400, code=code, message="so said AWS")
+
+    with pytest.raises(NoPlaceError, match=f"CreateSnapshot with {code}: so said AWS") as full:
+        ec2.create_snapshot("vol-1", {SNAPSHOT: "s-1"}, "of a test")
+
+    assert full.value.code == "QUOTA"
+
+
+@pytest.mark.parametrize("code", sorted(ZONE_FULL))
+def test_another_zone_may_have_what_this_one_has_not(aws: Aws, ec2: Ec2, code: str) -> None:
+    aws.fault("CreateVolume", status=400, code=code, message="so said AWS")
+
+    with pytest.raises(ZoneFullError, match=code):
+        made(ec2)
+
+
+@pytest.mark.parametrize("code", sorted(THROTTLED))
+def test_aws_that_asks_us_to_wait_is_in_trouble_itself(aws: Aws, ec2: Ec2, code: str) -> None:
+    aws.fault("CreateSnapshot", status=503, code=code, message="so said AWS")
+
+    with pytest.raises(NotNowError, match=f"CreateSnapshot with {code}: so said AWS") as busy:
+        ec2.create_snapshot("vol-1", {SNAPSHOT: "s-1"}, "of a test")
+
+    assert (busy.value.code, busy.value.dependency, busy.value.calls) == ("AWS_UNREACHABLE", "aws.ec2", "make")
+    assert busy.value.after_s is not None
+
+
+def test_who_asks_too_often_pauses_for_seconds_then_longer_and_shortly_again_after_an_answer() -> None:
+    now = 1000.0
+    throttle = Throttle(lambda: now)
+    pauses = []
+    for _ in range(6):
+        pauses.append(throttle.pause_s(Calls.MAKE))
+        now += pauses[-1]
+
+    throttle.answered(Calls.MAKE)
+
+    assert pauses == [5, 10, 20, 40, 60, 60]
+    assert throttle.pause_s(Calls.MAKE) == 5
+    assert throttle.pause_s(Calls.READ) == 5
+
+
+def test_many_calls_that_are_throttled_at_once_are_one_pause() -> None:
+    now = 1000.0
+    throttle = Throttle(lambda: now)
+
+    first = throttle.pause_s(Calls.MAKE)
+    now += 1
+
+    assert [first, throttle.pause_s(Calls.MAKE), throttle.pause_s(Calls.MAKE)] == [5, 4, 4]
+
+
+def test_aws_is_left_alone_for_as_long_as_it_asks(odd: Odd) -> None:
+    odd.status, odd.retry_after = 503, "7"
+    odd.body = b"<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>"
+
+    with pytest.raises(NotNowError) as busy:
+        odd.ec2.volume("vol-1")
+
+    odd.retry_after = ""
+    assert busy.value.after_s == 7
+
+
+@pytest.mark.parametrize("code", sorted((CREDENTIALS | RIGHTS) - {"no credentials"}))
+def test_credentials_that_aws_does_not_take_are_the_operators_and_not_told(aws: Aws, ec2: Ec2, code: str) -> None:
     aws.fault("DeleteVolume", status=403, code=code, message=f"the key {KEY_ID}")
 
-    with pytest.raises(TryAgainError, match=f"DeleteVolume: {code}$") as waited:
+    with pytest.raises(NotNowError, match=f"the operator has to .* DeleteVolume: {code}$") as refused:
         ec2.delete_volume("vol-1")
 
-    assert waited.value.after_s == 60
-    assert KEY_ID not in told(waited.value)
+    assert refused.value.code == "AWS_REFUSES"
+    assert KEY_ID not in told(refused.value)
 
 
 @pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (503, "Unavailable"), (400, "RequestTimeout")])
-def test_a_server_that_fails_is_a_failed_attempt(aws: Aws, ec2: Ec2, status: int, code: str) -> None:
+def test_a_server_that_fails_is_in_trouble(aws: Aws, ec2: Ec2, status: int, code: str) -> None:
     aws.fault("DeleteVolume", status=status, code=code, message=KEY_ID)
 
-    with pytest.raises(TryAgainError, match=f"DeleteVolume with {code}") as again:
+    with pytest.raises(NotNowError, match=f"DeleteVolume with {code}") as again:
         ec2.delete_volume("vol-1")
 
-    assert again.value.after_s is None
+    assert again.value.code == "AWS_UNREACHABLE"
     assert KEY_ID not in told(again.value)
 
 
@@ -330,11 +415,10 @@ def test_a_call_ends_with_its_time(aws: Aws) -> None:
 
     with (
         ec2_client.connected(aws_settings(aws_timeout_s=0.2)) as hasty,
-        pytest.raises(TryAgainError, match="did not answer DescribeVolumes: ReadTimeoutError") as again,
+        pytest.raises(NotNowError, match="did not answer DescribeVolumes: ReadTimeoutError"),
     ):
         hasty.volume("vol-1")
 
-    assert again.value.after_s is None
     assert aws.requests("DescribeVolumes") == 1
 
 
@@ -355,10 +439,9 @@ def test_half_an_answer_or_a_strangers_is_never_an_empty_listing(
 ) -> None:
     odd.status, odd.body, odd.length = status, body, length
 
-    with pytest.raises(TryAgainError) as again:
+    with pytest.raises(NotNowError) as again:
         list(odd.ec2.volumes())
 
-    assert again.value.after_s is None
     assert "proxy" not in told(again.value)
 
 
@@ -370,26 +453,24 @@ def test_an_answer_that_speaks_of_another_volume_is_none_about_ours(odd: Odd) ->
         odd.ec2.volume("vol-1")
 
 
-def test_nobody_there_is_a_failed_attempt(aws_server: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there_is_no_failed_attempt(aws_server: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
     with (
         ec2_client.connected(aws_settings()) as ec2,
-        pytest.raises(TryAgainError, match="DescribeVolumes: EndpointConnectionError") as again,
+        pytest.raises(NotNowError, match="DescribeVolumes: EndpointConnectionError"),
     ):
         ec2.volume("vol-1")
-
-    assert again.value.after_s is None
 
 
 def test_no_credentials_are_waited_for(aws_server: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    with ec2_client.connected(aws_settings()) as ec2, pytest.raises(TryAgainError, match="NoCredentials") as waited:
+    with ec2_client.connected(aws_settings()) as ec2, pytest.raises(NotNowError, match="NoCredentials") as waited:
         ec2.volume("vol-1")
 
-    assert waited.value.after_s == 60
+    assert waited.value.code == "AWS_REFUSES"
 
 
 @pytest.mark.parametrize("token", [KEY_ID, None])
@@ -404,10 +485,10 @@ def test_a_web_identity_that_aws_does_not_take_is_waited_for(
         (tmp_path / "token").write_text(token)
     aws.fault("AssumeRoleWithWebIdentity", status=400, code="InvalidIdentityToken", message=KEY_ID)
 
-    with ec2_client.connected(aws_settings()) as ec2, pytest.raises(TryAgainError, match="did not let us") as waited:
+    with ec2_client.connected(aws_settings()) as ec2, pytest.raises(NotNowError, match="did not let us") as waited:
         ec2.volume("vol-1")
 
-    assert waited.value.after_s == 60
+    assert waited.value.code == "AWS_REFUSES"
     assert KEY_ID not in told(waited.value)
     assert aws.requests("DescribeVolumes") == 0
 
@@ -420,7 +501,10 @@ def test_without_a_region_it_is_said_what_to_set(aws_server: Aws, monkeypatch: p
         pass
 
 
-@pytest.mark.parametrize(("name", "value"), [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL", "no address")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL", "no address"), ("AWS_CA_BUNDLE", "/nowhere/ca.pem")],
+)
 def test_aws_settings_that_cannot_be_used_are_said_at_start(
     aws_server: Aws, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
@@ -464,13 +548,13 @@ def test_an_address_that_is_none_of_s3s_is_refused(aws: Aws, contents: Contents,
 
 def test_s3s_errors_are_told_like_ec2s(aws: Aws, contents: Contents) -> None:
     aws.fault("PUT .*", status=503, code="SlowDown")
-    with pytest.raises(TryAgainError) as waited:
+    with pytest.raises(NotNowError) as waited:
         contents.put("1.txt", "")
     aws.fault("PUT .*", status=403, code="AccessDenied", message=KEY_ID)
-    with pytest.raises(TryAgainError) as denied:
+    with pytest.raises(NotNowError) as denied:
         contents.put("1.txt", "")
 
-    assert (waited.value.after_s, denied.value.after_s) == (5, 60)
+    assert (waited.value.code, denied.value.code) == ("AWS_UNREACHABLE", "AWS_REFUSES")
     assert KEY_ID not in told(denied.value)
 
 

@@ -44,6 +44,13 @@ def test_whatever_is_in_names_the_listing_is_text(homes: Homes, box: Box, runnin
     assert contents.splitlines()[-1] == "└\N{NO-BREAK SPACE}ok"
 
 
+@pytest.mark.parametrize("letter", ["\u202e", "\u2066", "\u200f", "\u2028", "\ue000", "\ufeff"])
+def test_no_name_turns_what_is_shown_around_it(homes: Homes, box: Box, running: str, letter: str) -> None:
+    box.contents(NS, running, f"4.0K\t/home/dev\n/home/dev/a{letter}b\n".encode())
+
+    assert homes.contents(running).splitlines()[-1] == "/home/dev/a\N{REPLACEMENT CHARACTER}b"
+
+
 @pytest.mark.parametrize("unit", [b"x", b"\xff", "é".encode()])
 def test_a_listing_without_an_end_is_cut(homes: Homes, box: Box, running: str, unit: bytes) -> None:
     box.contents(NS, running, b"9.9T\t/home/dev\n" + unit * 300_000)
@@ -58,15 +65,15 @@ def test_a_listing_without_an_end_is_cut(homes: Homes, box: Box, running: str, u
 def test_a_pod_that_hangs_is_left_in_time(homes: Homes, box: Box, running: str, hang: str) -> None:
     impatient = replace(homes, contents_timeout_s=0.3)
     if hang == "in the middle":
-        box.contents(NS, running, "1G\t/home/dev\n", delay_s=30)
+        box.contents(NS, running, "1G\t/home/dev\n", delay_s=300)
     else:
-        box.fault("/exec$", delay_s=30)
+        box.fault("/exec$", delay_s=300)
     began = time.monotonic()
 
     with pytest.raises(TryAgainError):
         impatient.contents(running)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60
 
 
 def test_a_pod_that_is_gone_can_not_be_asked_now(homes: Homes) -> None:

@@ -27,10 +27,14 @@ pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="makes certi
 
 class Refusal(BaseHTTPRequestHandler):
     seen: dict[str, str | None]
+    status, body = 403, b""
 
     def do_GET(self) -> None:
         type(self).seen = {name: self.headers[name] for name in ("authorization", "upgrade", "sec-websocket-protocol")}
-        self.send_error(403)
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -63,7 +67,7 @@ def configuration(tls: Path) -> Iterator[Any]:
 
 def contents(configuration: Any) -> str:
     with client.ApiClient(configuration) as api_client:
-        return Homes(client.CoreV1Api(api_client), "gpu-dev", 2, contents_timeout_s=2).contents("a")
+        return Homes(client.CoreV1Api(api_client), "gpu-dev", 60, contents_timeout_s=60).contents("a")
 
 
 def test_certificates_and_token_are_those_of_the_configuration(configuration: Any) -> None:
@@ -90,4 +94,32 @@ def test_a_server_need_not_be_checked_where_the_kubeconfig_says_so(configuration
     configuration.ssl_ca_cert, configuration.verify_ssl = None, False
 
     with pytest.raises(TryAgainError, match="Kubernetes answered 403"):
+        contents(configuration)
+
+
+SILENT = "error dialing backend: dial tcp 10.0.0.7:10250: i/o timeout"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (500, f'{{"kind": "Status", "message": "{SILENT}"}}', f"Kubernetes answered 500: {SILENT}"),
+        (
+            400,
+            '{"message": "pod a does not have a host assigned"}',
+            "answered 400: pod a does not have a host assigned",
+        ),
+        (502, "<html>\n  bad gateway\n</html>", "answered 502: <html> bad gateway </html>"),
+        (503, "", "the pod's command has no answer: Kubernetes answered 503$"),
+        (403, "[1]", r"answered 403: \[1\]"),
+        (403, f'{{"message": "{"no right " * 300}"}}', r"no right no \.\.\.$"),
+    ],
+)
+def test_a_refusal_is_told_in_the_servers_own_words(
+    configuration: Any, monkeypatch: pytest.MonkeyPatch, status: int, body: str, words: str
+) -> None:
+    monkeypatch.setattr(Refusal, "status", status)
+    monkeypatch.setattr(Refusal, "body", body.encode())
+
+    with pytest.raises(TryAgainError, match=words):
         contents(configuration)

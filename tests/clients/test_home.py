@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
+from pgfleet.workers.clients.kubernetes.sweep.belongings import Belongings
+from pgfleet.workers.runtime.outcomes import NeverError, NotNowError, TryAgainError
 from worlds.fleet import until
 from worlds.outside import homes as world
 from worlds.outside.homes import NS, OURS, POD, Api, body
@@ -50,7 +51,7 @@ def test_making_a_home_twice_is_making_it_once(homes: Homes, box: Box) -> None:
 
 def test_a_home_whose_answer_was_lost_is_adopted(homes: Homes, box: Box) -> None:
     box.fault("persistentvolumeclaims$", method="POST", drop=True, after=True)
-    with pytest.raises(TryAgainError):
+    with pytest.raises(NotNowError):
         homes.make(OURS)
 
     homes.make(OURS)
@@ -148,8 +149,10 @@ def test_a_home_that_was_replaced_meanwhile_is_not_deleted(homes: Homes, box: Bo
     assert not box.state()["claims"][f"{NS}/{OURS.name}"]["deleting"]
 
 
-@pytest.mark.parametrize(("status", "kind"), [(500, TryAgainError), (429, TryAgainError), (422, NeverError)])
-def test_a_refusal_is_one_of_two_kinds(homes: Homes, box: Box, status: int, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(500, NotNowError), (429, NotNowError), (409, TryAgainError), (422, NeverError)]
+)
+def test_a_refusal_is_one_of_three_kinds(homes: Homes, box: Box, status: int, kind: type[Exception]) -> None:
     box.fault("persistentvolumes$", method="POST", status=status)
 
     with pytest.raises(kind):
@@ -166,9 +169,9 @@ def test_the_homes_of_this_namespace_are_found_on_all_pages(homes: Homes, v1: Ap
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pgfleet.workers.clients.kubernetes.answers.PAGE", 2)
         before = box.state()["requests"]
-        found = homes.managed()
+        found = Belongings(homes.api, homes.namespace, homes.timeout_s).volumes()
 
-    assert found == ["r0", "r1", "r2", "r3"]
+    assert {each.reservation_id for each in found} == {"r0", "r1", "r2", "r3"}
     assert box.state()["requests"] - before >= 3
 
 
@@ -218,6 +221,6 @@ def test_nodes_without_a_zone_are_a_mistake_of_the_cluster(homes: Homes, v1: Api
 def test_a_pod_has_a_home_only_if_it_is_asked_for() -> None:
     without, with_home = body(home=False)["spec"], body()["spec"]
 
-    assert [volume["name"] for volume in without["volumes"]] == ["workspace", "dshm"]
+    assert [volume["name"] for volume in without["volumes"]] == ["workspace", "dshm", "keys"]
     assert with_home["volumes"][-1] == {"name": "home", "persistentVolumeClaim": {"claimName": OURS.name}}
     assert with_home["containers"][0]["volumeMounts"][-1] == {"name": "home", "mountPath": "/home/dev"}

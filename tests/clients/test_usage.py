@@ -22,6 +22,7 @@ from pgfleet.workers.clients.kubernetes import usage
 from pgfleet.workers.clients.kubernetes.kubeconfig import read_kubeconfig
 from pgfleet.workers.clients.kubernetes.usage import USERNAME, Usage, Use
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
+from worlds.network.hostile import MIB, bomb, drips, endless, hostile_server
 from worlds.outside import kubernetes as sandbox_cluster
 from worlds.outside.kubernetes import Api, until
 
@@ -283,3 +284,49 @@ def test_a_kubeconfig_that_was_read_does_not_show_its_secrets() -> None:
 
     assert (place.token, place.key) == ("0007", SECRET.encode())
     assert repr(place) == "Place()"
+
+
+# Servers that mean harm.
+
+PIECE = b'{"metadata": {"labels": {"hopsworks.ai/username": "ada"}}, "containers": []},'
+CHUNK = f"{len(PIECE):x}\r\n".encode() + PIECE + b"\r\n"
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+BEGIN = b'{"items": ['
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        endless(JSON + b"\r\n" + BEGIN, PIECE * 1000),
+        endless(JSON + b"Transfer-Encoding: chunked\r\n\r\nb\r\n" + BEGIN + b"\r\n", CHUNK * 1000),
+        drips(JSON + b"\r\n" + BEGIN + PIECE * 100),
+    ],
+    ids=["without an end", "in pieces without an end", "a byte now and then"],
+)
+def test_an_answer_without_an_end_ends(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "ANSWER_BYTES", MIB)
+    with hostile_server() as hostile:
+        hostile.answer = answer
+
+        with pytest.raises(TryAgainError, match=r"TooMuchError|ReadTimeoutError"):
+            Usage(0.3).measure(kubeconfig(hostile.url))
+
+
+def test_what_bursts_when_it_is_unpacked_is_left_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "ANSWER_BYTES", MIB)
+    with hostile_server() as hostile:
+        hostile.says(bomb(64), "Content-Type: application/json", "Content-Encoding: gzip")
+
+        with pytest.raises(TryAgainError, match="TooMuchError"):
+            METER.measure(kubeconfig(hostile.url))
+
+
+def test_a_redirect_takes_the_token_nowhere() -> None:
+    with hostile_server() as hostile, hostile_server() as elsewhere:
+        elsewhere.says(b'{"items": []}', "Content-Type: application/json")
+        hostile.says(b"", f"Location: {elsewhere.url}/", status="307 Temporary Redirect")
+
+        with pytest.raises((TryAgainError, NeverError)):
+            METER.measure(kubeconfig(hostile.url, user={"token": SECRET}))
+
+        assert elsewhere.asked == []

@@ -70,7 +70,16 @@ def test_the_check_lists_what_is_missing_and_changes_nothing(
     with psycopg.connect(dsn) as conn:
         conn.execute("alter table public.disks drop column size_gb, drop column disk_size")
 
-    assert pgfleet("migrate", "--check") == (1, "column public.disks.size_gb\ncolumn public.disks.disk_size\n")
+    code, listed = pgfleet("migrate", "--check")
+
+    assert (code, {*listed.splitlines()}) == (
+        1,
+        {
+            "column public.disks.size_gb",
+            "column public.disks.disk_size",
+            "constraint public.disks.disks_size_gb_check",
+        },
+    )
     assert pgfleet("db", "status")[0] == 1
 
 

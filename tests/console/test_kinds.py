@@ -1,5 +1,6 @@
 """A kind that only these tests know: `pgfleet submit` sends its messages, and `up` and `demo` start its worker."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from pgfleet.producers.submit import app
 from pgfleet.schema.kinds import Contract, contracts
 from pgfleet.schema.messages import Message, Name, Uuid
 from worlds.commands import Pgfleet
+from worlds.fleet import PATIENCE_S
 
 SETTINGS = {"PGFLEET_KUBECONFIG": "sandbox"}
 ID = "3f2a9c1e-5d0b-4b7e-8a34-0c9f2b6d7e11"
@@ -86,10 +88,10 @@ def test_every_kind_is_among_what_can_be_sent(pgfleet: Pgfleet) -> None:
         (("take", "holder"), "Fields are NAME=VALUE, not 'holder'."),
         (("take", "colour=red"), "take has no field colour. Known are lease_id, holder, minutes, tags."),
         (("take", "action=drop"), "take has no field action."),
-        (("take", f"lease_id={ID}"), "holder: Field required"),
+        (("take", f"lease_id={ID}"), "holder: is missing"),
         (("take", "lease_id=7", "holder=ada"), "lease_id: must be a UUID"),
-        (("take", f"lease_id={ID}", "holder=ada", "minutes=0"), "minutes: Input should be greater than or equal to 1"),
-        (("take", f"lease_id={ID}", "holder=ada", "minutes=soon"), "minutes: Input should be a valid integer"),
+        (("take", f"lease_id={ID}", "holder=ada", "minutes=0"), "minutes: must be at least 1, not 0"),
+        (("take", f"lease_id={ID}", "holder=ada", "minutes=soon"), "minutes: must be a whole number"),
     ],
 )
 def test_what_makes_no_message_is_named_and_not_sent(
@@ -129,3 +131,20 @@ def test_a_kind_that_can_not_work_here_has_none(started: list[tuple[str, int]], 
     Children(tmp_path, {}).all_workers(SETTINGS, reservation=1, without=("disk",))
 
     assert started == [("lease", 1), ("reservation", 1)]
+
+
+def test_nothing_in_the_folder_where_it_is_called_is_imported_by_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    for name in ("workers", "schema", "typer", "h2"):
+        (here / name).mkdir(parents=True)
+        (here / name / "__init__.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(here)
+    started = Children(tmp_path, os.environ)
+
+    started.worker("nothing", {}, 1)
+    (child,) = started.workers
+    child.process.wait(PATIENCE_S)
+
+    assert "nothing is no kind of worker" in child.end_of_log()

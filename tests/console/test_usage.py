@@ -13,7 +13,9 @@ from worlds.outside.usage import ADA, BOB, add_user, set_clock
 
 CLEAN = """
 truncate hopsworks.usage_daily, hopsworks.user_credits, hopsworks.billing_history;
+set session_replication_role = replica;
 truncate hopsworks.users cascade;
+set session_replication_role = origin;
 update hopsworks.billing_rates set currency = 'USD'
 """
 

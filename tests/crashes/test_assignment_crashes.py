@@ -19,8 +19,8 @@ from worlds.assignments import (
     ask,
     assert_sound,
     assignment,
-    breaker,
     letters,
+    outage,
     status_of,
 )
 from worlds.fleet import Connection, Worker, forked_worker, move_clock, new_id, send, settings_for, until, worker_on
@@ -118,7 +118,7 @@ def silent(world: World) -> None:
     """The server did not answer for a while; the probe is due."""
     seated(world)
     world.box.fault(f"/hopsworks/{world.first}/", status=503, times=1000)
-    world.worker.run_until(lambda: breaker(world.conn, world.first_id)["retry_at"])
+    world.worker.run_until(lambda: outage(world.conn, world.first_id))
     move_clock(world.conn, 1)
     world.worker.run()
     world.box.clear_faults()
@@ -156,7 +156,7 @@ def queued(conn: Connection) -> list[dict[str, Any]]:
     return [row[0] for row in conn.execute(query)]
 
 
-CLAIM = "pgfleet.schema.queue.kernel:claim"
+CLAIM = "pgfleet.schema.queue.claims:claim"
 WORK = "pgfleet.workers.runtime.serve:work"
 CHANGED = "pgfleet.workers.runtime.settle:_change_rows"
 SENT = "pgfleet.workers.runtime.settle:_send"

@@ -15,7 +15,7 @@ from pgfleet.console.sandbox import Box
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, QUARANTINED, SNAPSHOT
 from worlds import disks
 from worlds.disks import QUEUE, QUICK, TYPE, World, world_on
-from worlds.fleet import Worker, assert_sound, move_clock, new_id, send, until, worker_environment
+from worlds.fleet import Worker, assert_sound, new_id, owner_dsn, send, until, worker_environment
 
 LEASE_S = 5
 # A message has the bad luck to be in hand at many deaths, which is no reason to give it up.
@@ -35,7 +35,7 @@ Point = tuple[str, str]
 # At every commit, whoever commits: a reservation that has begun has its disk, and counters are true.
 WATCH = """
 create table public.violations (what text, of_row text);
-create function public.note_violations() returns trigger language plpgsql as $$
+create function public.note_violations() returns trigger language plpgsql security definer as $$
 begin
   insert into public.violations
   select 'it has no disk', r.reservation_id from public.reservations r
@@ -63,7 +63,7 @@ create constraint trigger note_violations after insert or update on public.disk_
 create constraint trigger note_violations after insert or update on public.reservations
   deferrable initially deferred for each row execute function public.note_violations();
 -- Who takes a disk finds what the one before has left.
-create function public.note_older_source() returns trigger language plpgsql as $$
+create function public.note_older_source() returns trigger language plpgsql security definer as $$
 begin
   insert into public.violations
   select 'it starts from an older snapshot', new.disk_id::text
@@ -94,12 +94,12 @@ class Scene:
             self._kill(module, place, when)
             self.assert_one_volume_each()
             # What the dead had in hand is free again.
-            move_clock(self.world.conn, LEASE_S + 1)
+            self.world.pass_time(LEASE_S + 1)
 
     def _kill(self, module: str, place: str, when: str) -> None:
         world, marker = self.world, self.folder / new_id()
         others: Worker = world.reservations if module == DISK_WORKER else world.disks
-        dsn = world.disks.running.settings.dsn()
+        dsn = owner_dsn(world.disks)
         environment = worker_environment(dsn, self.box, **SETTINGS) | self.box.aws_environment
 
         def is_dead() -> bool:
@@ -154,7 +154,7 @@ def scene(module_box: Box, module_nursery: Nursery, server_dsn: str, template: s
         yield Scene(world, module_box, module_nursery, tmp_path)
 
 
-CLAIM = ("pgfleet.schema.queue.kernel:claim", "after")
+CLAIM = ("pgfleet.schema.queue.claims:claim", "after")
 WORK = ("pgfleet.workers.runtime.serve:work", "before")
 EC2 = "pgfleet.workers.clients.aws.ec2:Ec2"
 HOMES = "pgfleet.workers.clients.kubernetes.home:Homes"
@@ -306,7 +306,7 @@ def test_a_reservation_cancelled_while_its_worker_is_dead_leaves_no_volume(scene
     world.over(first)
     assert list(world.volumes) == [orphan]
 
-    move_clock(world.conn, 900)
+    world.pass_time(900)
     send(world.conn, QUEUE, {"action": "reconcile"})
     scene.kill(
         DISK_WORKER,
@@ -359,7 +359,7 @@ def test_a_disk_that_is_purged_goes_whole(scene: Scene) -> None:
     world.create()
     world.used(times=2)
     world.ended("delete_disk")
-    move_clock(world.conn, 31 * 24 * 3600)
+    world.pass_time(31 * 24 * 3600)
     scene.kill(
         DISK_WORKER,
         *writing("disk_snapshots=deleting"),
@@ -382,7 +382,7 @@ def test_what_no_row_knows_is_set_aside_once(scene: Scene) -> None:
     (mine,) = world.snapshots()
     tags = {DISK: str(disk["disk_id"]), SNAPSHOT: str(mine["snapshot_id"])}
     duplicate = world.aws.make_snapshot(tags)
-    move_clock(world.conn, 900)
+    world.pass_time(900)
     send(world.conn, QUEUE, {"action": "reconcile"})
     scene.kill(DISK_WORKER, *around(f"{EC2}.tag"), *writing("disk_quarantine.resource_id"))
     world.run()
@@ -404,7 +404,7 @@ def test_a_snapshot_that_aws_does_not_show_in_time_is_set_aside_when_it_does(sce
     (counts,) = world.snapshots()
     (duplicate,) = set(world.ebs_snapshots) - {counts["ebs_snapshot_id"]}
 
-    move_clock(world.conn, 900)
+    world.pass_time(900)
     world.sweep("reconcile")
 
     assert [row["resource_id"] for row in world.all("select * from public.disk_quarantine")] == [duplicate]
@@ -427,7 +427,7 @@ def assert_nothing_left(world: World, box: Box, *set_aside: str) -> None:
     """All that there is at AWS is a completed snapshot of a row, and nothing is at Kubernetes; sweeps find nothing."""
     assert_right(world, box, *set_aside)
     log = len(world.aws.state()["log"])
-    move_clock(world.conn, 3600)
+    world.pass_time(3600)
     for action in ("sweep", "reconcile", "prune"):
         world.sweep(action)
     for action in ("sweep", "sweep_pods"):

@@ -17,7 +17,7 @@ from worlds.heartbeats import Heart, heart_in, pool
 
 QUICK: dict[str, Any] = {"lease_s": 1.5, "backoff_s": 0.1}
 POINTS = [
-    ("pgfleet.schema.queue.kernel:claim", "after"),
+    ("pgfleet.schema.queue.claims:claim", "after"),
     ("pgfleet.schema.queue.kernel:delete", "after"),
     ("pgfleet.workers.heartbeat.calls:take", "after"),
     ("pgfleet.workers.runtime.bulk:_commit", "after"),

@@ -31,14 +31,16 @@ QUICK: dict[str, Any] = {
 SHORT = 0.0002  # hours
 
 POINTS = [
-    ("pgfleet.schema.queue.kernel:claim", "after", 3),
+    ("pgfleet.schema.queue.claims:claim", "after", 3),
     ("pgfleet.workers.runtime.work:work", "before", 2),
     ("pgfleet.workers.clients.ssh_keys:SshKeys.of", "after", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.create", "before", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.create", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create_keys", "before", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.create_keys", "after", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.create_service", "before", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.create_service", "after", 1),
-    ("pgfleet.workers.clients.kubernetes.pods:Pods.node_addresses", "after", 1),
+    ("pgfleet.workers.clients.kubernetes.pods:Pods.node", "after", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.delete_service", "before", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.delete_service", "after", 1),
     ("pgfleet.workers.clients.kubernetes.pods:Pods.delete", "before", 1),

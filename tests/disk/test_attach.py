@@ -12,13 +12,13 @@ from pgfleet.workers.clients.aws.ec2 import Ec2
 from pgfleet.workers.reservation import machine as reservation
 from pgfleet.workers.runtime.work import work
 from worlds.disks import QUEUE, STEADY, TYPE, World, for_a_test, history, servers, world_on
-from worlds.fleet import Worker, move_clock, new_id, send, until, worker_on
+from worlds.fleet import PATIENCE_S, Worker, move_clock, new_id, send, until, worker_on
 from worlds.rows_of_disks import disk as disk_row
 
 OTHER_ZONE = "us-east-2b"
 RACES = 100
-# In its own words AWS says no for now.
-NOT_NOW = ["RequestLimitExceeded", "VolumeLimitExceeded", "MaxIOPSLimitExceeded"]
+# In its own words AWS has no place for one more volume.
+LIMITS = ["VolumeLimitExceeded", "MaxIOPSLimitExceeded", "ResourceLimitExceeded"]
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def race(world: World, workers: list[Worker], name: str) -> str:
     together = threading.Barrier(2)
 
     def toil(worker: Worker, hand: Any) -> None:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         work(worker.running, hand)
 
     threads = [threading.Thread(target=toil, args=pair) for pair in zip(workers, hands, strict=True)]
@@ -376,13 +376,16 @@ def test_a_snapshot_that_vanished_fails_the_reservation_and_never_makes_an_empty
     world.aws.forget(world.snapshots()[0]["ebs_snapshot_id"])
 
     row_id = world.reserve()
+    world.until(lambda: world.aws.requests("CreateVolume") == made + 1, what="the first refusal")
+    world.run()
+    move_clock(world.conn, 301)
     reason = failed(world, row_id)
     world.until(lambda: world.disk()["status"] == "available")
 
     assert reason.startswith("disk data can't be attached: ")
     assert "InvalidSnapshot.NotFound" in reason
     assert (world.volumes, pods(world)) == ({}, 0)
-    assert world.aws.requests("CreateVolume") == made + 1
+    assert world.aws.requests("CreateVolume") == made + 2
     assert world.disk()["reservation_id"] is None
 
 
@@ -406,19 +409,65 @@ def until_left(world: World, faults: int) -> None:
     world.until(lambda: world.aws.state()["faults_left"] <= faults, what="the next request")
 
 
-@pytest.mark.parametrize("code", NOT_NOW)
-def test_a_limit_of_aws_is_waited_for_without_a_failed_attempt(world: World, code: str) -> None:
+@pytest.mark.parametrize("code", LIMITS)
+def test_a_limit_of_aws_gives_the_gpus_back_and_is_no_failed_attempt(world: World, code: str) -> None:
     world.create()
-    world.aws.fault("CreateVolume", times=4, status=400, code=code)
+    world.aws.fault("CreateVolume", times=1, status=400, code=code)
     row_id = world.reserve()
-    for left in (3, 2, 1, 0):
-        until_left(world, left)
-        move_clock(world.conn, 61)
+    world.until(lambda: world.status(row_id) == "queued")
+    between = world.reservation(row_id)
+    world.until(lambda: world.disk()["status"] == "available")
+    move_clock(world.conn, 61)
 
     world.until(lambda: world.status(row_id) == "active")
 
+    assert between["gpus_held"] == 0
+    assert between["current_detailed_status"].startswith("QUOTA: ")
+    assert code in between["current_detailed_status"]
     assert world.letters == []
-    assert world.aws.requests("CreateVolume") == 5
+    assert len(world.volumes) == 1
+
+
+def test_aws_that_asks_us_to_wait_is_waited_for_and_holds_up_nobody_without_a_disk(world: World) -> None:
+    world.create()
+    world.aws.fault("CreateVolume", times=1000, status=503, code="RequestLimitExceeded")
+    held = world.reserve()
+    world.until(lambda: world.disk()["detail"] and world.disk()["detail"].startswith("AWS_UNREACHABLE: "))
+
+    other = world.reserve(disk_name=None)
+    world.until(lambda: world.status(other) == "active")
+    world.aws.clear_faults()
+    world.until(lambda: world.status(held) == "active")
+
+    assert world.letters == []
+
+
+def test_a_token_that_aws_knows_as_anothers_is_changed(world: World) -> None:
+    world.create()
+    world.aws.fault("CreateVolume", times=1, status=400, code="IdempotentParameterMismatch")
+
+    world.active()
+
+    assert len(world.volumes) == 1
+    assert world.disk()["attachment"] == 2
+
+
+def test_a_volume_that_the_token_made_is_taken(world: World) -> None:
+    world.create()
+    world.aws.fault("CreateVolume", times=1, after=True, status=400, code="IdempotentParameterMismatch")
+
+    world.active()
+
+    assert len(world.volumes) == 1
+    assert world.disk()["attachment"] == 1
+
+
+def test_a_tag_that_finds_nothing_yet_is_asked_for_again_within_seconds(world: World) -> None:
+    world.create()
+    world.aws.fault("CreateTags", times=1, status=400, code="InvalidVolume.NotFound")
+
+    world.active()
+
     assert len(world.volumes) == 1
 
 
@@ -443,7 +492,7 @@ def test_an_answer_that_got_lost_makes_no_second_volume(world: World) -> None:
 
     world.active()
 
-    assert world.aws.requests("CreateVolume") == 3
+    assert world.aws.state()["faults_left"] == 0
     assert len(world.volumes) == 1
 
 

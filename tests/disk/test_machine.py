@@ -1,27 +1,15 @@
 """What people ask of disks: every operation, and every reason for which one is refused."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pgfleet.console.sandbox.aws.handle import BUCKET
-from worlds.disks import QUEUE, STEADY, World, done, for_a_test, history, objects, refused, servers, world_on
-from worlds.fleet import move_clock, new_id, send
+from worlds.disks import QUEUE, World, done, history, objects, refused
+from worlds.fleet import lose_row, move_clock, new_id, send
 
 DAY_S = 24 * 3600
-
-
-@pytest.fixture(scope="module")
-def module_world(server_dsn: str, template: str) -> Iterator[World]:
-    with servers() as (box, _), world_on(server_dsn, template, box, **STEADY) as running:
-        yield running
-
-
-@pytest.fixture
-def world(module_world: World) -> Iterator[World]:
-    yield from for_a_test(module_world)
 
 
 def test_a_disk_is_made_without_a_volume(world: World) -> None:
@@ -163,10 +151,14 @@ def test_what_cant_be_understood_is_a_dead_letter_at_once_and_no_operation(world
     assert world.all("select from public.disk_operations") == world.all("select from public.disks") == []
 
 
-def test_fields_that_nobody_knows_are_kept_and_ignored(world: World) -> None:
-    operation = world.tell("create_disk", size_gb=20, colour="blue", huge="x" * 100_000)
+def test_fields_that_nobody_knows_are_refused_by_name_and_make_no_disk(world: World) -> None:
+    world.tell("create_disk", size_gb=20, colour="blue", huge="x" * 100_000)
 
-    assert operation["status"] == "completed"
+    (letter,) = world.all("select reason, verdict from public.dead_letters")
+    assert letter["verdict"] == "rejection"
+    assert "colour: is not known" in letter["reason"]
+    assert "huge: is not known" in letter["reason"]
+    assert world.all("select from public.disks") == []
 
 
 # Snapshot.
@@ -562,7 +554,7 @@ def test_the_lock_of_a_reservation_whose_row_is_gone_is_cleared_by_a_snapshot(wo
     world.create()
     row_id = world.held()
     volume_id = world.volume_of()
-    world.conn.execute("delete from public.reservations where reservation_id = %s", (row_id,))
+    lose_row(world.conn, row_id)
     world.aws.hold_snapshots()
 
     operation_id = world.ask("clear_disk_lock")

@@ -1,29 +1,14 @@
 """Pools that heartbeats tell of, and the answers to nodes that run another configuration than they should."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from psycopg.types.json import Jsonb
+import structlog
 
 from pgfleet.workers.heartbeat.machine import KIND
 from pgfleet.workers.runtime.work import work
-from worlds.database import fresh_database
 from worlds.fleet import settings_for, worker_on
-from worlds.heartbeats import Heart, heart_in, pool
-
-
-@pytest.fixture(scope="module")
-def module_heart(server_dsn: str, template: str) -> Iterator[Heart]:
-    """One database for all."""
-    with fresh_database(server_dsn, template) as dsn, heart_in(dsn) as running:
-        yield running
-
-
-@pytest.fixture
-def heart(module_heart: Heart) -> Heart:
-    return module_heart.clean()
+from worlds.heartbeats import Heart, pool
 
 
 def test_a_pool_is_as_last_reported_and_every_report_is_kept(heart: Heart) -> None:
@@ -83,76 +68,18 @@ def test_of_two_workers_that_claim_a_new_pool_at_once_one_gets_it(heart: Heart) 
         assert heart.analytics(f"new-{number}") == [heart.pool(f"new-{number}")["node_id"]]
 
 
-@pytest.fixture
-def replies(heart: Heart) -> Iterator[str]:
-    queue = "node_replies_a"
-    heart.one("select public.create_queue(%s)::text", (queue,))
-    yield queue
-    heart.one("select pgmq.drop_queue(%s)", (queue,))
+def test_a_node_has_a_thousand_pools_at_the_most_and_one_word_tells_of_the_others(heart: Heart) -> None:
+    node, other = heart.node(), heart.node()
+    heart.hear(node, pools=[pool(f"a{number}") for number in range(999)])
+    heart.hear(other, pools=[pool("theirs"), pool("theirs-2")])
 
+    with structlog.testing.capture_logs() as lines:
+        heart.hear(node, pools=[pool(f"b{number}") for number in range(600)])
+        heart.hear(node, pools=[pool("theirs"), pool("theirs-2"), pool("a1", 7)])
 
-def answers(heart: Heart, queue: str) -> list[Any]:
-    return heart.all(f"select message from pgmq.q_{queue} order by msg_id")
-
-
-def configure(heart: Heart, node: int, config_hash: str) -> None:
-    columns = "(node_id, yaml_config, config_hash)"
-    values = (node, f"is: {config_hash}", config_hash)
-    heart.conn.execute(f"insert into autoscaler.node_configurations {columns} values (%s, %s, %s)", values)
-
-
-def test_drift_is_answered_once_while_it_is_unread_and_again_when_it_was_read(heart: Heart, replies: str) -> None:
-    node = heart.node()
-    configure(heart, node, "h1")
-    configure(heart, node, "h2")
-    body = {"config_hash": "h1", "reply_to": replies}
-
-    heart.tell(heart.beat(node, -1, **body), heart.beat(node, **body))
-    heart.hear(node, **body)
-    once = answers(heart, replies)
-    heart.one("select pgmq.purge_queue(%s)", (replies,))
-    heart.hear(node, **body)
-
-    answer = {"node_id": node, "config_update_needed": True, "current_config_hash": "h2", "new_config": "is: h2"}
-    assert (once, answers(heart, replies)) == ([answer], [answer])
-    assert heart.row(node)["config_hash"] == "h1"
-
-
-def test_a_node_that_runs_what_it_should_or_has_no_configuration_is_not_answered(heart: Heart, replies: str) -> None:
-    right, free = heart.node(), heart.node()
-    configure(heart, right, "h1")
-
-    heart.hear(right, config_hash="h1", reply_to=replies)
-    heart.hear(free, config_hash="h1", reply_to=replies)
-
-    assert answers(heart, replies) == []
-
-
-def test_a_late_heartbeat_is_not_answered(heart: Heart, replies: str) -> None:
-    node = heart.node()
-    configure(heart, node, "h2")
-    heart.hear(node, config_hash="h2", reply_to=replies)
-
-    heart.hear(node, -60, config_hash="h1", reply_to=replies)
-
-    assert answers(heart, replies) == []
-
-
-def test_a_reply_queue_that_is_not_there_hurts_nobody(heart: Heart) -> None:
-    node = heart.node()
-    configure(heart, node, "h2")
-
-    heart.hear(node, reply_to="node_replies_nowhere")
-
-    assert (heart.status(node), heart.queue(), heart.letters()) == ("ACTIVE", [], [])
-
-
-@pytest.mark.parametrize("queue", ["gpu_reservations", "node_heartbeats", "node_replies_x; drop", "Node_Replies_a"])
-def test_the_database_answers_into_no_other_queue(heart: Heart, queue: str) -> None:
-    node = heart.node()
-    configure(heart, node, "h2")
-
-    heart.all("select autoscaler.take_heartbeats(%s)", (Jsonb([heart.beat(node, reply_to=queue)]),))
-
-    assert heart.status(node) == "ACTIVE"
-    assert heart.all("select 1 from pgmq.q_gpu_reservations union all select 1 from pgmq.q_node_heartbeats") == []
+    assert heart.one("select count(*) from autoscaler.pools where node_id = %s", (node,)) == 1000
+    assert heart.pool("a1")["current_instances"] == 7
+    assert [line["reason"] for line in lines if line["event"] == "message.note"] == [
+        "pool b1 is one too many: a node has 1000 (and 598 more)",
+        f"pool theirs belongs to node {other} (and 1 more)",
+    ]

@@ -1,6 +1,9 @@
 """Producing heartbeats: in the caller's transaction, many at once, or by hand; and only if they make sense."""
 
+import io
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,6 +12,7 @@ import pytest
 from pgfleet.producers.heartbeat import heartbeat, heartbeats
 from pgfleet.schema.heartbeat import AutoscalerHeartbeat, ClusterHeartbeat, read
 from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.nodes.proofs import hash_of, is_proven
 from worlds.commands import Pgfleet
 from worlds.database import Connection
 from worlds.fleet import new_id
@@ -56,13 +60,13 @@ def test_without_a_connection_it_is_sent_to_database_url(
         {"node_id": 0},
         {"source": "satellite", "node_id": 17},
         {"source": "cluster", "node_id": "node-a", "cpu_usage_percent": 101},
-        {"node_id": 17, "reply_to": "gpu_reservations"},
+        {"node_id": 17, "proof": "gpu_reservations"},
         {"node_id": 17, "sent_at": "2026-01-01T00:00:00"},
     ],
     ids=str,
 )
 def test_what_makes_no_heartbeat_is_refused_before_it_is_sent(conn: Connection, fields: dict[str, Any]) -> None:
-    with pytest.raises(BadMessage, match=r"node_id|source|cpu_usage_percent|reply_to|sent_at"):
+    with pytest.raises(BadMessage, match=r"node_id|source|cpu_usage_percent|proof|sent_at"):
         heartbeat(conn, **{"status": "ok", **fields})
 
     assert conn.execute(COUNT).fetchone() == (0,)
@@ -135,9 +139,10 @@ def test_the_json_of_submit_is_what_was_sent(pgfleet: Pgfleet, conn: Connection)
         pytest.param((*NODE, "--pool", "a=3000000/1"), "current_instances", id="too many instances"),
         pytest.param((*CLUSTER_NODE, "--pool", "a=3/1"), "no pools", id="pools of a cluster's node"),
         pytest.param((*CLUSTER_NODE, "--cpu", "101"), "--cpu", id="more than all of the CPU"),
-        pytest.param((*NODE, "--reply-to", "gpu_reservations"), "reply_to", id="a queue that is no reply queue"),
+        pytest.param((*NODE, "--key-file", "nowhere/key"), "--key-file", id="a key that is not there"),
+        pytest.param((*NODE, "--key-file", os.devnull), "--key-file", id="an empty key"),
         pytest.param((*NODE, "--id", "7"), "id", id="an id that is no UUID"),
-        pytest.param(("submit", "heartbeat", "--node", "0"), "node_id", id="no node's number"),
+        pytest.param(("submit", "heartbeat", "--node", "0"), "--node", id="no node's number"),
     ],
 )
 def test_submit_sends_nothing_that_makes_no_sense(
@@ -148,6 +153,25 @@ def test_submit_sends_nothing_that_makes_no_sense(
     assert end.code == 2
     assert said in end.err
     assert conn.execute(COUNT).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("where", ["environment", "file", "stdin"])
+def test_submit_proves_with_a_key_that_is_on_no_command_line(
+    pgfleet: Pgfleet, conn: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    key, file = "a-key-that-nobody-guesses", tmp_path / "key"
+    file.write_text(f"{key}\n", encoding="utf-8")
+    if where == "environment":
+        monkeypatch.setenv("PGFLEET_NODE_KEY", key)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{key}\n"))
+    given = {"environment": (), "file": ("--key-file", str(file)), "stdin": ("--key-file", "-")}[where]
+
+    end = pgfleet(*NODE, *given)
+
+    (body,) = bodies(conn)
+    assert is_proven(body, [hash_of("another"), hash_of(key)])
+    assert not is_proven(body, [hash_of("another")])
+    assert key not in end.out + end.err + str(body)
 
 
 def test_the_help_of_submit_heartbeat_ends_with_an_example(pgfleet: Pgfleet) -> None:

@@ -1,30 +1,15 @@
-"""The clock's own messages: who is silent and who only was not heard, the minute's analytics, and schedules."""
+"""The sweep: who is silent, and who only was not heard."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pgfleet.workers.runtime import metrics
-from worlds.database import fresh_database
 from worlds.fleet import move_clock
-from worlds.heartbeats import Heart, heart_in, pool
+from worlds.heartbeats import Heart
 
-
-@pytest.fixture(scope="module")
-def module_heart(server_dsn: str, template: str) -> Iterator[Heart]:
-    """One database for all."""
-    with fresh_database(server_dsn, template) as dsn, heart_in(dsn) as running:
-        yield running
-
-
-@pytest.fixture
-def heart(module_heart: Heart) -> Heart:
-    return module_heart.clean()
-
-
-SECONDS_UP = "select extract(epoch from public.fleet_now() - pg_postmaster_start_time())::float8"
 TIMEOUT = "Heartbeat timeout after 5 minutes"
+BELIEVED = "each is believed gone after 15 minutes of silence, or by `pgfleet nodes believe`"
 
 
 def heard(heart: Heart, number: int, **given: Any) -> list[int]:
@@ -129,19 +114,6 @@ def test_a_worker_that_was_away_hears_its_queue_before_it_sweeps(heart: Heart) -
     assert heart.swept("node").silent == 0
 
 
-def test_a_server_that_just_started_gives_nodes_their_time(heart: Heart) -> None:
-    limit = heart.one(SECONDS_UP) + 100
-    heard(heart, 1)
-    heart.hear(heart.node(), -limit - 10)
-
-    first = heart.sweep(node_offline_s=limit)
-    move_clock(heart.conn, 101)
-    second = heart.sweep(node_offline_s=limit)
-
-    assert (first.silent, first.marked, first.held_back.startswith("the server started at ")) == (1, 0, True)
-    assert (second.marked, second.held_back) == (1, None)
-
-
 @pytest.mark.parametrize(
     ("silent", "alive", "marked"),
     [(1, 0, 1), (1, 1, 1), (2, 0, 2), (1, 2, 1), (2, 1, 0), (3, 0, 0), (11, 9, 11), (12, 8, 0)],
@@ -181,7 +153,7 @@ def test_holding_back_is_said_once_and_since_when_until_it_is_over(
     assert (second.held_back_since, second.swept_at > first.swept_at) == (first.held_back_since, True)
     assert (gauge, held_back()) == (1, 0)
     # Most are back, and the others have as long as a silence may be to come back.
-    assert (third.held_back, third.marked) == ("most were silent a while ago: 1 are not back yet", 0)
+    assert (third.held_back, third.marked) == (f"most were silent a while ago: 1 are not back yet; {BELIEVED}", 0)
     assert (fourth.held_back, fourth.held_back_since, fourth.marked) == (None, None, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if "sweep.held_back" in line and "machine=node" in line]) == 1
@@ -191,7 +163,7 @@ def test_holding_back_is_said_once_and_since_when_until_it_is_over(
 def test_one_node_held_in_somebodys_transaction_keeps_no_other_from_being_marked(
     heart: Heart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgfleet.schema.queue.kernel.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("pgfleet.workers.runtime.bulk.LOCK_TIMEOUT", "100ms")
     nodes = heard(heart, 2)
     move_clock(heart.conn, 301)
     heard(heart, 2)
@@ -201,101 +173,3 @@ def test_one_node_held_in_somebodys_transaction_keeps_no_other_from_being_marked
         heart.sweep(lease_s=1)
 
         assert heart.status(nodes[1]) == "OFFLINE"
-
-
-def minutes(heart: Heart) -> list[tuple[Any, ...]]:
-    return heart.all(
-        "select total_active_pools, total_current_instances, total_active_instances, peak_instances_24h,"
-        " max_active_pools_24h, active_nodes from autoscaler.system_analytics order by timestamp"
-    )
-
-
-def test_a_minute_is_rolled_up_once(heart: Heart) -> None:
-    figures = {"avg_cpu_utilization": 20, "max_cpu_utilization": 90}
-    heart.hear(heart.node(), pools=[pool("a", 4, **figures), pool("b", 2, avg_cpu_utilization=40)])
-    heart.hear(heart.node(), status="error", pools=[pool("c", 1, avg_cpu_utilization=60)])
-    heart.hear(heart.node(), pools=[pool("idle", 50, is_active=False)])
-    heart.node()
-
-    for _ in range(2):
-        heart.roll_up()
-    heart.tell({"action": "roll_up"}, {"action": "roll_up"})
-
-    assert minutes(heart)[0] == (3, 7, 3, 7, 3, 2)
-    assert len(minutes(heart)) <= 2  # where the minute ended meanwhile
-    columns = "avg_system_cpu, max_system_cpu, avg_system_memory, date_trunc('minute', timestamp) = timestamp"
-    assert heart.all(f"select {columns} from autoscaler.system_analytics limit 1") == [(40, 90, 50, True)]
-
-
-def test_peaks_are_of_24_hours_and_deleted_and_silent_nodes_do_not_count(heart: Heart) -> None:
-    gone, quiet, stays = (heart.node() for _ in range(3))
-    for node, size in ((gone, 5), (quiet, 3), (stays, 1)):
-        heart.hear(node, pools=[pool(f"of-{node}", size)])
-    heart.roll_up()
-    heart.conn.execute("update autoscaler.nodes set deleted_at = now() where id = %s", (gone,))
-    heart.conn.execute("update autoscaler.nodes set status = 'OFFLINE' where id = %s", (quiet,))
-
-    for ahead_s in (60, 86_400 - 180, 240):
-        move_clock(heart.conn, ahead_s)
-        heart.roll_up()
-
-    assert minutes(heart) == [(3, 9, 3, 9, 3, 3), *[(1, 1, 1, 9, 3, 1)] * 2, (1, 1, 1, 1, 1, 1)]
-
-
-def at_clock(heart: Heart, clock: str) -> None:
-    """Move the fleet's time to the next such time of the day, UTC."""
-    day = "(public.fleet_now() at time zone 'UTC')::date + interval '1 day' + %s::time"
-    move_clock(
-        heart.conn, heart.one(f"select extract(epoch from ({day}) at time zone 'UTC' - now())::float8", (clock,))
-    )
-
-
-SCHEDULES: list[tuple[str, list[tuple[str, str, int]], int | None]] = [
-    ("08:59:30", [("09:00", "17:00", 4)], None),
-    ("09:00:30", [("09:00", "17:00", 4)], 4),
-    ("16:59:30", [("09:00", "17:00", 4)], 4),
-    ("17:00:30", [("09:00", "17:00", 4)], None),
-    ("23:00:30", [("22:00", "06:00", 4)], 4),
-    ("05:59:30", [("22:00", "06:00", 4)], 4),
-    ("06:00:30", [("22:00", "06:00", 4)], None),
-    ("12:00:30", [("09:00", "17:00", 4), ("11:00", "13:00", 6), ("14:00", "15:00", 9)], 6),
-    ("12:00:30", [("09:00", "17:00", 99)], 10),
-    ("12:00:30", [("09:00", "17:00", 0)], 1),
-]
-
-
-@pytest.mark.parametrize(("clock", "given", "target"), SCHEDULES)
-def test_a_schedule_asks_for_its_target_within_its_hours_and_the_pools_limits(
-    heart: Heart, clock: str, given: list[tuple[str, str, int]], target: int | None
-) -> None:
-    node, other = heart.node(), heart.node()
-    heart.hear(node, pools=[pool("ours")])
-    heart.hear(other, pools=[pool("others")])
-    columns = "(node_id, name, start_time, end_time, target_instances)"
-    for schedule in given:
-        heart.conn.execute(
-            f"insert into autoscaler.schedules {columns} values (%s, 's', %s, %s, %s)", (node, *schedule)
-        )
-    at_clock(heart, clock)
-
-    heart.roll_up()
-
-    assert (heart.pool("ours")["target_instances"], heart.pool("others")["target_instances"]) == (target, None)
-
-
-def test_a_schedule_that_is_over_or_switched_off_asks_for_nothing_any_more(heart: Heart) -> None:
-    nodes = [heart.node() for _ in range(2)]
-    for node in nodes:
-        heart.hear(node, pools=[pool(f"of-{node}")])
-        columns = "(node_id, name, start_time, end_time, target_instances)"
-        heart.conn.execute(f"insert into autoscaler.schedules {columns} values (%s, 's', '00:00', '23:59', 3)", (node,))
-    at_clock(heart, "12:00:30")
-    heart.roll_up()
-    before = [heart.pool(f"of-{node}")["target_instances"] for node in nodes]
-
-    heart.conn.execute("update autoscaler.schedules set is_active = false where node_id = %s", (nodes[0],))
-    heart.conn.execute("delete from autoscaler.schedules where node_id = %s", (nodes[1],))
-    heart.roll_up()
-
-    assert before == [3, 3]
-    assert [heart.pool(f"of-{node}")["target_instances"] for node in nodes] == [None, None]

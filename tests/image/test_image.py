@@ -53,14 +53,19 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The virtual environment that the Dockerfile makes of it."""
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    subprocess.run(
-        [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", ".[worker]"],
-        cwd=context,
-        check=True,
-    )
+    build, environment, wheel = (tmp_path_factory.mktemp(name) for name in ("build", "environment", "wheel"))
+    pinned = ("install", "--only-binary=:all:", "--require-hashes", "-r")
+    for folder, file in ((build, "build.txt"), (environment, "worker.txt")):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip(folder, context, *pinned, f"deploy/constraints/{file}")
+    pip(build, context, "wheel", "--no-index", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheel}", ".")
+    pip(environment, context, "install", "--no-index", "--no-deps", *map(str, wheel.iterdir()))
     return environment
+
+
+def pip(environment: Path, context: Path, command: str, *arguments: str) -> None:
+    program = [str(environment / "bin" / "pip"), command, "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(program, cwd=context, check=True)
 
 
 def ran(environment: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +85,15 @@ def test_the_context_has_the_packages_under_their_one_name_and_no_sandbox(contex
     assert links == PACKAGES
     assert all((context / "src" / "pgfleet" / name / "__init__.py").is_file() for name in links)
     assert not (context / "console" / "sandbox").exists()
-    assert {path.name for path in context.iterdir()} == {"pyproject.toml", "README.md", "LICENSE", "src", *PACKAGES}
+    assert [path.name for path in (context / "deploy").iterdir()] == ["constraints"]
+    assert {path.name for path in context.iterdir()} == {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "src",
+        "deploy",
+        *PACKAGES,
+    }
 
 
 def test_the_image_has_all_of_the_program_but_the_sandbox(context: Path, environment: Path) -> None:

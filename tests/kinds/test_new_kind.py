@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from worlds.database import Connection, owner_and_worker
-from worlds.fleet import REPOSITORY, until
+from worlds.fleet import PATIENCE_S, REPOSITORY, until
 
 KIND = Path(__file__).parent / "reminder"
 COPIED = ("schema", "producers", "workers", "console", "fixtures", "deploy", "src", "tests", "pyproject.toml")
@@ -70,7 +70,7 @@ class House:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ def house(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             shutil.copy(source, target)
         else:
             shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    with owner_and_worker(server_dsn) as (owner_dsn, worker_dsn):
+    with owner_and_worker(server_dsn, "reminder") as (owner_dsn, worker_dsn):
         made = House(folder, owner_dsn, worker_dsn)
         made.pgfleet("migrate", "--rls")
         shutil.copytree(KIND, folder, dirs_exist_ok=True)
-        made.python("-m", "pgfleet.schema.json_schema")
+        made.python("-m", "pgfleet.schema.published.json_schema")
         made.python("deploy/manifests.py")
         made.pgfleet("migrate")
         made.python("-c", NEEDED)
@@ -165,7 +165,9 @@ def test_what_is_found_has_it(house: House) -> None:
     assert "reminder" in house.pgfleet("submit", "--help")
     assert (house.folder / "schema/messages/reminders.json").exists()
     assert "- reminder\n" in (house.folder / "deploy/base/kinds/kustomization.yaml").read_text("utf-8")
-    assert "value: reminder\n" in (house.folder / "deploy/base/kinds/reminder/kustomization.yaml").read_text("utf-8")
+    assert "args: [worker, reminder]\n" in (house.folder / "deploy/base/kinds/reminder/kustomization.yaml").read_text(
+        "utf-8"
+    )
 
 
 def test_what_its_database_lacks_is_named(house: House, conn: Connection) -> None:

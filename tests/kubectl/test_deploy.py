@@ -8,15 +8,21 @@ import runpy
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from kubernetes import client
 
-from pgfleet.console.commands.worker import SHUTDOWN_MS, kinds
+from pgfleet.console.commands.worker import kinds
+from pgfleet.console.sandbox.kubernetes.rules.new import New
+from pgfleet.console.sandbox.kubernetes.rules.pod_security import PodSecurity
+from pgfleet.console.sandbox.kubernetes.store import Store
 from pgfleet.schema.settings import read_settings
+from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +31,16 @@ ROOT = Path(__file__).parents[2]
 BASE, OVERLAY = "deploy/base", "deploy/overlays/example"
 CONTROL_PLANE = "gpu-controlplane"
 # What deploy/README.md asks the operator for.
-PROVIDED = {("Secret", "pgfleet-database")}
+PROVIDED = {("Secret", f"pgfleet-db-{name}") for name in (*kinds(), "migrator")}
 # `read_namespaced_pod` in the client is `get pods` for RBAC.
-CALL = re.compile(r"^(read|list|create|patch|replace|delete)_(?:namespaced_)?([a-z_]+)$")
+CALL = re.compile(r"^(read|list|create|patch|replace|delete)_(?:namespaced_)?([a-z_]+?)(?:_for_all_namespaces)?$")
 VERBS = {"read": "get", "replace": "update"}
 EXEC = "connect_get_namespaced_pod_exec"
+SUBRESOURCES = {"podlogs": "pods/log"}
+# What calls other clusters than the worker's, with rights that are theirs to give.
+ELSEWHERE = {"usage.py"}
+
+ADMISSION = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 Document = dict[str, Any]
 
@@ -88,17 +99,33 @@ def granted(documents: list[Document]) -> dict[str, set[str]]:
 def called() -> dict[str, set[str]]:
     """The verbs that the clients use, by resource: every `self.api.read_namespaced_pod(...)` there is.
 
-    A command in a pod is a GET that newer servers take for a creation too.
+    A command in a pod is a GET that newer servers take for a creation too. A `Resource(...)` is watched.
     """
     verbs: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "workers" / "clients").rglob("*.py"):
+    for path in (path for path in (ROOT / "workers" / "clients").rglob("*.py") if path.name not in ELSEWHERE):
         for part in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(part, ast.Attribute) and part.attr == EXEC:
                 verbs["pods/exec"] |= {"get", "create"}
-            elif isinstance(part, ast.Attribute) and ast.unparse(part.value) == "self.api":
+            elif isinstance(part, ast.Attribute) and part.attr != "api_client" and _is_api(part.value):
                 match = CALL.match(part.attr)
                 assert match, f"{path.name} calls {part.attr}: teach this test what right that needs"
-                verbs[match[2].replace("_", "") + "s"].add(VERBS.get(match[1], match[1]))
+                resource = match[2].replace("_", "") + "s"
+                verbs[SUBRESOURCES.get(resource, resource)].add(VERBS.get(match[1], match[1]))
+            elif isinstance(part, ast.Call) and ast.unparse(part.func) == "Resource":
+                verbs[str(ast.literal_eval(part.args[0]))].add("watch")
+    return verbs
+
+
+def _is_api(value: ast.expr) -> bool:
+    """Whether it is `api`, `self.api` or `self.pods.api`."""
+    return f".{ast.unparse(value)}".endswith(".api")
+
+
+def looked_for() -> dict[str, set[str]]:
+    """The verbs that a worker looks for when it starts, by resource."""
+    verbs: dict[str, set[str]] = defaultdict(set)
+    for resource, wanted in (*IN_NAMESPACE.items(), *IN_CLUSTER.items()):
+        verbs[resource] |= set(wanted)
     return verbs
 
 
@@ -158,22 +185,81 @@ def test_all_that_pods_refer_to_is_there_or_asked_for(documents: list[Document])
     readme = (ROOT / "deploy" / "README.md").read_text("utf-8")
 
     assert needed <= present | PROVIDED
-    assert all(name in readme for _, name in PROVIDED)
+    assert all(f"`{name}`" in readme for name in ("pgfleet-db-<kind>", "pgfleet-db-migrator"))
 
 
-def test_the_example_brings_its_secret_without_a_password() -> None:
+def test_the_example_brings_its_secrets_without_a_password() -> None:
     documents = render(OVERLAY)
-    (secret,) = of_kind(documents, "Secret")
+    secrets = {secret["metadata"]["name"]: secret["data"] for secret in of_kind(documents, "Secret")}
     needed = {name for pod in pods(documents) for kind, name in referenced(pod) if kind == "Secret"}
 
-    example = (ROOT / OVERLAY / "database.example.env").read_text("utf-8")
+    addresses = [b64decode(address).decode() for data in secrets.values() for address in data.values()]
 
-    assert needed == {secret["metadata"]["name"]}
-    assert all(":PASSWORD@" in line for line in example.splitlines() if line.startswith("DATABASE_"))
+    assert needed == secrets.keys()
+    assert all(":PASSWORD@" in address for address in addresses)
 
 
-def test_workers_have_the_rights_that_their_clients_use_and_no_more(documents: list[Document]) -> None:
-    assert granted(documents) == called()
+def test_each_kind_and_the_migration_has_a_login_of_its_own(documents: list[Document]) -> None:
+    logins = [{name for kind, name in referenced(pod) if kind == "Secret"} for pod in pods(documents)]
+
+    assert all(len(login) == 1 for login in logins)
+    assert len(set.union(*logins)) == len(kinds()) + 1
+
+
+def test_the_kind_that_calls_kubernetes_alone_has_a_token(documents: list[Document]) -> None:
+    mounted = {
+        deployment["metadata"]["name"]
+        for deployment in of_kind(documents, "Deployment")
+        if deployment["spec"]["template"]["spec"].get("automountServiceAccountToken", True)
+    }
+    given = {
+        account["metadata"]["name"]
+        for account in of_kind(documents, "ServiceAccount")
+        if account.get("automountServiceAccountToken", True)
+    }
+
+    assert mounted == given == {"pgfleet-reservation"}
+    assert all(pod["enableServiceLinks"] is False for pod in pods(documents))
+
+
+def test_manifests_have_no_field_that_kubernetes_does_not_know(documents: list[Document]) -> None:
+    for document in documents:
+        getattr(client, f"V1{document['kind']}").model_validate(document)
+
+
+def test_what_belongs_to_no_namespace_names_none(documents: list[Document]) -> None:
+    cluster = ("ClusterRole", "ClusterRoleBinding", "PriorityClass", *ADMISSION)
+
+    assert {"namespace" in d["metadata"] for d in of_kind(documents, *cluster)} == {False}
+    assert {d["metadata"].get("namespace") for d in documents if d["kind"] not in cluster} == {CONTROL_PLANE, "gpu-dev"}
+
+
+def test_policies_are_about_the_account_and_the_namespace_that_there_are(documents: list[Document]) -> None:
+    (settings,) = of_kind(documents, "ConfigMap")
+    (account,) = (a for a in of_kind(documents, "ServiceAccount") if a["metadata"]["name"] == "pgfleet-reservation")
+    user = f"system:serviceaccount:{account['metadata']['namespace']}:{account['metadata']['name']}"
+    found = of_kind(documents, ADMISSION[0])
+
+    for policy in found:
+        (condition,) = policy["spec"]["matchConditions"]
+
+        assert condition["expression"] == f"request.userInfo.username == '{user}'"
+    named = {
+        name for policy in found for name in re.findall(r"amespace == '([^']*)'", str(policy["spec"]["validations"]))
+    }
+    assert named == {settings["data"]["PGFLEET_NAMESPACE"]}
+
+
+def test_workers_look_for_the_rights_that_their_clients_use_and_no_more() -> None:
+    assert called() == looked_for()
+
+
+def test_the_roles_grant_the_rights_that_a_start_looks_for_and_no_more(documents: list[Document]) -> None:
+    assert granted(documents) == looked_for()
+    for role in of_kind(documents, "Role", "ClusterRole"):
+        wanted = IN_NAMESPACE if role["kind"] == "Role" else IN_CLUSTER
+
+        assert {name for rule in role["rules"] for name in rule["resources"]} == wanted.keys()
 
 
 def test_roles_are_bound_to_accounts_that_exist_in_the_namespace_of_the_reservations(
@@ -201,6 +287,29 @@ def test_every_setting_is_one_that_the_program_has(documents: list[Document], mo
     assert names <= known | {"DATABASE_URL", "DATABASE_DIRECT_URL", "PGFLEET_LOG_LEVEL", "AWS_REGION"}
 
 
+def test_pods_of_reservations_have_a_class_that_there_is_and_displace_nobody(documents: list[Document]) -> None:
+    (settings,) = of_kind(documents, "ConfigMap")
+    (priority,) = of_kind(documents, "PriorityClass")
+
+    assert settings["data"]["PGFLEET_PRIORITY_CLASS"] == priority["metadata"]["name"]
+    assert "namespace" not in priority["metadata"]
+    assert (priority["value"], priority["preemptionPolicy"], priority["globalDefault"]) == (100_000, "Never", False)
+
+
+def test_workers_are_within_the_standard_that_their_namespace_is_held_to(documents: list[Document]) -> None:
+    (namespace,) = (
+        each
+        for each in yaml.safe_load_all((ROOT / "deploy" / "namespaces.yaml").read_text("utf-8"))
+        if each["metadata"]["name"] == CONTROL_PLANE
+    )
+    standard = PodSecurity(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"])
+
+    for pod in pods(documents):
+        standard.check(New(("pods", CONTROL_PLANE, "a"), {"spec": pod}, dry_run=False), Store())
+
+    assert standard.level == "restricted"
+
+
 def test_every_image_has_a_fixed_tag(documents: list[Document]) -> None:
     images = [container["image"] for container in containers(documents)]
     images += [
@@ -217,7 +326,7 @@ def test_workers_are_killed_only_after_their_own_shutdown_has_ended(documents: l
     for deployment in of_kind(documents, "Deployment"):
         grace_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
 
-        assert grace_s > SHUTDOWN_MS / 1000 + 10, deployment["metadata"]["name"]
+        assert grace_s > read_settings().drain_s + 10, deployment["metadata"]["name"]
 
 
 def test_the_metrics_port_is_the_same_everywhere(documents: list[Document]) -> None:
@@ -228,7 +337,15 @@ def test_the_metrics_port_is_the_same_everywhere(documents: list[Document]) -> N
 
         assert template["metadata"]["annotations"]["prometheus.io/port"] == port
         assert [p["containerPort"] for p in container["ports"] if p["name"] == "metrics"] == [int(port)]
-        assert container["readinessProbe"]["httpGet"]["port"] == "metrics"
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+
+
+def test_metrics_are_shown_at_the_address_of_the_pod(documents: list[Document]) -> None:
+    for deployment in of_kind(documents, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (host,) = (v["valueFrom"] for v in container["env"] if v["name"] == "PGFLEET_METRICS_HOST")
+
+        assert host == {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
 def test_nothing_runs_as_root_or_writes_to_its_image(documents: list[Document]) -> None:
@@ -241,3 +358,5 @@ def test_nothing_runs_as_root_or_writes_to_its_image(documents: list[Document]) 
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]  # noqa: S108  # in the pod
+            assert {"memory", "ephemeral-storage"} <= container["resources"]["limits"].keys()
+        assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"])

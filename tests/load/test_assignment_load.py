@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.assignment.machine import KIND
-from worlds.assignments import QUEUE, add_cluster, assert_sound, breaker
+from worlds.assignments import QUEUE, add_cluster, assert_sound, outage
 from worlds.fleet import Connection, kill, settings_for, until, worker_on, worker_process
 
 USERS, CLUSTERS, SEATS, LEAVING = 1000, 10, 90, 50
@@ -44,7 +44,7 @@ FAULTS: list[dict[str, Any]] = [
 # At every commit, whoever commits: the seats counted are those of the rows, and no more than there are.
 WATCH = """
 create table public.wrong_seats (cluster text, counted integer, held bigint, most integer);
-create function public.note_wrong_seats() returns trigger language plpgsql as $$
+create function public.note_wrong_seats() returns trigger language plpgsql security definer as $$
 begin
   insert into public.wrong_seats
   select c.name, c.current_users, held.seats, c.max_users
@@ -101,9 +101,9 @@ def test_a_cluster_that_does_not_answer_is_left_alone_however_many_wait_for_it(d
 
         def is_left_alone() -> bool:
             worker.run_once(4)
-            return breaker(conn, silent)["retry_at"] is not None
+            return outage(conn, silent) is not None
 
-        reach(conn, is_left_alone, "an open breaker")
+        reach(conn, is_left_alone, "an outage")
 
         assert box.state()["requests"] < 20
 
@@ -197,7 +197,7 @@ from pgmq.q_cluster_assignments group by 2, read_ct
 union all
 select 'letters', reason, '', count(*)::text from public.dead_letters group by reason
 union all
-select 'breakers', kind, reason, count(*)::text from hopsworks.cluster_breakers where retry_at is not null group by 2, 3
+select 'outages', kind, reason, count(*)::text from hopsworks.unanswered_clusters group by 2, 3
 """
 
 

@@ -15,7 +15,7 @@ GPUS = {"h100": 160, "a100": 80}
 
 # At every commit, whoever commits: held GPUs are those of the rows, and no more than there are.
 WATCH = """
-create function assert_gpus() returns trigger language plpgsql as $$
+create function assert_gpus() returns trigger language plpgsql security definer as $$
 begin
   if exists (
     select from public.gpu_types g
@@ -47,6 +47,7 @@ def test_two_workers_take_2000_reservations_to_their_end(dsn: str, conn: Connect
             "action": "create_reservation",
             "reservation_id": row_id,
             "user_id": f"user-{number % 50}",
+            "github_user": "ada",
             "gpu_type": dice.choice(list(GPUS)),
             "gpu_count": dice.choice((1, 1, 2, 4, 8)),
             "duration_hours": 0.0001,

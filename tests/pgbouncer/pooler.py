@@ -1,7 +1,6 @@
 """A PgBouncer in transaction mode in front of a server, as strict as one can be: it keeps nothing of a session."""
 
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgfleet.console.local.pginstall import find_programs
 from worlds.fleet import until
+from worlds.network.ports import free_port
 
 PROGRAM = "pgbouncer"
 # Few server connections, taken in turn, so that what one client leaves behind soon meets another.
@@ -82,12 +82,6 @@ def version() -> tuple[int, int]:
     found = re.search(r"PgBouncer (\d+)\.(\d+)", said)
     assert found is not None, said
     return int(found[1]), int(found[2])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def answers(url: str) -> bool:

@@ -16,6 +16,7 @@ from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.sessions import UnusableDatabase, connect
 from worlds.database import comparable, dump, temporary_folder
 from worlds.fleet import REPOSITORY, Connection, assert_sound, until, worker_environment, worker_process
 from worlds.reservations import ask, create, letters
@@ -115,6 +116,34 @@ def test_a_worker_that_finds_the_pooler_out_does_not_listen_there(
 
     found = in_every_session(pooled_dsn, CHANNELS)
     assert found == dict.fromkeys(found, (0,))
+
+
+def test_sessions_of_a_pooler_have_the_formats_that_we_rely_on(pooled_dsn: str, dsn: str) -> None:
+    configure(dsn, "DateStyle = 'German, DMY'", "TimeZone = 'Pacific/Chatham'", "client_encoding = 'LATIN1'")
+    formats = "select current_setting('DateStyle'), current_setting('TimeZone'), current_setting('client_encoding')"
+
+    with ExitStack() as stack:
+        # More clients than connections: each gets one that another has just had.
+        ours = [stack.enter_context(connect(pooled_dsn, autocommit=True)) for _ in range(2 * SERVER_CONNECTIONS)]
+        other = stack.enter_context(psycopg.connect(pooled_dsn, autocommit=True, prepare_threshold=None))
+        found = {client.execute(formats).fetchone() for client in ours for _ in range(2)}
+        left = other.execute("select current_setting('DateStyle')").fetchone()
+
+    assert found == {("ISO, MDY", "UTC", "UTF8")}
+    assert left == ("German, DMY",)
+
+
+def test_a_pooler_whose_sessions_are_serializable_is_refused_by_name(pooled_dsn: str, dsn: str) -> None:
+    configure(dsn, "default_transaction_isolation = 'serializable'")
+
+    with pytest.raises(UnusableDatabase, match="default_transaction_isolation = 'serializable'"):
+        connect(pooled_dsn)
+
+
+def configure(dsn: str, *settings: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        for setting in settings:
+            admin.execute(f"alter database {admin.info.dbname} set {setting}".encode())
 
 
 def assert_nothing_is_left_in_sessions(pooled_dsn: str) -> None:

@@ -28,5 +28,5 @@ def alike(text: str) -> str:
     And since 16 a view of one table has its columns without the table's name.
     """
     same_header = re.sub(r"(?m)^-- Dumped from database version .*$", "-- Dumped from some version", comparable(text))
-    unnamed = re.sub(r" CONSTRAINT \w+_not_null NOT NULL\b", " NOT NULL", same_header)
-    return re.sub(r"(?ms)^CREATE VIEW .*?;$", lambda view: re.sub(r"\b\w+\.", "", view[0]), unnamed)
+    unnamed = re.sub(r" CONSTRAINT \w+_not_null\d* NOT NULL\b", " NOT NULL", same_header)
+    return re.sub(r"(?ms)^CREATE VIEW .*?;$", lambda view: re.sub(r"(\b\w+|\"[^\"]+\")\.", "", view[0]), unnamed)

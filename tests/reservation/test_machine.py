@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.reservation import pod_name
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import (
     Connection,
@@ -31,7 +32,7 @@ def test_a_reservation_gets_its_pod_and_its_time_starts_then(conn: Connection, w
     ]
     assert (row["expires_at"] - row["launched_at"]).total_seconds() == 4 * 3600
     assert row["ssh_command"] == f"ssh -p {row['node_port']} dev@{row['node_ip']}"
-    assert row["pod_name"] == f"gpu-dev-{row['reservation_id'][:8]}"
+    assert row["pod_name"] == pod_name(row["reservation_id"])
     assert row["gpus_held"] == 2
     assert box.state()["gpus"]["h100"]["requested"] == 2
     assert_sound(conn)
@@ -276,35 +277,35 @@ WRONG: list[tuple[Any, str]] = [
     (7, "the body is a number, not an object"),
     ("create", "the body is a string, not an object"),
     ([1], "the body is a list, not an object"),
-    ({}, "action: nothing is not known"),
+    ({}, "action: is missing"),
     ({"action": "drop_tables"}, "action: 'drop_tables' is not known"),
     ({"action": {"a": 1}}, "action: something else is not known"),
     ({"gpu_count": 3}, "gpu_count: must be 1, 2, 4, 8 or 16, or 0 for a cpu type; not 3"),
-    ({"gpu_count": "2"}, "gpu_count: Input should be a valid integer"),
-    ({"gpu_count": True}, "gpu_count: Input should be a valid integer"),
+    ({"gpu_count": "2"}, "gpu_count: must be a whole number"),
+    ({"gpu_count": True}, "gpu_count: must be a whole number"),
     ({"gpu_count": 0}, "gpu_count: must be 1, 2, 4, 8 or 16 for h100; not 0"),
     ({"gpu_count": 16}, "gpu_count: a h100 node has 8 GPUs, not 16"),
     ({"gpu_type": "cpu-x86"}, "gpu_count: must be 0 for cpu-x86; not 2"),
     ({"gpu_type": "z9000"}, "gpu_type: z9000 is not known"),
-    ({"gpu_type": "h100; drop table"}, "gpu_type: String should match pattern"),
-    ({"duration_hours": 73}, "duration_hours: Input should be less than or equal to 72"),
-    ({"duration_hours": 0}, "duration_hours: Input should be greater than 0"),
-    ({"duration_hours": -1}, "duration_hours: Input should be greater than 0"),
-    ({"duration_hours": "8"}, "duration_hours: Input should be a valid number"),
+    ({"gpu_type": "h100; drop table"}, "gpu_type: must be the name of a GPU type"),
+    ({"duration_hours": 73}, "duration_hours: must be at most 72, not 73"),
+    ({"duration_hours": 0}, "duration_hours: must be more than 0, not"),
+    ({"duration_hours": -1}, "duration_hours: must be more than 0, not"),
+    ({"duration_hours": "8"}, "duration_hours: must be a number"),
     ({"reservation_id": "not-a-uuid"}, "reservation_id: must be a UUID"),
-    ({"reservation_id": None}, "reservation_id: Input should be a valid string"),
-    ({"user_id": ""}, "user_id: String should have at least 1 character"),
-    ({"user_id": "a\nb"}, "user_id: must not contain control characters"),
-    ({"github_user": "../../etc"}, "github_user: String should match pattern"),
-    ({"name": "x" * 2**20}, "name: String should have at most 255 characters"),
-    ({"env_vars": {"A=B": "1"}}, "env_vars: names must be letters"),
-    ({"env_vars": {"A": "x" * 2**20}}, "env_vars: must not hold more than 64 KiB"),
-    ({"secondary_users": "bob"}, "secondary_users: Input should be a valid list"),
+    ({"reservation_id": None}, "reservation_id: must be text"),
+    ({"user_id": "", "github_user": "ada"}, "user_id: must not be empty"),
+    ({"user_id": "a\nb", "github_user": "ada"}, "user_id: must not contain control characters"),
+    ({"github_user": "../../etc"}, "github_user: must be a name at GitHub"),
+    ({"name": "x" * 2**17}, "name: must have at most 255 characters"),
+    ({"env_vars": {"A=B": "1"}}, "env_vars: names must be printable ASCII characters without '='"),
+    ({"env_vars": {"A": "x" * 2**17}}, "env_vars: must not hold more than 64 KiB"),
+    ({"secondary_users": "bob"}, "secondary_users: must be a list"),
     ({"total_nodes": 2}, "total_nodes: reservations of several nodes are not available yet"),
-    ({"total_nodes": 5}, "total_nodes: Input should be less than or equal to 4"),
-    ({"disk_name": "my home"}, "disk_name: String should match pattern"),
+    ({"total_nodes": 5}, "total_nodes: must be at most 4, not 5"),
+    ({"disk_name": "my home"}, "disk_name: must be letters"),
     ({"disk_size_gb": 100}, "disk_size_gb: only with disk_name"),
-    ({"disk_name": "home", "disk_size_gb": 9}, "disk_size_gb: Input should be greater than or equal to 10"),
+    ({"disk_name": "home", "disk_size_gb": 9}, "disk_size_gb: must be at least 10, not 9"),
 ]
 
 

@@ -1,5 +1,7 @@
 """Producing reservation messages: in the caller's transaction or alone, and only if they make sense."""
 
+from typing import Any
+
 import pytest
 
 from pgfleet.producers.reservation import cancel, create_reservation, extend
@@ -41,7 +43,7 @@ def test_without_a_connection_it_is_sent_to_database_url(
     ],
     ids=str,
 )
-def test_what_makes_no_message_is_refused_before_it_is_sent(conn: Connection, fields: dict[str, object]) -> None:
+def test_what_makes_no_message_is_refused_before_it_is_sent(conn: Connection, fields: dict[str, Any]) -> None:
     with pytest.raises(BadMessage, match=r"gpu_count|duration_hours|reservation_id"):
         create_reservation(conn, user_id="ada", **fields)
 
@@ -49,7 +51,7 @@ def test_what_makes_no_message_is_refused_before_it_is_sent(conn: Connection, fi
 
 
 def test_what_a_producer_sends_is_what_a_worker_reads(conn: Connection, worker: Worker) -> None:
-    row_id = create_reservation(conn, user_id="ada", gpu_type="h100", gpu_count=2, duration_hours=4)
+    row_id = create_reservation(conn, user_id="ada", github_user="ada", gpu_type="h100", gpu_count=2, duration_hours=4)
     worker.run_until(lambda: status_of(conn, row_id) == "active")
 
     extend(row_id, "ada", 2, conn)

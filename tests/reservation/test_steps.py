@@ -8,7 +8,7 @@ import pytest
 
 from pgfleet.schema.reservation import Status
 from worlds.database import fresh_database
-from worlds.fleet import Connection, history_of, new_id
+from worlds.fleet import Connection, history_of, lose_row, new_id
 
 MOVES = {
     ("pending", "preparing"),
@@ -130,7 +130,7 @@ def test_gpus_count_the_same_in_rows_and_types_whoever_writes(conn: Connection) 
     rows = [insert(conn) for _ in range(3)]
     conn.execute("update public.reservations set gpus_held = 2 where reservation_id = any(%s)", (rows,))
     conn.execute("update public.reservations set gpu_type = 'a100' where reservation_id = %s", (rows[0],))
-    conn.execute("delete from public.reservations where reservation_id = %s", (rows[1],))
+    lose_row(conn, rows[1])
 
     rows_held = conn.execute("select gpu_type, held_gpus from public.gpu_types where held_gpus > 0").fetchall()
     held = {row[0]: row[1] for row in rows_held}

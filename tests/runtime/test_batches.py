@@ -105,7 +105,7 @@ def _together(small: Small, batches: list[list[Unit]]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     return results
 
 

@@ -52,12 +52,13 @@ def test_a_message_that_is_due_ends_a_pause() -> None:
 
 
 def test_the_bell_ends_a_pause() -> None:
-    pause = Pause(threading.Event(), 5)
-    for _ in range(2):
-        waited_s(pause)
+    pause = Pause(Arrived(), 600)
+    for _ in range(9):
+        pause.wait(None)
+    pause.arrived = threading.Event()
     pause.arrived.set()
 
-    assert waited_s(pause) < 0.1
+    assert waited_s(pause) < 300
 
 
 def test_a_bell_that_rang_before_the_claim_is_no_news() -> None:
@@ -67,3 +68,39 @@ def test_a_bell_that_rang_before_the_claim_is_no_news() -> None:
     pause.clear()
 
     assert waited_s(pause) >= 0.009
+
+
+class Ringing(Arrived):
+    """Rings all the time."""
+
+    def is_set(self) -> bool:
+        return True
+
+
+def test_claims_that_find_nothing_after_a_ring_are_ever_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    pause = Pause(Ringing(), 2)
+
+    for _ in range(8):
+        pause.wait(None)
+    pause.active()
+    pause.wait(None)
+
+    assert slept == pytest.approx([0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0])
+
+
+def test_after_silence_a_ring_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    pause = Pause(Ringing(), 2)
+    for _ in range(3):
+        pause.wait(None)
+    pause.arrived = Arrived()
+    pause.wait(None)
+    pause.arrived = Ringing()
+    slept.clear()
+
+    pause.wait(None)
+
+    assert slept == [0]

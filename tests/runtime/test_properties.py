@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from pgfleet.schema.queue import kernel
+from pgfleet.schema.queue import claims, kernel
 from pgfleet.schema.queue.kernel import Token
 from pgfleet.workers.runtime.decide import release
+from pgfleet.workers.runtime.inside.begin import begin
 from pgfleet.workers.runtime.kind import Turn
 from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.outcomes import Done, Outcome, Send, Wait, advance
@@ -108,7 +109,7 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(lambda self: self.model.queued)
     @rule(who=WORKERS, limit=st.integers(1, 4))
     def claim(self, who: int, limit: int) -> None:
-        messages, _ = kernel.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
+        messages, _ = claims.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
         for message in messages:
             self.model.queued[message.token.msg_id] += 1
             assert self.model.owns(message.token)
@@ -117,6 +118,7 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
     def crash(self, who: int) -> None:
+        begin(self._running(run), self.small.conn, self.hands[who])
         self.hands[who].clear()
 
     @precondition(lambda self: any(self.hands))

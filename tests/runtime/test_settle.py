@@ -12,7 +12,7 @@ from pgfleet.workers.runtime.decide import release
 from pgfleet.workers.runtime.outcomes import Move
 from pgfleet.workers.runtime.settle import PutBack, Unit, settle
 from pgfleet.workers.runtime.work import work
-from worlds.fleet import move_clock
+from worlds.fleet import PATIENCE_S, move_clock, stop_clock, until
 from worlds.small.kind import QUEUE, do
 from worlds.small.world import AUTHOR, Small, moving
 
@@ -110,15 +110,16 @@ def test_a_change_that_is_not_committed_yet_is_waited_for_and_counts(small: Smal
         results: list[Any] = []
         settling = threading.Thread(target=lambda: results.append(small.settle(*units)))
         settling.start()
-        settling.join(0.2)
-        assert settling.is_alive()
-    settling.join(10)
+        waits = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        until(lambda: small.all(waits), what="a session that waits for the change")
+    settling.join(PATIENCE_S)
 
     assert results[0].stale == units[:1]
     assert results[0].done == units[1:]
 
 
 def test_a_row_that_changes_at_every_look_is_left_for_a_while(small: Small) -> None:
+    stop_clock(small.conn)
     small.job(1)
     msg_id = small.send(do(1))
     small.tools.during.append(lambda _message: small.conn.execute("update public.small_jobs set note = note"))

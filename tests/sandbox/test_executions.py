@@ -25,7 +25,7 @@ def executed(box: Box, name: str, **given: Any) -> Any:
     with connected(box) as api:
         method = client.CoreV1Api(api).connect_get_namespaced_pod_exec
         seen = Stream(method, name, NS, command=["ls"], stdout=True, stderr=False, _preload_content=False, **given)
-        seen.run_forever(timeout=10)
+        seen.run_forever(timeout=120)
         seen.sock.shutdown()
         return seen
 
@@ -73,7 +73,7 @@ def test_a_command_needs_a_websocket(box: Box, v1: Api) -> None:
     v1.create_namespaced_pod(NS, pod("a", 1))
     ready(v1, "a")
 
-    connection = http.client.HTTPConnection(urlsplit(box.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(box.url).netloc, timeout=120)
     connection.request("POST", f"/api/v1/namespaces/{NS}/pods/a/exec?command=ls")
     response = connection.getresponse()
     answered = json.loads(response.read())
@@ -91,3 +91,13 @@ def test_a_command_that_fails_says_so_in_its_status(box: Box, v1: Api) -> None:
 
     status = json.loads(seen.read_channel(3))
     assert (status["status"], status["message"]) == ("Failure", "no such file: /bin/sh")
+
+
+def test_a_pod_of_a_silent_node_can_t_be_asked(box: Box, v1: Api) -> None:
+    v1.create_namespaced_pod(NS, pod("a", 1))
+    box.node(ready(v1, "a").spec.node_name, silent=True)
+
+    with pytest.raises(client.ApiException, match="Handshake status 500") as refused:
+        executed(box, "a")
+
+    assert "error dialing backend: dial tcp 10.0.0." in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ import urllib3
 from kubernetes import client
 
 from worlds.outside import kubernetes as sandbox_cluster
-from worlds.outside.kubernetes import NS, Api, pod
+from worlds.outside.kubernetes import NS, Api, pod, until
 
 if TYPE_CHECKING:
     from pgfleet.console.sandbox import Box
@@ -66,6 +67,33 @@ def test_a_delayed_request_is_answered_late(box: Box, v1: Api) -> None:
     v1.list_namespaced_pod(NS)
 
     assert time.monotonic() - started_at >= 0.2
+
+
+def test_a_delay_ends_when_faults_are_cleared(box: Box, v1: Api) -> None:
+    box.fault("/pods$", delay_s=3600)
+    with ThreadPoolExecutor(1) as thread:
+        listing = thread.submit(v1.list_namespaced_pod, NS)
+        until(lambda: box.state()["faults_left"], lambda left: left == 0)
+        was_answered = listing.done()
+
+        box.clear_faults()
+
+        assert listing.result().items == []
+    assert not was_answered
+
+
+@pytest.mark.parametrize("fault", [{}, {"status": 503}, {"status": 502, "text": "<html>Bad Gateway</html>"}])
+def test_an_outage_lasts_until_it_is_over(box: Box, v1: Api, fault: dict[str, Any]) -> None:
+    box.outage(**fault)
+
+    for _ in range(3):
+        with pytest.raises((urllib3.exceptions.ProtocolError, client.ApiException)) as refused:
+            v1.list_namespaced_pod(NS)
+        assert getattr(refused.value, "status", None) == fault.get("status")
+        assert fault.get("text", "") in str(refused.value)
+    box.clear_faults()
+
+    assert v1.list_namespaced_pod(NS).items == []
 
 
 def test_cleared_faults_do_nothing(box: Box, v1: Api) -> None:

@@ -398,7 +398,7 @@ def test_a_refusal_on_order_is_one_of_hopsworks(
     assert box.hopsworks_state(name)["posts"] == 0
 
 
-@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 504}, {"delay_s": 0.5}])
+@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 504}, {"delay_s": 3600}])
 def test_a_creation_may_be_carried_out_and_denied(
     box: Box, name: str, admin: httpx.Client, fault: dict[str, Any]
 ) -> None:
@@ -406,7 +406,7 @@ def test_a_creation_may_be_carried_out_and_denied(
     box.fault(f"{name}/.*/users$", method="POST", after=True, **fault)
 
     with (
-        connected(str(admin.base_url).partition("/hopsworks-api")[0], timeout_s=0.2) as hasty,
+        connected(str(admin.base_url).partition("/hopsworks-api")[0], timeout_s=1) as hasty,
         pytest.raises(httpx.HTTPError),
     ):
         create(hasty).raise_for_status()
@@ -416,9 +416,9 @@ def test_a_creation_may_be_carried_out_and_denied(
 
 
 def test_a_caller_who_does_not_wait_for_a_slow_cluster_has_an_account_all_the_same(box: Box, name: str) -> None:
-    api_url = box.hopsworks(name, api_key=KEY, latency_s=0.5)
+    api_url = box.hopsworks(name, api_key=KEY, latency_s=300)
 
-    with connected(api_url, timeout_s=0.1) as hasty, pytest.raises(httpx.TimeoutException):
+    with connected(api_url, timeout_s=1) as hasty, pytest.raises(httpx.TimeoutException):
         create(hasty)
 
     assert box.hopsworks_state(name)["created"] == 1

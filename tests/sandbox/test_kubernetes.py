@@ -24,6 +24,9 @@ box, v1 = sandbox_cluster.box, sandbox_cluster.v1
         ("reservation!=a", ["b", "c"]),
         ("extra", ["c"]),
         ("reservation!=a,extra", ["c"]),
+        ("!extra", ["a", "b"]),
+        ("reservation in (a, c),!extra", ["a"]),
+        ("reservation notin (a,b)", ["c"]),
     ],
 )
 def test_label_selectors_choose(v1: Api, selector: str, names: list[str]) -> None:

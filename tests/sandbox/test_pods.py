@@ -64,7 +64,9 @@ def test_a_pod_told_never_to_be_ready_runs_unready(box: Box, v1: Api) -> None:
 
 @pytest.mark.parametrize(("behaviour", "phase"), [("crash", "Failed"), ("succeed", "Succeeded")])
 def test_a_pod_that_ends_gives_its_gpus_back(box: Box, v1: Api, behaviour: str, phase: str) -> None:
-    v1.create_namespaced_pod(NS, pod("a", 1))
+    body = pod("a", 1)
+    body["spec"]["restartPolicy"] = "Never"
+    v1.create_namespaced_pod(NS, body)
     ready(v1, "a")
 
     box.behave(NS, "a", behaviour)

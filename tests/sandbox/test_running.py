@@ -61,6 +61,6 @@ def test_keys_can_be_slow_and_faulty(box: Box) -> None:
 
 
 def fetched(box: Box, user: str) -> str:
-    with urllib.request.urlopen(f"{box.ssh_keys_url}/{user}.keys", timeout=10) as response:  # noqa: S310 - our own
+    with urllib.request.urlopen(f"{box.ssh_keys_url}/{user}.keys", timeout=120) as response:  # noqa: S310 - our own
         text: str = response.read().decode()
     return text

@@ -148,10 +148,10 @@ def test_a_pod_waits_for_its_claim_and_then_for_its_volume(v1: Api) -> None:
     (first,) = until(lambda: events(v1, "a", "FailedScheduling"))
 
     v1.create_namespaced_persistent_volume_claim(NS, claim("d"))
-    until(lambda: "unbound immediate" in events(v1, "a", "FailedScheduling")[0].message)
+    until(lambda: "unbound immediate" in v1.read_namespaced_pod("a", NS).status.conditions[0].message)
     v1.create_persistent_volume(volume("d"))
 
-    assert first.message == '0/3 nodes are available: persistentvolumeclaim "d" not found.'
+    assert first.message.startswith('0/3 nodes are available: persistentvolumeclaim "d" not found. preemption: 0/3')
     ready(v1, "a")
 
 
@@ -164,7 +164,7 @@ def test_a_pod_goes_where_its_volume_is(box: Box, v1: Api) -> None:
 
     assert ready(v1, "a").spec.node_name == "h100-3"
     (event,) = until(lambda: events(v1, "b", "FailedScheduling"))
-    assert "2 node(s) had volume node affinity conflict" in event.message
+    assert "2 node(s) didn't match PersistentVolume's node affinity" in event.message
     assert "1 Insufficient nvidia.com/gpu" in event.message
 
 
@@ -202,3 +202,15 @@ def test_a_volume_that_is_still_attached_elsewhere_keeps_a_pod_from_starting(box
     assert box.state()["attachments"] == {"vol-1": first}
     v1.delete_namespaced_pod("a", NS)
     assert ready(v1, "b").spec.node_name != first
+
+
+def test_a_volume_stays_on_a_silent_node_for_a_while_after_its_pod_was_forced_away(box: Box, v1: Api) -> None:
+    bound(v1)
+    v1.create_namespaced_pod(NS, with_claim(pod("a"), "d"))
+    node = ready(v1, "a").spec.node_name
+    box.node(node, silent=True)
+
+    v1.delete_namespaced_pod("a", NS, grace_period_seconds=0)
+
+    assert box.state()["attachments"] == {"vol-1": node}
+    until(lambda: not box.state()["attachments"])

@@ -84,11 +84,11 @@ def cluster(conn: Connection, cluster_id: str) -> dict[str, Any]:
     return row
 
 
-def breaker(conn: Connection, cluster_id: str) -> dict[str, Any]:
+def outage(conn: Connection, cluster_id: str) -> dict[str, Any] | None:
+    """The open outage of a cluster; None while it answers."""
     with conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute("select * from hopsworks.cluster_breakers where cluster_id = %s", (cluster_id,)).fetchone()
-    assert row is not None
-    return row
+        query = "select * from hopsworks.unanswered_clusters where cluster_id = %s"
+        return cursor.execute(query, (cluster_id,)).fetchone()
 
 
 def accounts(box: Box, name: str) -> dict[str, dict[str, Any]]:
@@ -162,8 +162,15 @@ class Place:
         return str(self.row["status"])
 
     @property
-    def breaker(self) -> dict[str, Any]:
-        return breaker(self.conn, self.id)
+    def outage(self) -> dict[str, Any] | None:
+        return outage(self.conn, self.id)
+
+    @property
+    def outages(self) -> int:
+        """How many it has had."""
+        query = "select count(*) from public.outages where dependency = %s"
+        row = self.conn.execute(query, (f"hopsworks:{self.id}",)).fetchone()
+        return 0 if row is None else int(row[0])
 
     @property
     def accounts(self) -> dict[str, dict[str, Any]]:
@@ -302,6 +309,12 @@ class World:
         worker = Worker(replace(bench, settings=changed, tools=tools, leases=Leases(changed.lease_s)))
         return replace(self, worker=worker)
 
+    @contextmanager
+    def impatient(self) -> "Iterator[World]":
+        """Another worker, which waits for no answer for long."""
+        with worker_on(KIND, settings_for(self.dsn, self.box, hopsworks_timeout_s=0.3)) as worker:
+            yield replace(self, worker=worker)
+
     def assert_sound(self) -> None:
         assert_sound(self.conn)
         assert self.conn.execute(NOBODY_LOOKS_AFTER).fetchall() == []
@@ -323,6 +336,7 @@ $$;
 delete from pgmq.q_cluster_assignments;
 delete from public.dead_letters;
 delete from public.status_history;
+delete from public.outages;
 set session_replication_role = origin;
 """
 

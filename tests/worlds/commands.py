@@ -17,6 +17,13 @@ class Ended:
     err: str
 
     @property
+    def error(self) -> str:
+        """What is wrong, of a command with --json."""
+        told = json.loads(self.err.splitlines()[-1])
+        assert told["exit_code"] == self.code
+        return str(told["error"])
+
+    @property
     def json(self) -> Any:
         return json.loads(self.out)
 

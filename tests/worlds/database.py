@@ -18,6 +18,7 @@ from psycopg import sql
 
 from pgfleet.console.local import embedded
 from pgfleet.console.local.pginstall import find_programs
+from pgfleet.schema.kinds import contracts
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 TEMPORARY = "pgfleet-tests-"
@@ -36,6 +37,20 @@ def fresh_database(server_dsn: str, template: str = "template1") -> Iterator[str
         yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
     finally:
         with psycopg.connect(server_dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@contextmanager
+def database_encoded(server_dsn: str, encoding: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    names = {"name": sql.Identifier(name), "encoding": sql.Literal(encoding)}
+    with psycopg.connect(server_dsn, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {name} encoding {encoding} locale 'C' template template0").format(**names)
+        )
+        try:
+            yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+        finally:
             admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
 
 
@@ -144,9 +159,16 @@ def run_program(name: str, *arguments: str, text: str = "") -> str:
     return done.stdout
 
 
+def make_worker_role(admin: Connection, kind: str) -> None:
+    """As somebody who may make roles does it for a migration that may not."""
+    for role, more in (("pgfleet_worker", ""), (f"pgfleet_worker_{kind}", "in role pgfleet_worker")):
+        if not admin.execute("select from pg_roles where rolname = %s", (role,)).fetchall():
+            admin.execute(f"create role {role} nologin {more}".encode())
+
+
 @contextmanager
-def owner_and_worker(server_dsn: str) -> Iterator[tuple[str, str]]:
-    """A database with nothing in it: the DSN of its owner, who may make roles, and of a worker's login."""
+def owner_and_worker(server_dsn: str, *new_kinds: str) -> Iterator[tuple[str, str]]:
+    """A database with nothing in it: the DSN of its owner, who may make roles, and of a worker's of every kind."""
     name, password = f"least_{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
     owner, worker = f"{name}_owner", f"{name}_worker"
     server = urlsplit(server_dsn)
@@ -159,9 +181,9 @@ def owner_and_worker(server_dsn: str) -> Iterator[tuple[str, str]]:
         admin.execute(f"create role {owner} login createrole nosuperuser password '{password}'")
         admin.execute(f"create role {worker} login nosuperuser password '{password}'")
         admin.execute(f"create database {name} owner {owner}")
-        if not admin.execute("select from pg_roles where rolname = 'pgfleet_worker'").fetchall():
-            admin.execute("create role pgfleet_worker nologin")
-        admin.execute(f"grant pgfleet_worker to {worker}")
+        for kind in (*contracts(), *new_kinds):
+            make_worker_role(admin, kind)
+            admin.execute(f"grant pgfleet_worker_{kind} to {worker}")
         try:
             yield as_login(owner), as_login(worker)
         finally:

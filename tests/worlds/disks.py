@@ -18,6 +18,7 @@ from pgfleet.workers.reservation import machine as reservation
 from worlds import reservations
 from worlds.database import fresh_database
 from worlds.fleet import (
+    PATIENCE_S,
     Connection,
     Worker,
     broken_histories,
@@ -79,8 +80,11 @@ delete from public.disk_quarantine;
 delete from public.reservations;
 delete from public.dead_letters;
 delete from public.status_history;
+delete from public.outages;
 delete from pgmq.q_disk_operations;
 delete from pgmq.q_gpu_reservations;
+update public.periodic set done_at = null;
+update public.limits set most = 1000000;
 update public.gpu_types set held_gpus = 0, is_active = true;
 set session_replication_role = origin;
 """
@@ -107,7 +111,7 @@ class World:
         while self.disks.run() + self.reservations.run():
             pass
 
-    def until(self, condition: Callable[[], Any], within_s: float = 15, what: str = "the condition") -> Any:
+    def until(self, condition: Callable[[], Any], within_s: float = PATIENCE_S, what: str = "the condition") -> Any:
         return until(condition, within_s=within_s, what=what, work=self.work)
 
     def work(self) -> bool:
@@ -122,8 +126,13 @@ class World:
         move_clock(self.conn, next_s)
         return True
 
-    def later(self, seconds: float) -> None:
+    def pass_time(self, seconds: float) -> None:
+        """For us, and for AWS."""
         move_clock(self.conn, seconds)
+        self.aws.put_clock_ahead(seconds)
+
+    def later(self, seconds: float) -> None:
+        self.pass_time(seconds)
         self.run()
 
     def ask(self, action: str, disk_name: str = "data", user: str = "ada", **fields: Any) -> str:
@@ -219,9 +228,9 @@ class World:
         row_id = new_id()
         self.conn.execute(
             "insert into public.reservations"
-            " (reservation_id, user_id, status, duration_hours, gpu_type, gpu_count, disk_name, ticket, created_at)"
-            " values (%s, %s, 'pending', 4, %s, 0, %s, 7, now())",
-            (row_id, user, TYPE, disk_name),
+            " (reservation_id, user_id, github_user, status, duration_hours, gpu_type, gpu_count, disk_name, ticket,"
+            " created_at) values (%s, %s, %s, 'pending', 4, %s, 0, %s, 7, now())",
+            (row_id, user, user, TYPE, disk_name),
         )
         for status in ("preparing", "active"):
             self.conn.execute("update public.reservations set status = %s where reservation_id = %s", (status, row_id))
@@ -259,6 +268,8 @@ class World:
         return str(self.disk(disk_name, user)["ebs_volume_id"] or "")
 
     def sweep(self, action: str = "sweep") -> None:
+        """One sweep, whenever the one before it was."""
+        self.conn.execute("update public.periodic set done_at = null")
         send(self.conn, QUEUE, {"action": action})
         self.run()
 

@@ -9,21 +9,26 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
 import psycopg
 from dramatiq import cli
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+from pydantic import SecretStr
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.queue import kernel
+from pgfleet.schema.kinds import contracts
+from pgfleet.schema.queue import claims
 from pgfleet.schema.settings import Settings, read_settings
-from pgfleet.workers.runtime.kind import AnyKind
+from pgfleet.workers.runtime.inside.begin import begin
+from pgfleet.workers.runtime.kind import AnyKind, Kind
+from pgfleet.workers.runtime.outside.probes import probe_due
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.serve import open_pool, run_kind
 from pgfleet.workers.runtime.task import Task
@@ -32,12 +37,22 @@ from worlds import kill_at
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 REPOSITORY = Path(__file__).parents[2]
+# Only a test that fails waits so long: it must be more than the busiest machine needs.
+PATIENCE_S = 120.0
 
 
 def until(
-    condition: Callable[[], Any], *, within_s: float, what: str = "the condition", work: Callable[[], Any] = bool
+    condition: Callable[[], Any],
+    *,
+    within_s: float = PATIENCE_S,
+    what: str = "the condition",
+    work: Callable[[], Any] = bool,
 ) -> Any:
-    """Wait for a condition; its value. Nobody rests while there is `work` before each look."""
+    """Wait for a condition; its value. Nobody rests while there is `work` before each look.
+
+    Whoever claims that something is quick measures it: a deadline is no claim, and never shorter than PATIENCE_S.
+    """
+    within_s = max(within_s, PATIENCE_S)
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         worked = work()
@@ -49,15 +64,41 @@ def until(
     raise AssertionError(f"{what} did not come true within {within_s} s")
 
 
+def lose_row(conn: Connection, row_id: str) -> None:
+    """A reservation's row is gone although it has to stay: of a database that was restored, say."""
+    conn.execute("alter table public.reservations disable trigger keep_row")
+    conn.execute("delete from public.reservations where reservation_id = %s", (row_id,))
+    conn.execute("alter table public.reservations enable trigger keep_row")
+
+
 def move_clock(conn: Connection, seconds: float) -> None:
     """Let fleet_now be this much later, for every session at once."""
+    begin, ahead_s = _clock(conn)
+    _set_clock(conn, begin, ahead_s + seconds)
+
+
+def stop_clock(conn: Connection) -> None:
+    """From now on fleet_now is later only where it is moved, however long a test takes.
+
+    What pgmq sends by itself is then not due: its clock goes on.
+    """
+    row = conn.execute("select format('%L::timestamptz', public.fleet_now())").fetchone()
+    assert row is not None
+    _set_clock(conn, row[0], 0)
+
+
+def _clock(conn: Connection) -> tuple[str, float]:
+    """What fleet_now counts from, and the seconds that it is ahead of that."""
     found = conn.execute("select prosrc from pg_proc where oid = 'public.fleet_now()'::regprocedure").fetchone()
     assert found is not None
-    already = re.search(r"interval '(\S+) seconds'", found[0])
-    ahead = (float(already.group(1)) if already else 0) + seconds
+    moved = re.search(r"select (.*) \+ interval '(\S+) seconds'", found[0])
+    return (moved[1], float(moved[2])) if moved else ("statement_timestamp()", 0.0)
+
+
+def _set_clock(conn: Connection, begin: str, ahead_s: float) -> None:
     conn.execute(
         "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
-        f" as $$ select statement_timestamp() + interval '{ahead} seconds' $$"
+        f" as $$ select {begin} + interval '{ahead_s} seconds' $$".encode()
     )
 
 
@@ -87,12 +128,21 @@ class Worker:
     def claim(self, limit: int = 50) -> list[Task]:
         asked_at = time.monotonic()
         with self.running.pool.connection() as conn:
-            messages, _ = kernel.claim(conn, self.running.kind.queue, limit, self.running.settings.lease)
+            messages, _ = claims.claim(conn, self.running.kind.queue, limit, self.running.settings.lease)
         self.running.leases.take((message.token for message in messages), asked_at)
         return [Task.of(message) for message in messages]
 
+    def die(self, limit: int = 50) -> list[Task]:
+        """Claim, begin what was claimed as `work` does, and end without a word."""
+        tasks = self.claim(limit)
+        with self.running.pool.connection() as conn:
+            begin(self.running, conn, tasks)
+        self.running.leases.drop(task.token for task in tasks)
+        return tasks
+
     def run_once(self, limit: int = 50) -> int:
         """Claim and answer one batch; how many messages it had."""
+        probe_due(self.running)
         tasks = self.claim(limit)
         if tasks:
             work(self.running, tasks)
@@ -106,15 +156,38 @@ class Worker:
             assert total < 10_000, "messages keep each other alive"
         return total
 
-    def run_until(self, condition: Callable[[], Any], within_s: float = 30) -> Any:
+    def run_until(self, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
         """Go on until a condition holds; its value."""
         return until(condition, within_s=within_s, work=self.run_once)
 
 
+def as_kind(kind: AnyKind, settings: Settings) -> Settings:
+    """With the rights of this kind's workers, and no more, where the test has given it a superuser's login."""
+    if kind.name not in contracts() or settings.pooled:
+        return settings
+    place = urlsplit(settings.dsn())
+    with psycopg.connect(settings.dsn()) as conn:
+        if conn.execute("select current_setting('is_superuser')").fetchone() != ("on",):
+            return settings
+    role = urlencode({"options": f"-c role=pgfleet_worker_{kind.name}"}, quote_via=quote)
+    query = "&".join(filter(None, (place.query, role)))
+    return settings.model_copy(update={"database_url": SecretStr(place._replace(query=query).geturl())})
+
+
+def owner_dsn(worker: "Worker") -> str:
+    """The connection string that the test has given, for programs that it starts beside this worker."""
+    before, _, _ = worker.running.settings.dsn().partition("&options=")
+    return before
+
+
 @contextmanager
-def worker_on(kind: AnyKind, settings: Settings) -> Iterator[Worker]:
+def worker_on(kind: AnyKind, settings: Settings, *, watches: bool = False, as_owner: bool = False) -> Iterator[Worker]:
+    """With `watches` it follows the outside as a process does; else a test sees every step that there is."""
+    settings = settings if as_owner else as_kind(kind, settings)
     with open_pool(settings, 4) as pool, run_kind(kind, settings, pool, Event()) as running:
-        yield Worker(running)
+        watch = kind.watch if watches and isinstance(kind, Kind) else None
+        with watch(running) if watch else nullcontext():
+            yield Worker(running)
 
 
 def row_of(conn: Connection, reservation_id: str) -> dict[str, Any]:

@@ -19,9 +19,16 @@ as 'select statement_timestamp()';
 delete from pgmq.q_node_heartbeats;
 delete from public.dead_letters;
 delete from public.offline_sweeps;
+delete from public.heartbeat_ids;
 delete from autoscaler.system_analytics;
 delete from autoscaler.nodes;
 update clusters.cluster_nodes set deleted_at = now() where deleted_at is null;
+"""
+# Sweeps have come one after the other for long, the last one just now.
+WATCHED = """
+insert into public.offline_sweeps (machine, swept_at, alive, silent, marked, watching_since)
+select machine, public.fleet_now(), 0, 0, 0, 'epoch' from unnest('{node,cluster_node}'::text[]) machine
+on conflict (machine) do update set swept_at = excluded.swept_at, watching_since = 'epoch'
 """
 
 
@@ -74,6 +81,21 @@ class Heart:
             for body in bodies
         ]
 
+    def ask(self, by: str, role: str, *bodies: Any, due_in_s: float = 0) -> None:
+        """Send messages as the door of the queue lets them in from somebody else: with who asks."""
+        stamp = Jsonb({"asked_by": by, "asked_role": role})
+        for body in bodies:
+            self.conn.execute(
+                "insert into pgmq.q_node_heartbeats (vt, enqueued_at, message, headers) values"
+                " (public.fleet_now() + make_interval(secs => %s), public.fleet_now(), %s, %s)",
+                (due_in_s, Jsonb(body), stamp),
+            )
+
+    def asked(self, by: str, role: str, *bodies: Any) -> None:
+        """Send messages as somebody else, and answer them in one claim."""
+        self.ask(by, role, *bodies)
+        self.worker.run_once(1000)
+
     def tell(self, *bodies: Any) -> None:
         """Send messages, and answer them in one claim."""
         self.send(*bodies)
@@ -85,8 +107,24 @@ class Heart:
         self.tell(body)
         return str(body["id"])
 
+    def heard(self, node: int | str, ago_s: float, /, **given: Any) -> str:
+        """One heartbeat that was sent and enqueued so long ago, taken now; its id."""
+        body = self.beat(node, -ago_s, **given)
+        (msg_id,) = self.send(body)
+        self.conn.execute(
+            "update pgmq.q_node_heartbeats set enqueued_at = enqueued_at - make_interval(secs => %s) where msg_id = %s",
+            (ago_s, msg_id),
+        )
+        self.worker.run_once(1000)
+        return str(body["id"])
+
     def sweep(self, **settings: Any) -> Any:
-        """One sweep; what it wrote down about autoscaler nodes."""
+        """One sweep, as if they had come one after the other; what it wrote down about autoscaler nodes."""
+        self.conn.execute(WATCHED)
+        return self.sweep_again(**settings)
+
+    def sweep_again(self, **settings: Any) -> Any:
+        """One sweep, whenever the one before it was."""
         self.send({"action": "sweep"})
         self.with_settings(**settings).run_once(1000)
         return self.swept("node")
@@ -154,10 +192,14 @@ def pool(oracle_pool_id: str, current: int = 2, **given: Any) -> dict[str, Any]:
 def heart_in(dsn: str) -> Iterator[Heart]:
     """The heartbeat kind in a migrated database."""
     with (
-        psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=5s") as conn,
+        psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=60s") as conn,
         worker_on(KIND, settings_for(dsn)) as worker,
     ):
         yield Heart(dsn, conn, worker)
+
+
+# What every heartbeat changes in its node's row, an old one that comes late as well.
+OF_ITS_CLOCK = ("last_heartbeat", "skews", "recent_ids", "updated_at")
 
 
 def without(body: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

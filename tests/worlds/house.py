@@ -5,7 +5,13 @@ from typing import Any
 
 from worlds.database import Connection
 
-BY_DAY = ["autoscaler.node_heartbeats", "autoscaler.metrics", "autoscaler.pool_analytics", "clusters.cluster_metrics"]
+BY_DAY = [
+    "autoscaler.node_heartbeats",
+    "autoscaler.metrics",
+    "autoscaler.pool_analytics",
+    "clusters.cluster_metrics",
+    "public.heartbeat_ids",
+]
 
 
 def days_of(conn: Connection, table: str) -> list[date]:

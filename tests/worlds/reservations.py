@@ -8,10 +8,12 @@ QUEUE = "gpu_reservations"
 
 
 def create(conn: Connection, **fields: Any) -> str:
+    """With the SSH keys of a name at GitHub that is given: that of its user, unless it is another."""
     body = {
         "action": "create_reservation",
         "reservation_id": new_id(),
         "user_id": "ada",
+        "github_user": fields.get("user_id", "ada"),
         "gpu_type": "h100",
         "gpu_count": 2,
         "duration_hours": 4,
@@ -28,6 +30,16 @@ def ask(conn: Connection, action: str, row_id: str, user: str = "ada", **fields:
 def active(conn: Connection, worker: Worker, **fields: Any) -> str:
     row_id = create(conn, **fields)
     reach(conn, worker, row_id, "active")
+    return row_id
+
+
+def live(conn: Connection, worker: Worker, status: str) -> str:
+    """A reservation that is active, or queued as all GPUs are held."""
+    row_id = active(conn, worker, gpu_count=8)
+    if status == "queued":
+        active(conn, worker, gpu_count=8)
+        row_id = create(conn, gpu_count=8)
+        worker.run()
     return row_id
 
 

@@ -16,11 +16,27 @@ BEFORE = json.loads(files("pgfleet.schema.database").joinpath("before.json").rea
 # What the new files made that the old ones did not, and the other way round.
 AS_BEFORE = """
   alter table public.schema_migrations drop column makes;
-  drop view public.fleet_queues, public.fleet_views;
-  drop function public.create_fleet_queue(text);
+  drop view public.fleet_sequences, public.fleet_queues, public.fleet_views;
+  drop function public.create_fleet_queue(text, text[]);
   create function public.fleet_queues() returns text[] language sql immutable as $$ select '{old}'::text[] $$;
   create or replace function public.ring_on_send(queue text) returns void language plpgsql as $$ begin end $$;
   comment on column public.disks.user_id is null;
+  create table hopsworks.cluster_breakers (
+    cluster_id uuid primary key references hopsworks.hopsworks_clusters (id) on delete cascade,
+    failures integer not null default 0, kind text, reason text, opened_at timestamptz, retry_at timestamptz);
+  create function hopsworks.make_breaker() returns trigger language plpgsql as $$ begin return null; end $$;
+  create trigger make_breaker after insert on hopsworks.hopsworks_clusters
+    for each row execute function hopsworks.make_breaker();
+"""
+BREAKERS = """
+  insert into hopsworks.hopsworks_clusters (id, name, api_url, api_key)
+    values ('00000000-0000-0000-0000-00000000000a', 'a', 'https://a.example.org', 'key'),
+      ('00000000-0000-0000-0000-00000000000b', 'b', 'https://b.example.org', 'key');
+  insert into hopsworks.cluster_breakers values
+    ('00000000-0000-0000-0000-00000000000a', 0, 'api_key', 'answered 401', now(), now()),
+    ('00000000-0000-0000-0000-00000000000b', 2, null, null, null, null);
+  select pgmq.send('cluster_assignments', body::jsonb) from unnest(array[
+    '{"action": "call_failed"}', '{"action": "call_answered"}', '{"action": "probe"}', '{"action": "sweep"}']) body;
 """
 ROWS = """
   set pgfleet.actor = 'a worker, which is not audited';
@@ -69,6 +85,19 @@ def test_a_database_of_before_becomes_what_a_new_one_is(older: str, empty_dsn: s
     migrate(older)
 
     assert comparable(dump(older)) == comparable(dump(empty_dsn))
+
+
+def test_clusters_that_did_not_answer_before_are_outages_now(older: str, conn: Connection) -> None:
+    conn.execute(BREAKERS.encode())
+
+    migrate(older)
+
+    outages = "select dependency, calls, queue, code, reason from public.outages where ended_at is null"
+    cluster = "hopsworks:00000000-0000-0000-0000-00000000000a"
+    found = conn.execute(outages).fetchall()
+    assert found == [(cluster, "read", "cluster_assignments", "CLUSTER_KEY_REFUSED", "answered 401")]
+    left = conn.execute("select message ->> 'action' from pgmq.q_cluster_assignments").fetchall()
+    assert left == [("sweep",)]
 
 
 def test_a_database_of_another_before_is_refused_by_name(older: str, conn: Connection) -> None:

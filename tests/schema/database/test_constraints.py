@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from worlds.database import Connection, fresh_database
+from worlds.fleet import lose_row
 
 RESERVATION = """
   insert into public.reservations (reservation_id, user_id, status, duration_hours, created_at)
@@ -199,7 +200,7 @@ def test_a_disk_whose_reservation_is_gone_is_nobodys_until_it_is_released(db: Co
     for reservation in ("r1", "r2"):
         db.execute(RESERVATION, (reservation,))
     held = disk(db, "attached", "r1")
-    db.execute("delete from public.reservations where reservation_id = 'r1'")
+    lose_row(db, "r1")
 
     assert refusal(db, "update public.disks set reservation_id = 'r2' where disk_id = %s", (held,)) == "PF005"
 

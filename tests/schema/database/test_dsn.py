@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgfleet.schema.database.dsn import Unreachable, connect, redact
+from pgfleet.schema.database.dsn import Unreachable, redact
+from pgfleet.schema.database.sessions import connect
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ from pgfleet.schema.database.dsn import Unreachable, connect, redact
         ("postgresql+psycopg://u:secret@h", "postgresql+psycopg://u:***@h"),
         ("postgresql://h/db?password=secret&user=u", "postgresql://h/db?password=***&user=u"),
         ("postgresql://h/db?sslpassword=secret", "postgresql://h/db?sslpassword=***"),
+        ("postgresql://h1,h2/db?password=my secret&user=u", "postgresql://h1,h2/db?password=***&user=u"),
+        ("postgresql://u:secret@h1:1,h2:2/db?passfile=x", "postgresql://u:***@h1:1,h2:2/db?passfile=x"),
         ("host=h password=secret user=u", "host=h password=*** user=u"),
         (r"password = 'a \' secret' host=h", "password = *** host=h"),
         (r"password=a\ secret host=h", "password=*** host=h"),

@@ -27,10 +27,16 @@ FUNCTIONS = """
   select public.create_fleet_queue('parcels');
   select public.guard_machine('public.parcels', 'parcel', 'parcel_id');
 """
+RIGHTS = """
+  create or replace view public.rights_of_parcel (who, thing, may) as values
+    ('worker', 'pgmq.q_parcels', 'work'),
+    ('worker', 'public.parcels', 'select, insert, update'),
+    ('worker', 'public.late_parcels', 'select');
+"""
 VIEW = "create or replace view public.late_parcels as select parcel_id, user_id from public.parcels;"
 KIND = [
     SqlFile("schema/098_parcel_machine", TABLES),
-    SqlFile("schema/198_parcels", f"{FUNCTIONS}\n{VIEW}\n"),
+    SqlFile("schema/198_parcels", f"{FUNCTIONS}\n{VIEW}\n{RIGHTS}"),
 ]
 
 
@@ -45,18 +51,18 @@ def parcels(request: pytest.FixtureRequest, dsn: str, conn: Connection, monkeypa
 
 
 def test_a_worker_sends_claims_and_deletes_its_messages(parcels: Connection) -> None:
-    as_role(parcels, "pgfleet_worker", "select pgmq.send('parcels', '{}'::jsonb)")
+    as_role(parcels, "pgfleet_worker_parcel", "select pgmq.send('parcels', '{}'::jsonb)")
 
-    assert len(as_role(parcels, "pgfleet_worker", "select msg_id from pgmq.read('parcels', 30, 10)")) == 1
-    assert as_role(parcels, "pgfleet_worker", "delete from pgmq.q_parcels returning 1") == [(1,)]
+    assert len(as_role(parcels, "pgfleet_worker_parcel", "select msg_id from pgmq.read('parcels', 30, 10)")) == 1
+    assert as_role(parcels, "pgfleet_worker_parcel", "delete from pgmq.q_parcels returning 1") == [(1,)]
 
 
 def test_a_worker_moves_its_rows(parcels: Connection) -> None:
-    as_role(parcels, "pgfleet_worker", "insert into public.parcels (user_id, status) values ('ada', 'sent')")
-    as_role(parcels, "pgfleet_worker", "update public.parcels set status = 'there'")
+    as_role(parcels, "pgfleet_worker_parcel", "insert into public.parcels (user_id, status) values ('ada', 'sent')")
+    as_role(parcels, "pgfleet_worker_parcel", "update public.parcels set status = 'there'")
 
-    assert as_role(parcels, "pgfleet_worker", "select status from public.parcels") == [("there",)]
-    assert as_role(parcels, "pgfleet_worker", "select user_id from public.late_parcels") == [("ada",)]
+    assert as_role(parcels, "pgfleet_worker_parcel", "select status from public.parcels") == [("there",)]
+    assert as_role(parcels, "pgfleet_worker_parcel", "select user_id from public.late_parcels") == [("ada",)]
     moves = "select to_status from public.status_history where machine = 'parcel' order by history_id"
     assert parcels.execute(moves).fetchall() == [("sent",), ("there",)]
 

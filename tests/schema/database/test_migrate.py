@@ -60,6 +60,8 @@ def test_files_run_twice_by_psql_make_the_same_database_as_migrate(dsn: str, emp
     by_psql(empty_dsn, get_embedded_install_sql())
     for file in sql_files() * 2:
         by_psql(empty_dsn, file.text)
+    # What each role may do is given when all is there.
+    by_psql(empty_dsn, "select public.create_fleet_roles(), public.grant_fleet_roles()")
 
     assert comparable(dump(empty_dsn)) == comparable(dump(dsn))
     with psycopg.connect(empty_dsn) as conn:
@@ -90,13 +92,46 @@ def test_line_endings_are_no_edit(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp
 def test_an_edited_fixture_is_applied_again(dsn: str, conn: Connection, program_files: list[SqlFile]) -> None:
     place = EVERY_VERSION.index("fixtures/001_initial_gpu_types")
     before = program_files[place]
-    program_files[place] = replace(before, text=before.text.replace("48, 192, 8", "48, 192, 9"))
+    program_files[place] = replace(before, text=before.text.replace("NVIDIA T4, 16 GB'", "NVIDIA T4'"))
 
     (applied,) = migrate(dsn)
 
     assert (applied.version, applied.again) == ("fixtures/001_initial_gpu_types", True)
-    assert value(conn, "select total_cluster_gpus from public.gpu_types where gpu_type = 't4'") == 9
+    assert value(conn, "select description from public.gpu_types where gpu_type = 't4'") == "NVIDIA T4"
     assert migrate(dsn) == []
+
+
+@pytest.mark.parametrize("way", ["migrate", "psql"])
+def test_a_fixture_leaves_what_belongs_to_the_operator(
+    dsn: str, conn: Connection, program_files: list[SqlFile], way: str
+) -> None:
+    edit(program_files, "fixtures/001_initial_gpu_types", "192, 2048, 16, 'NVIDIA H100", "192, 2048, 24, 'NVIDIA H100")
+    conn.execute(
+        "update public.gpu_types set total_cluster_gpus = 64, is_active = false, available_gpus = 3,"
+        " last_availability_updated_by = 'a worker' where gpu_type = 'h100'"
+    )
+
+    if way == "migrate":
+        migrate(dsn)
+    else:
+        by_psql(dsn, next(file.text for file in program_files if file.version == "fixtures/001_initial_gpu_types"))
+
+    assert conn.execute(
+        "select total_cluster_gpus, is_active, available_gpus, last_availability_updated_by, description"
+        " from public.gpu_types where gpu_type = 'h100'"
+    ).fetchall() == [(64, False, 3, "a worker", "NVIDIA H100, 80 GB")]
+
+
+def test_a_new_type_of_a_fixture_has_what_the_fixture_says(
+    dsn: str, conn: Connection, program_files: list[SqlFile]
+) -> None:
+    row = "('l40s', 'g6e.12xlarge', 4, 4, 48, 384, 12, 'NVIDIA L40S'),"
+    edit(program_files, "fixtures/001_initial_gpu_types", "values\n", f"values\n  {row}\n")
+
+    migrate(dsn)
+
+    assert value(conn, "select total_cluster_gpus from public.gpu_types where gpu_type = 'l40s'") == 12
+    assert value(conn, "select count(*) from autoscaler.audit_logs") == 0
 
 
 IN_WORDS = "schema/144_silence"
@@ -138,7 +173,7 @@ def test_a_function_with_other_arguments_replaces_the_one_before(
     dsn: str, conn: Connection, program_files: list[SqlFile]
 ) -> None:
     conn.execute("create function public.in_words(theirs text[]) returns text language sql as 'select null'")
-    edit(program_files, IN_WORDS, "in_words(span interval)", "in_words(span interval, short boolean default false)")
+    edit(program_files, IN_WORDS, "in_words(span interval)", "in_words(span interval, short boolean)")
 
     migrate(dsn)
 
@@ -178,7 +213,11 @@ def test_a_table_of_migrations_without_checksums_is_taken_over(empty_dsn: str) -
     with psycopg.connect(empty_dsn) as conn:
         conn.execute("create table public.schema_migrations (version text primary key, applied_at timestamptz)")
 
-    assert [file.version for file in migrate(empty_dsn)] == EVERY_VERSION
+    applied = migrate(empty_dsn)
+
+    assert [file.version for file in applied if not file.lacked] == EVERY_VERSION
+    (mended,) = (each.version for each in applied if each.lacked)
+    assert mended.startswith("column public.schema_migrations.applied_at is timestamp with time zone, not ")
 
 
 def test_a_file_that_fails_applies_nothing_and_names_its_line(empty_dsn: str, program_files: list[SqlFile]) -> None:

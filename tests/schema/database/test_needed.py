@@ -1,12 +1,27 @@
 """The list of what a database needs is that of the database that the SQL files make."""
 
-from pgfleet.console.diagram import NEEDED
-from pgfleet.schema.database import needed
-from worlds.database import Connection
+import psycopg
+
+from pgfleet.console.diagram import NEEDED, THINGS
+from pgfleet.schema.database import needed, things
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.missing import missing
+from worlds.database import Connection, by_psql, run_program
 
 
 def test_the_list_is_that_of_the_migrated_database(conn: Connection) -> None:
     assert NEEDED.read_text(encoding="utf-8") == needed.render(conn), "run: make generated"
+    assert THINGS.read_text(encoding="utf-8") == things.render(conn), "run: make generated"
+
+
+def test_a_database_that_was_dumped_and_restored_is_as_it_has_to_be(dsn: str, empty_dsn: str) -> None:
+    """PostgreSQL writes some of it out in other words then."""
+    by_psql(empty_dsn, run_program("pg_dump", dsn))
+
+    applied = migrate(empty_dsn)
+
+    with psycopg.connect(empty_dsn) as restored:
+        assert (applied, missing(restored)) == ([], [])
 
 
 def test_a_table_comes_after_those_that_it_refers_to(conn: Connection) -> None:

@@ -106,3 +106,28 @@ def test_a_row_that_somebody_holds_is_left_for_later(conn: Connection, dsn: str)
         tidy(conn)
 
     assert conn.execute("select row_id from public.status_history").fetchall() == [("2",)]
+
+
+def test_a_table_that_cant_be_tidied_is_told_and_the_others_have_their_turn(db: Connection) -> None:
+    db.execute("update public.retention set time_column = 'no_such_column' where table_name = 'public.outages'")
+    db.execute(
+        "insert into public.retention (table_name, time_column, keep, by_day) values ('no.table', 'at', '1 d', 't')"
+    )
+    only(db, "public.outages", "no.table", "public.dead_letters")
+
+    assert set(tidy(db)) == {"public.outages", "no.table", "public.dead_letters"}
+
+    problems = "select table_name, problem from public.retention where problem_since is not null order by 1"
+    (first, second) = db.execute(problems).fetchall()
+    assert (first[0], second[0]) == ("no.table", "public.outages")
+    assert "does not exist" in first[1]
+    assert 'column "no_such_column" does not exist' in second[1]
+
+
+def test_what_can_be_tidied_again_is_told_no_more(db: Connection) -> None:
+    db.execute("update public.retention set problem = 'why', problem_since = now() where table_name = 'public.outages'")
+    only(db, "public.outages")
+
+    tidy(db)
+
+    assert value(db, "select count(*) from public.retention where num_nonnulls(problem, problem_since) > 0") == 0

@@ -1,6 +1,5 @@
 """Tables that grow by the heartbeat: days are made ahead and dropped whole, and nobody waits for it."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -150,10 +149,9 @@ def test_it_waits_for_nobody_and_comes_back_later(conn: Connection, dsn: str) ->
     day = today(conn) + timedelta(3)
     only(conn, HEARTBEATS)
     with held(dsn, "lock table autoscaler.node_heartbeats in access share mode"):
-        asked_at = time.monotonic()
+        # Whoever waited for it would wait until the test has ended.
+        conn.execute("set statement_timeout = '60s'")
         assert tidy(conn) == [HEARTBEATS]
-        # A tenth of a second is what it waits; the rest is for a busy machine.
-        assert time.monotonic() - asked_at < 2
         assert day not in days_of(conn, HEARTBEATS)
 
     move_clock(conn, 3600)

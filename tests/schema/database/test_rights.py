@@ -1,6 +1,7 @@
 """Nobody needs to be a superuser: neither who migrates, nor a worker, with row level security on."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import psycopg
 import pytest
@@ -9,8 +10,8 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.workers.reservation.machine import KIND
 from worlds.database import owner_and_worker
-from worlds.fleet import assert_sound, settings_for, worker_on
-from worlds.reservations import active, ask, ended
+from worlds.fleet import Connection, assert_sound, move_clock, settings_for, worker_on
+from worlds.reservations import active, ask, create, ended, reach
 
 
 @pytest.fixture
@@ -32,3 +33,33 @@ def test_an_owner_migrates_and_a_worker_works_under_row_level_security(logins: t
         assert_sound(owner)
         assert owner.execute("select count(*) from public.dead_letters").fetchone() == (0,)
     assert migrate(owner_dsn) == []
+
+
+def count(conn: Connection, statement: str) -> int:
+    row = conn.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_workers_login_is_enough_for_the_watch_for_outages_and_for_quarantine(
+    logins: tuple[str, str], box: Box
+) -> None:
+    owner_dsn, worker_dsn = logins
+    with (
+        psycopg.connect(owner_dsn, autocommit=True) as owner,
+        worker_on(KIND, settings_for(worker_dsn, box), watches=True) as worker,
+    ):
+        row_id = active(owner, worker)
+        for seen in ("gpu_nodes", "gpu_pods", "gpu_looks where seen_at is not null"):
+            worker.run_until(partial(count, owner, f"select count(*) from public.{seen}"))
+        box.fault("/pods$", method="POST", times=100_000, status=500)
+        waits = create(owner)
+        worker.run_until(lambda: count(owner, "select count(*) from public.outages where ended_at is null"))
+        box.clear_faults()
+        move_clock(owner, 61)
+        reach(owner, worker, waits, "active")
+        ask(owner, "cancel", row_id)
+        ended(owner, worker, row_id)
+
+        assert count(owner, "select count(*) from public.outages where ended_at is null") == 0
+        assert_sound(owner)

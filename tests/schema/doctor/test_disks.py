@@ -53,6 +53,21 @@ def test_disks_at_rest_are_no_finding(conn: Connection) -> None:
     assert found(conn) == []
 
 
+def test_a_release_that_takes_long_says_what_it_waits_for(conn: Connection) -> None:
+    held = reservation(conn, "cancelled")
+    said = "Its volume is still attached to i-1"
+    slow = disk(conn, status="attached", ebs_volume_id="vol-1", reservation_id=held, detail=said)
+    disk(conn, "quick", "attached", ebs_volume_id="vol-2", release_asked_at="now")
+    change_disk(conn, slow, release_asked_at="2026-01-01T12:00:00Z")
+
+    (finding,) = found(conn)
+
+    assert finding.severity is Severity.WARNING
+    assert finding.text.startswith("data of ada has been in release for ")
+    assert finding.text.endswith(said)
+    assert "pgfleet disk show data --user ada" in str(finding.remedy)
+
+
 # --- counters
 
 

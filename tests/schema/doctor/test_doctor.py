@@ -66,9 +66,10 @@ def pgfleet(
 
 
 def with_settings(dsn: str) -> str:
-    """A copy of a database has its tables, and not its settings."""
+    """A copy of a database has its tables, and not its settings; workers run, as far as it knows."""
     with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute(f"alter database {name_of(dsn)} set search_path = {SEARCH_PATH}")
+        admin.execute("update public.periodic set next_at = public.fleet_now() + every")
     return dsn
 
 
@@ -118,14 +119,14 @@ def test_a_healthy_database_has_one_line_a_check_and_ends_with_0(pgfleet: Pgflee
 
     lines = ended.out.splitlines()
     assert (ended.code, ended.err) == (0, "")
-    assert [line.split()[:2] for line in lines] == [["ok", check.name] for check in CHECKS]
+    assert [(line[:8].strip(), line[9:22].strip()) for line in lines] == [("ok", check.name) for check in CHECKS]
 
 
 def test_json_is_a_list_of_findings_with_stable_keys(pgfleet: Pgfleet) -> None:
     ended = pgfleet("doctor", "--json")
 
     assert ended.code == 0
-    assert {tuple(finding) for finding in ended.json} == {("check", "severity", "text", "remedy")}
+    assert {tuple(finding) for finding in ended.json} == {("code", "check", "severity", "text", "remedy")}
     assert {finding["severity"] for finding in ended.json} == {"ok"}
 
 
@@ -185,7 +186,7 @@ def test_what_is_missing_is_an_error(conn: Connection) -> None:
 
     finding = the_one(conn, "schema")
 
-    assert finding == Finding("schema", ERROR, "1 missing: table public.domain_mappings", "pgfleet migrate")
+    assert finding == Finding("schema", ERROR, "1 missing: table public.domain_mappings", "pgfleet migrate", "missing")
 
 
 def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet) -> None:
@@ -196,7 +197,30 @@ def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet)
     severities = {finding["check"]: finding["severity"] for finding in ended.json}
     assert ended.code == 1
     assert severities["schema"] == "error"
-    needy = {"migrations", "gpu_counters", "seats", "hopsworks", "disks", "tickets", "queues"}
+    needy = {
+        "migrations",
+        "gpu_counters",
+        "stuck",
+        "nodes",
+        "seats",
+        "outages",
+        "places",
+        "hopsworks",
+        "disks",
+        "tickets",
+        "queues",
+        "silence",
+        "clocks",
+        "held back",
+        "workers",
+        "house",
+        "moves",
+        "history",
+        "states",
+        "messages",
+        "rights",
+        "partitions",
+    }
     assert {check for check, severity in severities.items() if severity == "skipped"} == needy
 
 
@@ -531,8 +555,8 @@ def test_open_dead_letters_are_a_warning_until_they_are_answered(conn: Connectio
     conn.execute("update public.dead_letters set answered_at = now(), answer = 'discarded'")
 
     assert finding.severity is WARNING
-    assert finding.text == "gpu_reservations: 1 open dead letters"
-    assert finding.remedy == "pgfleet dead list --queue gpu_reservations"
+    assert finding.text == "gpu_reservations: 1 open dead letter"
+    assert finding.remedy == "pgfleet dead --kind gpu_reservations --verdict failure"
     assert found(conn, "queues") == []
 
 

@@ -9,6 +9,7 @@ from pgfleet.schema.doctor.hopsworks import HOPSWORKS
 from pgfleet.schema.doctor.hopsworks import hopsworks as look
 from worlds.database import Connection
 from worlds.fleet import send
+from worlds.outages import held, out
 from worlds.outside.hopsworks import (
     HARMLESS,
     HOSTILE,
@@ -51,9 +52,8 @@ def test_a_refused_key_is_an_error_whose_remedy_names_the_cluster(conn: Connecti
     assert KEY not in finding.text
 
 
-@pytest.mark.parametrize("kind", ["unreachable", "busy"])
-def test_a_cluster_that_does_not_answer_is_a_warning(conn: Connection, kind: str) -> None:
-    open_breaker(conn, hopsworks(conn, "eu-1"), kind)
+def test_a_cluster_that_does_not_answer_is_a_warning(conn: Connection) -> None:
+    open_breaker(conn, hopsworks(conn, "eu-1"))
 
     (finding,) = found(conn)
 
@@ -61,9 +61,20 @@ def test_a_cluster_that_does_not_answer_is_a_warning(conn: Connection, kind: str
     assert "pgfleet hopsworks show eu-1" in (finding.remedy or "")
 
 
+def test_after_a_minute_it_is_an_error_that_says_how_many_messages_wait(conn: Connection) -> None:
+    cluster = hopsworks(conn, "eu-1")
+    out(conn, f"hopsworks:{cluster}", "read", "CLUSTER_UNREACHABLE", "no answer", since_s=90, queue=QUEUE)
+    held(conn, f"hopsworks:{cluster}", 3, QUEUE)
+
+    (finding,) = found(conn)
+
+    assert finding.severity is Severity.ERROR
+    assert finding.text == "eu-1 is left alone for 90 s (unreachable): no answer; messages that wait: 3"
+
+
 def test_a_cluster_that_nobody_tries_again_names_the_worker(conn: Connection) -> None:
     open_breaker(conn, hopsworks(conn, "eu-1"))
-    conn.execute("update hopsworks.cluster_breakers set retry_at = retry_at - interval '100 seconds'")
+    conn.execute("update public.outages set retry_at = retry_at - interval '100 seconds'")
 
     (finding,) = found(conn)
 

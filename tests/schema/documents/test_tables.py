@@ -70,36 +70,36 @@ autoscaler.nodes
   status autoscaler.node_status = 'INACTIVE'; api_key_hash varchar(64); last_heartbeat timestamp;
   created_at timestamp = now()
 autoscaler.pools
-  id integer ! = nextval(; node_id integer !; oracle_pool_id varchar(255) !; name varchar(255) !;
+  id bigint ! = nextval(; node_id integer !; oracle_pool_id varchar(255) !; name varchar(255) !;
   region varchar(100) !; min_instances integer = 1; max_instances integer = 10; current_instances integer = 1;
   status autoscaler.pool_status = 'healthy'; created_at timestamp = now()
 autoscaler.metrics
-  id bigint ! = nextval(; node_id integer !; pool_id integer; metric_type varchar(100) !; value float !;
+  id bigint ! = nextval(; node_id integer !; pool_id bigint; metric_type varchar(100) !; value float !;
   unit varchar(50) !; timestamp timestamp = now()
 autoscaler.schedules
   id integer ! = nextval(; node_id integer !; name varchar(255) !; start_time varchar(5) !; end_time varchar(5) !;
   target_instances integer !; is_active boolean = true; created_at timestamp = now()
 autoscaler.audit_logs
-  id integer ! = nextval(; user_id integer; user_email varchar(255); user_role varchar(50); action varchar(100) !;
+  id bigint ! = nextval(; user_id integer; user_email varchar(255); user_role varchar(50); action varchar(100) !;
   category varchar(50) !; resource_type varchar(100); resource_id varchar(255); resource_name varchar(255);
   description text; details text; ip_address varchar(45); user_agent text; status varchar(20) = 'SUCCESS';
   error_message text; timestamp timestamp = now()
 autoscaler.node_configurations
-  id integer ! = nextval(; node_id integer !; yaml_config text !; config_hash varchar(64) !;
+  id bigint ! = nextval(; node_id integer !; yaml_config text !; config_hash varchar(64) !;
   is_active boolean = true; created_at timestamp = now()
 autoscaler.node_heartbeats
   id bigint ! = nextval(; node_id integer !; config_hash varchar(64); status varchar(50) !; error_message text;
   metrics_data text; timestamp timestamp = now()
 autoscaler.node_lifecycle_logs
-  id integer ! = nextval(; node_id integer !; event_type varchar(50) !; previous_status varchar(50);
+  id bigint ! = nextval(; node_id integer !; event_type varchar(50) !; previous_status varchar(50);
   new_status varchar(50) !; reason text; triggered_by varchar(100); extra_data text; timestamp timestamp = now()
 autoscaler.pool_analytics
-  id bigint ! = nextval(; pool_id integer !; node_id integer !; oracle_pool_id varchar(255) !;
+  id bigint ! = nextval(; pool_id bigint !; node_id integer !; oracle_pool_id varchar(255) !;
   timestamp timestamp = now(); current_instances integer !; active_instances integer !; avg_cpu_utilization float !;
   avg_memory_utilization float !; max_cpu_utilization float; max_memory_utilization float;
   pool_status varchar(50) = 'healthy'; is_active boolean = true; scaling_event varchar(100); scaling_reason text
 autoscaler.system_analytics
-  id integer ! = nextval(; timestamp timestamp = now(); total_active_pools integer = 0;
+  id bigint ! = nextval(; timestamp timestamp = now(); total_active_pools integer = 0;
   total_current_instances integer = 0; total_active_instances integer = 0; avg_system_cpu float = 0.0;
   avg_system_memory float = 0.0; max_system_cpu float = 0.0; max_system_memory float = 0.0;
   peak_instances_24h integer = 0; max_active_pools_24h integer = 0; active_nodes integer = 0

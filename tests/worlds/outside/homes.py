@@ -9,7 +9,8 @@ import pytest
 
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
 from pgfleet.workers.clients.kubernetes.home import Home, Homes
-from pgfleet.workers.clients.kubernetes.manifest import pod_body
+from pgfleet.workers.clients.kubernetes.manifest import keys_body, pod_body
+from pgfleet.workers.clients.kubernetes.template.reading import Template, read_template
 from worlds.fleet import settings_for, until
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ Api = Any  # the client's own types make every field optional and forbid plain d
 
 @pytest.fixture
 def pods(box: Box) -> Iterator[kubernetes.Pods]:
-    with kubernetes.connected(settings_for("postgresql://nobody@localhost/none", box)) as connected:
+    settings = settings_for("postgresql://nobody@localhost/none", box)
+    with kubernetes.connected(settings, read_template(settings)) as connected:
         yield connected
 
 
 @pytest.fixture
 def homes(pods: kubernetes.Pods) -> Homes:
-    return Homes(pods.api, pods.namespace, pods.timeout_s, contents_timeout_s=5)
+    return Homes(pods.api, pods.namespace, pods.timeout_s, contents_timeout_s=60)
 
 
 @pytest.fixture
@@ -43,13 +45,15 @@ def v1(pods: kubernetes.Pods) -> Api:
 def body(*, home: bool = True) -> dict[str, Any]:
     told = {"reservation_id": OURS.reservation_id, "gpu_type": "h100", "gpu_count": 1, "command": None}
     row: Any = SimpleNamespace(pod_name=POD, env_vars={}, dockerimage=None, preserve_entrypoint=False, **told)
-    return pod_body(row, GPU_TYPE, [], "busybox", NS, home=home)
+    return pod_body(row, GPU_TYPE, Template("busybox", NS), home=home)
 
 
 @pytest.fixture
 def running(pods: kubernetes.Pods, homes: Homes) -> str:
     """The name of a pod with a home, which runs."""
     homes.make(OURS)
-    pods.create(body())
+    pod = pods.create(body())
+    row: Any = SimpleNamespace(pod_name=POD, reservation_id=OURS.reservation_id)
+    pods.create_keys(keys_body(row, pod.uid, [], NS))
     until(lambda: (found := pods.find(POD)) and found.ready, within_s=10)
     return POD

@@ -12,11 +12,15 @@ KUBECONFIG = "kubec0nf1g-" + "5ec2e7" * 6
 HOSTILE = "[red]x[/]\n\x1b[31mred\x07 \u202egnp.exe"
 HARMLESS = "[red]x[/] [31mred gnp.exe"
 QUEUE = "cluster_assignments"
+CODES = {"unreachable": "CLUSTER_UNREACHABLE", "api_key": "CLUSTER_KEY_REFUSED"}
 
 CLEAN = """
 create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe
 as 'select statement_timestamp()';
-truncate hopsworks.users, hopsworks.hopsworks_clusters, public.dead_letters, public.status_history cascade;
+set session_replication_role = replica;
+truncate hopsworks.users, hopsworks.hopsworks_clusters, public.dead_letters, public.status_history,
+  public.outages cascade;
+set session_replication_role = origin;
 delete from pgmq.q_cluster_assignments;
 """
 
@@ -68,10 +72,11 @@ def change(conn: Connection, user_id: str, **columns: Any) -> str:
 
 
 def open_breaker(conn: Connection, cluster: str, kind: str = "unreachable", reason: str = "no answer") -> None:
+    """An outage of the cluster, with which its check is on record as failed."""
     conn.execute(
-        "update hopsworks.cluster_breakers set failures = 3, kind = %s, reason = %s, opened_at = public.fleet_now(),"
-        " retry_at = public.fleet_now() + interval '30 seconds' where cluster_id = %s",
-        (kind, reason, cluster),
+        "insert into public.outages (dependency, calls, queue, code, reason, retry_at) values"
+        " (%s, 'read', %s, %s, %s, public.fleet_now() + interval '30 seconds')",
+        (f"hopsworks:{cluster}", QUEUE, CODES[kind], reason),
     )
 
 
@@ -96,7 +101,7 @@ def bury(conn: Connection, body: dict[str, Any], reason: str = "given up", row_i
 def bodies(conn: Connection) -> list[dict[str, Any]]:
     """All messages in the queue, but for those that triggers of the database have sent."""
     rows = conn.execute("select message from pgmq.q_cluster_assignments order by msg_id").fetchall()
-    return [body for (body,) in rows if body.get("action") not in ("admit", "probe")]
+    return [body for (body,) in rows if body.get("action") != "admit"]
 
 
 def status_of(conn: Connection, user_id: str) -> str | None:

@@ -91,7 +91,7 @@ def sample(conn: Connection, cluster: str, slot: str, used: str) -> None:
 
 @contextmanager
 def billing_worker(
-    dsn: str, meanwhile: Sequence[Callable[[], object]] = (), timeout_s: float = 2.0, **settings: Any
+    dsn: str, meanwhile: Sequence[Callable[[], object]] = (), timeout_s: float = 60.0, **settings: Any
 ) -> Iterator[Worker]:
     """A worker of measuring and billing alone, in the test's own thread.
 
@@ -116,7 +116,7 @@ def billing_worker(
         step=step,
         fail=lambda _message, _view, _reason: None,
         limit=lambda m, _view, settings: None if isinstance(m, MeasureCluster) else settings.attempts,
-        tools=lambda _settings: nullcontext(tools),
+        tools=lambda _settings, _breakers: nullcontext(tools),
         batch=16,
     )
     with worker_on(kind, known) as worker:

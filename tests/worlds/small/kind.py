@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -152,8 +153,19 @@ def _raise(error: Exception) -> Callable[[Do, Row, View], Outcome]:
     return script
 
 
+# A step that hangs sets the one, and goes on when the other is set.
+STUCK, UNSTUCK = Event(), Event()
+
+
+def _hang(message: Do, row: Row, view: View) -> Outcome:
+    STUCK.set()
+    UNSTUCK.wait()
+    return _onward(message, row, view)
+
+
 SCRIPTS: dict[str, Callable[[Do, Row, View], Any]] = {
     "advance": _onward,
+    "hang": _hang,
     "follow": _follow,
     "both": _both,
     "wait": _wait,
@@ -195,7 +207,7 @@ def small_kind(tools: Tools | None = None, **given: Any) -> Kind[Do, View, Tools
         step=step,
         fail=_fail,
         limit=lambda _message, _view, settings: settings.attempts,
-        tools=lambda _settings: nullcontext(opened),
+        tools=lambda _settings, _breakers: nullcontext(opened),
         batch=50,
         once=lambda _message: True,
     )

@@ -20,7 +20,8 @@ AUTHOR = Author("small@test", 30)
 
 
 CLEAN = """
-truncate pgmq.q_small_jobs, pgmq.q_small_events, public.dead_letters, public.periodic, public.small_jobs;
+truncate pgmq.q_small_jobs, pgmq.q_small_events, public.dead_letters, public.small_jobs;
+delete from public.periodic where queue = 'small_jobs';
 delete from public.status_history;
 create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe
 as 'select statement_timestamp()';
@@ -104,7 +105,7 @@ def small_world(dsn: str) -> Iterator[Small]:
     """The small kind in a database that has its tables (`SET_UP`), emptied first."""
     tools = Tools()
     with (
-        psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=5s") as conn,
+        psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=60s") as conn,
         worker_on(small_kind(tools), settings_for(dsn, backoff_s=5)) as worker,
     ):
         conn.execute(CLEAN)

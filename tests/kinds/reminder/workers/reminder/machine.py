@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection
@@ -66,7 +67,8 @@ def _begin(message: Remind, turn: Turn) -> Outcome:
     if message.reminder_id in turn.view.rows:
         return Done("known already")
     due_at = turn.sent_at + timedelta(seconds=message.after_s)
-    values = {**message.model_dump(include={"reminder_id", "user_id", "note"}), "due_at": due_at}
+    given = message.model_dump(include={"user_id", "note"})
+    values = {"reminder_id": UUID(message.reminder_id), **given, "due_at": due_at}
     return tickets.hand_out(TICKETS, New(reminders, Status.WAITING, "asked for", values), due_at)
 
 
@@ -95,7 +97,7 @@ KIND = Kind(
     step=step,
     fail=fail,
     limit=lambda _message, _view, settings: settings.attempts,
-    tools=lambda _settings: nullcontext(),
+    tools=lambda _settings, _breakers: nullcontext(),
     batch=50,
     tickets=(TICKETS,),
 )

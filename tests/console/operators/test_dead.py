@@ -11,16 +11,22 @@ from pgfleet.schema.rows.row import Row
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, assert_sound, history_of, new_id, row_of, send
 from worlds.reservations import QUEUE, create, ended, letters, status_of
+from worlds.strangers import stranger_on
+
+
+@pytest.fixture
+def pgfleet(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pgfleet:
+    return Pgfleet(dsn, monkeypatch, capsys)
 
 
 def the_letter(conn: Connection) -> Row:
-    (letter,) = dead.listing(conn, None, answered_too=False)
+    (letter,) = dead.listing(conn, dead.Filters())
     return letter
 
 
 def failed_by_its_message(conn: Connection, worker: Worker, box: Box) -> str:
     """A reservation that failed after three attempts, torn down."""
-    box.fault("/pods$", method="POST", status=500, times=3)
+    box.fault("/pods$", method="POST", status=409, times=3)
     row_id = create(conn)
     worker.run_until(lambda: status_of(conn, row_id) == "failed")
     ended(conn, worker, row_id)
@@ -65,7 +71,7 @@ def test_the_history_says_who_replayed_it(conn: Connection, worker: Worker, box:
 def test_a_replay_while_its_pod_is_torn_down_is_refused_and_changes_nothing(
     conn: Connection, worker: Worker, box: Box
 ) -> None:
-    box.fault("/pods$", method="POST", status=500, times=3)
+    box.fault("/pods$", method="POST", status=409, times=3)
     row_id = create(conn)
     worker.run_until(lambda: status_of(conn, row_id) == "failed")
     number = the_letter(conn)["dead_letter_id"]
@@ -86,6 +92,21 @@ def test_any_other_message_is_sent_again_without_its_past(conn: Connection, work
     assert queued_bodies(conn) == [({"action": "nonsense"}, None)]
     worker.run()
     assert len(letters(conn)) == 2
+
+
+def test_what_was_refused_to_somebody_is_refused_to_them_again(dsn: str, conn: Connection, worker: Worker) -> None:
+    theirs = create(conn, user_id="bob")
+    worker.run()
+    with stranger_on(dsn) as eve:
+        send(eve, QUEUE, {"action": "cancel", "reservation_id": theirs, "user_id": "bob"})
+        login = eve.info.user
+    worker.run()
+
+    dead.replay(conn, the_letter(conn)["dead_letter_id"], "grace")
+    worker.run()
+
+    assert status_of(conn, theirs) != "cancelled"
+    assert letters(conn) == [f"user_id: {login} may ask for no other, such as bob"] * 2
 
 
 def test_a_null_message_can_be_replayed(conn: Connection, worker: Worker) -> None:
@@ -133,8 +154,8 @@ def test_a_discarded_letter_stays_and_is_not_sent(conn: Connection, worker: Work
     dead.discard(conn, number, "grace")
 
     assert queued_bodies(conn) == []
-    assert dead.listing(conn, None, answered_too=False) == []
-    (kept,) = dead.listing(conn, QUEUE, answered_too=True)
+    assert dead.listing(conn, dead.Filters()) == []
+    (kept,) = dead.listing(conn, dead.Filters(queue=QUEUE, answered_too=True))
     assert (kept["answer"], kept["answered_by"]) == ("discarded", "grace")
 
 
@@ -170,3 +191,110 @@ def test_a_letter_that_python_cant_read_is_listed_shown_and_replayed_as_it_was(
     assert pgfleet("dead", "replay", number).code == 0
     row = conn.execute("select message::text = repeat('[', 3000) || repeat(']', 3000) from pgmq.q_gpu_reservations")
     assert row.fetchone() == (True,)
+
+
+def many(conn: Connection, number: int, reason: str, verdict: str = "failure", queue: str = QUEUE) -> None:
+    conn.execute(
+        "insert into public.dead_letters (queue, msg_id, message, reason, verdict, enqueued_at)"
+        " select %s, n, jsonb_build_object('action', 'admit', 'gpu_type', 'h100'), %s || ' ' || n, %s,"
+        " public.fleet_now() from generate_series(1, %s) n",
+        (queue, reason, verdict, number),
+    )
+
+
+def test_a_long_list_says_how_many_it_does_not_show(pgfleet: Pgfleet, conn: Connection) -> None:
+    many(conn, 602, "throttled after")
+
+    listed = pgfleet("dead")
+
+    assert "and 402 more" in listed.err
+    assert len(pgfleet("dead", "ls", "--limit", "700", "--json").json) == 602
+
+
+def test_letters_are_counted_by_their_reason_whatever_numbers_are_in_it(pgfleet: Pgfleet, conn: Connection) -> None:
+    many(conn, 30, "throttled after")
+    many(conn, 7, "no field", "rejection")
+
+    counted = pgfleet("dead", "reasons", "--json").json
+
+    assert [(row["number"], row["verdict"], row["reason"]) for row in counted] == [
+        (30, "failure", "throttled after #"),
+        (7, "rejection", "no field #"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (("--reason", "THROTTLED"), {"no field", "deep"}),
+        (("--verdict", "rejection"), {"throttled", "deep"}),
+        (("--kind", "disk"), {"throttled", "no field"}),
+        (("--kind", "disk_operations"), {"throttled", "no field"}),
+        ((), set()),
+    ],
+)
+def test_many_are_discarded_by_what_they_have_in_common(
+    pgfleet: Pgfleet, conn: Connection, options: tuple[str, ...], left: set[str]
+) -> None:
+    many(conn, 3, "throttled")
+    many(conn, 4, "no field", "rejection")
+    many(conn, 5, "deep", queue="disk_operations")
+
+    ended = pgfleet("dead", "discard", "--all", "--yes", *options)
+
+    assert ended.code == 0
+    assert {letter["reason"].rsplit(" ", 1)[0] for letter in dead.listing(conn, dead.Filters())} == left
+    assert {
+        row[0] for row in conn.execute("select distinct answered_by from public.dead_letters where answer <> ''")
+    } == {"ada"}
+
+
+def test_many_are_replayed_and_those_that_cant_be_are_told_with_the_reason(
+    pgfleet: Pgfleet, conn: Connection, worker: Worker, box: Box
+) -> None:
+    many(conn, 3, "throttled")
+    box.fault("/pods$", method="POST", status=409, times=3)
+    row_id = create(conn)
+    worker.run_until(lambda: status_of(conn, row_id) == "failed")
+
+    replayed = pgfleet("dead", "replay", "--all", "--yes")
+
+    assert replayed.out == "replayed: 3\n"
+    assert replayed.code == 1
+    assert "1 letter could not be:" in replayed.err
+    assert "still being torn down" in replayed.err
+    assert len(dead.listing(conn, dead.Filters())) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--reason", "x")])
+def test_nothing_is_answered_unless_it_is_said_which(
+    pgfleet: Pgfleet, conn: Connection, options: tuple[str, ...]
+) -> None:
+    many(conn, 3, "x")
+
+    ended = pgfleet("dead", "discard", *options)
+
+    assert ended.code != 0
+    assert "--all" in ended.err
+    assert dead.count(conn, dead.Filters()) == 3
+
+
+def test_nobody_who_cant_be_asked_answers_many(pgfleet: Pgfleet, conn: Connection) -> None:
+    many(conn, 3, "x")
+
+    ended = pgfleet("dead", "replay", "--all")
+
+    assert "Whoever can't be asked says --yes." in ended.err
+    assert dead.count(conn, dead.Filters()) == 3
+
+
+def test_a_command_that_died_is_not_shown(pgfleet: Pgfleet, conn: Connection) -> None:
+    conn.execute(
+        "insert into public.dead_letters (queue, msg_id, message, reason, enqueued_at) values"
+        " (%s, 1, '{\"command\": \"export TOKEN=s3cret\"}', 'no', public.fleet_now())",
+        (QUEUE,),
+    )
+
+    shown = pgfleet("dead", "--json").out + pgfleet("dead", "show", str(the_letter(conn)["dead_letter_id"])).out
+
+    assert "s3cret" not in shown

@@ -15,7 +15,7 @@ from pgfleet.workers.heartbeat import calls
 from worlds.clusters import create, events, online, update, value
 from worlds.commands import Pgfleet
 from worlds.database import Connection
-from worlds.fleet import REPOSITORY, move_clock, new_id, worker_environment
+from worlds.fleet import PATIENCE_S, REPOSITORY, move_clock, new_id, worker_environment
 
 SECRET = "5ec2e7" * 10
 
@@ -48,7 +48,7 @@ def beat(conn: Connection, node: int | str, **fields: Any) -> None:
     source = "autoscaler" if isinstance(node, int) else "cluster"
     default = {"id": new_id(), "sent_at": datetime.now(UTC).isoformat(), "status": "ok"}
     message = read({"action": "heartbeat", "source": source, "node_id": node, **default, **fields})
-    assert list(calls.take(conn, source, [message])) == []  # type: ignore[list-item]
+    assert list(calls.take(conn, source, [(message, datetime.now(UTC))])) == []  # type: ignore[list-item]
 
 
 def pool(name: str, current: int, active: int, **fields: Any) -> dict[str, Any]:
@@ -56,16 +56,19 @@ def pool(name: str, current: int, active: int, **fields: Any) -> dict[str, Any]:
     return {**counts, "avg_cpu_utilization": 40, "avg_memory_utilization": 30, **fields}
 
 
-def configure(conn: Connection, node: int, config_hash: str, *, is_active: bool = True) -> None:
-    conn.execute(
-        "insert into autoscaler.node_configurations (node_id, yaml_config, config_hash, is_active)"
-        " values (%s, 'password: geheim', %s, %s)",
-        (node, config_hash, is_active),
-    )
+def configure(conn: Connection, node: int, text: str = "password: geheim", *, is_active: bool = True) -> str:
+    """One more configuration of a node; its hash."""
+    added = "insert into autoscaler.node_configurations (node_id, yaml_config, is_active) values (%s, %s, %s)"
+    return str(value(conn, f"{added} returning config_hash", (node, text, is_active)))
 
 
 def sweep_seen(conn: Connection, machine: str, held_back: str | None) -> None:
-    value(conn, "select public.note_sweep(%s, 4, 3, 0, %s, '5 minutes', 0.55)", (machine, held_back))
+    conn.execute(
+        "insert into public.offline_sweeps (machine, swept_at, alive, silent, marked, held_back, held_back_since)"
+        " values (%(machine)s, public.fleet_now(), 4, 3, 0, %(why)s, case when %(why)s::text is not null"
+        " then public.fleet_now() - interval '5 minutes' end)",
+        {"machine": machine, "why": held_back},
+    )
 
 
 def line_with(text: str, word: str) -> str:
@@ -154,21 +157,20 @@ def test_instances_are_shown_with_what_a_schedule_asks_for(pgfleet: Pgfleet, con
     assert line_with(end.out, "free").split()[-3:] == ["1", "2", "1"]
 
 
-def test_a_node_that_runs_another_configuration_than_the_newest_active_one_drifts(
-    pgfleet: Pgfleet, conn: Connection
-) -> None:
+def test_a_node_that_runs_another_configuration_than_the_active_one_drifts(pgfleet: Pgfleet, conn: Connection) -> None:
     nodes = {name: register(conn, name) for name in ("right", "wrong", "mute", "free", "unheard")}
     for name in ("right", "wrong", "mute", "unheard"):
-        for config_hash, is_active in (("0" * 64, True), ("a" * 64, True), ("f" * 64, False)):
-            configure(conn, nodes[name], config_hash, is_active=is_active)
-    for name, config_hash in (("right", "a" * 64), ("wrong", "0" * 64), ("free", "b" * 64)):
+        before = configure(conn, nodes[name], "before", is_active=False)
+        wanted = configure(conn, nodes[name], "wanted")
+        configure(conn, nodes[name], "later", is_active=False)
+    for name, config_hash in (("right", wanted), ("wrong", before), ("free", "b" * 64)):
         beat(conn, nodes[name], config_hash=config_hash)
     beat(conn, nodes["mute"])
 
     end = pgfleet("nodes")
 
-    assert "00000000, not aaaaaaaa" in line_with(end.out, "wrong")
-    assert "?, not aaaaaaaa" in line_with(end.out, "mute")
+    assert f"{before[:8]}, not {wanted[:8]}" in line_with(end.out, "wrong")
+    assert f"?, not {wanted[:8]}" in line_with(end.out, "mute")
     assert not any(" not " in line_with(end.out, name) for name in ("right", "free", "unheard"))
     found = pgfleet("nodes", "--json").json["nodes"]
     assert {node["name"] for node in found if node["drift"]} == {"wrong", "mute"}
@@ -181,7 +183,7 @@ def test_that_the_offline_sweep_holds_back_is_told_with_its_reason(pgfleet: Pgfl
 
     end = pgfleet("nodes")
 
-    assert "no node is marked offline since" in end.out
+    assert "silent nodes are not marked offline since" in end.out
     assert "3 of 4 would go offline at once" in end.out
     assert pgfleet("nodes", "--json").json["sweep"]["held_back"] == "3 of 4 would go offline at once"
     create(conn)
@@ -199,10 +201,31 @@ def test_that_nobody_sweeps_is_told(pgfleet: Pgfleet, conn: Connection) -> None:
     assert "nobody looks for silent nodes (last 10 min ago)" in pgfleet("nodes").out
 
 
+def test_how_far_clocks_are_off_is_shown(pgfleet: Pgfleet, conn: Connection) -> None:
+    cluster = create(conn, "ours")
+    for name, skew_s in (("late", 20), ("early", -7200), ("right", 0.25)):
+        skews = [skew_s + 5, skew_s]
+        register(conn, name, skews=skews)
+        node = online(conn, cluster, name=name)
+        conn.execute("update clusters.cluster_nodes set skews = %s where node_id = %s", (skews, node))
+    register(conn, "unheard")
+
+    for shown in (pgfleet("nodes").out, pgfleet("cluster", cluster).out):
+        lines = [line.split() for line in shown.splitlines() if "behind" in line or "ahead" in line]
+        assert [[word for word in ("late", "early", "behind", "ahead") if word in line] for line in lines] in (
+            [["late", "behind"], ["early", "ahead"]],
+            [["early", "ahead"], ["late", "behind"]],
+        )
+        assert ("20 s behind" in shown, "2.0 h ahead" in shown) == (True, True)
+    found = {node["name"]: (node["skew_s"], node["clock_is_off"]) for node in pgfleet("nodes", "--json").json["nodes"]}
+    off = {"late": (20, True), "early": (-7200, True), "right": (0.25, False), "unheard": (None, False)}
+    assert found == off
+
+
 def test_the_json_of_nodes_has_all_but_secrets(pgfleet: Pgfleet, conn: Connection) -> None:
     node = register(conn, "well", api_key_hash=SECRET)
-    configure(conn, node, "a" * 64)
-    beat(conn, node, pools=[pool("a", 3, 2)], config_hash="a" * 64)
+    wanted = configure(conn, node)
+    beat(conn, node, pools=[pool("a", 3, 2)], config_hash=wanted)
 
     end = pgfleet("nodes", "--json")
 
@@ -361,9 +384,10 @@ def test_watching_on_a_pipe_prints_again_and_again_until_ctrl_c(fleet_dsn: str, 
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=REPOSITORY, text=True) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(2)]
+
         process.send_signal(signal.SIGINT)
 
-        assert process.wait(5) == 130
+        assert process.wait(PATIENCE_S) == 130
     assert ["no nodes" in line for line in told] == [True, True]
 
 

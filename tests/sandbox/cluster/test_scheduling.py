@@ -10,6 +10,12 @@ from worlds.outside.kubernetes import NS, Api, events, pod, ready, until
 if TYPE_CHECKING:
     from pgfleet.console.sandbox import Box
 
+NO_GPUS = (
+    "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 Insufficient nvidia.com/gpu."
+    " preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling,"
+    " 2 No preemption victims found for incoming pod.."
+)
+
 box, v1 = sandbox_cluster.box, sandbox_cluster.v1
 
 
@@ -36,25 +42,34 @@ def test_no_node_is_given_more_gpus_than_it_has(box: Box, v1: Api) -> None:
     assert sorted(bound) == ["h100-1", "h100-1", "h100-2", "h100-2"]
 
 
-def test_a_pod_without_a_place_is_told_again_and_again_and_bound_when_gpus_are_freed(
-    v1: Api,
-) -> None:
+def test_a_pod_without_a_place_is_told_why_once_and_bound_when_gpus_are_freed(v1: Api) -> None:
     for name in ("a", "b"):
         v1.create_namespaced_pod(NS, pod(name))
         ready(v1, name)
     v1.create_namespaced_pod(NS, pod("late"))
 
-    (first,) = until(lambda: events(v1, "late", "FailedScheduling"))
-    (again,) = until(lambda: events(v1, "late", "FailedScheduling"), lambda seen: seen[0].count >= 4)
+    (event,) = until(lambda: events(v1, "late", "FailedScheduling"))
     condition = v1.read_namespaced_pod("late", NS).status.conditions[0]
     v1.delete_namespaced_pod("a", NS)
 
-    assert again.metadata.uid == first.metadata.uid
-    assert (again.type, again.source.component) == ("Warning", "default-scheduler")
-    assert again.last_timestamp >= first.last_timestamp
-    assert "2 Insufficient nvidia.com/gpu" in again.message
+    assert (event.type, event.action, event.reporting_component) == ("Warning", "Scheduling", "default-scheduler")
+    assert (event.count, event.series, event.first_timestamp, event.last_timestamp) == (None, None, None, None)
+    assert event.event_time
+    assert event.message == condition.message == NO_GPUS
     assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
     ready(v1, "late")
+
+
+def test_a_pod_that_is_tried_again_has_one_event_still_in_a_series_of_two(box: Box, v1: Api) -> None:
+    v1.create_namespaced_pod(NS, pod("a", gpu_type="a100"))
+    (first,) = until(lambda: events(v1, "a", "FailedScheduling"))
+
+    for _ in range(3):
+        box.add_nodes("h100", count=1, gpus=1)
+
+    (again,) = until(lambda: events(v1, "a", "FailedScheduling"), lambda seen: seen[0].series)
+    until(lambda: "0/6 nodes" in v1.read_namespaced_pod("a", NS).status.conditions[0].message)
+    assert (again.metadata.uid, again.series.count, again.count) == (first.metadata.uid, 2, None)
 
 
 def test_the_oldest_pod_is_bound_first(box: Box, v1: Api) -> None:

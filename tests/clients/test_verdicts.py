@@ -1,0 +1,127 @@
+"""Whose trouble an answer is: every line of the table, through the real clients and over HTTP."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pgfleet.console.sandbox.box import Box
+from pgfleet.workers.clients import ssh_keys
+from pgfleet.workers.clients.kubernetes import pods as kubernetes
+from pgfleet.workers.clients.kubernetes.guarded import ForbiddenError
+from pgfleet.workers.clients.kubernetes.plain import plain_service
+from pgfleet.workers.clients.kubernetes.template.reading import read_template
+from pgfleet.workers.clients.verdicts import KUBERNETES, LINES, NO_ANSWER, NO_SENSE, QUOTA, SSH_KEYS, Line, Verdict
+from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError, TryAgainError
+from worlds.fleet import settings_for
+
+DSN = "postgresql://nobody@localhost/none"
+METHODS = {Calls.READ: "GET", Calls.MAKE: "POST", Calls.DELETE: "DELETE"}
+ERRORS: dict[Verdict, type[Exception]] = {
+    Verdict.NEVER: NeverError,
+    Verdict.AGAIN: TryAgainError,
+    Verdict.PLACE: NoPlaceError,
+    Verdict.HOLD: NotNowError,
+    Verdict.OUT: NotNowError,
+    Verdict.ASK: NotNowError,
+    # Nobody is asked here, so nothing says that it would be refused to everybody.
+    Verdict.ASK_ROW: ForbiddenError,
+}
+
+Case = tuple[Line, Calls, str]
+
+
+def cases(dependency: str) -> list[Case]:
+    """Each answer of each line to each of its calls; an earlier line takes an answer from the later ones."""
+    lines = [line for line in LINES if line.dependency == dependency]
+    return [
+        (line, calls, answer)
+        for number, line in enumerate(lines)
+        for calls in line.calls
+        for answer in sorted(line.answers)
+        if not any(calls in before.calls and answer in before.answers for before in lines[:number])
+    ]
+
+
+def named(case: Any) -> str:
+    line, calls, answer = case
+    return f"{calls}-{answer}-{line.verdict.name}"
+
+
+def fault(answer: str) -> dict[str, Any]:
+    """What the server does, for an answer as the table names it."""
+    if answer == NO_ANSWER:
+        return {"drop": True}
+    if answer == NO_SENSE:
+        return {"status": 200, "text": "<html>Sign in</html>"}
+    if answer == QUOTA:
+        return {"status": 403, "message": 'pods "x" is forbidden: exceeded quota: gpus'}
+    return {"status": 503 if answer == "5xx" else int(answer)}
+
+
+@contextmanager
+def pods_of(box: Box) -> Iterator[kubernetes.Pods]:
+    settings = settings_for(DSN, box)
+    with kubernetes.connected(settings, read_template(settings)) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("case", cases(KUBERNETES), ids=named)
+def test_each_answer_of_kubernetes_is_whose_the_table_says(box: Box, case: Case) -> None:
+    line, calls, answer = case
+    box.fault("/services", method=METHODS[calls], **fault(answer))
+
+    with pods_of(box) as pods:
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1"}
+        service = plain_service("gpu-dev")
+        service["metadata"]["ownerReferences"] = [owner]
+        asked: dict[Calls, Callable[[], Any]] = {
+            Calls.READ: lambda: pods.services("x", "r"),
+            Calls.MAKE: lambda: pods.create_service(service),
+            Calls.DELETE: lambda: pods.delete_service("x"),
+        }
+        if (calls, answer) == (Calls.DELETE, "404"):
+            asked[calls]()  # what is gone is gone
+            return
+        with pytest.raises(ERRORS[line.verdict]) as raised:
+            asked[calls]()
+
+    if isinstance(raised.value, NotNowError):
+        assert (raised.value.dependency, raised.value.calls) == (KUBERNETES, calls)
+        assert raised.value.code == "KUBERNETES_UNREACHABLE"
+        assert ("the operator has to" in str(raised.value)) == (
+            answer in ("401", "403") or (calls, answer) == (Calls.MAKE, "5xx")
+        )
+
+
+def test_an_answer_that_the_table_does_not_have_is_a_failed_attempt(box: Box) -> None:
+    box.fault("/services", method="GET", status=418)
+
+    with pods_of(box) as pods, pytest.raises(TryAgainError, match="418"):
+        pods.services("x", "r")
+
+
+def test_how_long_we_are_to_wait_is_taken_where_it_is_said(box: Box) -> None:
+    box.fault("/services", method="GET", status=429, retry_after=7)
+    box.fault("/services", method="GET", status=429)
+
+    with pods_of(box) as pods:
+        with pytest.raises(NotNowError) as said:
+            pods.services("x", "r")
+        with pytest.raises(NotNowError) as unsaid:
+            pods.services("x", "r")
+
+    assert (said.value.after_s, unsaid.value.after_s) == (7, None)
+
+
+@pytest.mark.parametrize("case", cases(SSH_KEYS), ids=named)
+def test_each_answer_of_the_server_of_ssh_keys_is_whose_the_table_says(box: Box, case: Case) -> None:
+    line, _, answer = case
+    box.fault("/ssh-keys/", times=2, **fault(answer))
+
+    with ssh_keys.connected(settings_for(DSN, box)) as keys, pytest.raises(ERRORS[line.verdict]) as raised:
+        keys.of("ada")
+
+    if isinstance(raised.value, NotNowError):
+        assert (raised.value.dependency, raised.value.code) == (SSH_KEYS, "SSH_KEYS_UNREACHABLE")

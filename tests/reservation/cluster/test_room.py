@@ -1,0 +1,247 @@
+"""Admission knows nodes: what no node can hold waits and is in nobody's way, and a dry run says the same."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.place import DryRun, dry_run, place
+from pgfleet.schema.reservation import CreateReservation
+from pgfleet.schema.room import Room
+from pgfleet.workers.clients.kubernetes.pods import MANAGED
+from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
+from pgfleet.workers.reservation.cluster.book import Book
+from pgfleet.workers.reservation.cluster.looker import Looker
+from pgfleet.workers.reservation.machine import KIND
+from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of, settings_for, worker_on
+from worlds.outside.kubernetes import NS, Api, connected, pod
+from worlds.reservations import active, create, reach, status_of
+
+GRACE = timedelta(seconds=120)
+
+
+@pytest.fixture
+def cluster(box: Box) -> Iterator[Api]:
+    with connected(box) as api:
+        yield client.CoreV1Api(api)
+
+
+def look(worker: Worker) -> None:
+    """The look at everything that one worker makes each minute."""
+    pods = worker.running.tools.pods
+    Looker(Nodes(pods.api, NS, 10, MANAGED), Book(worker.running)).look()
+
+
+def others(cluster: Api, name: str, node: str, gpus: int, namespace: str = NS) -> None:
+    """A pod that is not ours has GPUs of a node."""
+    body = pod(name, gpus)
+    body["spec"]["nodeName"] = node
+    cluster.create_namespaced_pod(namespace, body)
+
+
+def asked(conn: Connection, gpus: int, gpu_type: str = "h100") -> DryRun:
+    message = CreateReservation(reservation_id=new_id(), user_id="ada", gpu_type=gpu_type, gpu_count=gpus)
+    line = reads.lines(conn, [gpu_type])[gpu_type]
+    return dry_run(message, reads.types(conn)[gpu_type], line, 72, GRACE)
+
+
+@pytest.fixture
+def halves(worker: Worker, cluster: Api) -> Worker:
+    """Of each of two nodes with eight GPUs, four are free."""
+    others(cluster, "other-1", "h100-1", 4)
+    others(cluster, "other-2", "h100-2", 4, namespace="default")
+    look(worker)
+    return worker
+
+
+def shown(conn: Connection, row_id: str) -> str:
+    return str(row_of(conn, row_id)["current_detailed_status"])
+
+
+def test_what_no_node_can_hold_waits_and_lets_others_pass(conn: Connection, halves: Worker) -> None:
+    large = create(conn, gpu_count=8)
+    halves.run()
+    small = create(conn, gpu_count=1)
+    reach(conn, halves, small, "active")
+
+    why = "NO_CAPACITY: 8 GPUs on one node wanted, at most {} are free on one (of 2 nodes)"
+    assert status_of(conn, large) == "queued"
+    assert shown(conn, large) in (why.format(4), why.format(3))
+    assert row_of(conn, large)["gpus_held"] == 0
+    assert_sound(conn)
+
+
+def test_a_dry_run_says_the_same(conn: Connection, halves: Worker) -> None:
+    assert asked(conn, 8) == DryRun(
+        starts_now=False,
+        code="NO_CAPACITY",
+        reason="8 GPUs on one node wanted, at most 4 are free on one (of 2 nodes)",
+    )
+    assert asked(conn, 4).starts_now
+    create(conn, gpu_count=8)
+    halves.run()
+    assert asked(conn, 4).starts_now, "who has no room is in nobody's way"
+
+
+def test_as_soon_as_a_node_has_room_the_oldest_gets_it(conn: Connection, halves: Worker, cluster: Api) -> None:
+    first, second = create(conn, gpu_count=8), create(conn, gpu_count=8)
+    halves.run()
+
+    cluster.delete_namespaced_pod("other-1", NS, grace_period_seconds=0)
+    look(halves)
+
+    reach(conn, halves, first, "active")
+    assert status_of(conn, second) == "queued"
+
+
+def test_of_two_that_no_node_has_room_for_the_second_has_the_first_ahead_and_both_are_counted(
+    conn: Connection, halves: Worker
+) -> None:
+    first, second, small = create(conn, gpu_count=8), create(conn, gpu_count=8), create(conn, gpu_count=1)
+    reach(conn, halves, small, "active")
+    halves.run()
+
+    line = reads.lines(conn, ["h100"])["h100"]
+
+    rows = {str(row["reservation_id"]): row for row in reads.listing(conn, reads.Filters())}
+    places = [place(rows[row_id], line, GRACE) for row_id in (first, second)]
+    assert [found and found.as_json()["position"] for found in places] == [1, 2]
+    assert line.number == 2
+
+
+def test_a_dry_run_of_a_type_without_gpus_knows_whether_there_is_a_machine(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    look(worker)
+
+    assert asked(conn, 0, "cpu-x86").starts_now
+    assert asked(conn, 0, "cpu-arm").reason == "no node of cpu-arm is in the cluster"
+
+
+@pytest.mark.parametrize("added", [True, False], ids=["a node is added", "a node is opened again"])
+def test_a_node_that_can_be_used_moves_the_line(
+    conn: Connection, halves: Worker, box: Box, cluster: Api, *, added: bool
+) -> None:
+    box.add_nodes("h100")
+    if not added:
+        cluster.patch_node("h100-3", {"spec": {"unschedulable": True}})
+        look(halves)
+    row_id = create(conn, gpu_count=8)
+    halves.run()
+    assert status_of(conn, row_id) == "queued"
+
+    cluster.patch_node("h100-3", {"spec": {"unschedulable": False}})
+    look(halves)
+
+    reach(conn, halves, row_id, "active")
+
+
+def test_those_admitted_before_are_counted_although_their_pods_have_no_node_yet(
+    conn: Connection, halves: Worker, box: Box
+) -> None:
+    box.add_nodes("h100")
+    look(halves)
+    rows = [create(conn, gpu_count=8) for _ in range(2)]
+
+    halves.run_until(lambda: status_of(conn, rows[0]) == "active")
+
+    assert status_of(conn, rows[1]) == "queued"
+    assert not asked(conn, 8).starts_now
+
+
+def test_many_that_no_node_can_hold_keep_nobody_from_being_looked_at(conn: Connection, halves: Worker) -> None:
+    conn.execute("update public.gpu_types set total_cluster_gpus = 1000 where gpu_type = 'h100'")
+    for _ in range(40):
+        create(conn, gpu_count=8)
+    small = create(conn, gpu_count=1)
+
+    reach(conn, halves, small, "active")
+
+
+def test_nodes_that_were_not_seen_lately_do_not_count_and_that_is_told(conn: Connection, halves: Worker) -> None:
+    move_clock(conn, 200)
+    row_id = create(conn, gpu_count=8)
+
+    answer = asked(conn, 8)
+    halves.run_until(lambda: status_of(conn, row_id) == "preparing")
+
+    assert answer.reason.endswith("its nodes were last seen 3 min ago")
+    assert row_of(conn, row_id)["status_reason"] == "admitted by totals alone: its nodes were last seen 3 min ago"
+
+
+def test_without_its_only_node_a_type_has_nothing_free_and_says_why(conn: Connection, worker: Worker, box: Box) -> None:
+    (node,) = box.add_nodes("a100")
+    look(worker)
+    assert availability(conn, "a100") == (8, 8, 1, 1)
+    with connected(box) as api:
+        client.CoreV1Api(api).delete_node(node)
+    look(worker)
+
+    line = reads.lines(conn, ["a100"])["a100"]
+    assert line.room is not None
+    assert (line.free, line.room.why_none) == (0, "no node of a100 is in the cluster")
+    assert availability(conn, "a100") == (0, 0, 0, 0)
+    assert asked(conn, 8, "a100").reason == "8 GPUs on one node wanted, no node of a100 is in the cluster"
+
+
+def availability(conn: Connection, gpu_type: str) -> Any:
+    return conn.execute(
+        "select available_gpus, max_reservable, full_nodes_available, running_instances from public.gpu_types"
+        " where gpu_type = %s and last_availability_updated_by like 'reservation@%%'",
+        (gpu_type,),
+    ).fetchone()
+
+
+def test_pods_of_ours_take_their_node_s_gpus_and_give_them_back(conn: Connection, dsn: str, box: Box) -> None:
+    with worker_on(KIND, settings_for(dsn, box), watches=True) as worker:
+        first = active(conn, worker, gpu_count=8)
+        active(conn, worker, gpu_count=8)
+        worker.run_until(lambda: free(conn) == [0, 0])
+        waits = create(conn, gpu_count=8)
+        worker.run_until(lambda: status_of(conn, waits) == "queued")
+
+        conn.execute("select pgmq.send('gpu_reservations', %s::jsonb)", (cancel(first),))
+
+        reach(conn, worker, waits, "active")
+
+
+def free(conn: Connection) -> list[int]:
+    return [row[0] for row in conn.execute("select gpus_free from public.gpu_node_room where gpu_type = 'h100'")]
+
+
+def cancel(row_id: str) -> str:
+    return f'{{"action": "cancel", "reservation_id": "{row_id}", "user_id": "ada"}}'
+
+
+def room(**free: int) -> Room:
+    return Room("h100", 100, free, is_seen=True)
+
+
+def test_a_pod_goes_where_most_is_free() -> None:
+    assert room(a=4, b=8).without(2).free == {"a": 4, "b": 6}
+    assert room(a=4, b=8).without(8).free == {"a": 4, "b": 0}
+    assert room(a=4, b=4).without(8).free == {"a": 4, "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (room(a=4, b=1), "8 GPUs on one node wanted, at most 4 are free on one (of 2 nodes)"),
+        (room(a=1), "8 GPUs on one node wanted, at most 1 is free on one (of 1 node)"),
+        (room(), "8 GPUs on one node wanted, no node of h100 is in the cluster"),
+        (
+            Room("h100", 8, {"a": 0}, {"a": "is cordoned"}, is_seen=True),
+            "8 GPUs on one node wanted, a is cordoned",
+        ),
+    ],
+)
+def test_a_shortage_says_what_there_is(where: Room, said: str) -> None:
+    assert where.shortage(8) == said
+
+
+def test_a_type_without_gpus_needs_no_room() -> None:
+    assert Room("cpu-x86", 0, is_seen=True).fits(0)

@@ -1,0 +1,188 @@
+"""`migrate` makes whatever is missing or altered, also where its file counts as applied; the rest it tells by name."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from pgfleet.schema.database.catalog import sql_files
+from pgfleet.schema.database.lacks import lacks
+from pgfleet.schema.database.mend import NotMended
+from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.missing import SchemaMissing, missing, verify
+from pgfleet.schema.doctor.findings import LIMITS
+from pgfleet.schema.doctor.program import absent
+from worlds.database import Connection, comparable, dump, fresh_database
+
+NOTHING = "create or replace function public.ring() returns trigger language plpgsql as 'begin return null; end'"
+OTHER_VIEW = "create or replace view public.fleet_views as select ''::name as schema_name, ''::name as view_name"
+# What somebody did, and what it is called.
+BREAKS = {
+    "drop table public.domain_mappings": "table public.domain_mappings",
+    "alter table public.reservations drop column oom_count": "column public.reservations.oom_count",
+    "alter table public.disks drop column in_use": "column public.disks.in_use",
+    "alter table public.reservations alter column ticket drop default": "column public.reservations.ticket",
+    "alter table public.reservations alter column user_id drop not null": "column public.reservations.user_id",
+    "alter table pgmq.q_gpu_reservations drop column headers": "column pgmq.q_gpu_reservations.headers",
+    "alter table pgmq.q_gpu_reservations drop column last_read_at": "column pgmq.q_gpu_reservations.last_read_at",
+    "drop sequence public.api_users_user_id_seq cascade": "column public.api_users.user_id",
+    "alter table public.disks drop constraint disks_status_check": "constraint public.disks.disks_status_check",
+    "alter table public.dead_letters drop constraint dead_letters_answer_check": "dead_letters_answer_check",
+    "alter table public.disk_snapshots drop constraint disk_snapshots_disk_id_fkey": "disk_snapshots_disk_id_fkey",
+    "alter table public.disk_snapshots disable trigger all": "disk_snapshots_disk_id_fkey is disabled",
+    "drop index pgmq.q_gpu_reservations_claim_idx": "index pgmq.q_gpu_reservations_claim_idx",
+    "drop index public.outages_open_idx": "index public.outages_open_idx",
+    "drop trigger log_moves on public.reservations": "trigger public.reservations.log_moves",
+    "alter table public.reservations disable trigger log_moves": "log_moves is disabled",
+    "alter table pgmq.q_gpu_reservations disable trigger ring": "trigger pgmq.q_gpu_reservations.ring is disabled",
+    "alter table public.reservations enable replica trigger log_moves": "log_moves is disabled",
+    "drop trigger ring on pgmq.q_disk_operations": "trigger pgmq.q_disk_operations.ring",
+    NOTHING: "function public.ring is not what this version makes",
+    "drop function public.create_queue": "function public.create_queue",
+    "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
+    " as $$ select '2026-01-01'::timestamptz $$": "function public.fleet_now is not what",
+    "alter function public.keep_house() security invoker": "function public.keep_house is not what",
+    "grant execute on function public.keep_house() to public": "closed function public.keep_house",
+    OTHER_VIEW: "view public.fleet_views is not what this version makes",
+    "drop view public.forgotten_reservation": "view public.forgotten_reservation",
+    "select pgmq.drop_queue('node_heartbeats')": "queue node_heartbeats",
+    "delete from pgmq.meta where queue_name = 'disk_operations'": "queue disk_operations",
+    "alter table pgmq.q_disk_operations set unlogged": "table pgmq.q_disk_operations is unlogged",
+    "delete from public.moves where machine = 'disk' and from_status = 'available'": "move disk: available -> deleted",
+    "delete from public.periodic where name = 'reservation.sweep'": "periodic reservation.sweep",
+    "update public.periodic set queue = 'x' where name = 'reservation.sweep'": "periodic reservation.sweep is",
+    "delete from public.retention where table_name = 'public.outages'": "retention public.outages",
+    "update public.retention set only_where = 'false' where table_name = 'public.outages'": "is {",
+}
+
+
+# What takes so much with it that it is tried alone.
+LARGE = {
+    "drop schema clusters cascade": "schema clusters",
+    "drop table public.reservations cascade": "table public.reservations",
+    "drop table public.status_history; drop table public.moves": "table public.moves",
+    "drop table pgmq.q_disk_operations cascade": "queue disk_operations",
+    "drop function public.ring() cascade": "function public.ring",
+    "drop function public.fleet_now() cascade": "function public.fleet_now",
+    "drop schema pgmq cascade": "function pgmq.send",
+}
+# What `migrate` does not do, as what is in the rows may be lost: to be done by hand, or as PostgreSQL says.
+BY_HAND = {
+    "alter table public.status_history alter column msg_id type text": "do: alter table public.status_history"
+    " alter column msg_id type bigint using msg_id::bigint",
+    "alter table public.disks drop constraint disks_size_gb_check;"
+    " insert into public.disks (disk_name, user_id, size_gb) values ('a', 'ada', -1)": "size_gb can't be -1",
+    "drop function public.in_words(interval) cascade;"
+    " create function public.in_words(span interval) returns integer language sql as 'select 1'": "in_words",
+}
+
+
+@pytest.fixture(scope="module")
+def broken_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """One database for all that is rolled back."""
+    with fresh_database(server_dsn, template) as dsn:
+        yield dsn
+
+
+@pytest.mark.parametrize(("done", "called"), (BREAKS | LARGE).items())
+def test_what_is_missing_or_altered_is_told_by_migrate_doctor_and_services_alike(
+    broken_dsn: str, done: str, called: str
+) -> None:
+    with psycopg.connect(broken_dsn) as conn, conn.transaction(force_rollback=True):
+        conn.execute(done.encode())
+
+        told = missing(conn)
+        examined = " ".join(finding.text for finding in absent(conn, LIMITS))
+        started = told_at_start(conn)
+
+        assert any(called in thing for thing in told), told
+        assert all(thing in examined for thing in told)
+        assert set(told) == set(started)
+
+
+def told_at_start(conn: Connection) -> list[str]:
+    """What stops a service, or what it goes on with and tells."""
+    try:
+        return verify(conn)
+    except SchemaMissing as error:
+        stopping = str(error).splitlines()[1:-1]
+        return [thing.strip() for thing in stopping] + [
+            str(lack) for lack in lacks(conn, sql_files()) if not lack.stops
+        ]
+
+
+def test_an_empty_database_lacks_all_of_it(empty_dsn: str) -> None:
+    with psycopg.connect(empty_dsn) as conn:
+        told = missing(conn)
+
+    assert {"table public.reservations", "function public.ring", "queue gpu_reservations", "schema clusters"} <= set(
+        told
+    )
+    assert len(told) > 200
+
+
+def test_all_of_it_is_made_again_although_its_files_were_applied(dsn: str, conn: Connection, empty_dsn: str) -> None:
+    migrate(empty_dsn)
+    for done in BREAKS:
+        # What another one has dropped can't be disabled.
+        with suppress(psycopg.ProgrammingError):
+            conn.execute(done.encode())
+    told = missing(conn)
+
+    applied = migrate(dsn)
+
+    assert [each.version for each in applied] == told
+    assert (missing(conn), migrate(dsn)) == ([], [])
+    assert _in_any_order(dump(dsn)) == _in_any_order(dump(empty_dsn))
+
+
+@pytest.mark.parametrize("done", LARGE)
+def test_what_takes_much_with_it_is_made_again_as_well(dsn: str, conn: Connection, done: str) -> None:
+    conn.execute(done.encode())
+
+    migrate(dsn)
+
+    assert missing(conn) == []
+
+
+@pytest.mark.parametrize(("done", "why"), BY_HAND.items())
+def test_what_only_a_person_can_put_right_is_told_by_name_and_nothing_is_applied(
+    dsn: str, conn: Connection, done: str, why: str
+) -> None:
+    conn.execute(done.encode())
+    conn.execute("alter table public.reservations disable trigger log_moves")
+    told = missing(conn)
+
+    with pytest.raises(NotMended) as refused:
+        migrate(dsn)
+
+    assert why in str(refused.value)
+    assert missing(conn) == told
+
+
+def test_a_database_of_a_later_version_is_compared_by_names_alone(conn: Connection) -> None:
+    conn.execute("insert into public.schema_migrations (version) values ('schema/777_from_the_future')")
+    conn.execute(NOTHING)
+    conn.execute("delete from public.moves")
+
+    assert missing(conn) == []
+
+
+def test_a_key_that_was_made_a_bigint_as_the_doctor_advises_is_as_it_has_to_be(conn: Connection) -> None:
+    conn.execute("alter table public.api_users alter column user_id type bigint")
+
+    assert missing(conn) == []
+
+
+def test_what_is_looked_for_is_found_whatever_the_search_path_is(conn: Connection) -> None:
+    for path in ("public, hopsworks, autoscaler, clusters, pgmq", "pgmq", "''"):
+        conn.execute(f"set search_path = {path}")
+
+        assert missing(conn) == []
+        assert conn.execute("show search_path").fetchone() == (path if path != "''" else '""',)
+
+
+def _in_any_order(text: str) -> list[str]:
+    """A column that was made again is the last of its table."""
+    return sorted(line.rstrip(",") for line in comparable(text).splitlines() if not line.startswith("COPY"))
