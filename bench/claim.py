@@ -4,11 +4,10 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import psycopg
-
 from bench import database
 from bench.figures import percentiles_ms
-from pgfleet.schema.queue import kernel
+from pgfleet.schema.database.sessions import open_session
+from pgfleet.schema.queue import claims, kernel
 from pgfleet.schema.queue.kernel import Connection
 
 DELAYED = 300_000
@@ -28,7 +27,7 @@ AT_ONCE, AN_HOUR_AND_MORE = timedelta(0), timedelta(hours=1)
 
 def measure() -> dict[str, Any]:
     """Times of single claims through the kernel, prepared, on one connection."""
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         figures = {**_delayed(conn), **_xmin_held(conn, dsn)}
         place = database.where(dsn)
     return {"bench": "claim", "claims": CLAIMS, "batch": BATCH, **figures, "where": place}
@@ -47,7 +46,7 @@ def _delayed(conn: Connection) -> dict[str, float]:
 def _xmin_held(conn: Connection, dsn: str) -> dict[str, float]:
     """100,000 messages have come and gone, and none of their dead rows may be removed."""
     conn.execute("truncate pgmq.q_bench_jobs")
-    with psycopg.connect(dsn) as holder:
+    with open_session(dsn) as holder:
         holder.execute("set transaction isolation level repeatable read")
         holder.execute("select txid_current()")
         conn.execute(SEND, (AT_ONCE, PASSED))
@@ -61,7 +60,7 @@ def _xmin_held(conn: Connection, dsn: str) -> dict[str, float]:
 def _pass_all(conn: Connection) -> None:
     passed = 0
     while passed < PASSED:
-        messages, _ = kernel.claim(conn, database.QUEUE, 500, LEASE)
+        messages, _ = claims.claim(conn, database.QUEUE, 500, LEASE)
         passed += len(kernel.delete(conn, database.QUEUE, [message.token for message in messages]).fetchall())
     assert passed == PASSED
 
@@ -73,7 +72,7 @@ def _claims(conn: Connection, *, expected: int) -> list[float]:
 
 def _claim_ms(conn: Connection, expected: int) -> float:
     started = time.perf_counter()
-    messages, _ = kernel.claim(conn, database.QUEUE, BATCH, LEASE)
+    messages, _ = claims.claim(conn, database.QUEUE, BATCH, LEASE)
     taken_ms = (time.perf_counter() - started) * 1000
     assert len(messages) == expected, (len(messages), expected)
     return taken_ms

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import sqlalchemy as sa
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from pgfleet.console.local import embedded
-from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.dsn import at_database, redact
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 QUEUE = "bench_jobs"
@@ -72,18 +71,18 @@ def temporary() -> Iterator[str]:
     """
     server = os.environ.get("DATABASE_URL") or embedded.start(embedded.default_data_dir())
     name = f"pgfleet_bench_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(server, autocommit=True) as conn:
+    with open_session(server, autocommit=True) as conn:
         conn.execute(SQL("create database {}").format(Identifier(name)))
-    dsn = _at(server, name)
+    dsn = at_database(server, name)
     try:
         migrate(dsn)
-        with psycopg.connect(dsn, autocommit=True) as conn:
+        with open_session(dsn, autocommit=True) as conn:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 _must_be_on(conn, setting)
             conn.execute(SET_UP)
         yield dsn
     finally:
-        with psycopg.connect(server, autocommit=True) as conn:
+        with open_session(server, autocommit=True) as conn:
             conn.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
@@ -94,11 +93,6 @@ def fill(conn: Connection, number: int) -> None:
     conn.execute("vacuum analyze public.bench_jobs")
     conn.execute("vacuum analyze pgmq.q_bench_jobs")
     conn.execute("checkpoint")
-
-
-def _at(server: str, name: str) -> str:
-    url = sa.make_url(server).set(database=name)
-    return url.render_as_string(hide_password=False) if "://" in server else make_conninfo(server, dbname=name)
 
 
 def _must_be_on(conn: Connection, setting: str) -> None:

@@ -5,11 +5,11 @@ import threading
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-import psycopg
 
 from bench import database
 from bench.drain import in_threads, rate, worker_of
 from bench.figures import compared
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 NODES = 10_000
@@ -17,8 +17,7 @@ LEFT = "select count(*) from pgmq.q_node_heartbeats where message ->> 'action' =
 
 SET_UP = """
 insert into autoscaler.nodes (name, region) select 'bench-' || n, 'bench' from generate_series(1, %(nodes)s) n;
-insert into autoscaler.node_configurations (node_id, yaml_config, config_hash)
-select id, 'pools: []', 'right' from autoscaler.nodes;
+insert into autoscaler.node_configurations (node_id, yaml_config) select id, 'pools: []' from autoscaler.nodes;
 -- The pools are there from the beginning, for both.
 insert into autoscaler.pools (node_id, oracle_pool_id, name, region) select id, 'pool-' || id, 'pool', 'bench'
 from autoscaler.nodes;
@@ -32,7 +31,8 @@ truncate pgmq.q_node_heartbeats, autoscaler.node_heartbeats, autoscaler.metrics,
 insert into pgmq.q_node_heartbeats (vt, message)
 select statement_timestamp(), jsonb_build_object(
   'action', 'heartbeat', 'source', 'autoscaler', 'id', gen_random_uuid(), 'node_id', 1 + n %% %(nodes)s,
-  'sent_at', clock_timestamp(), 'status', case when n %% 100 = 0 then 'error' else 'ok' end, 'config_hash', 'right',
+  'sent_at', clock_timestamp(), 'status', case when n %% 100 = 0 then 'error' else 'ok' end,
+  'config_hash', encode(sha256('pools: []'), 'hex'),
   'metrics', jsonb_build_object('cpu_percent', n %% 100, 'memory_percent', 40.5),
   'pools', jsonb_build_array(jsonb_build_object('oracle_pool_id', 'pool-' || 1 + n %% %(nodes)s, 'current_instances', 3,
     'active_instances', 2, 'avg_cpu_utilization', 12.5, 'avg_memory_utilization', 30)))
@@ -99,7 +99,7 @@ DELETE = "delete from pgmq.q_node_heartbeats where msg_id = any(%(ids)s)"
 
 def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         conn.execute(SET_UP % {"nodes": NODES})
         figures = compared(
             "raw_set_based",
@@ -112,7 +112,7 @@ def measure(*, number: int = 100_000, rounds: int = 3, threads: int = 2) -> dict
 
 def memory(*, number: int = 1_000_000, threads: int = 2) -> dict[str, Any]:
     """The worker's resident memory while it takes a million heartbeats."""
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         conn.execute(SET_UP % {"nodes": NODES})
         return {"bench": "heartbeats_memory", "messages": number, **_pgfleet(conn, dsn, number, threads)}
 
@@ -134,7 +134,7 @@ def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:
 
 
 def _drain(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with open_session(dsn, autocommit=True, prepare_threshold=5) as conn:
         while True:
             ids, beats = conn.execute(CLAIM, (500,)).fetchone() or (None, None)
             if ids is None:

@@ -58,7 +58,7 @@ KIND = Kind(
     step=step,
     fail=lambda _message, _view, _reason: None,
     limit=lambda _message, _view, settings: settings.attempts,
-    tools=lambda _settings: nullcontext(),
+    tools=lambda _settings, _breakers: nullcontext(),
     batch=200,
 )
 

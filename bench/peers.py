@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, LiteralString
 
-import psycopg
-
 from bench import database, transitions
 from bench.drain import left, process, rate
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +78,7 @@ def measure(*, number: int = 6_000, ours: int = 40_000, rounds: int = 3, threads
     """Alternate all of them on one server, verify each run, and compare the medians."""
     install()
     rates: dict[str, list[float]] = {"pgfleet": [], **{peer.name: [] for peer in PEERS}}
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         for _ in range(rounds):
             for peer in PEERS:
                 rates[peer.name].append(_peer(conn, dsn, peer, number))

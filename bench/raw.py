@@ -1,8 +1,7 @@
 """The raw limit: the same moves by bare psycopg, without validation, steps, history or dramatiq."""
 
-import psycopg
-
 from bench.drain import in_threads
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 CLAIM = """
@@ -23,7 +22,7 @@ def run(dsn: str, *, threads: int, batch: int) -> float:
 
 
 def _work(dsn: str, batch: int) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with open_session(dsn, autocommit=True, prepare_threshold=5) as conn:
         while _one_batch(conn, batch):
             pass
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import psycopg
-
 from bench import database, raw
 from bench.drain import rate, worker_of
 from bench.figures import compared
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 LEFT = "select count(*) from pgmq.q_bench_jobs"
@@ -14,7 +13,7 @@ LEFT = "select count(*) from pgmq.q_bench_jobs"
 
 def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[str, Any]:
     """Alternate raw and pgfleet on the same server, verify each run, and compare the medians."""
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         figures = compared(
             "raw_pipelined",
             lambda: max(_raw(conn, dsn, number, raw_threads) for raw_threads in (1, 2, 4)),

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from bench import database
 from bench.drain import left, worker_of
 from bench.figures import percentiles_ms
+from pgfleet.schema.database.dsn import at_database
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 WARM_UP = 30
@@ -31,7 +32,7 @@ COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datnam
 
 def measure() -> dict[str, Any]:
     """Send one message at a time at random intervals; from just before each send to the start of its step."""
-    with database.temporary() as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         conn.execute(_ROWS, (WARM_UP + MEASURED,))
         with worker_of("bench.job", dsn, threads=2) as worker:
             sent_ns = _send_all(conn)
@@ -88,7 +89,7 @@ def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:
     """
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     windows, cpu_s = [], []
-    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as observer:
+    with open_session(at_database(dsn, "postgres"), autocommit=True) as observer:
         time.sleep(3)
         for _ in range(2):
             commits, cpu = _commits(observer, str(name)), _cpu_s(worker.pid)

@@ -23,6 +23,7 @@ from bench import database
 from bench.fleet.check import LEFT, broken, look_at
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 OFFLINE_S = 120.0
@@ -146,7 +147,7 @@ class Watch:
         """Measures; while the server is away there is nothing to measure."""
         self.resident_mb = max(self.resident_mb, worker.resident_mb())
         try:
-            self.conn = self.conn or psycopg.connect(dsn, autocommit=True)
+            self.conn = self.conn or open_session(dsn, autocommit=True)
             self._measure(self.conn)
             if sweep:
                 self.conn.execute(SWEEP)
@@ -181,7 +182,7 @@ def play(dsn: str, plan: Plan) -> dict[str, Any]:
                 time.sleep(LOOK_S)
             simulated = json.loads(simulator.communicate()[0])
         _settle(dsn, worker, watch)
-        with psycopg.connect(dsn, autocommit=True) as conn:
+        with open_session(dsn, autocommit=True) as conn:
             found = look_at(conn, simulated, plan.offline_s)
     finally:
         watch.close()
@@ -230,7 +231,7 @@ def _simulated(dsn: str, plan: Plan, settings: dict[str, str]) -> Iterator[subpr
 def _settle(dsn: str, worker: Worker, watch: Watch) -> None:
     """Until the queue is empty and two sweeps have been after that: asked for, before silence is too long for all."""
     deadline, swept = time.monotonic() + END_S, list[str]()
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with open_session(dsn, autocommit=True) as conn:
         while len(swept) < 3:
             if time.monotonic() > deadline:
                 raise SystemExit(f"no end after {END_S} s: {_value(conn, LEFT)} heartbeats in the queue")

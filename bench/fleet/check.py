@@ -4,12 +4,12 @@ from typing import Any, LiteralString
 
 from pgfleet.schema.queue.kernel import Connection
 
-# A heartbeat is sent in batches and then has to be taken: silence is judged to within this.
+# A heartbeat is enqueued in batches and then has to be taken: silence is judged to within this.
 SLACK_S = 2.0
 FEW = 5
 
-# Exactly those nodes are OFFLINE whose newest heartbeat was too old at the last sweep. An old heartbeat that came late
-# does not bring back a node that was marked before.
+# Exactly those nodes are OFFLINE of which the queue had heard nothing for too long at the last sweep; an old heartbeat
+# that came late was heard as well.
 WRONG_NOW: LiteralString = """
 select n.id, n.status::text, n.last_heartbeat at time zone 'UTC' as last_heartbeat, s.swept_at
 from autoscaler.nodes n
@@ -20,25 +20,25 @@ cross join (
 where n.deleted_at is null and n.last_heartbeat is not null and case
   when n.status = 'OFFLINE' then exists (
     select from autoscaler.node_heartbeats h
-    where h.node_id = n.id and h.sent_at >= s.since and h.metrics_data::jsonb -> 'late_s' is null)
+    where h.node_id = n.id and h.timestamp >= s.since at time zone 'UTC')
   else n.last_heartbeat < s.since at time zone 'UTC' end
 """
 WRONG_LAST_HEARTBEAT: LiteralString = """
 select n.id, n.last_heartbeat, h.newest
 from autoscaler.nodes n
-left join (select node_id, max(sent_at) as newest from autoscaler.node_heartbeats group by 1) h on h.node_id = n.id
-where n.last_heartbeat is distinct from h.newest at time zone 'UTC'
+left join (select node_id, max(timestamp) as newest from autoscaler.node_heartbeats group by 1) h on h.node_id = n.id
+where n.last_heartbeat is distinct from h.newest
 """
-# Marked although a heartbeat of it, not an old one that came late, had been sent within the limit before.
+# Marked although a heartbeat of it had been heard within the limit before.
 WRONGLY_MARKED: LiteralString = """
-select l.node_id, l.timestamp as marked_at, h.sent_at, h.timestamp as taken_at, l.extra_data::jsonb ->> 'last_heartbeat'
+select l.node_id, l.timestamp as marked_at, h.sent_at, h.timestamp as heard_at, l.extra_data::jsonb ->> 'last_heartbeat'
 from autoscaler.node_lifecycle_logs l
 cross join lateral (
   select sent_at, timestamp from autoscaler.node_heartbeats h
-  where h.node_id = l.node_id and h.metrics_data::jsonb -> 'late_s' is null
-    and h.sent_at < l.timestamp at time zone 'UTC' - make_interval(secs => %(slack_s)s)
-    and h.sent_at > l.timestamp at time zone 'UTC' - make_interval(secs => %(limit_s)s)
-  order by sent_at desc limit 1
+  where h.node_id = l.node_id
+    and h.timestamp < l.timestamp - make_interval(secs => %(slack_s)s)
+    and h.timestamp > l.timestamp - make_interval(secs => %(limit_s)s)
+  order by h.timestamp desc limit 1
 ) h
 where l.event_type = 'WENT_OFFLINE'
 order by l.id
