@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check quick lint format types format bench generated constraints licences kubectl-test \
+.PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
   image-test pgbouncer-test postgres15-test crash-test recovery-test load-test demo-test clean
 
 help: ## What each target does
@@ -30,6 +30,9 @@ demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, check
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+failed: $(READY) ## The tests that failed last, once more and one after the other: is it the code, or was the machine too busy?
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 check: quick test ## Format, lint, types, import contract, tests: all that must pass
 

@@ -138,7 +138,9 @@ def test_a_consumer_whose_queue_is_taken_away_says_so_once_and_goes_on_when_it_i
         proxy = until(lambda: next(consumer), within_s=10)
 
     assert [task.token.msg_id for task in proxy.args[0]] == [msg_id]
-    assert [line["event"] for line in told(logs)].count("database.refuses") == 2  # the claim, and what is due
+    refused = [(line["doing"], line["error"]) for line in told(logs) if line["event"] == "database.refuses"]
+    assert "claim messages" in dict(refused)
+    assert len(refused) == len(set(refused))
     assert any("small_jobs: can't claim messages since" in problem for problem in lacking)
     assert (gauge, ready(), readiness.lacking()) == (0, 1, [])
 
