@@ -266,7 +266,7 @@ from public.offline_sweeps s
 where s.held_back is not null and s.held_back_since < public.fleet_now() - interval '1 minute' order by s.machine;
 
 -- name: believed_sweeps
--- Nodes that were marked offline in the last day although most were silent at once.
+-- Nodes that were marked offline in the last day although their sweep was held back.
 select s.machine, s.believed, s.believed_at, s.belief
 from public.offline_sweeps s
 where s.believed_at > public.fleet_now() - interval '1 day' order by s.machine;

@@ -30,6 +30,6 @@ def _held(row: Row) -> Finding:
 def _believed(row: Row) -> Finding:
     nodes, command = _NODES[row["machine"]]
     at = minute(row["believed_at"])
-    text = f"{row['believed']} {nodes} were marked offline at {at} although most were silent at once"
+    text = f"{row['believed']} {nodes} were marked offline at {at} although their sweep was held back"
     remedy = f"pgfleet {command} shows which; one that is heard again comes back by itself"
     return Finding(SILENCE, Severity.WARNING, f"{text}, believed {printable(row['belief'])}", remedy)
