@@ -4,7 +4,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -34,12 +34,11 @@ def hostile_server() -> Iterator[Hostile]:
 
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
-            while request := _request(self.rfile):
-                hostile.asked.append(request)
-                try:
+            # Who asks may go at any time.
+            with suppress(OSError):
+                while request := _request(self.rfile):
+                    hostile.asked.append(request)
                     hostile.answer(self.wfile.write, hostile.closing)
-                except OSError:
-                    return
 
     class Server(ThreadingTCPServer):
         daemon_threads = True
