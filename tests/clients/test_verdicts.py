@@ -12,7 +12,18 @@ from pgfleet.workers.clients.kubernetes import pods as kubernetes
 from pgfleet.workers.clients.kubernetes.guarded import ForbiddenError
 from pgfleet.workers.clients.kubernetes.plain import plain_service
 from pgfleet.workers.clients.kubernetes.template.reading import read_template
-from pgfleet.workers.clients.verdicts import KUBERNETES, LINES, NO_ANSWER, NO_SENSE, QUOTA, SSH_KEYS, Line, Verdict
+from pgfleet.workers.clients.verdicts import (
+    KUBERNETES,
+    LINES,
+    NO_ANSWER,
+    NO_DRY_RUN,
+    NO_SENSE,
+    QUOTA,
+    REFUSED,
+    SSH_KEYS,
+    Line,
+    Verdict,
+)
 from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError, TryAgainError
 from worlds.fleet import settings_for
 
@@ -38,7 +49,7 @@ def cases(dependency: str) -> list[Case]:
     return [
         (line, calls, answer)
         for number, line in enumerate(lines)
-        for calls in line.calls
+        for calls in sorted(line.calls)
         for answer in sorted(line.answers)
         if not any(calls in before.calls and answer in before.answers for before in lines[:number])
     ]
@@ -57,7 +68,9 @@ def fault(answer: str) -> dict[str, Any]:
         return {"status": 200, "text": "<html>Sign in</html>"}
     if answer == QUOTA:
         return {"status": 403, "message": 'pods "x" is forbidden: exceeded quota: gpus'}
-    return {"status": 503 if answer == "5xx" else int(answer)}
+    if answer == NO_DRY_RUN:
+        return {"status": 400, "message": 'admission webhook "x" does not support dry run'}
+    return {"status": {"5xx": 503, REFUSED: 418}.get(answer) or int(answer)}
 
 
 @contextmanager
@@ -67,25 +80,28 @@ def pods_of(box: Box) -> Iterator[kubernetes.Pods]:
         yield connected
 
 
+def ask(pods: kubernetes.Pods, calls: Calls) -> Any:
+    service = plain_service("gpu-dev")
+    service["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1"}]
+    asked: dict[Calls, Callable[[], Any]] = {
+        Calls.READ: lambda: pods.services("x", "r"),
+        Calls.MAKE: lambda: pods.create_service(service),
+        Calls.DELETE: lambda: pods.delete_service("x"),
+    }
+    return asked[calls]()
+
+
 @pytest.mark.parametrize("case", cases(KUBERNETES), ids=named)
 def test_each_answer_of_kubernetes_is_whose_the_table_says(box: Box, case: Case) -> None:
     line, calls, answer = case
     box.fault("/services", method=METHODS[calls], **fault(answer))
 
     with pods_of(box) as pods:
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1"}
-        service = plain_service("gpu-dev")
-        service["metadata"]["ownerReferences"] = [owner]
-        asked: dict[Calls, Callable[[], Any]] = {
-            Calls.READ: lambda: pods.services("x", "r"),
-            Calls.MAKE: lambda: pods.create_service(service),
-            Calls.DELETE: lambda: pods.delete_service("x"),
-        }
         if (calls, answer) == (Calls.DELETE, "404"):
-            asked[calls]()  # what is gone is gone
+            ask(pods, calls)  # what is gone is gone
             return
         with pytest.raises(ERRORS[line.verdict]) as raised:
-            asked[calls]()
+            ask(pods, calls)
 
     if isinstance(raised.value, NotNowError):
         assert (raised.value.dependency, raised.value.calls) == (KUBERNETES, calls)
@@ -95,11 +111,13 @@ def test_each_answer_of_kubernetes_is_whose_the_table_says(box: Box, case: Case)
         )
 
 
-def test_an_answer_that_the_table_does_not_have_is_a_failed_attempt(box: Box) -> None:
-    box.fault("/services", method="GET", status=418)
+@pytest.mark.parametrize("status", [200, 302, 400, 402, 403, 404, 405, 407, 409, 410, 413, 415, 421, 422, 451])
+@pytest.mark.parametrize("calls", list(METHODS))
+def test_a_page_of_somebody_between_is_no_answer_of_kubernetes(box: Box, status: int, calls: Calls) -> None:
+    box.fault("/services", method=METHODS[calls], status=status, text="<html>no</html>")
 
-    with pods_of(box) as pods, pytest.raises(TryAgainError, match="418"):
-        pods.services("x", "r")
+    with pods_of(box) as pods, pytest.raises(NotNowError, match=f"not Kubernetes answered.* {status}"):
+        ask(pods, calls)
 
 
 def test_how_long_we_are_to_wait_is_taken_where_it_is_said(box: Box) -> None:

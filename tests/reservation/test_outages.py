@@ -153,6 +153,49 @@ def test_a_right_to_make_what_goes_with_a_pod_may_be_taken_away(conn: Connection
     assert_sound(conn)
 
 
+# A webhook that gives no status is a 400 to whoever asks, and an admission policy a 422.
+DENYING: list[tuple[str, dict[str, Any]]] = [
+    *(("webhook", {"code": code}) for code in (400, 403, 406, 422)),
+    ("webhook", {"side_effects": True}),
+    ("policy", {}),
+]
+
+
+@pytest.mark.parametrize(("rule", "how"), DENYING, ids=str)
+def test_who_lets_no_pod_in_empties_no_line(
+    conn: Connection, worker: Worker, box: Box, rule: str, how: dict[str, Any]
+) -> None:
+    box.rule(rule, image=".", **how)
+    rows = [create(conn) for _ in range(3)]
+    worker.run_until(lambda: "the operator has to let" in shown(conn, rows[0]))
+    for _ in range(8):
+        move_clock(conn, 450)
+        worker.run_once()
+    during = {status_of(conn, row) for row in rows}
+
+    box.clear_rules()
+    move_clock(conn, 901)
+    for row in rows:
+        reach(conn, worker, row, "active")
+
+    assert during <= {"preparing", "queued"}
+    assert letters(conn) == []
+
+
+@pytest.mark.parametrize(("rule", "how"), [each for each in DENYING if "side_effects" not in each[1]], ids=str)
+def test_who_refuses_one_image_fails_its_row_alone(
+    conn: Connection, worker: Worker, box: Box, rule: str, how: dict[str, Any]
+) -> None:
+    box.rule(rule, image="forbidden", **how)
+    refused, other = create(conn, dockerimage="example.org/forbidden:1"), create(conn)
+
+    row = reach(conn, worker, refused, "failed")
+    reach(conn, worker, other, "active")
+
+    assert "images must come from registry.example.com" in row["failure_reason"]
+    assert outages(conn) == []
+
+
 def test_a_port_range_that_is_full_is_not_the_rows(conn: Connection, worker: Worker, box: Box) -> None:
     box.fault("/services$", method="POST", times=MANY, status=500)
     row_id = create(conn)
@@ -197,8 +240,18 @@ def test_a_quota_gives_the_gpus_back_and_lets_others_pass(conn: Connection, work
     assert outages(conn) == []
 
 
-def test_a_quota_that_somebody_else_is_changing_is_a_quota(conn: Connection, worker: Worker, box: Box) -> None:
-    box.fault(f"{PODS}$", method="POST", times=1, status=409, reason="Conflict", details={"kind": "resourcequotas"})
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"details": {"kind": "resourcequotas"}},
+        {"message": 'Operation cannot be fulfilled on resourcequotas "gpus": the object has been modified'},
+    ],
+    ids=str,
+)
+def test_a_quota_that_somebody_else_is_changing_is_a_quota(
+    conn: Connection, worker: Worker, box: Box, said: dict[str, Any]
+) -> None:
+    box.fault(f"{PODS}$", method="POST", times=1, status=409, reason="Conflict", **said)
     row_id = create(conn)
     row = reach(conn, worker, row_id, "queued")
 
@@ -293,7 +346,7 @@ def test_an_active_row_is_shown_as_ready_again_when_an_outage_is_over(
     assert status_of(conn, row_id) == "active"
 
 
-@pytest.mark.parametrize("status", [200, 302, 404])
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 407])
 def test_a_proxys_page_says_nothing_of_a_pod(conn: Connection, worker: Worker, box: Box, status: int) -> None:
     ids = [active(conn, worker), create(conn)]
     box.fault("^/api/", times=MANY, status=status, text="<html>default backend</html>")

@@ -31,7 +31,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Answers of a dependency to some calls: an HTTP status, `5xx`, or what the client calls it."""
+    """Answers of a dependency to some calls: an HTTP status, `4xx`, `5xx`, or what the client calls it."""
 
     dependency: str
     answers: Collection[str]
@@ -42,6 +42,8 @@ class Line:
 NO_ANSWER = "no answer"
 NO_SENSE = "no sense"
 QUOTA = "quota"
+NO_DRY_RUN = "no dry run"
+REFUSED = "4xx"
 READ, MAKE, DELETE = Calls.READ, Calls.MAKE, Calls.DELETE
 
 KUBERNETES = "kubernetes"
@@ -115,23 +117,32 @@ AWS = (EC2, S3)
 REFUSING = (*AWS, HOPSWORKS)
 
 
-# The first line that fits counts; of Kubernetes and the SSH keys' server, an answer that is in none of them is
-# AGAIN, of AWS and Hopsworks it is NEVER.
+# The first line that fits counts. An answer of AWS or Hopsworks that is in none of them is NEVER.
 LINES: tuple[Line, ...] = (
     Line(KUBERNETES, {"401", "408", "429"}, Verdict.OUT),
     # What makes no sense is the page of a proxy.
     Line(KUBERNETES, {NO_ANSWER, NO_SENSE, "5xx"}, Verdict.ASK),
     Line(KUBERNETES, {QUOTA}, Verdict.PLACE, {MAKE}),
-    # A right that is missing, a policy, a webhook that says no; a namespace that is not there.
-    Line(KUBERNETES, {"403", "404"}, Verdict.ASK_ROW, {MAKE}),
+    # A webhook with side effects: nothing is known of what it would say.
+    Line(KUBERNETES, {NO_DRY_RUN}, Verdict.NEVER, {MAKE}),
+    # Somebody else has changed it meanwhile; a list is too old to go on with.
+    Line(KUBERNETES, {"409"}, Verdict.AGAIN, {MAKE, DELETE}),
+    Line(KUBERNETES, {"410"}, Verdict.AGAIN, {READ}),
+    # A right that is missing (403), a policy (403, 422), a webhook that says no (with any: 400 where it names none), a
+    # namespace that is not there (404); or what is to be made can't be.
+    Line(KUBERNETES, {REFUSED}, Verdict.ASK_ROW, {MAKE}),
     Line(KUBERNETES, {"403"}, Verdict.ASK, {DELETE}),
     Line(KUBERNETES, {"403"}, Verdict.HOLD, {READ}),
     Line(KUBERNETES, {"400", "404", "405", "413", "415", "422"}, Verdict.NEVER),
+    # None that Kubernetes gives to these calls: somebody between us does.
+    Line(KUBERNETES, {REFUSED}, Verdict.ASK),
     # GitHub answers 403 to whoever asks too often.
     Line(SSH_KEYS, {"401", "403", "408", "429"}, Verdict.OUT),
     # A page of a proxy, say.
     Line(SSH_KEYS, {NO_ANSWER, NO_SENSE, "5xx"}, Verdict.ASK),
     Line(SSH_KEYS, {"404"}, Verdict.NEVER),
+    # Says nothing of who was asked for: a proxy, say, or an address that is wrong.
+    Line(SSH_KEYS, {REFUSED}, Verdict.ASK),
     Line(HOPSWORKS, {"401", "403"}, Verdict.OUT, {READ}),
     # A key that may look up, but not do this.
     Line(HOPSWORKS, {"401", "403"}, Verdict.ASK, {MAKE}),
@@ -156,7 +167,8 @@ LINES: tuple[Line, ...] = (
 
 def verdict(dependency: str, calls: Calls, answer: str) -> Verdict:
     """Whose trouble an answer is."""
-    fits = (line for line in LINES if line.dependency == dependency and calls in line.calls and answer in line.answers)
+    names = {answer, REFUSED} if answer.isdecimal() and 400 <= int(answer) < 500 else {answer}  # noqa: PLR2004  # HTTP's
+    fits = (line for line in LINES if line.dependency == dependency and calls in line.calls and names & {*line.answers})
     return next((line.verdict for line in fits), Verdict.NEVER if dependency in REFUSING else Verdict.AGAIN)
 
 

@@ -14,19 +14,22 @@ from urllib3.exceptions import HTTPError
 from pgfleet.workers.clients.bodies import beginning, keep
 from pgfleet.workers.clients.kubernetes.connection import Credentials, SignedClient
 from pgfleet.workers.clients.retry_after import retry_after_s
-from pgfleet.workers.clients.verdicts import KUBERNETES, NO_SENSE, QUOTA, Verdict, status_class, verdict
+from pgfleet.workers.clients.verdicts import KUBERNETES, NO_DRY_RUN, NO_SENSE, QUOTA, Verdict, status_class, verdict
 from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError
 from pgfleet.workers.runtime.outside.guard import Guard
 
 UNREACHABLE = "KUBERNETES_UNREACHABLE"
 REFUSES = "KUBERNETES_REFUSES"
 MESSAGE_LIMIT = 800
-REFUSED, NOT_FOUND = 300, 404
+REFUSED, MISTAKEN, BROKEN = 300, 400, 500
+# What the API server says in plain words, too, before it looks at a request.
+PLAIN = frozenset({401, 408, 429})
 # Of what is no answer to what was asked, so much is read: a proxy may say anything.
 STATUS_BYTES = 1024 * 1024
 STATUS_S = 10.0
 # What is no JSON of all that is asked for.
 LOG = "/log"
+SUPPORTS_NO_DRY_RUN = "does not support dry run"
 # As authorization says it, of whoever asks: what they ask for has not been looked at.
 RIGHT_IS_MISSING = re.compile(r'User ".*" cannot \S+ resource "')
 
@@ -100,9 +103,11 @@ def _named(response: RESTResponse, status: dict[str, Any]) -> str:
 
     A page of a proxy is none of Kubernetes: by its 404, say, what is there would seem to be gone.
     """
-    is_page = response.status < 400 or (response.status == NOT_FOUND and status.get("kind") != "Status")
-    if is_page:
+    is_refusal = MISTAKEN <= response.status < BROKEN and response.status not in PLAIN
+    if response.status < MISTAKEN or (is_refusal and status.get("kind") != "Status"):
         return NO_SENSE
+    if response.status == MISTAKEN and SUPPORTS_NO_DRY_RUN in str(status.get("message", "")):
+        return NO_DRY_RUN
     return QUOTA if _is_quota(response, status) else status_class(response.status)
 
 
@@ -120,7 +125,7 @@ def _told(calls: Calls, status: int, words: str) -> str:
     """What rows that wait show: what only an operator can mend says so."""
     if status == 401:
         return f"the operator has to renew this worker's credentials: {words}"
-    if status in (403, 404):
+    if status == 403 or (calls is Calls.MAKE and MISTAKEN <= status < BROKEN and status not in PLAIN):
         return f"the operator has to let this worker {calls} what it needs: {words}"
     if calls is Calls.MAKE and status >= 500:
         return f"nothing can be made now, the operator has to look: {words}"
@@ -139,6 +144,7 @@ def _status(response: RESTResponse) -> dict[str, Any]:
 
 def _is_quota(response: RESTResponse, status: dict[str, Any]) -> bool:
     """Whether a quota refuses: it says so in words only, or it is the object that somebody else was changing."""
+    told = str(status.get("message", ""))
     if response.status == 409:
-        return (status.get("details") or {}).get("kind") == "resourcequotas"
-    return response.status == 403 and "exceeded quota" in str(status.get("message", ""))
+        return (status.get("details") or {}).get("kind") == "resourcequotas" or 'on resourcequotas "' in told
+    return response.status == 403 and "exceeded quota" in told
