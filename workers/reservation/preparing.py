@@ -47,12 +47,12 @@ def prepare(row: Row, turn: Turn) -> Outcome:
 
 
 def _too_late(row: Row, pod: PodState | None, turn: Turn) -> Outcome:
-    """Back to the line if no scheduler has looked at its pod, or a gate is before it: that is not the row's."""
+    """Back to the line if its pod has no scheduler, or a gate before it, or does not go: that is not the row's."""
     ours = pod is not None and pod.reservation_id == row.reservation_id
     reason = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes"
     if pod is None or not ours:
         return failed(row, turn.view, reason)
-    if pod.unplaced is not None and pod.unplaced.place in OF_THE_CLUSTER:
+    if pod.deleting or (pod.unplaced is not None and pod.unplaced.place in OF_THE_CLUSTER):
         return leave(row, turn, row.current_detailed_status)
     return give_up(row, pod, turn, reason)
 
@@ -70,9 +70,9 @@ def _told(row: Row) -> str:
 
 
 def _over(row: Row, pod: PodState, turn: Turn) -> Outcome:
-    """Ended without having run, or with its node or by its cluster: that is not the row's. Else its command is over."""
+    """Ended without having run, or by its node or its cluster: that is not the row's. Else its command is over."""
     assert pod.ended is not None  # noqa: S101  # the caller has looked
-    if pod.phase == "Failed" and (not pod.ran or pod.disruption is not None):
+    if pod.phase == "Failed" and (not pod.ran or pod.ended_by_node or pod.disruption is not None):
         return refused(row, pod, turn)
     return give_up(row, pod, turn, f"its command ended with {pod.ended.text} before SSH answered")
 

@@ -57,6 +57,11 @@ CAUSES: list[tuple[str, Callable[[Outside, str], None], str]] = [
         f"POD_LOST: TAINTED: its node h100-1 was emptied by a taint: {TAINT}",
     ),
     (
+        "refused by its kubelet after a restart",
+        lambda here, row_id: here.status(row_id, phase="Failed", reason="UnexpectedAdmissionError", message="no device"),
+        "POD_LOST: ENDED: its node h100-1 ended it: UnexpectedAdmissionError: no device",
+    ),
+    (
         "ended",
         lambda here, row_id: here.ends(row_id, 0),
         "POD_LOST: ENDED: its command ended with exit code 0 (Completed)",

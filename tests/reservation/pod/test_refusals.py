@@ -72,6 +72,21 @@ def test_a_container_that_never_ran_is_refused_too_whatever_its_status_says(here
     assert status_of(conn, row_id) == "preparing"
 
 
+@pytest.mark.parametrize("reason", ["UnexpectedAdmissionError", "NodeAffinity", "OutOfcpu"])
+def test_a_kubelet_that_refuses_after_its_restart_what_it_ran_is_no_end_of_a_command(
+    here: Outside, reason: str
+) -> None:
+    row_id = here.placed()
+    here.runs(row_id, ready=False)
+    here.look(row_id, "waiting for SSH")
+    here.status(row_id, phase="Failed", reason=reason, message="Pod was rejected: no device")
+
+    shown = here.look(row_id, "refused it")
+
+    assert f"{reason}: Pod was rejected: no device" in shown
+    assert here.row(row_id)["status"] == "preparing"
+
+
 def test_where_no_other_node_is_left_it_waits_in_line_and_not_for_ever(dsn: str, conn: Connection) -> None:
     with outside(dsn, conn, "h100:1x8") as here:
         row_id = here.placed()

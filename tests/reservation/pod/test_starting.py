@@ -1,6 +1,6 @@
 """A pod that does not answer yet: what is told of it, how long it may take, and why it is given up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -261,6 +261,85 @@ def test_a_node_that_does_not_answer_is_told_while_its_pod_starts(here: Outside,
         shown
         == f"NODE_SILENT: its node {node} does not answer: NodeStatusUnknown: Kubelet stopped posting node status."
     )
+
+
+def falls_silent(here: Outside, row_id: str) -> None:
+    here.node_says(here.node_of(row_id), "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
+
+
+def is_not_ready(here: Outside, row_id: str) -> None:
+    here.node_says(here.node_of(row_id), "False", "KubeletNotReady", "container runtime is down")
+
+
+def is_deleted(here: Outside, row_id: str) -> None:
+    here.api.delete_node(here.node_of(row_id))
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["pulling", "running"])
+@pytest.mark.parametrize(
+    ("goes", "code"),
+    [(falls_silent, "NODE_SILENT"), (is_not_ready, "NODE_NOT_READY"), (is_deleted, "NODE_DELETED")],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_node_that_goes_while_its_pod_starts_sends_it_back_to_the_line(
+    here: Outside,
+    conn: Connection,
+    goes: Callable[[Outside, str], None],
+    code: str,
+    runs: bool,  # noqa: FBT001
+) -> None:
+    row_id = here.placed()
+    if runs:
+        here.runs(row_id, ready=False)
+    here.look(row_id, "waiting for SSH" if runs else "Pulling its image")
+    goes(here, row_id)
+    move_clock(conn, 31)
+    here.look(row_id, code)
+
+    move_clock(conn, 301)
+    here.worker.run_until(lambda: status_of(conn, row_id) == "queued")
+
+    assert here.shown(row_id).startswith(f"{code}: ")
+    assert here.row(row_id)["gpus_held"] == 0
+    assert letters(conn) == []
+    assert_sound(conn)
+
+
+def test_a_node_that_is_back_in_time_keeps_the_pod_that_starts_on_it(here: Outside, conn: Connection) -> None:
+    row_id = here.placed()
+    uid = here.pod(row_id).metadata.uid
+    here.look(row_id, "Pulling its image")
+    falls_silent(here, row_id)
+    move_clock(conn, 31)
+    here.look(row_id, "NODE_SILENT")
+
+    here.node_says(here.node_of(row_id), "True", "KubeletReady")
+    move_clock(conn, 301)
+    here.look(row_id, "Pulling its image")
+
+    assert here.pod(row_id).metadata.uid == uid
+
+
+def test_a_pod_that_never_goes_from_a_silent_node_fails_nobody_and_is_followed_by_another(
+    here: Outside, conn: Connection
+) -> None:
+    row_id = here.placed()
+    falls_silent(here, row_id)
+    here.taken(row_id, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+    for _ in range(8):
+        move_clock(conn, 900)
+        here.worker.run_once()
+    during = here.row(row_id)
+
+    name = here.pod(row_id).metadata.name
+    here.api.patch_namespaced_pod(name, "gpu-dev", {"metadata": {"finalizers": None}})
+    reach(conn, here.worker, row_id, "queued")
+    move_clock(conn, 901)
+    reach(conn, here.worker, row_id, "preparing")
+
+    assert (during["status"], during["gpus_held"]) == ("preparing", 2)
+    assert "its pod was taken away" in during["current_detailed_status"]
+    assert letters(conn) == []
 
 
 def test_a_pod_that_is_taken_away_while_it_starts_is_made_anew(here: Outside, conn: Connection) -> None:

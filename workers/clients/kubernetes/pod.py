@@ -45,6 +45,7 @@ class PodState:
         waits: what its container waits for, if it does.
         crashes: how often its container crashed, if it did.
         ended: how it ended; None before.
+        ended_by_node: its kubelet has ended it, or has not let it in (again, perhaps, after a restart).
         disruption: who takes it away, and why; None if nobody does.
         node_silent: the cluster has not heard of its node for some time.
         finalizers: who has to agree before it can go.
@@ -65,6 +66,7 @@ class PodState:
     waits: Waits | None
     crashes: Crashes | None
     ended: Exit | None
+    ended_by_node: bool
     disruption: Disruption | None
     node_silent: bool
     oom_kills: tuple[tuple[datetime, str], ...]
@@ -142,6 +144,8 @@ def pod_state(pod: Any) -> PodState:
         waits=waits_of(statuses),
         crashes=crashes_of(statuses),
         ended=ended,
+        # A container's exit is no reason of its pod.
+        ended_by_node=ended is not None and status.phase == "Failed" and bool(status.reason),
         disruption=disruption_of(status, conditions),
         node_silent=node_is_silent(status, conditions),
         oom_kills=oom_kills(statuses),

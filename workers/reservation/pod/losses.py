@@ -45,7 +45,8 @@ def trouble_of(row: Row, pod: PodState | None, turn: Turn) -> Trouble | None:
         )
         return _lost("deleting", _taken(row, pod, turn) or row.pod_lost or by_hand)
     if pod.ended is not None:
-        return _lost("ended", _taken(row, pod, turn) or f"{ENDED}: its command ended with {pod.ended.text}")
+        how = f"its node {pod.node} ended it:" if pod.ended_by_node else "its command ended with"
+        return _lost("ended", _taken(row, pod, turn) or f"{ENDED}: {how} {pod.ended.text}")
     return None if pod.ready else _unready(row, pod, turn)
 
 

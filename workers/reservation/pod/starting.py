@@ -4,7 +4,8 @@
     unschedulable_s:    refused: a new pod       image_pull_s                  pod_ready_s
     back to the line    for another node         may_heal_s for what a registry does not know, and what can't be made
 
-All times are from our own first look that saw it so (looks.py).
+A node that is silent, not ready or gone for node_silent_s loses its pod, which goes back to the line: that is not the
+row's. All times are from our own first look that saw it so (looks.py).
 """
 
 from pgfleet.schema.rows.row import Row
@@ -24,6 +25,8 @@ SCHEDULER_S = 10.0
 CRASHES = 5
 # A pod that starts says so within seconds; then its node is asked whether it still answers.
 QUIET_S = 30.0
+# A state as looks remember it: of its node, whatever its containers do.
+SILENT = "node_silent"
 
 
 def place(row: Row, pod: PodState, turn: Turn) -> Outcome:
@@ -47,6 +50,8 @@ def place(row: Row, pod: PodState, turn: Turn) -> Outcome:
 
 def start(row: Row, pod: PodState, turn: Turn) -> Outcome:
     """A pod on a node, where SSH does not answer yet."""
+    if (silence := _silence(row, pod, turn)) is not None:
+        return _silent(row, pod, silence, turn)
     if pod.running:
         return _run(row, pod, turn)
     if pod.crashes is not None:
@@ -56,8 +61,7 @@ def start(row: Row, pod: PodState, turn: Turn) -> Outcome:
     look, settings = seen(row, pod, Waiting.PULLING, turn), turn.tools.settings
     if longer(turn, look.placed_at, settings.image_pull_s):
         return give_up(row, pod, turn, f"its image was not pulled within {settings.image_pull_s / 60:g} minutes")
-    pulling = f"Pulling its image{so_far(turn, look.placed_at)}"
-    return _look_again(row, turn, _silence(pod, look, turn) or pulling, look)
+    return _look_again(row, turn, f"Pulling its image{so_far(turn, look.placed_at)}", look)
 
 
 def give_up(row: Row, pod: PodState, turn: Turn, reason: str) -> Outcome:
@@ -79,7 +83,7 @@ def _run(row: Row, pod: PodState, turn: Turn) -> Outcome:
     if pod.crashes is not None and pod.crashes.number >= CRASHES:
         return give_up(row, pod, turn, f"its container crashed {_times(pod)}")
     waiting = f"Starting: waiting for SSH to answer{so_far(turn, look.running_at)}{crashed}"
-    return _look_again(row, turn, _silence(pod, look, turn) or waiting, look)
+    return _look_again(row, turn, waiting, look)
 
 
 def _crash(row: Row, pod: PodState, turn: Turn) -> Outcome:
@@ -119,15 +123,26 @@ def _remembered(row: Row, pod: PodState, waits: Waits) -> Waiting:
     return Waiting.IMAGE_MISSING if unsaid and known else waits.kind
 
 
-def _silence(pod: PodState, look: Seen, turn: Turn) -> str | None:
+def _silence(row: Row, pod: PodState, turn: Turn) -> str | None:
     """What its node says of itself, where nothing has happened for some time."""
-    if pod.node is None or not longer(turn, look.since, QUIET_S):
+    is_known = row.pod_uid == pod.uid and (row.pod_state == SILENT or longer(turn, row.pod_state_since, QUIET_S))
+    if pod.node is None or not is_known:
         return None
     node = turn.tools.pods.node(pod.node)
     if node is None:
         return f"NODE_DELETED: its node {pod.node} was deleted"
     code = "NODE_SILENT" if node.silent else "NODE_NOT_READY"
     return f"{code}: its node {pod.node} {node.manner}: {node.trouble}" if node.trouble else None
+
+
+def _silent(row: Row, pod: PodState, said: str, turn: Turn) -> Outcome:
+    """Its node is given time; then others are. The GPUs stay held until the pod is seen gone."""
+    look = seen(row, pod, SILENT, turn)
+    if not longer(turn, look.since, turn.tools.settings.node_silent_s):
+        return _look_again(row, turn, said, look)
+    turn.hold()
+    turn.tools.pods.delete(pod.name, pod.uid)
+    return leave(row, turn, said)
 
 
 def _look_again(row: Row, turn: Turn, shown: str, look: Seen) -> Outcome:
