@@ -15,6 +15,7 @@ import pytest
 from pgfleet.schema.errors import FleetError
 from pgfleet.workers.clients.aws import contents as contents_client
 from pgfleet.workers.clients.aws import ec2 as ec2_client
+from pgfleet.workers.clients.aws import signing
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, SNAPSHOT
 from pgfleet.workers.clients.aws.session import WAITS_S, ZONE_FULL, SnapshotGoneError, VolumeGoneError, ZoneFullError
 from pgfleet.workers.clients.aws.states import NO_VOLUME
@@ -471,6 +472,54 @@ def test_no_credentials_are_waited_for(aws_server: Aws, monkeypatch: pytest.Monk
         ec2.volume("vol-1")
 
     assert waited.value.code == "AWS_REFUSES"
+
+
+def written(file: Path, key_id: str) -> None:
+    file.write_text(f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = secret\n", "utf-8")
+
+
+@pytest.fixture
+def in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where credentials are looked for, and are not yet."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return tmp_path / "credentials"
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId", "AuthFailure"])
+def test_credentials_that_were_replaced_in_their_file_are_read_when_the_old_ones_are_refused(
+    aws: Aws, in_a_file: Path, code: str
+) -> None:
+    written(in_a_file, "AKIAOLD")
+    with ec2_client.connected(aws_settings()) as ec2:
+        assert ec2.volume("vol-0123456789abcdef0") is None
+        written(in_a_file, "AKIANEW")
+        aws.fault("DescribeVolumes", times=1, status=403, code=code)
+
+        assert ec2.volume("vol-0123456789abcdef0") is None
+
+        aws.fault("DescribeVolumes", times=1, status=403, code=code)
+        with pytest.raises(NotNowError, match=code):  # these are the newest that there are
+            ec2.volume("vol-0123456789abcdef0")
+    assert aws.requests("DescribeVolumes") == 4
+
+
+def test_credentials_that_come_after_the_start_are_found(
+    aws: Aws, in_a_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "LOOK_AGAIN_S", 0)
+    with ec2_client.connected(aws_settings()) as ec2:
+        with pytest.raises(NotNowError, match="NoCredentials"):
+            ec2.volume("vol-0123456789abcdef0")
+        in_a_file.write_text("[default\nhalf", "utf-8")
+        with pytest.raises(NotNowError, match="NoCredentials"):
+            ec2.volume("vol-0123456789abcdef0")
+
+        written(in_a_file, "AKIANEW")
+
+        assert ec2.volume("vol-0123456789abcdef0") is None
 
 
 @pytest.mark.parametrize("token", [KEY_ID, None])

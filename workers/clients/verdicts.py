@@ -167,7 +167,7 @@ LINES: tuple[Line, ...] = (
 
 def verdict(dependency: str, calls: Calls, answer: str) -> Verdict:
     """Whose trouble an answer is."""
-    names = {answer, REFUSED} if answer.isdecimal() and 400 <= int(answer) < 500 else {answer}  # noqa: PLR2004  # HTTP's
+    names = {answer, REFUSED} if answer.isdecimal() and 400 <= int(answer) < 500 else {answer}
     fits = (line for line in LINES if line.dependency == dependency and calls in line.calls and names & {*line.answers})
     return next((line.verdict for line in fits), Verdict.NEVER if dependency in REFUSING else Verdict.AGAIN)
 

@@ -58,7 +58,9 @@ CAUSES: list[tuple[str, Callable[[Outside, str], None], str]] = [
     ),
     (
         "refused by its kubelet after a restart",
-        lambda here, row_id: here.status(row_id, phase="Failed", reason="UnexpectedAdmissionError", message="no device"),
+        lambda here, row_id: here.status(
+            row_id, phase="Failed", reason="UnexpectedAdmissionError", message="no device"
+        ),
         "POD_LOST: ENDED: its node h100-1 ended it: UnexpectedAdmissionError: no device",
     ),
     (

@@ -30,7 +30,7 @@ def lacking(ec2: Ec2, contents: Contents | None) -> list[str]:
 def _looked(ec2: Ec2, method: str) -> list[str]:
     try:
         # Without its guard: nobody's messages wait for this answer yet.
-        Service(ec2.aws.client, ec2.aws.name).ask(method, nothing, MaxResults=5, **LOOKS[method])
+        Service(ec2.aws.signed, ec2.aws.name).ask(method, nothing, MaxResults=5, **LOOKS[method])
     except TROUBLE as error:
         return [f"an answer of EC2 in {ec2.region}: {error}"]
     return []

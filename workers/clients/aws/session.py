@@ -1,4 +1,4 @@
-"""How this program talks to AWS: the standard settings and credentials, one try a call, errors by their code.
+"""How this program talks to AWS: one try a call, errors by their code.
 
 Whose trouble an answer is says the table of `verdicts.py`. Texts of credentials and permissions quote keys: of those
 only the code is shown.
@@ -6,16 +6,11 @@ only the code is shown.
 botocore's errors are never chained: they carry requests and answers.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import boto3  # type: ignore[import-untyped]
-from botocore import session as core  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
@@ -31,11 +26,10 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     UnknownCredentialError,
 )
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
-from botocore.utils import parse_timestamp  # type: ignore[import-untyped]
 
-from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.clients.aws.signing import Signed, signed
 from pgfleet.workers.clients.aws.throttle import Throttle
 from pgfleet.workers.clients.retry_after import retry_after_s
 from pgfleet.workers.clients.verdicts import (
@@ -115,10 +109,15 @@ KNOWN: dict[str, type[RefusedError]] = {
 class Service:
     """A boto3 client, which the threads of a process share. No call takes longer than the settings allow."""
 
-    client: Any
+    signed: Signed
     name: str
     guard: Guard | None = None
     throttle: Throttle = field(default_factory=Throttle)
+
+    @property
+    def client(self) -> Any:
+        """With the credentials of this moment."""
+        return self.signed.client
 
     def ask(self, method: str, read: Callable[[Any], R], **given: Any) -> R:
         """What `read` makes of the answer.
@@ -132,7 +131,10 @@ class Service:
         calls = CALLS.get(method, Calls.READ)
         if self.guard is not None:
             self.guard.check(calls)
+        used = self.client
         answered = self._answer(method, read, given)
+        if isinstance(answered, Problem) and answered.answer in CREDENTIALS and self.signed.renewed(used):
+            answered = self._answer(method, read, given)
         if not isinstance(answered, Problem):
             if self.guard is not None:
                 # A probe asks for less: that it is answered does not say that we ask seldom enough.
@@ -205,60 +207,14 @@ def service(
     Raises:
         FleetError: those can't be used; the message says what to set.
     """
-    client = _client(name, settings)
-    plain = Service(client, f"aws.{name}")
-    guard = Guard(plain.name, breakers, lambda calls: probe(plain, calls))
-    try:
+    with signed(name, settings) as client:
+        plain = Service(client, f"aws.{name}")
+        guard = Guard(plain.name, breakers, lambda calls: probe(plain, calls))
         yield Service(client, plain.name, guard, plain.throttle)
-    finally:
-        client.close()
 
 
 def nothing(_: Any) -> None:
     """For `read`, where the answer holds nothing but success."""
-
-
-def _client(name: str, settings: Settings) -> Any:
-    config = _config(settings)
-    try:
-        session = core.get_session()
-        # Requests for credentials (by a web identity's token, say) have the same timeouts.
-        session.set_default_client_config(config)
-        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-        # AWS's other programs read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION and the profile.
-        region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        if not region:
-            raise FleetError("No AWS region to work in: set AWS_REGION, such as us-east-2.")
-        bundle = session.get_config_variable("ca_bundle")
-        if bundle and not os.access(bundle, os.R_OK):
-            raise FleetError(f"AWS's settings can't be used: the certificates of AWS_CA_BUNDLE can't be read: {bundle}")
-        return boto3.Session(botocore_session=session, region_name=region).client(name, config=config)
-    except (BotoCoreError, ValueError) as error:
-        problem = FleetError(
-            f"AWS's settings can't be used: {_words(error)}\n"
-            "See AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and the files under ~/.aws."
-        )
-    raise problem
-
-
-def _time(said: Any) -> datetime:
-    """A time of an answer, in UTC. botocore's own way takes most of the time of a listing."""
-    try:
-        at = datetime.fromisoformat(said)
-    except (ValueError, TypeError):
-        at = parse_timestamp(said)
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _config(settings: Settings) -> Config:
-    """One try: the queue tries again. A call ends after about 1.25 times `aws_timeout_s`."""
-    return Config(
-        connect_timeout=settings.aws_timeout_s / 4,
-        read_timeout=settings.aws_timeout_s,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=settings.effect_threads,
-        user_agent_extra="pgfleet",
-    )
 
 
 def _answered(operation: str, error: ClientError) -> Problem:
