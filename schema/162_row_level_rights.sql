@@ -195,14 +195,15 @@ begin
   end loop;
   if monitor is not null then
     execute format('grant execute on function clusters.note_read(text, text) to %s', monitor);
+    execute format('grant execute on function public.front_of_line(text, integer) to %s', monitor);
     execute format('grant select on pgmq.meta to %s', monitor);
   end if;
   if people is not null and by_rows then
     -- What they see of everybody's: numbers and ids, no names. And what they have sent, and what it became.
     execute format('
-      grant select on public.gpu_rooms, public.gpu_releases to %1$s;
-      grant select (gpu_type, reservation_id, gpu_count, waiting_since, line_number, has_no_room, is_lost)
-        on public.line_with_room to %1$s;
+      grant select on public.gpu_rooms, public.gpu_ends, public.line_paces, public.booked_units, public.line_settings
+        to %1$s;
+      grant execute on function public.front_of_line(text, integer) to %1$s;
       grant select (gpu_type) on public.waiting_reservations to %1$s;
       grant select (reservation_id) on public.stuck_reservations to %1$s;
       grant select (message) on public.dead_letters to %1$s;

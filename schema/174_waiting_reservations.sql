@@ -1,9 +1,8 @@
 -- 174: the lines of reservations, for the worker who serves them and the people who look at them.
 
--- Reservations that wait for GPUs. The line of a GPU type is those of it that are neither paused nor kept by a disk, in
--- the order of waiting_since, line_number, reservation_id. is_paused: its pod found no node, and it lets others pass for a
--- while. is_kept: its disk keeps it (170), and others pass it. is_lost: nobody can ever have its disk, and the next look
--- at the line refuses it.
+-- Reservations that wait for GPUs. is_paused: its pod found no node, and it lets others pass for a while. is_kept: its
+-- disk keeps it (170), and others pass it. is_lost: nobody can ever have its disk, and the next look at the line refuses
+-- it. unit_id: what the rows of a gang have in common, the id of its first node; else its own.
 create or replace view public.waiting_reservations as
 select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.waiting_since, r.line_number,
   coalesce(r.retry_at > public.fleet_now(), false) as is_paused,
@@ -15,6 +14,8 @@ select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.wait
   exists (
     select from public.disks d
     where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
-      and d.status in ('deleted', 'purged', 'failed')) is true as is_lost
+      and d.status in ('deleted', 'purged', 'failed')) is true as is_lost,
+  coalesce(r.master_reservation_id, r.reservation_id) as unit_id, r.start_at, r.duration_hours,
+  case when r.master_reservation_id is null then 1 else coalesce(r.total_nodes, 1) end as nodes
 from public.reservations r
 where r.status in ('pending', 'queued') and r.gpu_count is not null;

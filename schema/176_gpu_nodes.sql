@@ -166,7 +166,7 @@ where n.gone_at is null;
 
 -- GPUs that reservations hold whose pod is on no node yet: they will be taken from some node.
 create or replace view public.gpus_to_place as
-select r.gpu_type, r.reservation_id, r.gpus_held as gpus
+select r.gpu_type, r.reservation_id, r.gpus_held as gpus, r.kept_to_node
 from public.reservations r
 where r.status = 'preparing' and r.gpus_held > 0
   and (r.reservation_id in (
@@ -181,7 +181,7 @@ select g.gpu_type, coalesce(g.total_cluster_gpus, 0) - g.held_gpus - q.gpus as u
   l.seen_at, coalesce(l.seen_at > public.fleet_now() - interval '2 minutes', false) as is_seen,
   extract(epoch from public.fleet_now() - l.seen_at)::float8 as seen_ago_s,
   n.names, n.free, n.problems, coalesce(n.most_free, 0) as most_free,
-  array(select t.gpus from public.gpus_to_place t where t.gpu_type = g.gpu_type order by t.gpus desc) as to_place
+  p.to_place, p.to_place_on, n.zones, n.sizes
 from public.gpu_types g
 cross join public.gpu_looks l
 cross join lateral (
@@ -190,8 +190,15 @@ cross join lateral (
 cross join lateral (
   select coalesce(array_agg(r.node_name order by r.node_name), '{}') as names,
     coalesce(array_agg(r.gpus_free order by r.node_name), '{}') as free,
-    coalesce(array_agg(r.problem order by r.node_name), '{}') as problems, max(r.gpus_free) as most_free
-  from public.gpu_node_room r where r.gpu_type = g.gpu_type) n;
+    coalesce(array_agg(r.problem order by r.node_name), '{}') as problems, max(r.gpus_free) as most_free,
+    coalesce(array_agg(r.zone order by r.node_name), '{}') as zones,
+    coalesce(array_agg(r.gpus order by r.node_name), '{}') as sizes
+  from public.gpu_node_room r where r.gpu_type = g.gpu_type) n
+cross join lateral (
+  -- Those that are kept to a node first.
+  select coalesce(array_agg(t.gpus order by t.kept_to_node, t.gpus desc), '{}') as to_place,
+    coalesce(array_agg(t.kept_to_node order by t.kept_to_node, t.gpus desc), '{}') as to_place_on
+  from public.gpus_to_place t where t.gpu_type = g.gpu_type) p;
 
 -- Keeps what 009 shows of GPU types; the totals stay the operator's. Called after each look, and when nodes have changed:
 -- pods come and go too often for it.

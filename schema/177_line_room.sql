@@ -1,14 +1,103 @@
--- 177: the lines of reservations (174) with what nodes have room for (176).
+-- 177: the lines of reservations (174) in their order, and what they wait for. Asked by the worker that serves a line, by
+-- the dry run, and by whoever is told where a reservation stands; `schema/line/` plans with it.
 
--- Those in line. has_no_room: the GPUs of its type would suffice, but no node has as many free: others pass it until one
--- has. Where nodes were not seen lately, nobody lets others pass.
-create or replace view public.line_with_room as
-with rooms as materialized (
-  -- Made once, not for each who waits.
-  select m.gpu_type, m.is_seen, m.unheld, m.most_free from public.gpu_rooms m
-)
-select w.reservation_id, w.user_id, w.disk_name, w.gpu_type, w.gpu_count, w.waiting_since, w.line_number, w.is_lost,
-  coalesce(m.is_seen and w.gpu_count <= m.unheld and w.gpu_count > m.most_free, false) as has_no_room
+-- What stands in a line: one reservation, or a gang, of which the first node stands for all. Those that are paused or
+-- kept by a disk let others pass. in_line: how many rows of it wait and are neither.
+create or replace view public.line_units as
+select w.gpu_type, w.reservation_id, w.user_id, w.gpu_count, w.duration_hours, w.nodes, w.waiting_since, w.line_number,
+  w.start_at, w.is_lost,
+  case when w.nodes = 1 then 1 else (
+    select count(*)::integer from public.waiting_reservations g
+    where g.reservation_id in (
+        select m.reservation_id from public.reservations m where m.master_reservation_id = w.reservation_id)
+      and not g.is_paused and not g.is_kept) end as in_line
 from public.waiting_reservations w
-left join rooms m using (gpu_type)
-where not w.is_paused and not w.is_kept;
+where w.unit_id = w.reservation_id and not w.is_paused and not w.is_kept;
+
+-- GPU hours of each user: those of the last 24 hours, and those to come, of 24 hours at most, of what they hold.
+create or replace view public.gpu_shares as
+select h.gpu_type, h.user_id,
+  sum(h.gpus * greatest(extract(epoch from least(h.until, public.fleet_now() + interval '24 hours')
+    - greatest(h.since, public.fleet_now() - interval '24 hours')), 0) / 3600)::float8 as gpu_hours
+from (
+  select r.gpu_type, r.user_id, r.gpus_held as gpus, coalesce(r.admitted_at, r.status_since) as since,
+    coalesce(r.expires_at, public.fleet_now() + make_interval(secs => r.duration_hours * 3600)) as until
+  from public.reservations r where r.reservation_ended is null and r.gpus_held > 0
+  union all
+  select r.gpu_type, r.user_id, r.gpu_count, coalesce(r.admitted_at, r.launched_at), r.status_since
+  from public.reservations r
+  where r.reservation_ended > public.fleet_now() - interval '24 hours' and r.launched_at is not null and r.gpus_held = 0
+) h
+group by h.gpu_type, h.user_id;
+
+-- The first of a line, in the order in which they are let in (044 says how it is made), and the first of those that are
+-- small enough for what is free now: they may pass the others. `most` is null for all. place counts from 1. Who has
+-- waited for too long is first. With fair share, others stand as if they had come later: by as many hours as all GPUs of
+-- the type would have been theirs, of what they hold, held in the last day, and asked for before. Those that are booked
+-- stand in no line: see `booked_units`.
+create or replace function public.front_of_line(of_type text, most integer)
+returns table (
+  place bigint, reservation_id text, gpu_count integer, duration_hours float8, nodes integer, in_line integer,
+  waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  rules public.line_settings;
+  room integer;
+  on_a_node integer;
+begin
+  select * into rules from public.line_settings;
+  -- Nothing is sought where nothing is free.
+  select m.unheld, case when m.is_seen then m.most_free else m.unheld end into room, on_a_node
+  from public.gpu_rooms m where m.gpu_type = of_type;
+  if not coalesce(rules.fair_share, false) then
+    return query
+      with first as materialized (
+        select u.* from public.line_units u where u.gpu_type = of_type and u.start_at is null
+        order by u.waiting_since, u.line_number, u.reservation_id limit most),
+      small as materialized (
+        select u.* from public.line_units u
+        where most is not null and room > 0 and u.gpu_type = of_type and u.start_at is null and u.gpu_count * u.nodes <= room
+          and u.gpu_count <= on_a_node
+        order by u.waiting_since, u.line_number, u.reservation_id limit most)
+      select row_number() over (order by u.waiting_since, u.line_number, u.reservation_id), u.reservation_id::text,
+        u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
+        coalesce(u.waiting_since < public.fleet_now() - rules.starving_after, false), u.is_lost
+      from (select * from first union select * from small) u
+      order by 1;
+    return;
+  end if;
+  return query
+    with standing as (
+      select u.*, u.waiting_since < public.fleet_now() - rules.starving_after as starves,
+        (coalesce(s.gpu_hours, 0) + coalesce(sum(u.gpu_count * u.nodes * u.duration_hours) over (
+          partition by u.user_id order by u.waiting_since, u.line_number, u.reservation_id
+          rows between unbounded preceding and 1 preceding), 0)) / greatest(g.total_cluster_gpus, 1) as hours_later
+      from public.line_units u
+      join public.gpu_types g on g.gpu_type = u.gpu_type
+      left join (select h.user_id, h.gpu_hours from public.gpu_shares h where h.gpu_type = of_type) s
+        on s.user_id = u.user_id
+      where u.gpu_type = of_type and u.start_at is null),
+    ordered as (
+      select s.*, row_number() over (
+        order by s.starves desc,
+          case when s.starves then s.waiting_since
+            else s.waiting_since + make_interval(secs => s.hours_later * 3600) end, s.line_number, s.reservation_id) as stands
+      from standing s),
+    small as (
+      select o.stands from ordered o where most is not null and room > 0 and o.gpu_count * o.nodes <= room and o.gpu_count <= on_a_node
+      order by o.stands limit most)
+    select o.stands, o.reservation_id::text, o.gpu_count, o.duration_hours, o.nodes, o.in_line, o.waiting_since,
+      o.start_at, o.starves, o.is_lost
+    from ordered o
+    where most is null or o.stands <= most or o.stands in (select s.stands from small s)
+    order by o.stands;
+end
+$$;
+revoke execute on function public.front_of_line(text, integer) from public;
+
+-- Those that are booked, until they start: their GPUs are kept free from start_at on.
+create or replace view public.booked_units as
+select u.gpu_type, u.reservation_id::text, u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
+  false as is_starving, u.is_lost
+from public.line_units u where u.start_at is not null;

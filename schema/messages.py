@@ -68,6 +68,12 @@ def read_time(value: object) -> object:
         raise ValueError("must be a time, such as 2026-11-28T14:03:00Z") from None
 
 
+def _with_zone(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("must have its zone, such as 2026-11-28T14:03:00Z")
+    return at
+
+
 def _uuid(text: str) -> str:
     found = _as_uuid(text)
     if found is None:
@@ -78,6 +84,7 @@ def _uuid(text: str) -> str:
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Time = Annotated[datetime, BeforeValidator(read_time)]
+TimeWithZone = Annotated[datetime, BeforeValidator(read_time), AfterValidator(_with_zone)]
 ONE_LINE = AfterValidator(_no_control_characters)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), ONE_LINE]
 # A row's ticket as its column holds it; NUDGE (-1) is of any.

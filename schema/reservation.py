@@ -24,6 +24,7 @@ from pgfleet.schema.messages import (
     Sweep,
     TicketNumber,
     Time,
+    TimeWithZone,
     Uuid,
     by_action,
     matching,
@@ -121,6 +122,8 @@ class CreateReservation(Container):
     disk_size_gb: SizeGb | None = None
     version: Annotated[str, StringConstraints(max_length=50), ONE_LINE] | None = None
     submitted_at: Time | None = None
+    # Booked for then; what is past is now.
+    start_at: TimeWithZone | None = None
     total_nodes: Annotated[int, Field(ge=1, le=4)] = 1
 
     @model_validator(mode="after")

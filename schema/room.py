@@ -17,6 +17,9 @@ class Room:
         problems: why nodes take no pod, by node.
         is_seen: whether the nodes were seen in the last two minutes.
         seen_ago_s: when they were seen last; None for never.
+        zones: of nodes, where they are.
+        sizes: of nodes, how many GPUs they have.
+        placed: (GPUs, node) of those whose pod is on no node yet.
     """
 
     gpu_type: str
@@ -25,17 +28,21 @@ class Room:
     problems: Mapping[str, str] = field(default_factory=dict)
     is_seen: bool = False
     seen_ago_s: float | None = None
+    zones: Mapping[str, str | None] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    placed: tuple[tuple[int, str], ...] = ()
 
     def fits(self, gpus: int) -> bool:
         """Whether a reservation of so many GPUs finds them on one node, as far as is known."""
         return not self.is_seen or gpus <= self.most
 
-    def without(self, gpus: int) -> "Room":
-        """After a reservation of so many has gone where the scheduler would put it: to the most free GPUs."""
-        node = max(self.free, key=lambda name: self.free[name], default=None)
-        if node is None or gpus > self.free[node]:
+    def without(self, gpus: int, on_node: str | None = None) -> "Room":
+        """After so many have gone to their node, or to where the scheduler would put them: to the most free."""
+        node = on_node or max(self.free, key=lambda name: self.free[name], default=None)
+        if node is None or gpus > self.free.get(node, 0):
             return self
-        return replace(self, free={**self.free, node: self.free[node] - gpus})
+        free = {**self.free, node: self.free[node] - gpus}
+        return replace(self, free=free, placed=(*self.placed, (gpus, node)))
 
     @property
     def most(self) -> int:
@@ -91,7 +98,9 @@ def room_of(row: Mapping[str, Any]) -> Room:
         problems={name: problem for name, problem in zip(names, problems, strict=True) if problem},
         is_seen=row["is_seen"],
         seen_ago_s=row["seen_ago_s"],
+        zones=dict(zip(names, row["zones"], strict=True)),
+        sizes=dict(zip(names, row["sizes"], strict=True)),
     )
-    for gpus in row["to_place"]:
-        room = room.without(gpus)
+    for gpus, node in zip(row["to_place"], row["to_place_on"], strict=True):
+        room = room.without(gpus, node)
     return room

@@ -37,11 +37,11 @@ def reservations(  # noqa: PLR0913  # one parameter an option
     whose = None if everybody or (ended_too and user is None) else user or default_user()
     with database() as conn:
         rows = reads.listing(conn, reads.Filters(whose, status, gpu_type, ended_too, most))
-        lines = reads.lines(conn, [row["gpu_type"] for row in rows if row["gpu_type"]])
+        lines = reads.lines(conn, [row["gpu_type"] for row in rows if row["gpu_type"]], grace)
     if as_json:
-        print_json([_as_json(row, lines, grace) for row in rows])
+        print_json([_as_json(row, lines) for row in rows])
     elif rows:
-        out().print(reservation_table(rows, lines, grace))
+        out().print(reservation_table(rows, lines))
     else:
         err().print(_none(whose, ended_too=ended_too))
 
@@ -54,17 +54,17 @@ def _none(whose: str | None, *, ended_too: bool) -> str:
     return f"none{of} that is live; {others}--all those that are over too"
 
 
-def _as_json(row: dict[str, Any], lines: dict[str, Line], grace: timedelta) -> dict[str, Any]:
-    where = place(row, lines.get(row["gpu_type"]), grace)
+def _as_json(row: dict[str, Any], lines: dict[str, Line]) -> dict[str, Any]:
+    where = place(row, lines.get(row["gpu_type"]))
     return {**row, **(where.as_json() if where else {})}
 
 
-def reservation_table(rows: list[Row], lines: dict[str, Line], grace: timedelta) -> Table:
+def reservation_table(rows: list[Row], lines: dict[str, Line]) -> Table:
     with_disks = any(row["disk_name"] for row in rows)
     made = table("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS", "", fold=("",))
     for row in rows:
         line = lines.get(row["gpu_type"])
-        why = story(row, place(row, line, grace), line.now if line else row["status_since"])
+        why = story(row, place(row, line), line.now if line else row["status_since"])
         disk = (row["disk_name"],) if with_disks else ()
         known = (row["short_id"], row["user_id"], row["name"], gpus(row), *disk)
         made.add_row(*map(cell, known), styled(row["status"], STYLES), cell(why))

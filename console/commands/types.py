@@ -43,24 +43,26 @@ def types() -> None:
 @app.command("ls", epilog="Example: pgfleet types ls --json")
 def list_types(*, as_json: AsJson = False) -> None:
     """List GPU types: how many there are, how many are free, and how many wait."""
-    grace = timedelta(seconds=read_settings().expiry_grace_s)
     with database() as conn:
         known = reads.types(conn)
-        lines = reads.lines(conn, known)
+        lines = reads.lines(conn, known, _grace())
     if as_json:
-        print_json([_as_json(row, lines[name], grace) for name, row in known.items()])
+        print_json([_as_json(row, lines[name]) for name, row in known.items()])
     else:
         out().print(type_table(known, lines))
 
 
-def _as_json(row: dict[str, Any], line: Line, grace: timedelta) -> dict[str, Any]:
-    next_free = min((release.expires_at for release in line.releases), default=None)
+def _grace() -> timedelta:
+    return timedelta(seconds=read_settings().expiry_grace_s)
+
+
+def _as_json(row: dict[str, Any], line: Line) -> dict[str, Any]:
     return {
         **row,
         "free_gpus": line.free,
         "note": note(line),
         "waiting": line.number,
-        "next_free_at": None if next_free is None else next_free + grace,
+        "next_free_at": line.next_end,
     }
 
 
@@ -152,7 +154,7 @@ def _switch(given: str, *, on: bool, as_json: bool) -> None:
         if changes:
             _give_reason(conn, f"switched {word}")
             _change(conn, row, {"is_active": on})
-        line = reads.lines(conn, [name])[name]
+        line = reads.lines(conn, [name], _grace())[name]
     waiting = f"; {line.number} wait for it" if line.number else ""
     print_result("gpu_type", name, f"is {'' if changes else 'already '}{word}{waiting}", as_json=as_json)
 

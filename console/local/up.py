@@ -130,9 +130,9 @@ def _show(conn: Connection, settings: Settings, started: Children) -> None:
 def _picture(conn: Connection, grace: timedelta) -> Group:
     types = {name: row for name, row in reads.types(conn).items() if row["total_cluster_gpus"]}
     rows = reads.listing(conn, reads.Filters(ended_too=True, most=LATEST))
-    lines = reads.lines(conn, [*types, *(row["gpu_type"] for row in rows if row["gpu_type"])])
+    lines = reads.lines(conn, [*types, *(row["gpu_type"] for row in rows if row["gpu_type"])], grace)
     busy = [row for row in depths(conn) if row["queue"] == QUEUE]
-    latest = reservation_table(rows, lines, grace) if rows else Text("no reservations yet", style="dim")
+    latest = reservation_table(rows, lines) if rows else Text("no reservations yet", style="dim")
     return Group(type_table(types, lines), Text(), depth_table(busy), Text(), latest)
 
 

@@ -50,11 +50,11 @@ Event = tuple[datetime, str, str]
 
 def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Timeline:
     row_id = row["reservation_id"]
-    now, line = reads.line_now(conn, row["gpu_type"])
+    now, line = reads.line_now(conn, row["gpu_type"], grace)
     return Timeline(
         now=now,
         row=row,
-        place=place(row, line, grace),
+        place=place(row, line),
         history=about.history(conn, MACHINE, [row_id]),
         letters=about.letters(conn, RESERVATION, row_id),
         messages=about.messages(conn, RESERVATION, row_id),

@@ -16,11 +16,11 @@ def type_table(known: Mapping[str, Mapping[str, Any]], lines: dict[str, Line]) -
     made = table("TYPE", *numbers, "NEXT END", *(("",) if notes else ()), right=numbers, fold=("",))
     for name, row in known.items():
         line = lines[name]
-        ends = [max((release.expires_at - line.now).total_seconds(), 0) for release in line.releases]
+        ends = "" if line.next_end is None else span((line.next_end - line.now).total_seconds())
         gpus_of = (line.total, line.free) if row["max_gpus"] else ("-", "-")
         cells = (name if line.is_active else f"{name} (off)", *gpus_of, row["max_per_node"] or "-", line.number)
         told = (notes.get(name, ""),) if notes else ()
-        made.add_row(*map(cell, (*cells, span(min(ends)) if ends else "", *told)))
+        made.add_row(*map(cell, (*cells, ends, *told)))
     return made
 
 
@@ -29,7 +29,7 @@ def note(line: Line) -> str | None:
     if line.held > line.total:
         return f"{line.held} are held: nobody gets one until {line.held - line.total} are given back"
     room = line.room
-    if room is None or not (line.total or room.free):
+    if not (line.total or room.free):
         return None
     if not room.is_seen:
         return room.doubt if room.seen_ago_s is not None else None

@@ -16,7 +16,7 @@ from pgfleet.schema.reads import disk as disks
 from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, with_disk
-from pgfleet.schema.reads.place import DryRun, dry_run
+from pgfleet.schema.reads.trial import DryRun, dry_run
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.settings import Settings
 
@@ -47,11 +47,11 @@ def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_
 def look_ahead(conn: Connection, message: CreateReservation, settings: Settings) -> tuple[DryRun, datetime]:
     """What would become of it, and the database's time."""
     known = reads.types(conn)
-    line = reads.lines(conn, [message.gpu_type]).get(message.gpu_type)
+    grace = timedelta(seconds=settings.expiry_grace_s)
+    line = reads.lines(conn, [message.gpu_type], grace).get(message.gpu_type)
     if line is None:
         return _unknown_type(message.gpu_type, list(known)), about.now(conn)
-    grace = timedelta(seconds=settings.expiry_grace_s)
-    answer = dry_run(message, known.get(message.gpu_type), line, settings.max_hours, grace)
+    answer = dry_run(message, known.get(message.gpu_type), line, settings.max_hours)
     if message.disk_name is not None:
         answer = _with_disk(conn, message, answer, settings, line.now)
     return answer, line.now

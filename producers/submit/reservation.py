@@ -258,8 +258,8 @@ def look(conn: Connection, row_id: str, grace: timedelta, asked: Asked | None = 
         asked = asked or Asked(row_id)
         reason = rejection(conn, RESERVATION, asked.row_id, [asked.action], asked.known_letters)
         return Look(None, UNTAKEN, explained=False) if reason is None else rejected(reason)
-    now, line = reads.line_now(conn, row["gpu_type"])
-    where = place(row, line, grace)
+    now, line = reads.line_now(conn, row["gpu_type"], grace)
+    where = place(row, line)
     return Look(
         row,
         f"{row['status']}: {story(row, where, now)}",

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.disk import SNAPSHOT_PENDING, Status
-from pgfleet.schema.reads.place import DryRun
+from pgfleet.schema.reads.trial import DryRun
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disks
 from pgfleet.schema.tables.reservations import reservations

@@ -1,42 +1,28 @@
-"""Where a reservation stands in its line, why it waits, and until when: from real ends only, else unknown."""
+"""Where a reservation stands in its line, why it waits, and until when: as the line is planned (`schema/line/`)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pgfleet.schema.disk import DISK_IN_USE, SNAPSHOT_PENDING
-from pgfleet.schema.printable import plural
-from pgfleet.schema.reservation import WAITING, CreateReservation, misfit
+from pgfleet.schema.line.plan import Code, Plan, Waiting
+from pgfleet.schema.line.standing import Standing
+from pgfleet.schema.line.unit import unit_key
+from pgfleet.schema.reservation import WAITING
 from pgfleet.schema.room import Room
 
 # Of one that its disk keeps: others of its type pass it.
 DISK_CODES = frozenset({DISK_IN_USE, SNAPSHOT_PENDING})
-REASON_CODES = frozenset({"NO_CAPACITY", "BEHIND_OTHERS", "GANG_INCOMPLETE", "TYPE_DISABLED", *DISK_CODES})
+REASON_CODES = frozenset({*Code, "TYPE_DISABLED", *DISK_CODES})
+# Of so many is told when they start: further back, it is not worth a guess.
+TOLD = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """Somebody in line who is neither paused nor kept by a disk."""
-
-    reservation_id: str
-    gpus: int
-    since: datetime
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """GPUs that an active reservation gives back some time after `expires_at`, of a node where that is known."""
-
-    expires_at: datetime
-    gpus: int
-    node: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
-    """The line of one GPU type at `now`, oldest first; `passed` are those that no node has room for.
+    """The line of one GPU type.
 
     `number` is of all that wait, those too that are paused or kept by a disk.
     """
@@ -45,23 +31,42 @@ class Line:
     total: int
     held: int
     is_active: bool
-    now: datetime
-    waiting: tuple[Waiter, ...] = ()
-    passed: tuple[Waiter, ...] = ()
+    standing: Standing
     number: int = 0
-    releases: tuple[Release, ...] = ()
-    room: Room | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return self.standing.plan(TOLD)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """How many units go first, for each that is in line; those that are booked for later do not."""
+        later = {each.unit.key for each in self.plan.waiting if each.code == Code.SCHEDULED}
+        units = [unit.key for unit in self.standing.units if unit.key not in later]
+        return {**dict.fromkeys(later, 0), **{key: place for place, key in enumerate(units)}}
+
+    @property
+    def now(self) -> datetime:
+        return self.standing.now
+
+    @property
+    def room(self) -> Room:
+        return self.standing.room
 
     @property
     def unheld(self) -> int:
         """GPUs of the total that nobody has."""
-        return max(self.room.unheld if self.room else self.total - self.held, 0)
+        return max(self.room.unheld, 0)
 
     @property
     def free(self) -> int:
         """Those of them that nodes have, as far as nodes are known."""
-        is_seen = self.room is not None and self.room.is_seen
-        return min(self.unheld, self.room.total) if self.room and is_seen else self.unheld
+        return min(self.unheld, self.room.total) if self.room.is_seen else self.unheld
+
+    @property
+    def next_end(self) -> datetime | None:
+        """When GPUs will be free next."""
+        return min((end.at for end in self.standing.ends if end.at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,116 +75,48 @@ class Place:
 
     Attributes:
         ahead: how many of the same type go first; paused ones, and those that their disk keeps, do not.
-        eta: when enough GPUs will be free for all ahead and this one; None is unknown.
+        eta: when it starts, if those before it last as long as they were asked for; None is unknown.
+        is_promised: whether it starts by then, whoever comes after it: nobody is let in who would move that.
     """
 
     code: str | None
     ahead: int
     eta: datetime | None
+    is_promised: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """`position` counts from 1: the next one to start."""
-        return {"reason_code": self.code, "position": self.ahead + 1, "ahead": self.ahead, "eta": self.eta}
+        return {
+            "reason_code": self.code,
+            "position": self.ahead + 1,
+            "ahead": self.ahead,
+            "eta": self.eta,
+            "eta_is_promised": self.is_promised,
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """Whether a reservation would start now; `code` is REJECTED where it never would."""
-
-    starts_now: bool
-    code: str | None
-    reason: str
-    ahead: int = 0
-    eta: datetime | None = None
-
-
-def place(row: Mapping[str, Any], line: Line | None, grace: timedelta) -> Place | None:
-    """The place of a waiting reservation; None for one that does not wait. `grace` follows every expiry.
-
-    When a disk will be free is unknown. One that no node has room for has others of that sort ahead, too.
-    """
+def place(row: Mapping[str, Any], line: Line | None) -> Place | None:
+    """The place of a waiting reservation; None for one that does not wait. When a disk will be free is unknown."""
     if row["status"] not in WAITING or line is None:
         return None
-    mine = (row["waiting_since"], row["line_number"], row["reservation_id"])
-    is_passed = any(waiter.reservation_id == row["reservation_id"] for waiter in line.passed)
-    others = (*line.waiting, *line.passed) if is_passed else line.waiting
-    ahead = [waiter for waiter in others if (waiter.since, waiter.number, waiter.reservation_id) < mine]
+    key = unit_key(row)
+    ahead = line.places.get(key)
+    if ahead is None:
+        ahead = sum(unit.since is not None and unit.since < row["waiting_since"] for unit in line.standing.line)
     paused = row["retry_at"] is not None and row["retry_at"] > line.now
     code = row.get("disk_reason_code") or reason_code(row["current_detailed_status"])
-    unknown = paused or code in DISK_CODES
-    return Place(code, len(ahead), None if unknown else _eta(line, _gpus(ahead), row["gpu_count"] or 0, grace))
+    if paused or code in DISK_CODES or not line.is_active:
+        return Place(code, ahead, None)
+    match line.plan.of(key):
+        case Waiting() as waits:
+            return Place(code, ahead, line.standing.at(waits.starts_in_s), waits.is_promised)
+        case None:
+            return Place(code, ahead, None)
+        case _:
+            return Place(code, ahead, line.now)
 
 
 def reason_code(shown: str | None) -> str | None:
     """The code that `current_detailed_status` begins with while a reservation waits."""
     code = (shown or "").partition(":")[0]
     return code if code in REASON_CODES else None
-
-
-def dry_run(
-    message: CreateReservation,
-    gpu_type: Mapping[str, Any] | None,
-    line: Line | None,
-    max_hours: float,
-    grace: timedelta,
-) -> DryRun:
-    """What would become of a reservation sent now."""
-    refused = misfit(message, gpu_type, max_hours)
-    if refused or line is None:
-        return DryRun(starts_now=False, code="REJECTED", reason=refused or "")
-    if not line.is_active:
-        return DryRun(starts_now=False, code="TYPE_DISABLED", reason=f"gpu_type: {line.gpu_type} is switched off")
-    ahead, gpus = len(line.waiting), message.gpu_count
-    eta = _eta(line, _gpus(line.waiting), gpus, grace)
-    if line.room is not None and gpus <= line.unheld and not line.room.fits(gpus):
-        eta = _eta(line, _gpus((*line.waiting, *line.passed)), gpus, grace)
-        return DryRun(starts_now=False, code="NO_CAPACITY", reason=line.room.shortage(gpus), eta=eta)
-    if line.room is not None and not gpus and line.room.why_none:
-        return DryRun(starts_now=False, code="NO_CAPACITY", reason=line.room.why_none)
-    if ahead:
-        reason = f"{ahead} of this type {'waits' if ahead == 1 else 'wait'} already, and older ones go first"
-        return DryRun(starts_now=False, code="BEHIND_OTHERS", reason=reason, ahead=ahead, eta=eta)
-    if gpus > line.unheld:
-        reason = f"{plural(gpus, 'GPU')} wanted, {line.unheld} of {line.total} free"
-        return DryRun(starts_now=False, code="NO_CAPACITY", reason=reason, eta=eta)
-    free = (
-        f"{line.free} of {plural(line.total, 'GPU')} {'is' if line.free == 1 else 'are'} free"
-        if line.total
-        else "this type needs no GPUs"
-    )
-    doubt = f"; {line.room.doubt}" if line.room and line.room.doubt and gpus else ""
-    return DryRun(starts_now=True, code=None, reason=f"{free} and nobody waits{doubt}", eta=line.now)
-
-
-def _eta(line: Line, ahead: int, gpus: int, grace: timedelta) -> datetime | None:
-    """When GPUs for all ahead and for this one will be free, and its own on one node, as far as real ends tell."""
-    if not line.is_active:
-        return None
-    places = [_free_at(line, line.unheld, ahead + gpus, line.releases, grace)]
-    if line.room is not None and line.room.is_seen and gpus:
-        places.append(_on_a_node(line, line.room, gpus, grace))
-    known = [at for at in places if at is not None]
-    return max(known) if len(known) == len(places) else None
-
-
-def _on_a_node(line: Line, room: Room, gpus: int, grace: timedelta) -> datetime | None:
-    ends = [
-        _free_at(line, free, gpus, [release for release in line.releases if release.node == node], grace)
-        for node, free in room.free.items()
-        if node not in room.problems
-    ]
-    return min((at for at in ends if at is not None), default=None)
-
-
-def _free_at(line: Line, free: int, wanted: int, releases: Iterable[Release], grace: timedelta) -> datetime | None:
-    """When so many will be free at once."""
-    at = line.now
-    for release in sorted(releases, key=lambda release: release.expires_at):
-        if free >= wanted:
-            break
-        free, at = free + release.gpus, max(release.expires_at + grace, line.now)
-    return at if free >= wanted else None
-
-
-def _gpus(waiters: tuple[Waiter, ...] | list[Waiter]) -> int:
-    return sum(waiter.gpus for waiter in waiters)

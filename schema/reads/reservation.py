@@ -1,24 +1,23 @@
 """Reading reservations for people: one by its id or a prefix of it, lists, timelines, and the lines they wait in."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.nearest import meant
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.about import Subject, may_read, now
 from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, WAITS_FOR, wanted_disk
-from pgfleet.schema.reads.place import Line, Release, Waiter
+from pgfleet.schema.reads.place import Line
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.room import room_of
 from pgfleet.schema.rows.core import fetch, queue_table
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.gpu_types import gpu_types
@@ -32,24 +31,8 @@ _queue = queue_table(QUEUE)
 _is_ours = dead_letters.c.queue == QUEUE
 # As the queue's index (180) has it.
 _queued_id = sa.func.lower(sa.func.left(_queue.c.message["reservation_id"].astext, WHOLE))
-# The lines (177), and what nodes have room for (176).
-_line_with_room = sa.table(
-    "line_with_room",
-    *(sa.column(name) for name in ("gpu_type", "reservation_id", "gpu_count", "waiting_since", "line_number")),
-    *(sa.column(name, sa.Boolean) for name in ("has_no_room", "is_lost")),
-    schema="public",
-)
-_gpu_rooms = sa.table(
-    "gpu_rooms",
-    *(sa.column(name) for name in ("gpu_type", "unheld", "is_seen", "seen_ago_s", "names", "free", "problems")),
-    sa.column("to_place"),
-    schema="public",
-)
-# How many wait (174), and which GPUs will be given back when (184).
+# How many wait (174).
 _waiting_reservations = sa.table("waiting_reservations", sa.column("gpu_type"), schema="public")
-_gpu_releases = sa.table(
-    "gpu_releases", *(sa.column(name) for name in ("gpu_type", "expires_at", "gpus_held", "node")), schema="public"
-)
 # Those that have ended and are not gone (180).
 _stuck = sa.table("stuck_reservations", sa.column("reservation_id"), schema="public")
 _FINAL = [status.value for status in sorted(FINAL)]
@@ -59,6 +42,7 @@ _COLUMNS = (
     *(_c.reservation_id, _c.user_id, _c.name, _c.status, _c.status_reason, _c.status_since),
     *(_c.gpu_type, _c.gpu_count, _c.gpus_held, _c.duration_hours, _c.created_at, _c.waiting_since, _c.line_number),
     *(_c.launched_at, _c.expires_at, _c.reservation_ended, _c.retry_at, _c.current_detailed_status),
+    *(_c.start_at, _c.master_reservation_id, _c.node_index, _c.total_nodes),
     *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name, _c.retried_from),
     _c.requests_done,
     *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
@@ -232,62 +216,37 @@ def types(conn: Connection) -> dict[str, Row]:
     return {row["gpu_type"]: row for row in fetch(conn, sa.select(*columns).order_by(g.gpu_type))}
 
 
-def line_now(conn: Connection, gpu_type: str | None) -> tuple[datetime, Line | None]:
+def line_now(conn: Connection, gpu_type: str | None, grace: timedelta) -> tuple[datetime, Line | None]:
     """The database's time, and the line of a type if there is such a type."""
-    return now(conn), lines(conn, [gpu_type]).get(gpu_type) if gpu_type else None
+    return now(conn), lines(conn, [gpu_type], grace).get(gpu_type) if gpu_type else None
 
 
-def lines(conn: Connection, names: Iterable[str]) -> dict[str, Line]:
-    """The lines of some GPU types as they are now: who waits, oldest first, and who will give GPUs back when.
+def lines(conn: Connection, names: Iterable[str], grace: timedelta) -> dict[str, Line]:
+    """The lines of some GPU types as they are now: who waits, in which order, and who will give GPUs back when.
 
-    Whoever is paused, kept by a disk, or has no room on any node, lets others pass.
+    Whoever is paused or kept by a disk lets others pass. `grace` follows every expiry.
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
-    moment = now(conn)
-    waiting: dict[str, list[Waiter]] = defaultdict(list)
-    passed: dict[str, list[Waiter]] = defaultdict(list)
-    releases: dict[str, list[Release]] = defaultdict(list)
-    for row in fetch(conn, _waiting(wanted)):
-        waiter = Waiter(row["reservation_id"], row["gpu_count"], row["waiting_since"], row["line_number"])
-        (passed if row["has_no_room"] else waiting)[row["gpu_type"]].append(waiter)
     numbers = {row["gpu_type"]: row["number"] for row in fetch(conn, _numbers(wanted))}
-    for row in fetch(conn, _holding(wanted)):
-        releases[row["gpu_type"]].append(Release(row["expires_at"], row["gpus_held"], row["node"]))
-    rooms = fetch(conn, sa.select(*_gpu_rooms.c).where(_gpu_rooms.c.gpu_type.in_(wanted)))
-    room_by_type = {row["gpu_type"]: room_of(row) for row in rooms}
+    with conn.pipeline():
+        asked = {name: ask_line(conn, name, None) for name in known}
+    standings = {name: standing_in(answers, grace.total_seconds()) for name, answers in asked.items()}
     return {
         name: Line(
             gpu_type=name,
             total=row["total_cluster_gpus"] or 0,
             held=row["held_gpus"],
             is_active=bool(row["is_active"]),
-            now=moment,
-            waiting=tuple(waiting[name]),
-            passed=tuple(passed[name]),
+            standing=standing,
             number=numbers.get(name, 0),
-            releases=tuple(releases[name]),
-            room=room_by_type.get(name),
         )
         for name, row in known.items()
+        if (standing := standings[name]) is not None
     }
-
-
-def _waiting(names: list[str]) -> sa.Select[Any]:
-    w = _line_with_room.c
-    return (
-        sa.select(w.gpu_type, w.reservation_id, w.gpu_count, w.waiting_since, w.line_number, w.has_no_room)
-        .where(w.gpu_type.in_(names), sa.not_(w.is_lost))
-        .order_by(w.waiting_since, w.line_number, w.reservation_id)
-    )
 
 
 def _numbers(names: list[str]) -> sa.Select[Any]:
     """Of everybody, as a person may count them without seeing them."""
     w = _waiting_reservations.c
     return sa.select(w.gpu_type, sa.func.count().label("number")).where(w.gpu_type.in_(names)).group_by(w.gpu_type)
-
-
-def _holding(names: list[str]) -> sa.Select[Any]:
-    r = _gpu_releases.c
-    return sa.select(*r).where(r.gpu_type.in_(names)).order_by(r.expires_at)

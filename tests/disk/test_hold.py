@@ -11,7 +11,7 @@ from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.about import now
 from pgfleet.schema.reads.hold import Asked, with_disk
-from pgfleet.schema.reads.place import DryRun
+from pgfleet.schema.reads.trial import DryRun
 from pgfleet.schema.reservation import read
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.reservation.disk import attachment, disk_hold, no_disk
@@ -89,7 +89,7 @@ def test_the_worker_and_people_are_told_the_same_of_a_disk_in_each_state(
     told = reads.by_id(conn, row_id)
     assert told is not None
     assert told["disk_reason_code"] == code
-    waiting = [waiter.reservation_id for waiter in reads.lines(conn, ["h100"])["h100"].waiting]
+    waiting = [unit.key for unit in reads.lines(conn, ["h100"], timedelta())["h100"].standing.line]
     assert waiting == ([] if code or status in LOST else [row_id])
 
 

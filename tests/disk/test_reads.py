@@ -12,7 +12,8 @@ from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, purge_date, with_disk
-from pgfleet.schema.reads.place import DISK_CODES, DryRun, Place, place
+from pgfleet.schema.reads.place import DISK_CODES, Place, place
+from pgfleet.schema.reads.trial import DryRun
 from worlds.database import Connection
 from worlds.rows_of_disks import change_disk, change_snapshot, clean, disk, reservation, snapshot
 
@@ -30,13 +31,13 @@ def conn(fleet_dsn: str) -> Iterator[Connection]:
 
 
 def line(conn: Connection) -> list[str]:
-    return [waiter.reservation_id for waiter in reads.lines(conn, ["h100"])["h100"].waiting]
+    return [unit.key for unit in reads.lines(conn, ["h100"], GRACE)["h100"].standing.line]
 
 
 def place_of(conn: Connection, reservation_id: str) -> Place:
     row = reads.by_id(conn, reservation_id)
     assert row is not None
-    found = place(row, reads.lines(conn, ["h100"])["h100"], GRACE)
+    found = place(row, reads.lines(conn, ["h100"], GRACE)["h100"])
     assert found is not None
     return found
 

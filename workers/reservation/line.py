@@ -1,23 +1,28 @@
-"""The line of a GPU type: who may have GPUs, oldest first, and what is shown to the others."""
+"""The line of a GPU type: who may have GPUs, in its order, and what is shown to the others.
 
-from collections.abc import Sequence
+`schema/line/` plans it; what the plan can't know of (a disk, an outage, a row that can never start) is found here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from typing import Any
 
 from pgfleet.schema.container import unusable
-from pgfleet.schema.printable import plural
+from pgfleet.schema.line.plan import LOOKED_AT, Plan, Start, Waiting
+from pgfleet.schema.line.standing import Standing
+from pgfleet.schema.line.unit import in_units, unit_key
+from pgfleet.schema.line.words import LATE, shown
 from pgfleet.schema.reservation import Admit, Status, misfit, pod_name
-from pgfleet.schema.room import Room
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
 from pgfleet.workers.reservation.disk import asks_for_disk, attachment, disk_hold, no_disk
 from pgfleet.workers.reservation.tools import Turn, ended, hand_out, ticket
-from pgfleet.workers.reservation.view import LINE_LIMIT, View
+from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime.outcomes import (
     Advance,
     Calls,
-    Change,
     Done,
     Move,
     NotNowError,
@@ -28,84 +33,129 @@ from pgfleet.workers.runtime.outcomes import (
     wait,
 )
 
+BEHIND_OTHERS = "BEHIND_OTHERS: others of this type go first"
+
 
 def admit_message(gpu_type: str) -> Send:
     return Send({"action": "admit", "gpu_type": gpu_type})
 
 
 def admit(message: Admit, turn: Turn) -> Outcome:
-    """Pending -> preparing | queued, queued -> preparing: as many from the front of the line as fit.
+    """Pending -> preparing | queued, queued -> preparing: as many as the plan of the line lets in.
 
     The GPUs are taken in the settling transaction; the database refuses more than there are, and then the
     line is looked at again.
     """
-    gpu_type, line = turn.view.gpu_types.get(message.gpu_type), turn.view.lines[message.gpu_type]
-    taken: set[Any] = set()
-    blocked = [
-        _waits(row, reason)
-        for row in turn.view.blocked[message.gpu_type]
-        if (reason := disk_hold(row, turn.view, taken))
-    ]
-    passed = [*turn.view.passed[message.gpu_type]]
-    if gpu_type is None or not (line or blocked or passed):
+    gpu_type, standing = turn.view.gpu_types.get(message.gpu_type), turn.view.standings.get(message.gpu_type)
+    units = in_units(turn.view.lines[message.gpu_type])
+    kept = in_units(turn.view.blocked[message.gpu_type])
+    if gpu_type is None or standing is None or not (units or kept):
         return Done("nobody waits")
     trouble = turn.trouble(KUBERNETES, Calls.MAKE) or turn.trouble(SSH_KEYS, Calls.READ)
     if trouble is not None:
-        return _stand_still([*line[:LINE_LIMIT], *passed], trouble)
-    room = turn.view.rooms[message.gpu_type]
-    free = room.unheld
-    admitted: list[Change] = []
-    refused: list[Change] = []
-    waiting: list[tuple[Move, ...]] = []
-    sends: list[Send] = []
-    for row in line[:LINE_LIMIT]:
-        if asks_for_disk(row) and (row.user_id, row.disk_name) not in turn.view.disks:
-            # Its disk was not loaded with the line, or does not exist: its own ticket finds out.
-            sends.append(ticket(row.reservation_id))
-            continue
-        problem = unfit(row, turn)
-        if problem:
-            given_up = _give_up(row, turn.view, problem)
-            refused += given_up.changes
-            sends += given_up.then
-        elif held := disk_hold(row, turn.view, taken) or _no_volumes(row, turn):
-            blocked.append(_waits(row, held))
-        elif gpu_type.is_active and not waiting and row.gpu_count <= free and not room.fits(row.gpu_count):
-            passed.append(row)
-        elif gpu_type.is_active and not waiting and row.gpu_count <= free:
-            free -= row.gpu_count
-            admission = _admission(row, turn, room)
-            room = room.without(row.gpu_count)
-            admitted += admission.changes
-            sends += admission.then
-            taken.add((row.user_id, row.disk_name))
-        else:
-            waiting.append(_waits_for_gpus(row, gpu_type, free, ahead=bool(waiting)))
-    without_room = [_waits_for_room(row, gpu_type, room) for row in passed]
-    changed = (*admitted, *refused, *chain(*waiting, *blocked, *without_room))
-    if len(line) > LINE_LIMIT and changed and not waiting:
-        sends.append(admit_message(message.gpu_type))
-    return Advance(changed, tuple(sends)) if changed else Done("nobody can move up", tuple(sends))
+        return _stand_still(list(chain(*units)), trouble)
+    looks = {unit_key(unit[0]): _look(unit, turn) for unit in units}
+    rows = {key: look.rows for key, look in looks.items() if look.hindrance is None}
+    hindered = _sum(look.hindrance for look in looks.values()) + _sum(_kept(unit, turn) for unit in kept)
+    if not gpu_type.is_active:
+        off = f"TYPE_DISABLED: {gpu_type.gpu_type} is switched off"
+        return _decided(hindered + _sum(_waits(unit, off) for unit in rows.values()))
+    plan, doubled = _plan(standing, rows)
+    moved = _sum(_admission(start, rows[start.unit.key], standing, turn) for start in plan.starts)
+    waiting = _sum(_told(each, rows, plan, standing, turn) for each in plan.waiting)
+    # Those behind them have come to the front.
+    more = (admit_message(message.gpu_type),) if plan.starts and len(standing.line) >= LOOKED_AT else ()
+    return _decided(moved + hindered + doubled + waiting + Advance(then=more))
+
+
+def _sum(parts: Iterable[Advance | None]) -> Advance:
+    return sum((part for part in parts if part is not None), Advance())
+
+
+def _decided(all_of_it: Advance) -> Outcome:
+    return all_of_it if all_of_it.changes else Done("nobody can move up", all_of_it.then)
 
 
 def _stand_still(line: Sequence[Row], trouble: NotNowError) -> Outcome:
     """Nobody is admitted while their pods could not be made: they would hold GPUs in vain. All keep their places."""
-    shown = tuple(chain(*(_waits(row, trouble.shown) for row in line)))
-    return Advance(shown) if shown else Done("the line stands still")
+    told = _waits(line, trouble.shown)
+    return told if told.changes else Done("the line stands still")
 
 
-def _admission(row: Row, turn: Turn, room: Room) -> Advance:
-    """With its GPUs it takes its disk: both, or neither."""
-    by_totals = room.seen_ago_s is not None and room.doubt and row.gpu_count
-    reason = f"admitted by totals alone: {room.doubt}" if by_totals else "admitted"
-    values = {
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The rows of a unit, and what becomes of them where it can't be planned with."""
+
+    rows: list[Row]
+    hindrance: Advance | None = None
+
+
+def _look(rows: list[Row], turn: Turn) -> Look:
+    unknown = [row for row in rows if asks_for_disk(row) and (row.user_id, row.disk_name) not in turn.view.disks]
+    if unknown:
+        # Its disk was not loaded with the line, or does not exist: its own ticket finds out.
+        return Look(rows, Advance(then=tuple(ticket(row.reservation_id) for row in unknown)))
+    problem = next((problem for row in rows if (problem := unfit(row, turn))), None)
+    if problem:
+        return Look(rows, _sum(_give_up(row, turn.view, problem) for row in rows))
+    held = next((held for row in rows if (held := disk_hold(row, turn.view) or _no_volumes(row, turn))), None)
+    return Look(rows, None if held is None else _waits(rows, held))
+
+
+def _kept(rows: list[Row], turn: Turn) -> Advance | None:
+    """What is shown where a disk keeps one of them."""
+    held = next((held for row in rows if (held := disk_hold(row, turn.view))), None)
+    return None if held is None else _waits(rows, held)
+
+
+def _plan(standing: Standing, rows: Mapping[str, list[Row]]) -> tuple[Plan, Advance]:
+    """The plan of the units whose rows these are; of two that ask for one disk the first gets it."""
+    known = standing.without(
+        unit.key for unit in standing.units if len(rows.get(unit.key, ())) + unit.lacks != unit.nodes
+    )
+    plan, doubled = known.plan(), Advance()
+    while doubles := _doubles(plan, rows):
+        for key, name in doubles.items():
+            doubled += _waits(rows[key], f"DISK_IN_USE: disk {name} is being attached to another reservation")
+        known = known.without(doubles)
+        plan = known.plan()
+    return plan, doubled
+
+
+def _doubles(plan: Plan, rows: Mapping[str, list[Row]]) -> dict[str, str]:
+    """Units that would start with a disk that one before them takes, each with the name of it."""
+    taken: set[tuple[str, str]] = set()
+    doubles = {}
+    for start in plan.starts:
+        for row in filter(asks_for_disk, rows[start.unit.key]):
+            if (row.user_id, row.disk_name) in taken:
+                doubles[start.unit.key] = row.disk_name
+            taken.add((row.user_id, row.disk_name))
+    return doubles
+
+
+def _admission(start: Start, rows: Sequence[Row], standing: Standing, turn: Turn) -> Advance:
+    """With its GPUs it takes its disk, and with one row of a gang go all of them: all or nothing."""
+    doubt = standing.room.doubt if standing.room.seen_ago_s is not None and start.unit.gpus else None
+    reason = f"admitted by totals alone: {doubt}" if doubt else "admitted"
+    # Where its disk is decides about its node: it is kept to none.
+    nodes = [None if asks_for_disk(row) or not start.is_kept else start.spots[at] for at, row in enumerate(rows)]
+    return _sum(
+        hand_out(Move(row, Status.PREPARING, reason, {**_admitted(row, turn), "kept_to_node": node}))
+        + attachment(row, turn.view)
+        for row, node in zip(rows, nodes, strict=True)
+    )
+
+
+def _admitted(row: Row, turn: Turn) -> dict[str, Any]:
+    return {
         "gpus_held": row.gpu_count,
+        "admitted_at": turn.now,
         "retry_at": None,
         "pod_name": pod_name(row.reservation_id),
         "namespace": turn.tools.settings.namespace,
         "current_detailed_status": "Preparing its pod",
     }
-    return hand_out(Move(row, Status.PREPARING, reason, values)) + attachment(row, turn.view)
 
 
 def _no_volumes(row: Row, turn: Turn) -> str | None:
@@ -114,29 +164,25 @@ def _no_volumes(row: Row, turn: Turn) -> str | None:
     return None if trouble is None else trouble.shown
 
 
-def _waits_for_gpus(row: Row, gpu_type: Row, free: int, *, ahead: bool) -> tuple[Move, ...]:
-    if not gpu_type.is_active:
-        reason = f"TYPE_DISABLED: {gpu_type.gpu_type} is switched off"
-    elif ahead:
-        reason = "BEHIND_OTHERS: older reservations of this type go first"
-    else:
-        reason = (
-            f"NO_CAPACITY: {plural(row.gpu_count, 'GPU')} wanted, {max(free, 0)} of {gpu_type.total_cluster_gpus} free"
-        )
-    return _waits(row, reason)
+def _told(waiting: Waiting, rows: Mapping[str, list[Row]], plan: Plan, standing: Standing, turn: Turn) -> Advance:
+    """Why it waits; a booking that could not start in time has that as a warning, too."""
+    unit, total = rows[waiting.unit.key], turn.view.gpu_types[standing.gpu_type].total_cluster_gpus
+    why = shown(waiting, plan, standing, total)
+    start_at = waiting.unit.start_at
+    is_late = start_at is not None and turn.now >= start_at + LATE and unit[0].warning is None
+    late = {"warning": f"It could not start when it was booked for. {why}"} if is_late else {}
+    return _waits(unit, why, **late)
 
 
-def _waits_for_room(row: Row, gpu_type: Row, room: Room) -> tuple[Move, ...]:
-    if not gpu_type.is_active:
-        return _waits_for_gpus(row, gpu_type, 0, ahead=False)
-    return _waits(row, f"NO_CAPACITY: {room.shortage(row.gpu_count)}")
+def _waits(rows: Sequence[Row], reason: str, **values: Any) -> Advance:
+    """The move to `queued`; of rows that are queued already their new reason, if it is another."""
+    return Advance(tuple(chain(*(_row_waits(row, reason, values) for row in rows))))
 
 
-def _waits(row: Row, reason: str) -> tuple[Move, ...]:
-    """The move to `queued`; of a row that is queued already its new reason, if it is another."""
+def _row_waits(row: Row, reason: str, values: dict[str, Any]) -> tuple[Move, ...]:
     if row.status == Status.PENDING:
-        return (Move(row, Status.QUEUED, reason, {"current_detailed_status": reason}),)
-    return show_reason(row, reason)
+        return (Move(row, Status.QUEUED, reason, {"current_detailed_status": reason, **values}),)
+    return show_reason(row, reason, **values)
 
 
 def wait_in_line(row: Row, turn: Turn) -> Outcome:
@@ -152,12 +198,14 @@ def wait_in_line(row: Row, turn: Turn) -> Outcome:
         return Advance(then=(admit_message(row.gpu_type),)) + hand_out(late)
     recheck = timedelta(seconds=settings.line_recheck_s)
     until = turn.now + recheck
+    if row.start_at is not None and row.start_at > turn.now:
+        until = min(until, row.start_at)
     held = disk_hold(row, turn.view)
     if held is not None and row.status == Status.QUEUED:
         return wait(row, held, until)
     if row.status == Status.PENDING and (held or turn.now - row.waiting_since >= recheck):
         # The looks at the line have not come as far as this row, so they have shown it no reason.
-        reason = held or "BEHIND_OTHERS: older reservations of this type go first"
+        reason = held or BEHIND_OTHERS
         queued = Move(row, Status.QUEUED, reason, {"current_detailed_status": reason})
         return hand_out(queued, until) + Advance(then=(admit_message(row.gpu_type),))
     if row.retry_at is not None and row.retry_at > turn.now:

@@ -14,7 +14,7 @@ from pgfleet.workers.reservation.disk import NoRoomError, asks_for_disk, make_ho
 from pgfleet.workers.reservation.keys import NoKeysError, keys_of, warning_of, without_keys
 from pgfleet.workers.reservation.leaving import leave
 from pgfleet.workers.reservation.pod.looks import longer
-from pgfleet.workers.reservation.pod.refusals import avoided, elsewhere, with_refusals
+from pgfleet.workers.reservation.pod.refusals import avoided, elsewhere, kept, with_refusals
 from pgfleet.workers.reservation.tools import Turn, failed
 from pgfleet.workers.runtime.outcomes import NoPlaceError, NotNowError, Outcome, wait
 
@@ -48,7 +48,7 @@ def _start(row: Row, turn: Turn) -> Outcome:
     found = keys_of(row, turn)
     body = pod_body(row, turn.view.gpu_types[row.gpu_type], turn.tools.template, home=asks_for_disk(row))
     turn.hold()
-    pod = _created(row, elsewhere(body, avoided(row, turn)), turn)
+    pod = _created(row, kept(elsewhere(body, avoided(row, turn)), row.kept_to_node), turn)
     port = complete(row, pod, turn, found)
     again = turn.later(turn.tools.settings.pod_poll_s)
     shown = with_refusals(row, turn, "Pod created: waiting for a node")

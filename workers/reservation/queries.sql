@@ -12,32 +12,22 @@ select public.fleet_now();
 select t.xmin::text as row_version, t.* from public.gpu_types t;
 
 -- name: line
--- The front of the line of a GPU type, without those that no node has room for.
+-- The rows of the first units of a line (177), in its order, and of those that are booked; without those that are paused.
+with units as materialized (
+  select f.place, f.reservation_id from public.front_of_line(:gpu_type::text, :most::integer) f
+  union all
+  select 0, b.reservation_id from public.booked_units b where b.gpu_type = :gpu_type::text
+)
 select r.xmin::text as row_version, r.*
 from public.reservations r
+join units u on u.reservation_id = coalesce(r.master_reservation_id, r.reservation_id)
 where r.reservation_id = any (array(
-  select w.reservation_id
-  from public.line_with_room w
-  where w.gpu_type = :gpu_type::text and not w.has_no_room
-  order by w.waiting_since, w.line_number, w.reservation_id
-  limit :most))
-order by r.waiting_since, r.line_number, r.reservation_id;
-
--- name: passed
--- Those of a GPU type that no node has room for, oldest first: others pass them.
-select r.xmin::text as row_version, r.*
-from public.reservations r
-where r.reservation_id = any (array(
-  select w.reservation_id
-  from public.line_with_room w
-  where w.gpu_type = :gpu_type::text and w.has_no_room
-  order by w.waiting_since, w.line_number, w.reservation_id
-  limit :most))
-order by r.waiting_since, r.line_number, r.reservation_id;
-
--- name: room
--- What the nodes of a GPU type have room for.
-select m.* from public.gpu_rooms m where m.gpu_type = :gpu_type::text;
+  select v.reservation_id from units v
+  union all
+  select g.reservation_id::text from public.reservations g
+  where g.master_reservation_id = any (array(select v.reservation_id from units v))))
+  and (r.status in ('pending', 'queued') and coalesce(r.retry_at <= public.fleet_now(), true)) is true
+order by u.place, r.waiting_since, r.line_number, r.reservation_id;
 
 -- name: cordoned
 -- Nodes on which an operator lets nobody start now, and how that is said.
@@ -61,15 +51,21 @@ from public.pod_quarantine q
 where q.gone_at is null or q.pod_uid = any(:uids::text[]);
 
 -- name: kept
--- Those of a GPU type that a disk keeps, oldest first: they are in nobody's way.
+-- Those of a GPU type that a disk keeps, oldest first, each with its gang: they are in nobody's way.
 select r.xmin::text as row_version, r.*
 from public.reservations r
 where r.reservation_id = any (array(
-  select w.reservation_id
-  from public.waiting_reservations w
-  where w.gpu_type = :gpu_type::text and w.disk_name is not null and w.is_kept
-  order by w.waiting_since, w.line_number, w.reservation_id
-  limit :most))
+  with kept as materialized (
+    select w.reservation_id, w.unit_id
+    from public.waiting_reservations w
+    where w.gpu_type = :gpu_type::text and w.disk_name is not null and w.is_kept
+    order by w.waiting_since, w.line_number, w.reservation_id
+    limit :most)
+  select k.reservation_id from kept k
+  union all
+  select g.reservation_id from public.reservations g
+  where g.master_reservation_id = any (array(select k.unit_id from kept k))
+    and (g.status in ('pending', 'queued')) is true))
 order by r.waiting_since, r.line_number, r.reservation_id;
 
 -- name: disks
@@ -113,11 +109,13 @@ select d.xmin::text as row_version, d.*,
 from public.disks d
 where d.disk_id = any (array(
   with named as materialized (
-    (select w.user_id::text, w.disk_name::text
-     from public.line_with_room w
-     where w.gpu_type = :gpu_type::text and w.disk_name is not null and not w.has_no_room
-     order by w.waiting_since, w.line_number, w.reservation_id
-     limit :most)
+    (select r.user_id::text, r.disk_name::text
+     from public.reservations r
+     where r.reservation_id = any (array(
+         select f.reservation_id from public.front_of_line(:gpu_type::text, :most::integer) f
+         union all
+         select b.reservation_id from public.booked_units b where b.gpu_type = :gpu_type::text))
+       and r.disk_name is not null)
     union all
     (select w.user_id, w.disk_name
      from public.waiting_reservations w

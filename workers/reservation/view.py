@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.plan import LOOKED_AT
+from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.reservation import (
@@ -19,9 +22,8 @@ from pgfleet.schema.reservation import (
     Ticket,
     retried_id,
 )
-from pgfleet.schema.room import Room, room_of
 from pgfleet.schema.rows.named import named
-from pgfleet.schema.rows.row import Row, as_rows, ask_rows, rows_in, rows_of
+from pgfleet.schema.rows.row import Row, ask_rows, rows_in, rows_of
 from pgfleet.schema.rows.whole import join_by_hash
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks
@@ -31,8 +33,6 @@ from pgfleet.workers.limits import Limits, ask_limits, limits_in
 from pgfleet.workers.sweeping import ask_periodic, periodic_in
 
 SQL = named(__package__)
-# How many rows one look at a line may move; more are seen by the next look.
-LINE_LIMIT = 32
 ABOUT_A_ROW = (Request, CreateReservation, Ticket, SuspectPod)
 
 
@@ -41,15 +41,15 @@ class View:
     """The rows as they are at `now`.
 
     Attributes:
-        lines: for each GPU type asked about, its waiting rows, oldest first, as many as one look may move.
+        lines: for each GPU type asked about, the rows that are booked, and those of the units that stand first in its
+            line, in its order, as many as one look may move.
         blocked: the same of those that wait for their disk: they are in nobody's way.
         disks: by (user, name); each with its newest completed snapshot, how far a pending one is, and whom it keeps.
         held: disks by the reservation that they are attached to.
         stuck: the rows that have ended and are not gone, where a sweep asked.
         unended: ids of the rows that may still own something outside, where a sweep asked.
         fingerprints: of their pods as all workers have seen them, by reservation; not of those without their service.
-        passed: for each GPU type asked about, waiting rows that no node has room for: others pass them.
-        rooms: what the nodes of each GPU type asked about have room for.
+        standings: what the line of each GPU type asked about is planned with.
         quarantined: by uid, pods in quarantine that are still there, where a sweep asked, and those asked about.
         cordoned: nodes on which an operator lets nobody start, and how that is said.
         periodic: the periodic work by its action, where it is its turn.
@@ -67,8 +67,7 @@ class View:
     stuck: tuple[Row, ...] = ()
     unended: frozenset[str] = frozenset()
     fingerprints: dict[str, str] = field(default_factory=dict)
-    passed: dict[str, list[Row]] = field(default_factory=dict)
-    rooms: dict[str, Room] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
     quarantined: dict[str, Row] = field(default_factory=dict)
     cordoned: dict[str, str] = field(default_factory=dict)
     periodic: dict[str, Row] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class View:
     github_users: dict[str, str] = field(default_factory=dict)
 
 
-def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:  # noqa: ARG001  # a load
+def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
     keys = {message.reservation_id for message in messages if isinstance(message, ABOUT_A_ROW)}
     keys |= {
@@ -93,14 +92,13 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         now = conn.execute(SQL["now"])
         rows = ask_rows(conn, reservations, sorted(keys))
         types = conn.execute(SQL["types"])
-        places: list[dict[str, Any]] = [{"gpu_type": name, "most": LINE_LIMIT + 1} for name in lines]
+        places: list[dict[str, Any]] = [{"gpu_type": name, "most": LOOKED_AT} for name in lines]
         asked = {place["gpu_type"]: conn.execute(SQL["line"], place) for place in places}
         blocked = {place["gpu_type"]: conn.execute(SQL["kept"], place) for place in places}
         found = [conn.execute(SQL["disks_of_line"], place) for place in places]
         if keys:
             found.append(conn.execute(SQL["disks"], _named(messages, keys)))
-        passed = {place["gpu_type"]: conn.execute(SQL["passed"], place) for place in places}
-        rooms = [conn.cursor(row_factory=as_rows).execute(SQL["room"], place) for place in places]
+        planned = [ask_line(conn, name, LOOKED_AT) for name in lines]
         cordoned = conn.execute(SQL["cordoned"])
         seen = conn.execute(SQL["fingerprints"], {"keys": sorted(keys)}) if keys else None
         stuck = conn.execute(SQL["stuck"]) if stuck_swept else None
@@ -121,8 +119,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         stuck=tuple(rows_in(reservations, stuck)) if stuck else (),
         unended=frozenset(row[0] for row in unended) if unended else frozenset(),
         fingerprints={row[0]: row[1] for row in seen} if seen else {},
-        passed={name: list(rows_in(reservations, cursor)) for name, cursor in passed.items()},
-        rooms={room["gpu_type"]: room_of(room) for cursor in rooms for room in cursor},
+        standings={found.gpu_type: found for each in planned if (found := standing_in(each, settings.expiry_grace_s))},
         quarantined={row.pod_uid: row for row in rows_in(pod_quarantine, quarantined)} if quarantined else {},
         cordoned=dict(cordoned.fetchall()),
         periodic=periodic_in(periodic),

@@ -1,6 +1,7 @@
 """Pods with our label that no row accounts for are set aside: told, counted, and ended by nobody but a person."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_its_gpus_are_not_free_where_totals_count(conn: Connection, worker: Work
     worker.run_until(lambda: status_of(conn, row_id) == "queued")
 
     assert row_of(conn, row_id)["current_detailed_status"] == "NO_CAPACITY: 1 GPU wanted, 0 of 16 free"
-    assert reads.lines(conn, ["h100"])["h100"].free == 0
+    assert reads.lines(conn, ["h100"], timedelta())["h100"].free == 0
 
 
 def test_the_doctor_tells_of_it_and_how_to_end_it(conn: Connection, worker: Worker, cluster: Api) -> None:

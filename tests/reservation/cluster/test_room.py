@@ -9,7 +9,8 @@ from kubernetes import client
 
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.place import DryRun, dry_run, place
+from pgfleet.schema.reads.place import place
+from pgfleet.schema.reads.trial import DryRun, dry_run
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.room import Room
 from pgfleet.workers.clients.kubernetes.pods import MANAGED
@@ -45,8 +46,8 @@ def others(cluster: Api, name: str, node: str, gpus: int, namespace: str = NS) -
 
 def asked(conn: Connection, gpus: int, gpu_type: str = "h100") -> DryRun:
     message = CreateReservation(reservation_id=new_id(), user_id="ada", gpu_type=gpu_type, gpu_count=gpus)
-    line = reads.lines(conn, [gpu_type])[gpu_type]
-    return dry_run(message, reads.types(conn)[gpu_type], line, 72, GRACE)
+    line = reads.lines(conn, [gpu_type], GRACE)[gpu_type]
+    return dry_run(message, reads.types(conn)[gpu_type], line, 72)
 
 
 @pytest.fixture
@@ -105,10 +106,10 @@ def test_of_two_that_no_node_has_room_for_the_second_has_the_first_ahead_and_bot
     reach(conn, halves, small, "active")
     halves.run()
 
-    line = reads.lines(conn, ["h100"])["h100"]
+    line = reads.lines(conn, ["h100"], GRACE)["h100"]
 
     rows = {str(row["reservation_id"]): row for row in reads.listing(conn, reads.Filters())}
-    places = [place(rows[row_id], line, GRACE) for row_id in (first, second)]
+    places = [place(rows[row_id], line) for row_id in (first, second)]
     assert [found and found.as_json()["position"] for found in places] == [1, 2]
     assert line.number == 2
 
@@ -181,8 +182,7 @@ def test_without_its_only_node_a_type_has_nothing_free_and_says_why(conn: Connec
         client.CoreV1Api(api).delete_node(node)
     look(worker)
 
-    line = reads.lines(conn, ["a100"])["a100"]
-    assert line.room is not None
+    line = reads.lines(conn, ["a100"], GRACE)["a100"]
     assert (line.free, line.room.why_none) == (0, "no node of a100 is in the cluster")
     assert availability(conn, "a100") == (0, 0, 0, 0)
     assert asked(conn, 8, "a100").reason == "8 GPUs on one node wanted, no node of a100 is in the cluster"

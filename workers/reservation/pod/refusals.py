@@ -46,12 +46,29 @@ def elsewhere(body: dict[str, Any], nodes: list[str]) -> dict[str, Any]:
     """The pod, kept from these nodes, whatever else it asks of a node. A field may be compared with one value only."""
     if not nodes:
         return body
-    affinity = body["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
-    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {"nodeSelectorTerms": [{}]})
-    for term in required["nodeSelectorTerms"]:
+    for term in _node_terms(body):
         fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
         term["matchFields"] = [*term.get("matchFields", []), *fields]
     return body
+
+
+def kept(body: dict[str, Any], node: str | None) -> dict[str, Any]:
+    """The pod, for this node only: on another it would take what is promised to somebody."""
+    if node is None:
+        return body
+    for term in _node_terms(body):
+        term["matchFields"] = [
+            *term.get("matchFields", []),
+            {"key": "metadata.name", "operator": "In", "values": [node]},
+        ]
+    return body
+
+
+def _node_terms(body: dict[str, Any]) -> list[dict[str, Any]]:
+    affinity = body["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {"nodeSelectorTerms": [{}]})
+    terms: list[dict[str, Any]] = required["nodeSelectorTerms"]
+    return terms
 
 
 def with_refusals(row: Row, turn: Turn, shown: str) -> str:

@@ -1,0 +1,34 @@
+-- 198: when GPUs will be free again: what a line (177) waits for.
+
+-- GPUs that somebody holds, and what is known of their end: since when it has had its state, when an active one expires,
+-- and for how many hours one that is being prepared was asked for. node is null where its pod is on none yet. is_stuck:
+-- nobody knows when its pod is gone (180).
+create or replace view public.gpu_ends as
+select r.gpu_type, r.gpus_held as gpus, r.status, r.status_since, r.expires_at, r.duration_hours,
+  coalesce(r.admitted_at, r.status_since) as admitted_at,
+  coalesce((select max(p.node_name) from public.gpu_pods p where p.reservation_id = r.reservation_id and p.gone_at is null),
+    r.kept_to_node) as node,
+  exists (select from public.stuck_reservations s where s.reservation_id = r.reservation_id) as is_stuck
+from public.reservations r
+where r.reservation_ended is null and r.gpus_held > 0;
+
+-- How long it takes until a reservation of a type is ready, and from its end until its GPUs are free: what 95 of the last
+-- 100 did not exceed; half a minute where none has ended yet.
+create or replace view public.line_paces as
+select g.gpu_type,
+  coalesce((
+    select percentile_disc(0.95) within group (order by extract(epoch from l.launched_at - l.admitted_at))
+    from (
+      select r.launched_at, r.admitted_at from public.reservations r
+      where r.gpu_type = g.gpu_type and r.reservation_ended is not null and r.launched_at is not null
+      order by r.reservation_ended desc limit 100) l
+    where l.launched_at >= l.admitted_at), 30)::float8 as preparing_s,
+  coalesce((
+    select percentile_disc(0.95) within group (order by extract(epoch from l.reservation_ended - l.status_since))
+    from (
+      -- That of a disk takes as long as its snapshot, and of one that was let go of nobody saw the end.
+      select r.reservation_ended, r.status_since from public.reservations r
+      where r.gpu_type = g.gpu_type and r.reservation_ended is not null and r.launched_at is not null
+        and r.disk_name is null and r.forced_at is null
+      order by r.reservation_ended desc limit 100) l), 30)::float8 as teardown_s
+from public.gpu_types g;

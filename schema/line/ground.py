@@ -1,0 +1,81 @@
+"""What is free, what is promised of it, and what is free beside that."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from pgfleet.schema.line.timeline import Timeline
+from pgfleet.schema.line.unit import Pace, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """When a unit starts at the latest, in seconds from now, and where; `at` is None where it never does."""
+
+    unit: Unit
+    not_before: float
+    at: float | None = None
+    spots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is free; `spare` is what is free beside the promises."""
+
+    free: Timeline
+    pace: Pace
+    promises: tuple[Promise, ...] = ()
+    spare: Timeline | None = None
+
+    @property
+    def beside(self) -> Timeline:
+        return self.free if self.spare is None else self.spare
+
+    def promising(self, unit: Unit, not_before: float = 0) -> "Ground":
+        """With a promise more, for when it is possible first beside the others."""
+        length = self.pace.length_s(unit)
+        found = self.beside.earliest(unit, length, not_before)
+        if found is None:
+            return replace(self, promises=(*self.promises, Promise(unit, not_before)))
+        at, spots = found
+        spare = self.beside.without(unit, spots, at, length)
+        return replace(self, promises=(*self.promises, Promise(unit, not_before, at, spots)), spare=spare)
+
+    def begun(self, promise: Promise) -> "Ground":
+        """After a promise that is due was kept."""
+        free = self.free.without(promise.unit, promise.spots, 0, self.pace.length_s(promise.unit))
+        others = tuple(each for each in self.promises if each is not promise)
+        return replace(self, free=free, promises=others, spare=self.spare if others else None)
+
+    def with_start(self, unit: Unit, spots: tuple[str, ...]) -> "Ground | None":
+        """After a unit has started there now; None where it would move a promise."""
+        length = self.pace.length_s(unit)
+        free = self.free.without(unit, spots, 0, length)
+        if not self.promises:
+            return replace(self, free=free)
+        if self.beside.has_room(unit, spots, 0, length):
+            return replace(self, free=free, spare=self.beside.without(unit, spots, 0, length))
+        return self.keeping(free)
+
+    def keeping(self, free: Timeline) -> "Ground | None":
+        """The same promises where other GPUs are free; None where one of them would be moved."""
+        again = promised(Ground(free, self.pace), self.promises)
+        return None if any(map(is_later, self.promises, again.promises)) else again
+
+
+def is_later(before: Promise, after: Promise) -> bool:
+    return before.at is not None and (after.at is None or after.at > before.at)
+
+
+def promised(ground: Ground, promises: Iterable[Promise]) -> Ground:
+    """With these promises given anew, one after the other."""
+    for promise in promises:
+        ground = ground.promising(promise.unit, promise.not_before)
+    return ground
+
+
+def with_bookings(free: Timeline, bookings: Iterable[tuple[Unit, float]], pace: Pace) -> Ground:
+    """What is promised to bookings, each with the seconds until its start, the first of them first."""
+    ground = Ground(free, pace)
+    for unit, in_s in sorted(bookings, key=lambda each: (each[1], each[0].key)):
+        ground = ground.promising(unit, max(in_s, 0))
+    return ground

@@ -1,0 +1,23 @@
+-- What a line is planned with, for the worker and for people.
+
+-- name: front
+-- The first units of a line, in their order.
+select f.* from public.front_of_line(:gpu_type::text, :most::integer) f;
+
+-- name: booked
+-- Those that are booked, by when they start.
+select b.* from public.booked_units b where b.gpu_type = :gpu_type::text order by b.start_at, b.reservation_id limit :most;
+
+-- name: room
+-- What the nodes of a GPU type have room for.
+select m.* from public.gpu_rooms m where m.gpu_type = :gpu_type::text;
+
+-- name: ends
+-- GPUs that somebody holds, and what is known of their end.
+select e.* from public.gpu_ends e where e.gpu_type = :gpu_type::text;
+
+-- name: figures
+-- How long preparing and teardown take, what the operator has set, and the time.
+select p.preparing_s, p.teardown_s, s.extensions_win, public.fleet_now() as now
+from public.line_paces p cross join public.line_settings s
+where p.gpu_type = :gpu_type::text;

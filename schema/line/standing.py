@@ -1,0 +1,78 @@
+"""How a line stands at a moment: all that its plan is made of."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pgfleet.schema.line.ground import Ground, with_bookings
+from pgfleet.schema.line.plan import Plan, plan
+from pgfleet.schema.line.timeline import End, timeline
+from pgfleet.schema.line.unit import Pace, Unit
+from pgfleet.schema.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The line of one GPU type at `now`: as many from its front as were asked for.
+
+    Attributes:
+        line: in the order in which they are let in; those that are booked are in `bookings`.
+        ends: of GPUs that somebody holds.
+        extensions_win: whether an extension may move what is promised.
+    """
+
+    gpu_type: str
+    now: datetime
+    room: Room
+    line: tuple[Unit, ...] = ()
+    bookings: tuple[Unit, ...] = ()
+    ends: tuple[End, ...] = ()
+    pace: Pace = field(default_factory=Pace)
+    extensions_win: bool = False
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return (*self.bookings, *self.line)
+
+    def ground(self) -> Ground:
+        """What is free and will be, with the promises to bookings."""
+        booked = [(unit, self.seconds_to(unit.start_at)) for unit in self.bookings if not unit.lacks]
+        return with_bookings(timeline(self.room, self.ends, self.now), booked, self.pace)
+
+    def plan(self, looked_ahead: int = 0) -> Plan:
+        return plan(self.ground(), self.line, looked_ahead)
+
+    def without(self, keys: Iterable[str]) -> "Standing":
+        """Without these units: their disks keep them, say."""
+        gone = frozenset(keys)
+        return replace(
+            self,
+            line=tuple(unit for unit in self.line if unit.key not in gone),
+            bookings=tuple(unit for unit in self.bookings if unit.key not in gone),
+        )
+
+    def seconds_to(self, at: datetime | None) -> float:
+        return 0 if at is None else (at - self.now).total_seconds()
+
+    def at(self, in_s: float | None) -> datetime | None:
+        return None if in_s is None else self.now + timedelta(seconds=in_s)
+
+
+def end_of(row: Mapping[str, Any], pace: Pace, now: datetime) -> End:
+    """When GPUs of a row of `gpu_ends` (198) are free: `expires_at`, the grace, and what teardown takes.
+
+    What should be over already may take as long again as teardown does.
+    """
+    soonest = now + pace.teardown
+    match row["status"]:
+        case _ if row["is_stuck"]:
+            at = None
+        case "active":
+            at = max(row["expires_at"] + pace.grace + pace.teardown, soonest)
+        case "preparing":
+            ready = max(row["admitted_at"] + pace.preparing, now)
+            at = ready + timedelta(hours=row["duration_hours"]) + pace.grace + pace.teardown
+        case _:
+            at = max(row["status_since"] + pace.teardown, soonest)
+    return End(at, row["gpus"], row["node"])
