@@ -7,7 +7,10 @@ alter table public.reservations
   -- When it was let in last: from then until launched_at its pod was prepared.
   add column if not exists admitted_at timestamptz,
   -- The node that its pod is for: on another it would take what is promised to somebody.
-  add column if not exists kept_to_node text;
+  add column if not exists kept_to_node text,
+  -- When it starts at the latest, and on which nodes, as the last look at the line has it.
+  add column if not exists promised_at timestamptz,
+  add column if not exists promised_nodes jsonb;
 
 create index if not exists reservations_booked_idx
   on public.reservations (gpu_type, start_at) where start_at is not null and status in ('pending', 'queued');

@@ -16,6 +16,7 @@ select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.wait
     where d.user_id = r.user_id and d.disk_name = r.disk_name and coalesce(r.node_index, 0) = 0
       and d.status in ('deleted', 'purged', 'failed')) is true as is_lost,
   coalesce(r.master_reservation_id, r.reservation_id) as unit_id, r.start_at, r.duration_hours,
-  case when r.master_reservation_id is null then 1 else coalesce(r.total_nodes, 1) end as nodes
+  case when r.master_reservation_id is null then 1 else coalesce(r.total_nodes, 1) end as nodes,
+  r.promised_at, r.promised_nodes
 from public.reservations r
 where r.status in ('pending', 'queued') and r.gpu_count is not null;

@@ -5,7 +5,7 @@
 -- kept by a disk let others pass. in_line: how many rows of it wait and are neither.
 create or replace view public.line_units as
 select w.gpu_type, w.reservation_id, w.user_id, w.gpu_count, w.duration_hours, w.nodes, w.waiting_since, w.line_number,
-  w.start_at, w.is_lost,
+  w.start_at, w.is_lost, w.promised_at, w.promised_nodes,
   case when w.nodes = 1 then 1 else (
     select count(*)::integer from public.waiting_reservations g
     where g.reservation_id in (
@@ -38,7 +38,8 @@ group by h.gpu_type, h.user_id;
 create or replace function public.front_of_line(of_type text, most integer)
 returns table (
   place bigint, reservation_id text, gpu_count integer, duration_hours float8, nodes integer, in_line integer,
-  waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean)
+  waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean, promised_at timestamptz,
+  promised_nodes jsonb)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -62,7 +63,8 @@ begin
         order by u.waiting_since, u.line_number, u.reservation_id limit most)
       select row_number() over (order by u.waiting_since, u.line_number, u.reservation_id), u.reservation_id::text,
         u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
-        coalesce(u.waiting_since < public.fleet_now() - rules.starving_after, false), u.is_lost
+        coalesce(u.waiting_since < public.fleet_now() - rules.starving_after, false), u.is_lost, u.promised_at,
+        u.promised_nodes
       from (select * from first union select * from small) u
       order by 1;
     return;
@@ -88,7 +90,7 @@ begin
       select o.stands from ordered o where most is not null and room > 0 and o.gpu_count * o.nodes <= room and o.gpu_count <= on_a_node
       order by o.stands limit most)
     select o.stands, o.reservation_id::text, o.gpu_count, o.duration_hours, o.nodes, o.in_line, o.waiting_since,
-      o.start_at, o.starves, o.is_lost
+      o.start_at, o.starves, o.is_lost, o.promised_at, o.promised_nodes
     from ordered o
     where most is null or o.stands <= most or o.stands in (select s.stands from small s)
     order by o.stands;
@@ -99,5 +101,5 @@ revoke execute on function public.front_of_line(text, integer) from public;
 -- Those that are booked, until they start: their GPUs are kept free from start_at on.
 create or replace view public.booked_units as
 select u.gpu_type, u.reservation_id::text, u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
-  false as is_starving, u.is_lost
+  false as is_starving, u.is_lost, u.promised_at, u.promised_nodes
 from public.line_units u where u.start_at is not null;

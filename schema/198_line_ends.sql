@@ -4,7 +4,7 @@
 -- and for how many hours one that is being prepared was asked for. node is null where its pod is on none yet. is_stuck:
 -- nobody knows when its pod is gone (180).
 create or replace view public.gpu_ends as
-select r.gpu_type, r.gpus_held as gpus, r.status, r.status_since, r.expires_at, r.duration_hours,
+select r.gpu_type, coalesce(r.master_reservation_id, r.reservation_id) as unit_id, r.gpus_held as gpus, r.status, r.status_since, r.expires_at, r.duration_hours,
   coalesce(r.admitted_at, r.status_since) as admitted_at,
   coalesce((select max(p.node_name) from public.gpu_pods p where p.reservation_id = r.reservation_id and p.gone_at is null),
     r.kept_to_node) as node,

@@ -25,7 +25,7 @@ HOPELESS = ("REJECTED", "TYPE_DISABLED")
 
 
 def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_json: bool) -> None:
-    """Print the answer; ends with 1 unless it would start now."""
+    """Print the answer; ends with 1 unless it would start now, or when it is booked for."""
     answer, now = look_ahead(conn, message, settings)
     eta_s = (answer.eta - now).total_seconds() if answer.eta else None
     if as_json:
@@ -36,11 +36,13 @@ def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_
                 "reason": answer.reason,
                 "ahead": answer.ahead,
                 "eta": answer.eta,
+                "would_hold": answer.is_booked if message.start_at else None,
+                "next_times": answer.next_times,
             }
         )
     else:
         out().print(_sentence(answer, eta_s))
-    if not answer.starts_now:
+    if not answer.starts_now and not answer.is_booked:
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -92,6 +94,8 @@ def _with_disk(
 def _sentence(answer: DryRun, eta_s: float | None) -> str:
     if answer.starts_now:
         return f"would start now: {answer.reason}"
+    if answer.is_booked:
+        return f"would be booked: {answer.reason}"
     if answer.code == "REJECTED":
         return f"would be rejected: {answer.reason}"
     eta = "unknown" if eta_s is None else span(eta_s)

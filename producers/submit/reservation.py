@@ -25,6 +25,7 @@ from pgfleet.producers.submit.following import (
     wait,
     with_pause,
 )
+from pgfleet.producers.submit.moments import moment
 from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err, print_json, progress
 from pgfleet.producers.submit.wording import default_user, story
@@ -56,6 +57,7 @@ OPTIONS = {
     "disk_size_gb": "--disk-size",
     "reservation_id": "--id",
     "request_id": "--request-id",
+    "start_at": "--at",
 }
 EXAMPLE = "Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --github-user ada --disk data --wait"
 
@@ -83,6 +85,10 @@ def submit(  # noqa: PLR0913  # one parameter an option
     reservation_id: Annotated[
         str | None, typer.Option("--id", help="A UUID; sent twice it is one reservation.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help='Book it for then, such as "tomorrow 9:00"; at most 14 days ahead.'),
+    ] = None,
     only_ask: Annotated[
         bool, typer.Option("--dry-run", help="Would it start now, and if not, why? Sends nothing.")
     ] = False,
@@ -107,6 +113,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "command": command,
         "disk_name": disk,
         "disk_size_gb": disk_size,
+        "start_at": None if at is None else moment(at, datetime.now().astimezone()),
     }
     given = {name: value for name, value in fields.items() if value is not None}
     with named_as_options(OPTIONS):

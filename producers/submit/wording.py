@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pgfleet.schema.errors import FleetError
+from pgfleet.schema.line.plan import Code
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reads.place import DISK_CODES, Place
 from pgfleet.schema.reservation import Status
@@ -52,9 +53,11 @@ def disk(row: dict[str, Any]) -> str:
 
 
 def waiting(place: Place, now: datetime) -> str:
-    """`position 3, ETA 12 min`."""
+    """`position 3, ETA 12 min`; `at most` where nobody who comes later can move that."""
+    if place.code == Code.SCHEDULED and place.eta is not None:
+        return f"in {span((place.eta - now).total_seconds())}"
     eta = "unknown" if place.eta is None else span((place.eta - now).total_seconds())
-    return f"position {place.ahead + 1}, ETA {eta}"
+    return f"position {place.ahead + 1}, ETA {'at most ' if place.is_promised else ''}{eta}"
 
 
 def held(row: dict[str, Any]) -> str:

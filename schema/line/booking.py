@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Protocol
 
-from pgfleet.schema.line.ground import Ground, is_later
+from pgfleet.schema.line.ground import Ground
+from pgfleet.schema.line.plan import moved
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.printable import minute
@@ -26,6 +28,31 @@ class Booked:
     next_times: tuple[datetime, ...] = ()
 
 
+class Asked(Protocol):
+    """What a message asks for."""
+
+    @property
+    def reservation_id(self) -> str: ...
+    @property
+    def gpu_count(self) -> int: ...
+    @property
+    def duration_hours(self) -> float: ...
+    @property
+    def total_nodes(self) -> int: ...
+    @property
+    def start_at(self) -> datetime | None: ...
+
+
+def unit_asked_for(message: Asked) -> Unit:
+    return Unit(
+        key=message.reservation_id,
+        gpus=message.gpu_count,
+        hours=message.duration_hours,
+        nodes=message.total_nodes,
+        start_at=message.start_at,
+    )
+
+
 def book(standing: Standing, unit: Unit) -> Booked:
     """Whether a unit would start at its `start_at` if it were booked now."""
     assert unit.start_at is not None  # noqa: S101  # the caller has looked
@@ -38,14 +65,11 @@ def book(standing: Standing, unit: Unit) -> Booked:
 
 
 def holds(standing: Standing, unit: Unit) -> bool:
-    """Whether it would start in time, and move nobody's promised start."""
-    before = standing.plan().ground.promises
-    after = replace(standing, bookings=(*standing.bookings, unit)).plan().ground.promises
-    by_key = {promise.unit.key: promise for promise in after}
-    mine = by_key.get(unit.key)
-    if mine is None or mine.at is None or mine.at > mine.not_before:
-        return False
-    return not any(is_later(promise, by_key[promise.unit.key]) for promise in before if promise.unit.key in by_key)
+    """Whether it would start in time, and nobody who starts now, or was promised a start, does so later."""
+    before, after = standing.plan(), replace(standing, bookings=(*standing.bookings, unit)).plan()
+    mine = next((promise for promise in after.ground.promises if promise.unit.key == unit.key), None)
+    is_kept = mine is not None and mine.at is not None and mine.at <= mine.not_before
+    return is_kept and not moved(before, after)
 
 
 def _other_times(standing: Standing, unit: Unit) -> Iterator[datetime]:

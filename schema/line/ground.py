@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from pgfleet.schema.line.timeline import Timeline
 from pgfleet.schema.line.unit import Pace, Unit
+
+# When, in seconds from now, and on which nodes.
+Spot: TypeAlias = tuple[float, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,29 @@ class Ground:
     def beside(self) -> Timeline:
         return self.free if self.spare is None else self.spare
 
-    def promising(self, unit: Unit, not_before: float = 0) -> "Ground":
-        """With a promise more, for when it is possible first beside the others."""
+    def promising(self, unit: Unit, not_before: float = 0, known: Spot | None = None) -> "Ground":
+        """With a promise more: as it is known, if that can be kept; else for as soon as others leave room."""
         length = self.pace.length_s(unit)
-        found = self.beside.earliest(unit, length, not_before)
+        is_kept = known is not None and self.beside.has_room(unit, known[1], known[0], length)
+        found = known if is_kept else self.beside.earliest(unit, length, not_before)
         if found is None:
             return replace(self, promises=(*self.promises, Promise(unit, not_before)))
         at, spots = found
         spare = self.beside.without(unit, spots, at, length)
         return replace(self, promises=(*self.promises, Promise(unit, not_before, at, spots)), spare=spare)
+
+    def releasing(self, key: str) -> "Ground":
+        """Without the promise to a unit, if there is one; the others as they are."""
+        if all(promise.unit.key != key for promise in self.promises):
+            return self
+        others = tuple(promise for promise in self.promises if promise.unit.key != key)
+        return promised(Ground(self.free, self.pace), others)
+
+    def sooner(self, unit: Unit) -> "Ground":
+        """With the promise to a unit as soon as it is possible now."""
+        mine = next(promise for promise in self.promises if promise.unit.key == unit.key)
+        again = self.releasing(unit.key).promising(unit, mine.not_before)
+        return again if is_later(again.promises[-1], mine) or mine.at is None else self
 
     def begun(self, promise: Promise) -> "Ground":
         """After a promise that is due was kept."""
@@ -67,15 +85,8 @@ def is_later(before: Promise, after: Promise) -> bool:
 
 
 def promised(ground: Ground, promises: Iterable[Promise]) -> Ground:
-    """With these promises given anew, one after the other."""
+    """With these promises given anew, one after the other: as they are, where that is possible."""
     for promise in promises:
-        ground = ground.promising(promise.unit, promise.not_before)
-    return ground
-
-
-def with_bookings(free: Timeline, bookings: Iterable[tuple[Unit, float]], pace: Pace) -> Ground:
-    """What is promised to bookings, each with the seconds until its start, the first of them first."""
-    ground = Ground(free, pace)
-    for unit, in_s in sorted(bookings, key=lambda each: (each[1], each[0].key)):
-        ground = ground.promising(unit, max(in_s, 0))
+        known = None if promise.at is None else (promise.at, promise.spots)
+        ground = ground.promising(promise.unit, promise.not_before, known)
     return ground

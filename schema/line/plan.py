@@ -5,12 +5,12 @@ others has ended it finds them, which is its shadow start. So does a booking, fr
 (`ground.py`): whoever comes after them starts only where none of them is moved by it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, islice
 
-from pgfleet.schema.line.ground import Ground
+from pgfleet.schema.line.ground import Ground, Promise, Spot, is_later
 from pgfleet.schema.line.timeline import ANYWHERE
 from pgfleet.schema.line.unit import Unit
 
@@ -63,9 +63,12 @@ class Plan:
         found: tuple[Start | Waiting, ...] = (*self.starts, *self.waiting)
         return next((each for each in found if each.unit.key == key), None)
 
+    def promise_of(self, key: str) -> Promise | None:
+        return next((promise for promise in self.ground.promises if promise.unit.key == key), None)
 
-def plan(ground: Ground, line: Sequence[Unit], looked_ahead: int = 0) -> Plan:
-    """Who starts now, and why the others do not. `ground` has the promises to bookings.
+
+def plan(ground: Ground, line: Sequence[Unit], known: Mapping[str, Spot], looked_ahead: int = 0) -> Plan:
+    """Who starts now, and why the others do not. `ground` has the promises to bookings, `known` those to others.
 
     So many others than the head are told, too, when they start: as if each lasted as long as it was asked for.
     """
@@ -82,7 +85,7 @@ def plan(ground: Ground, line: Sequence[Unit], looked_ahead: int = 0) -> Plan:
         elif has_head or stands_still or unit.key not in looked_at:
             made = replace(made, waiting=(*made.waiting, Waiting(unit, Code.BEHIND_OTHERS)))
         else:
-            made = _with_head(made, unit)
+            made = _with_head(made, unit, known.get(unit.key))
             has_head = made.waiting[-1].is_promised
             # Where nobody knows when it starts, all others end before. Who has waited for too long lets nobody pass.
             stands_still = not has_head and unit.is_starving and ground.free.could_hold(unit)
@@ -149,8 +152,8 @@ def _with_start(made: Plan, start: Start, ground: Ground) -> Plan:
     return replace(made, ground=ground, starts=(*made.starts, start))
 
 
-def _with_head(made: Plan, unit: Unit) -> Plan:
-    ground = made.ground.promising(unit)
+def _with_head(made: Plan, unit: Unit, known: Spot | None) -> Plan:
+    ground = made.ground.promising(unit, 0, known).sooner(unit)
     at = ground.promises[-1].at
     waiting = Waiting(unit, _shortage(made.ground, unit), at, is_promised=at is not None)
     return replace(made, ground=ground, waiting=(*made.waiting, waiting))
@@ -174,3 +177,18 @@ def _told(made: Plan, looked_ahead: int) -> Iterator[Waiting]:
         looked_ahead -= 1
         ground = ground.promising(waiting.unit)
         yield replace(waiting, starts_in_s=ground.promises[-1].at)
+
+
+def moved(before: Plan, after: Plan) -> list[Unit]:
+    """Those who would start now, or are promised a start, and would start later after something has changed."""
+    starting = {start.unit.key for start in after.starts}
+    promises = {promise.unit.key: promise for promise in after.ground.promises}
+    late = [promise.unit for promise in before.ground.promises if _is_later(promise, promises, starting)]
+    return [start.unit for start in before.starts if start.unit.key not in starting] + late
+
+
+def _is_later(promise: Promise, promises: Mapping[str, Promise], starting: Container[str]) -> bool:
+    if promise.unit.key in starting or promise.at is None:
+        return False
+    again = promises.get(promise.unit.key)
+    return again is None or is_later(promise, again)

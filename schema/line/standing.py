@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pgfleet.schema.line.ground import Ground, with_bookings
+from pgfleet.schema.line.ground import Ground, Spot
 from pgfleet.schema.line.plan import Plan, plan
 from pgfleet.schema.line.timeline import End, timeline
 from pgfleet.schema.line.unit import Pace, Unit
@@ -37,11 +37,38 @@ class Standing:
 
     def ground(self) -> Ground:
         """What is free and will be, with the promises to bookings."""
-        booked = [(unit, self.seconds_to(unit.start_at)) for unit in self.bookings if not unit.lacks]
-        return with_bookings(timeline(self.room, self.ends, self.now), booked, self.pace)
+        bookings = sorted((unit for unit in self.bookings if not unit.lacks), key=_by_start)
+        ground = Ground(timeline(self.room, self.ends, self.now), self.pace)
+        for unit in (each for each in bookings if each.promised is not None):
+            ground = ground.promising(unit, self.not_before(unit), self.known(unit))
+        for unit in (each for each in bookings if each.promised is None):
+            ground = self._beside_head(ground, unit)
+        for unit in bookings:
+            ground = ground.sooner(unit)
+        return ground
+
+    def _beside_head(self, ground: Ground, booked: Unit) -> Ground:
+        """With a new booking where it takes nothing of the head's, if there is such a place at its time."""
+        head = next((unit for unit in self.line if unit.promised is not None), None)
+        if head is not None:
+            both = ground.promising(head, 0, self.known(head)).promising(booked, self.not_before(booked))
+            if both.promises[-1].at == both.promises[-1].not_before:
+                return both.releasing(head.key)
+        return ground.promising(booked, self.not_before(booked))
+
+    def not_before(self, unit: Unit) -> float:
+        return max(self.seconds_to(unit.start_at), 0)
+
+    def known(self, unit: Unit) -> Spot | None:
+        """Its promise as it is written down: one that is past is for now."""
+        if unit.promised is None:
+            return None
+        at, spots = unit.promised
+        return max(self.seconds_to(at), self.not_before(unit)), spots
 
     def plan(self, looked_ahead: int = 0) -> Plan:
-        return plan(self.ground(), self.line, looked_ahead)
+        known = {unit.key: spot for unit in self.line if (spot := self.known(unit)) is not None}
+        return plan(self.ground(), self.line, known, looked_ahead)
 
     def without(self, keys: Iterable[str]) -> "Standing":
         """Without these units: their disks keep them, say."""
@@ -57,6 +84,11 @@ class Standing:
 
     def at(self, in_s: float | None) -> datetime | None:
         return None if in_s is None else self.now + timedelta(seconds=in_s)
+
+
+def _by_start(unit: Unit) -> tuple[datetime, str]:
+    assert unit.start_at is not None  # noqa: S101  # it is booked
+    return unit.start_at, unit.key
 
 
 def end_of(row: Mapping[str, Any], pace: Pace, now: datetime) -> End:
@@ -75,4 +107,4 @@ def end_of(row: Mapping[str, Any], pace: Pace, now: datetime) -> End:
             at = ready + timedelta(hours=row["duration_hours"]) + pace.grace + pace.teardown
         case _:
             at = max(row["status_since"] + pace.teardown, soonest)
-    return End(at, row["gpus"], row["node"])
+    return End(at, row["gpus"], row["node"], row["unit_id"])

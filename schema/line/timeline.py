@@ -21,11 +21,12 @@ MOMENT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """GPUs that will be free at a time, of a node where that is known. `at` is None where nobody knows when."""
+    """GPUs of a node, where that is known, that will be free. `at` is None where nobody knows when; `unit` has them."""
 
     at: datetime | None
     gpus: int
     node: str | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Timeline:
         each = Counter(spots).items()
         end = start + length
         return least(self.total, start, end) >= unit.total and all(
-            least(self.nodes[name], start, end) >= unit.gpus * number for name, number in each
+            name in self.nodes and least(self.nodes[name], start, end) >= unit.gpus * number for name, number in each
         )
 
     def spots(self, unit: Unit, start: float, length: float) -> tuple[str, ...] | None:

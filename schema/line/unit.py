@@ -20,6 +20,7 @@ class Unit:
         is_starving: it has waited for so long that nobody may pass it.
         lacks: how many rows of a gang are not in line.
         since: when it came.
+        promised: when it starts at the latest, and on which nodes, as a look before this one has written it down.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Unit:
     is_starving: bool = False
     lacks: int = 0
     since: datetime | None = None
+    promised: tuple[datetime, tuple[str, ...]] | None = None
 
     @property
     def total(self) -> int:
@@ -73,4 +75,5 @@ def unit_of(row: Mapping[str, Any]) -> Unit:
         is_starving=row["is_starving"],
         lacks=row["nodes"] - row["in_line"],
         since=row["waiting_since"],
+        promised=(row["promised_at"], tuple(row["promised_nodes"])) if row["promised_at"] else None,
     )

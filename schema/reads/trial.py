@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pgfleet.schema.line.booking import Booked, book
+from pgfleet.schema.line.booking import FARTHEST, Booked, book, unit_asked_for
 from pgfleet.schema.line.plan import Start
 from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.line.words import words
@@ -42,18 +42,10 @@ def dry_run(
     if not line.is_active:
         return DryRun(starts_now=False, code="TYPE_DISABLED", reason=f"gpu_type: {line.gpu_type} is switched off")
     if message.start_at is not None and message.start_at > line.now:
-        return _booked(book(line.standing, wanted(message)))
-    return _in_line(wanted(message), line)
-
-
-def wanted(message: CreateReservation) -> Unit:
-    return Unit(
-        key=message.reservation_id,
-        gpus=message.gpu_count,
-        hours=message.duration_hours,
-        nodes=message.total_nodes,
-        start_at=message.start_at,
-    )
+        if message.start_at > line.now + FARTHEST:
+            return DryRun(starts_now=False, code="REJECTED", reason=f"start_at: at most {FARTHEST.days} days ahead")
+        return _booked(book(line.standing, unit_asked_for(message)))
+    return _in_line(unit_asked_for(message), line)
 
 
 def _booked(found: Booked) -> DryRun:

@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.line.standing import Standing
+from pgfleet.schema.line.timeline import End
+from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.place import Line, Release, Waiter, dry_run, place, reason_code
+from pgfleet.schema.reads.place import Line, place, reason_code
+from pgfleet.schema.reads.trial import dry_run
 from pgfleet.schema.reservation import CreateReservation
+from pgfleet.schema.room import Room
 from worlds.fleet import Connection, Worker, new_id
 from worlds.reservations import active, create, status_of
 
@@ -23,11 +28,13 @@ def minutes(number: float) -> timedelta:
 
 def waiting(row_id: str = "me", gpus: int = 4, since: datetime = NOW, **given: Any) -> dict[str, Any]:
     row = {"reservation_id": row_id, "status": "queued", "gpu_count": gpus, "waiting_since": since, "line_number": 0}
-    return {**row, "retry_at": None, "current_detailed_status": "NO_CAPACITY: 4 GPUs wanted", **given}
+    shown = "NO_CAPACITY: 4 GPUs wanted"
+    return {**row, "retry_at": None, "master_reservation_id": None, "current_detailed_status": shown, **given}
 
 
-def line(*waiters: Waiter, held: int = 16, **given: Any) -> Line:
-    return Line("h100", 16, held, is_active=given.pop("is_active", True), now=NOW, waiting=waiters, **given)
+def line(*units: Unit, held: int = 16, ends: tuple[End, ...] = (), is_active: bool = True) -> Line:
+    standing = Standing("h100", NOW, Room("h100", 16 - held), units, ends=ends)
+    return Line("h100", 16, held, is_active=is_active, standing=standing)
 
 
 def asking(gpus: int = 4, hours: float = 1) -> CreateReservation:
@@ -36,57 +43,57 @@ def asking(gpus: int = 4, hours: float = 1) -> CreateReservation:
     )
 
 
-def test_the_position_counts_older_ones_of_the_type_only() -> None:
-    older, younger = Waiter("a", 8, NOW - minutes(5)), Waiter("b", 1, NOW + minutes(5))
-
-    found = place(waiting(), line(older, Waiter("me", 4, NOW), younger), GRACE)
+def test_the_position_counts_those_that_are_before_it_in_line() -> None:
+    found = place(waiting(), line(Unit("a", 8, 1), Unit("me", 4, 1), Unit("b", 1, 1)))
 
     assert found is not None
     assert found.ahead == 1
     assert found.as_json()["position"] == 2
 
 
-def test_of_two_of_the_same_moment_the_smaller_id_is_ahead() -> None:
-    both = (Waiter("a", 8, NOW), Waiter("me", 4, NOW))
+def test_who_is_kept_by_a_disk_has_those_ahead_that_came_before() -> None:
+    older, younger = Unit("a", 8, 1, since=NOW - minutes(5)), Unit("b", 1, 1, since=NOW + minutes(5))
 
-    assert place(waiting(), line(*both), GRACE).ahead == 1  # type: ignore[union-attr]
-    assert place(waiting("a", 8), line(*both), GRACE).ahead == 0  # type: ignore[union-attr]
-
-
-def test_the_eta_is_the_real_end_that_frees_enough_for_all_ahead_and_oneself() -> None:
-    ends = (Release(NOW + minutes(30), 8), Release(NOW + minutes(10), 4), Release(NOW + minutes(60), 4))
-
-    found = place(waiting(), line(Waiter("a", 8, NOW - minutes(1)), releases=ends), GRACE)
-
-    assert found is not None
-    assert found.eta == NOW + minutes(30) + GRACE
+    assert place(waiting(), line(older, younger)).ahead == 1  # type: ignore[union-attr]
 
 
-def test_an_end_that_is_past_counts_as_now() -> None:
-    found = place(waiting(), line(releases=(Release(NOW - minutes(10), 8),)), GRACE)
+def test_the_head_is_promised_the_end_that_frees_enough_for_it() -> None:
+    ends = (End(NOW + minutes(30), 8), End(NOW + minutes(10), 2), End(NOW + minutes(60), 4))
+
+    found = place(waiting(), line(Unit("me", 4, 1), ends=ends))
 
     assert found is not None
-    assert found.eta == NOW
+    assert (found.eta, found.is_promised) == (NOW + minutes(30), True)
+
+
+def test_the_eta_of_others_counts_what_those_ahead_have_asked_for() -> None:
+    ends = (End(NOW + minutes(30), 8), End(NOW + minutes(60), 8))
+
+    found = place(waiting(gpus=8), line(Unit("a", 8, 9), Unit("b", 8, 2), Unit("me", 8, 1), ends=ends))
+
+    assert found is not None
+    assert (found.eta, found.is_promised) == (NOW + minutes(180), False)
 
 
 @pytest.mark.parametrize(
     ("row", "where"),
     [
-        pytest.param(waiting(), line(), id="nobody has an end yet"),
-        pytest.param(waiting(), line(releases=(Release(NOW, 2),)), id="the ends free too few"),
-        pytest.param(waiting(), line(held=0, is_active=False), id="the type is switched off"),
+        pytest.param(waiting(), line(Unit("me", 4, 1)), id="nobody has an end yet"),
+        pytest.param(waiting(), line(Unit("me", 4, 1), ends=(End(NOW, 2),)), id="the ends free too few"),
+        pytest.param(waiting(), line(Unit("me", 4, 1), ends=(End(None, 8),)), id="nobody knows when it ends"),
+        pytest.param(waiting(), line(Unit("me", 4, 1), held=0, is_active=False), id="the type is switched off"),
         pytest.param(waiting(retry_at=NOW + minutes(1)), line(held=0), id="it is paused"),
     ],
 )
 def test_the_eta_is_unknown_rather_than_invented(row: dict[str, Any], where: Line) -> None:
-    found = place(row, where, GRACE)
+    found = place(row, where)
 
     assert found is not None
     assert found.eta is None
 
 
 def test_whoever_does_not_wait_has_no_place() -> None:
-    assert place(waiting(status="active"), line(), GRACE) is None
+    assert place(waiting(status="active"), line()) is None
 
 
 @pytest.mark.parametrize(
@@ -103,14 +110,20 @@ def test_the_reason_code_is_what_the_shown_status_begins_with(shown: str | None,
 
 
 def test_a_dry_run_would_start_where_gpus_are_free_and_nobody_waits() -> None:
-    assert dry_run(asking(), H100, line(held=12), 72, GRACE).starts_now
+    assert dry_run(asking(), H100, line(held=12), 72).starts_now
 
 
 @pytest.mark.parametrize(
     ("message", "gpu_type", "where", "code"),
     [
         pytest.param(asking(), H100, line(held=14), "NO_CAPACITY", id="too few are free"),
-        pytest.param(asking(1), H100, line(Waiter("a", 8, NOW), held=8), "BEHIND_OTHERS", id="somebody waits"),
+        pytest.param(
+            asking(4),
+            H100,
+            line(Unit("a", 8, 1), held=12, ends=(End(NOW + minutes(5), 4),)),
+            "BEHIND_OTHERS",
+            id="ahead",
+        ),
         pytest.param(asking(), H100, line(held=0, is_active=False), "TYPE_DISABLED", id="switched off"),
         pytest.param(asking(), None, None, "REJECTED", id="no such type"),
         pytest.param(asking(16), H100, line(held=0), "REJECTED", id="no node is that large"),
@@ -118,7 +131,7 @@ def test_a_dry_run_would_start_where_gpus_are_free_and_nobody_waits() -> None:
     ],
 )
 def test_a_dry_run_says_why_not(message: CreateReservation, gpu_type: Any, where: Line, code: str) -> None:
-    answer = dry_run(message, gpu_type, where, 48, GRACE)
+    answer = dry_run(message, gpu_type, where, 48)
 
     assert not answer.starts_now
     assert answer.code == code
@@ -130,18 +143,19 @@ def test_lines_and_ends_are_read_as_they_are(conn: Connection, worker: Worker) -
     queued = create(conn, gpu_count=4)
     worker.run_until(lambda: status_of(conn, queued) == "queued")
 
-    found = reads.lines(conn, ["h100"])["h100"]
+    found = reads.lines(conn, ["h100"], GRACE)["h100"]
     row = reads.by_id(conn, queued)
     assert row is not None
-    where = place(row, found, GRACE)
+    where = place(row, found)
 
-    assert [waiter.reservation_id for waiter in found.waiting] == [queued]
+    assert [unit.key for unit in found.standing.line] == [queued]
     assert (found.total, found.held, found.free) == (16, 16, 0)
     assert where is not None
     assert where.code == "NO_CAPACITY"
     ends = reads.by_id(conn, first)
     assert ends is not None
-    assert where.eta == ends["expires_at"] + GRACE
+    assert where.eta == ends["expires_at"] + GRACE + timedelta(seconds=30), "nobody has been torn down yet"
+    assert where.is_promised
 
 
 def test_a_prefix_is_enough_where_it_is_unique_among_the_users_own(conn: Connection, worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
 from pgfleet.schema.reservation import FINAL, CreateReservation, Retry, Status, misfit, retried_id
 from pgfleet.schema.rows.row import Row
@@ -31,12 +32,15 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
     problem = _problem(message, turn) or _too_many(message, disk, turn.view)
     if problem:
         return Reject(problem)
+    # What it is booked for is past by now: it waits as any other.
+    start_at = message.start_at if message.start_at is not None and message.start_at > turn.now else None
     values = {
         **message.model_dump(include=_COPIED),
         "gpu_type": message.gpu_type,
         "instance_type": turn.view.gpu_types[message.gpu_type].instance_type,
         "created_at": turn.sent_at,
-        "waiting_since": turn.sent_at,
+        "waiting_since": turn.sent_at if start_at is None else start_at,
+        "start_at": start_at,
         "line_number": turn.msg_id,
         "cli_version": message.version,
         "total_nodes": 1,
@@ -80,7 +84,19 @@ def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
 
 def _problem(message: CreateReservation, turn: Turn) -> str | None:
     """Why it can never start."""
-    return _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view)
+    return (
+        _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view) or _unbookable(message, turn)
+    )
+
+
+def _unbookable(message: CreateReservation, turn: Turn) -> str | None:
+    """Why it can't be promised to start at the time that it asks for, and when it could."""
+    if message.start_at is None or message.start_at <= turn.now:
+        return None
+    if message.start_at > turn.now + FARTHEST:
+        return f"start_at: at most {FARTHEST.days} days ahead"
+    standing = turn.view.standings.get(message.gpu_type)
+    return None if standing is None else book(standing, unit_asked_for(message)).problem
 
 
 def _too_many(message: CreateReservation, disk: Advance, view: View) -> str | None:

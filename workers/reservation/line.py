@@ -4,16 +4,18 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 from pgfleet.schema.container import unusable
+from pgfleet.schema.line.booking import book
 from pgfleet.schema.line.plan import LOOKED_AT, Plan, Start, Waiting
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.unit import in_units, unit_key
 from pgfleet.schema.line.words import LATE, shown
+from pgfleet.schema.printable import minute
 from pgfleet.schema.reservation import Admit, Status, misfit, pod_name
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
@@ -34,6 +36,9 @@ from pgfleet.workers.runtime.outcomes import (
 )
 
 BEHIND_OTHERS = "BEHIND_OTHERS: others of this type go first"
+
+# Ends are known to the second; what is promised is not written anew for less.
+A_MOMENT = timedelta(seconds=1)
 
 
 def admit_message(gpu_type: str) -> Send:
@@ -60,12 +65,13 @@ def admit(message: Admit, turn: Turn) -> Outcome:
     if not gpu_type.is_active:
         off = f"TYPE_DISABLED: {gpu_type.gpu_type} is switched off"
         return _decided(hindered + _sum(_waits(unit, off) for unit in rows.values()))
+    standing, refused = _confirmed(standing, rows, turn)
     plan, doubled = _plan(standing, rows)
     moved = _sum(_admission(start, rows[start.unit.key], standing, turn) for start in plan.starts)
     waiting = _sum(_told(each, rows, plan, standing, turn) for each in plan.waiting)
     # Those behind them have come to the front.
     more = (admit_message(message.gpu_type),) if plan.starts and len(standing.line) >= LOOKED_AT else ()
-    return _decided(moved + hindered + doubled + waiting + Advance(then=more))
+    return _decided(moved + hindered + refused + doubled + waiting + Advance(then=more))
 
 
 def _sum(parts: Iterable[Advance | None]) -> Advance:
@@ -106,6 +112,23 @@ def _kept(rows: list[Row], turn: Turn) -> Advance | None:
     """What is shown where a disk keeps one of them."""
     held = next((held for row in rows if (held := disk_hold(row, turn.view))), None)
     return None if held is None else _waits(rows, held)
+
+
+def _confirmed(standing: Standing, rows: Mapping[str, list[Row]], turn: Turn) -> tuple[Standing, Advance]:
+    """Without new bookings that can't be promised: two that were asked for at once, say, of which the first is kept."""
+    new = [unit for unit in standing.bookings if _is_new_booking(rows.get(unit.key, []), turn)]
+    standing, refused = standing.without(unit.key for unit in new), Advance()
+    for unit in sorted(new, key=lambda unit: rows[unit.key][0].line_number):
+        problem = book(standing, unit).problem
+        if problem is None:
+            standing = replace(standing, bookings=(*standing.bookings, unit))
+        else:
+            refused += _sum(_give_up(row, turn.view, problem) for row in rows[unit.key])
+    return standing, refused
+
+
+def _is_new_booking(rows: Sequence[Row], turn: Turn) -> bool:
+    return bool(rows) and rows[0].status == Status.PENDING and rows[0].start_at > turn.now
 
 
 def _plan(standing: Standing, rows: Mapping[str, list[Row]]) -> tuple[Plan, Advance]:
@@ -151,6 +174,8 @@ def _admitted(row: Row, turn: Turn) -> dict[str, Any]:
     return {
         "gpus_held": row.gpu_count,
         "admitted_at": turn.now,
+        "promised_at": None,
+        "promised_nodes": None,
         "retry_at": None,
         "pod_name": pod_name(row.reservation_id),
         "namespace": turn.tools.settings.namespace,
@@ -171,7 +196,25 @@ def _told(waiting: Waiting, rows: Mapping[str, list[Row]], plan: Plan, standing:
     start_at = waiting.unit.start_at
     is_late = start_at is not None and turn.now >= start_at + LATE and unit[0].warning is None
     late = {"warning": f"It could not start when it was booked for. {why}"} if is_late else {}
-    return _waits(unit, why, **late)
+    return _waits(unit, why, **late, **_promised(unit[0], waiting, plan, standing))
+
+
+def _promised(row: Row, waiting: Waiting, plan: Plan, standing: Standing) -> dict[str, Any]:
+    """What it is promised, where that is another than is written down: the next look keeps it."""
+    promise = plan.promise_of(waiting.unit.key)
+    at = standing.at(promise.at) if promise is not None else None
+    spots = None if promise is None or at is None else list(promise.spots)
+    same = (row.promised_at is None) == (at is None) and spots == row.promised_nodes
+    if same and (at is None or abs(at - row.promised_at) < A_MOMENT):
+        return {}
+    return {"promised_at": at, "promised_nodes": spots, **_moved(row, at)}
+
+
+def _moved(row: Row, at: datetime | None) -> dict[str, Any]:
+    """Somebody holds what was promised for longer, or it is gone: that is told."""
+    if at is None or row.promised_at is None or at < row.promised_at + LATE:
+        return {}
+    return {"warning": f"Its start has moved from {minute(row.promised_at)} to {minute(at)}: GPUs are held for longer"}
 
 
 def _waits(rows: Sequence[Row], reason: str, **values: Any) -> Advance:

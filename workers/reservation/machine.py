@@ -13,8 +13,10 @@ the one before it stale. A line is looked at (`admit`) whenever somebody joins i
 from datetime import datetime, timedelta
 from typing import Any
 
+from pgfleet.schema.line.extension import most_possible, moved_by
+from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.messages import Message
-from pgfleet.schema.printable import printable, second
+from pgfleet.schema.printable import minute, printable, second
 from pgfleet.schema.reservation import (
     FINAL,
     IDS,
@@ -188,6 +190,9 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
     total_h, most_h = row.duration_hours + message.extension_hours, turn.tools.settings.max_total_hours
     if total_h > most_h:
         return Reject(f"extension_hours: {total_h:g} hours in total are more than {most_h:g}")
+    refusal = _moves_others(row, message, turn)
+    if refusal is not None:
+        return Reject(refusal)
     extended_h = row.extended_hours + message.extension_hours
     values = {"duration_hours": total_h, "extended_hours": extended_h, "warnings_sent": {}, "warning": None}
     by = f"by {message.extension_hours:g} h"
@@ -197,7 +202,28 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
         told = f"{by}, until {second(values['expires_at'])}"
     if (another := _another(row, turn)) is not None:
         told = f"{told}, by {another}"
-    return Advance((Move(row, None, values={**values, **_done(row, message, told, turn)}),))
+    # Those who wait for its GPUs are told what they are promised now.
+    line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
+    return Advance((Move(row, None, values={**values, **_done(row, message, told, turn)}),), line)
+
+
+def _moves_others(row: Row, message: Extend, turn: Turn) -> str | None:
+    """Why it can't have so much more time: others are promised its GPUs from then on."""
+    standing, by = turn.view.standings.get(row.gpu_type), timedelta(hours=message.extension_hours)
+    if standing is None or standing.extensions_win:
+        return None
+    key = unit_key(row)
+    others = moved_by(standing, key, by)
+    if not others:
+        return None
+    possible = most_possible(standing, key, by)
+    until = f", until {minute(row.expires_at + possible)}" if row.expires_at is not None else ""
+    latest = f"at most {possible / timedelta(hours=1):.2f} h more{until}" if possible else "no more time is possible"
+    return f"extension_hours: {latest}: its GPUs are promised to {len(others)} that {_wait(len(others))}"
+
+
+def _wait(number: int) -> str:
+    return "waits" if number == 1 else "wait"
 
 
 def key(message: Message) -> str:

@@ -11,6 +11,10 @@ select public.fleet_now();
 -- Every GPU type.
 select t.xmin::text as row_version, t.* from public.gpu_types t;
 
+-- name: types_of
+-- The GPU types of these reservations.
+select distinct r.gpu_type from public.reservations r where r.reservation_id = any(:keys::text[]) and r.gpu_type is not null;
+
 -- name: line
 -- The rows of the first units of a line (177), in its order, and of those that are booked; without those that are paused.
 with units as materialized (

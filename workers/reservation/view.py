@@ -14,6 +14,7 @@ from pgfleet.schema.reservation import (
     QUEUE,
     Admit,
     CreateReservation,
+    Extend,
     Request,
     Retry,
     SuspectPod,
@@ -82,6 +83,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         retried_id(message.reservation_id, message.request_id) for message in messages if isinstance(message, Retry)
     }
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
+    planned = {*lines, *_booked(messages), *_extended(conn, messages)}
     stuck_swept = any(isinstance(message, SweepStuck) for message in messages)
     pods_swept = any(isinstance(message, SweepPods) for message in messages)
     suspects = [message.pod_uid for message in messages if isinstance(message, SuspectPod)]
@@ -98,7 +100,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         found = [conn.execute(SQL["disks_of_line"], place) for place in places]
         if keys:
             found.append(conn.execute(SQL["disks"], _named(messages, keys)))
-        planned = [ask_line(conn, name, LOOKED_AT) for name in lines]
+        asked_lines = [ask_line(conn, name, LOOKED_AT) for name in sorted(planned)]
         cordoned = conn.execute(SQL["cordoned"])
         seen = conn.execute(SQL["fingerprints"], {"keys": sorted(keys)}) if keys else None
         stuck = conn.execute(SQL["stuck"]) if stuck_swept else None
@@ -119,13 +121,27 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         stuck=tuple(rows_in(reservations, stuck)) if stuck else (),
         unended=frozenset(row[0] for row in unended) if unended else frozenset(),
         fingerprints={row[0]: row[1] for row in seen} if seen else {},
-        standings={found.gpu_type: found for each in planned if (found := standing_in(each, settings.expiry_grace_s))},
+        standings={
+            stands.gpu_type: stands for each in asked_lines if (stands := standing_in(each, settings.expiry_grace_s))
+        },
         quarantined={row.pod_uid: row for row in rows_in(pod_quarantine, quarantined)} if quarantined else {},
         cordoned=dict(cordoned.fetchall()),
         periodic=periodic_in(periodic),
         limits=limits_in(limits),
         github_users=dict(github.fetchall()) if github else {},
     )
+
+
+def _booked(messages: Sequence[Message]) -> set[str]:
+    """The types of which somebody asks to start later: whether that can be promised is seen in their lines."""
+    creates = [message for message in messages if isinstance(message, CreateReservation)]
+    return {message.gpu_type for message in creates if message.start_at is not None}
+
+
+def _extended(conn: Connection, messages: Sequence[Message]) -> set[str]:
+    """The types of what is to last for longer: others may have been promised its GPUs."""
+    ids = [message.reservation_id for message in messages if isinstance(message, Extend)]
+    return {row[0] for row in conn.execute(SQL["types_of"], {"keys": ids})} if ids else set()
 
 
 def _named(messages: Sequence[Message], keys: set[str]) -> dict[str, list[str]]:

@@ -1,0 +1,45 @@
+"""Whatever comes and ends: nobody starts later than was promised, and what is told of the others is not far off."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pgfleet.schema.line.unit import Unit
+from worlds.lines.simulated import Arrival, Simulated
+
+NODES = st.sampled_from([{}, {"a": 8}, {"a": 8, "b": 8}, {"a": 8, "b": 8, "c": 4}, {"a": 4, "b": 4, "c": 4, "d": 4}])
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, size: int, many: int) -> list[Arrival]:
+    found = []
+    for number in range(draw(st.integers(2, 14))):
+        nodes = draw(st.sampled_from([1, 1, 1, 1, 2])) if many > 1 else 1
+        unit = Unit(f"u{number:02}", draw(st.sampled_from([1, 2, 4, size])), draw(st.integers(1, 12)), nodes=nodes)
+        found.append(
+            Arrival(
+                at_h=draw(st.integers(0, 16)),
+                unit=unit,
+                used=draw(st.sampled_from([1.0, 1.0, 0.5, 0.1])),
+                booked_in_h=draw(st.sampled_from([None, None, None, 1, 5, 20])),
+            )
+        )
+    return found
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[Simulated, list[Arrival]]:
+    nodes = draw(NODES)
+    total = sum(nodes.values()) if nodes else draw(st.sampled_from([8, 16]))
+    size = max(nodes.values(), default=8)
+    many = sum(gpus == size for gpus in nodes.values()) if nodes else total // 8
+    return Simulated(nodes, total), draw(arrivals(size, many))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(lines())
+def test_nobody_starts_later_than_promised(line: tuple[Simulated, list[Arrival]]) -> None:
+    simulated, coming = line
+
+    simulated.run(coming)
+
+    assert {each.unit.key for each in coming if each.booked_in_h is None} <= simulated.started.keys()
