@@ -12,21 +12,23 @@ _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A time that a person has typed, in the zone of `now` unless it names one; without a day it is the next.
+    """A time that a person has typed, of the clock on their wall unless it names a zone; without a day it is the next.
+
+    `now` is what that clock shows: a day that is an hour longer, or shorter, is left to the zone.
 
     Raises:
         FleetError: it is no time.
     """
     plain = " ".join(text.lower().split())
     if found := _IN.fullmatch(plain):
-        return now + timedelta(**{_UNITS[found["unit"]]: float(found["number"])})
+        return (now.astimezone() + timedelta(**{_UNITS[found["unit"]]: float(found["number"])})).astimezone()
     if found := _AT.fullmatch(plain):
-        return _at(found, text, now)
+        return _at(found, text, now).astimezone()
     try:
         given = datetime.fromisoformat(text.strip())
     except ValueError:
         raise _no_time(text) from None
-    return given if given.tzinfo else given.replace(tzinfo=now.tzinfo)
+    return given if given.tzinfo else given.astimezone()
 
 
 def _at(found: re.Match[str], text: str, now: datetime) -> datetime:

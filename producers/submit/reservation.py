@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -113,7 +113,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "command": command,
         "disk_name": disk,
         "disk_size_gb": disk_size,
-        "start_at": None if at is None else moment(at, datetime.now().astimezone()),
+        "start_at": None if at is None else moment(at, datetime.now(UTC).astimezone().replace(tzinfo=None)),
     }
     given = {name: value for name, value in fields.items() if value is not None}
     with named_as_options(OPTIONS):
