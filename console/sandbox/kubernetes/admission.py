@@ -25,10 +25,10 @@ def decode(plural: str, body: Object, strictness: str) -> list[str]:
     Raises `RefusedError` (400) for an object of another kind or with values of other types, and for unknown fields
     where the `strictness` is `Strict`.
     """
-    kind = RESOURCES[plural].kind
+    kind, version = RESOURCES[plural].kind, RESOURCES[plural].api_version
     if body.get("kind", kind) != kind:
         raise RefusedError(400, f"{body['kind']} in the request, but {kind} at this address")
-    body["kind"], body["apiVersion"] = kind, "v1"
+    body["kind"], body["apiVersion"] = kind, version
     reader = Reader(kind)
     reader.read(body)
     told = [f'unknown field "{name}"' for name in reader.unknown]

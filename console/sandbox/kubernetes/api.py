@@ -115,7 +115,9 @@ def _written(written: Written, code: int = 200) -> web.Response:
 
 
 def _question(verb: str, target: Target) -> Question:
-    return Question(verb, target.resource.plural, target.subresource, target.namespace, target.name)
+    return Question(
+        verb, target.resource.plural, target.subresource, target.namespace, target.name, target.resource.group
+    )
 
 
 def verb_of(request: web.BaseRequest, target: Target) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.kubernetes.affinities import affinity_of, is_required
 from pgfleet.console.sandbox.kubernetes.claims import claims_of
+from pgfleet.console.sandbox.kubernetes.company import Company, company_of
 from pgfleet.console.sandbox.kubernetes.priorities import priority_of
 from pgfleet.console.sandbox.kubernetes.quantities import parse_quantity
 from pgfleet.console.sandbox.kubernetes.taints import is_kept_out, taints_of, tolerations_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgfleet.console.sandbox.kubernetes.claims import Reach
+    from pgfleet.console.sandbox.kubernetes.company import Placed
     from pgfleet.console.sandbox.kubernetes.resources import Object
     from pgfleet.console.sandbox.kubernetes.store import Key
     from pgfleet.console.sandbox.kubernetes.taints import Taint, Toleration
@@ -37,6 +39,7 @@ class Demand:
     affinity: bytes = b""
     priority: int = 0
     preempts: bool = True
+    company: Company | None = None
     spread: tuple[tuple[str, int], ...] = ()  # what it is taken for when nodes are compared
 
 
@@ -96,6 +99,7 @@ def demand_of(pod: Object) -> Demand:
         affinity=affinity_of(pod),
         priority=priority,
         preempts=preempts,
+        company=company_of(pod),
         spread=tuple((name, amounts.get(name, least)) for name, least in SPREAD_BY.items()),
     )
 
@@ -113,8 +117,18 @@ def node_of(body: Object) -> Node:
     )
 
 
-def why_nowhere(demand: Demand, nodes: list[Node], used: Mapping[str, Mapping[str, int]], reach: Reach) -> str:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a pod finds: what is used of each node, where its volumes are, and the pods that it may have to go to."""
+
+    used: Mapping[str, Mapping[str, int]]
+    reach: Reach
+    placed: list[Placed]
+
+
+def why_nowhere(demand: Demand, nodes: list[Node], seen: Seen) -> str:
     """The sentences that kube-scheduler puts into the condition and its event."""
+    reach = seen.reach
     available = f"0/{len(nodes)} nodes are available:"
     if not nodes:
         return "no nodes available to schedule pods"
@@ -123,21 +137,23 @@ def why_nowhere(demand: Demand, nodes: list[Node], used: Mapping[str, Mapping[st
     reasons: Counter[str] = Counter()
     final = 0
     for node in nodes:
-        found = list(_why_not(node, demand, used[node.name], reach))
+        found = list(_why_not(node, demand, seen))
         reasons.update(found)
         final += not all(reason.startswith("Insufficient") for reason in found)
     return f"{available} {_histogram(reasons)}. {_preemption(demand, len(nodes), final)}"
 
 
-def _why_not(node: Node, demand: Demand, used: Mapping[str, int], reach: Reach) -> Iterator[str]:
+def _why_not(node: Node, demand: Demand, seen: Seen) -> Iterator[str]:
     """The first filter that a node fails says why."""
-    closed, lacks = node.closed(demand), node.lacks(demand, used)
+    closed, lacks = node.closed(demand), node.lacks(demand, seen.used[node.name])
     if closed:
         yield closed
     elif lacks:
         yield from (f"Insufficient {name}" for name in lacks)
-    elif not reach.includes(node.labels):
+    elif not seen.reach.includes(node.labels):
         yield "node(s) didn't match PersistentVolume's node affinity"
+    elif demand.company and (refusal := demand.company.refusal(node.labels, seen.placed)):
+        yield refusal
 
 
 def _preemption(demand: Demand, nodes: int, final: int) -> str:

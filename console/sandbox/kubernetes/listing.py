@@ -92,7 +92,8 @@ def _encoded(resource: str, records: list[Record], limit: int, version: int, *, 
     if len(page) < len(records):
         metadata["continue"] = _token(version, *page[-1].key[1:])
         metadata |= {"remainingItemCount": len(records) - len(page)} if is_whole else {}
-    head = b'{"kind":"%sList","apiVersion":"v1","metadata":' % RESOURCES[resource].kind.encode()
+    kind, written_as = RESOURCES[resource].kind, RESOURCES[resource].api_version
+    head = b'{"kind":"%sList","apiVersion":"%s","metadata":' % (kind.encode(), written_as.encode())
     items = b",".join(record.raw for record in page)
     return head + orjson.dumps(metadata) + b',"items":[' + items + b"]}"
 

@@ -21,6 +21,11 @@ class Resource:
     fields: tuple[str, ...] = ()
     has_status: bool = True
     deletion_answers_object: bool = True
+    group: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/v1" if self.group else "v1"
 
 
 RESOURCES = {
@@ -32,6 +37,14 @@ RESOURCES = {
         Resource("events", "Event", True, EVENT_FIELDS, has_status=False, deletion_answers_object=False),
         Resource("configmaps", "ConfigMap", True, has_status=False, deletion_answers_object=False),
         Resource("secrets", "Secret", True, ("type",), has_status=False, deletion_answers_object=False),
+        Resource(
+            "networkpolicies",
+            "NetworkPolicy",
+            True,
+            has_status=False,
+            deletion_answers_object=False,
+            group="networking.k8s.io",
+        ),
         Resource("persistentvolumes", "PersistentVolume", False),
         Resource("persistentvolumeclaims", "PersistentVolumeClaim", True),
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pgfleet.console.sandbox.kubernetes.claims import ANYWHERE, Reach, reach_of
 from pgfleet.console.sandbox.kubernetes.conditions import set_condition
-from pgfleet.console.sandbox.kubernetes.demands import Demand, Node, demand_of, why_nowhere
+from pgfleet.console.sandbox.kubernetes.demands import Demand, Node, Seen, demand_of, why_nowhere
 from pgfleet.console.sandbox.kubernetes.placements import Placements
 from pgfleet.console.sandbox.kubernetes.preemption import MESSAGE, Victims, cheapest_victims
 from pgfleet.console.sandbox.kubernetes.recorder import Notice, Recorder
@@ -27,6 +27,7 @@ from pgfleet.console.sandbox.kubernetes.store import FINISHED, Change, Key, Reco
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pgfleet.console.sandbox.kubernetes.company import Placed
     from pgfleet.console.sandbox.kubernetes.deletions import Deletions
 
 BINDINGS_PER_PASS = 200  # then other requests are answered
@@ -171,6 +172,9 @@ class Scheduler:
         used = self._used_for(uid, demand)
         near = [node for node in self.placements.open_to(demand) if reach is ANYWHERE or reach.includes(node.labels)]
         fitting = [node for node in near if not node.lacks(demand, used[node.name])]
+        if demand.company:
+            placed = self._placed(demand)
+            fitting = [node for node in fitting if not demand.company.refusal(node.labels, placed)]
         cleared = next((node for node in fitting if node.name == waiting.nominated), None)
         return cleared or max(fitting, key=lambda node: node.score(demand, used[node.name]), default=None)
 
@@ -181,6 +185,12 @@ class Scheduler:
             for other, each in self._waiting.items()
             if each.nominated and other != uid and each.demand.priority >= demand.priority
         )
+
+    def _placed(self, demand: Demand) -> list[Placed]:
+        """The labels of all pods that have a place, each with those of its node; for a pod that looks at others."""
+        places = self.placements.pods.items() if demand.company else ()
+        known = ((self._store.by_uid(uid), self.placements.nodes.get(node)) for uid, (node, _) in places)
+        return [(pod.labels, node.labels) for pod, node in known if pod and node]
 
     def _reach(self, demand: Demand) -> Reach:
         return reach_of(self._store, demand.claims) if demand.claims else ANYWHERE
@@ -226,9 +236,9 @@ class Scheduler:
                 continue
             why = known.get(waiting.demand)
             if why is None:
-                used = self._used_for(uid, waiting.demand)
-                reach = self._reach(waiting.demand)
-                why = known[waiting.demand] = why_nowhere(waiting.demand, nodes, used, reach)
+                demand = waiting.demand
+                seen = Seen(self._used_for(uid, demand), self._reach(demand), self._placed(demand))
+                why = known[demand] = why_nowhere(demand, nodes, seen)
             self._write_why(uid, waiting, why)
 
     def _write_why(self, uid: str, waiting: Waiting, why: str) -> None:

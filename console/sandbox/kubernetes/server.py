@@ -54,7 +54,7 @@ class Server:
             return answer(VERSION)
         if (request.method == "GET") and (found := NAMESPACE.fullmatch(request.path)):
             return answer(self._namespace(found[1]))
-        if request.path.startswith(paths.PREFIX):
+        if request.path.startswith(tuple(paths.PREFIXES)):
             return await self._api.answer(request)
         if request.path.startswith(metrics.PREFIX):
             rules.check_right(Question("list", "pods", group=metrics.GROUP))

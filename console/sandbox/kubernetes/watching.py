@@ -79,7 +79,7 @@ class Watcher:
         metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
         metadata |= {"annotations": annotations} if annotations else {}
         resource = RESOURCES[self.wanted.resource]
-        document = {"kind": resource.kind, "apiVersion": "v1", "metadata": metadata}
+        document = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
         self.add(_line_of("BOOKMARK", orjson.dumps(document | EMPTY.get(resource.plural, {}))))
 
     def end(self) -> None:
