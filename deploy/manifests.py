@@ -1,7 +1,7 @@
 """Keeps manifests in step with the kinds there are, and the rights they use: `python deploy/manifests.py [--check]`."""  # noqa: INP001  # a script
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pgfleet.console.commands.worker import kinds
@@ -55,7 +55,7 @@ subjects:
     namespace: gpu-controlplane
 """
 RULE = """\
-  - apiGroups: [""]
+  - apiGroups: ["{group}"]
     resources: [{resource}]
     verbs: [{verbs}]
 """
@@ -136,7 +136,11 @@ def rendered() -> Iterator[tuple[Path, str]]:
 
 
 def _rules(rights: Mapping[str, tuple[str, ...]]) -> str:
-    return "".join(RULE.format(resource=resource, verbs=", ".join(verbs)) for resource, verbs in rights.items())
+    return "".join(_rule(*path.partition(".")[::2], verbs) for path, verbs in rights.items())
+
+
+def _rule(resource: str, group: str, verbs: Sequence[str]) -> str:
+    return RULE.format(group=group, resource=resource, verbs=", ".join(verbs))
 
 
 def main() -> None:

@@ -90,9 +90,25 @@ ADDED_HOURS_LIMIT = 1000
 POD_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$"
 
 
+# A gang is a reservation of so many nodes at most.
+NODES_LIMIT = 4
+# A column holds 255 characters, and each node's name says which of the gang it is.
+GANG_NAME_LIMIT = 255 - len(f" - node {NODES_LIMIT}/{NODES_LIMIT}")
+# More than any instance has: two nodes of 8, where nobody says how many nodes.
+TWO_NODES = 16
+
 # What the validators of CreateReservation say, for who checks by the schema.
 _TOGETHER: dict[str, Any] = {
     "allOf": [
+        {
+            "if": {
+                "anyOf": [
+                    {"properties": {"total_nodes": {"type": "integer", "minimum": 2}}, "required": ["total_nodes"]},
+                    {"properties": {"gpu_count": {"const": TWO_NODES}}},
+                ]
+            },
+            "then": {"properties": {"name": {"maxLength": GANG_NAME_LIMIT}}},
+        },
         {
             "if": {"properties": {"gpu_type": {"pattern": "^cpu-"}}},
             "then": {"properties": {"gpu_count": {"const": 0}}},
@@ -105,7 +121,8 @@ _TOGETHER: dict[str, Any] = {
 class CreateReservation(Container):
     """Reserve GPUs for some hours. The same `reservation_id` twice is one reservation.
 
-    Without a `github_user`, whose SSH keys let the user in, it is the one on record for them.
+    Without a `github_user`, whose SSH keys let the user in, it is the one on record for them. With `total_nodes` it is
+    a gang: so many nodes with `gpu_count` GPUs each, which start and end together.
     """
 
     model_config = ConfigDict(json_schema_extra=_TOGETHER)
@@ -124,11 +141,11 @@ class CreateReservation(Container):
     submitted_at: Time | None = None
     # Booked for then; what is past is now.
     start_at: TimeWithZone | None = None
-    total_nodes: Annotated[int, Field(ge=1, le=4)] = 1
+    total_nodes: Annotated[int, Field(ge=1, le=NODES_LIMIT)] | None = None
 
     @model_validator(mode="after")
-    def _gpus_fit_the_type(self) -> Self:
-        problem = _wrong_count(self)
+    def _fields_fit_each_other(self) -> Self:
+        problem = _wrong_count(self) or _long_name(self)
         if problem:
             raise ValueError(problem)
         return self
@@ -259,16 +276,66 @@ def _wrong_count(wanted: Wanted) -> str | None:
     return None
 
 
+def _long_name(message: CreateReservation) -> str | None:
+    is_gang = (message.total_nodes or 1) > 1 or message.gpu_count == TWO_NODES
+    if is_gang and len(message.name or "") > GANG_NAME_LIMIT:
+        return f"name: must not have more than {GANG_NAME_LIMIT} characters, as each node's says which it is"
+    return None
+
+
+def spread(message: CreateReservation, gpu_type: Mapping[str, Any] | None) -> CreateReservation:
+    """What is asked for, node by node: 16 GPUs without a number of nodes are two nodes of 8, where the type has 8."""
+    if (
+        message.gpu_count == TWO_NODES
+        and message.total_nodes is None
+        and gpu_type
+        and _most(gpu_type) == TWO_NODES // 2
+    ):
+        return message.model_copy(update={"gpu_count": TWO_NODES // 2, "total_nodes": 2})
+    return message
+
+
+def _most(gpu_type: Mapping[str, Any]) -> int:
+    most: int = gpu_type["max_per_node"] or gpu_type["max_gpus"]
+    return most
+
+
 def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:
     """Why a reservation can never start; None if it can. `gpu_type` is the row of its type, if there is one."""
     if gpu_type is None:
         return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"
-    most = gpu_type["max_per_node"] or gpu_type["max_gpus"]
+    most = _most(gpu_type)
     if message.gpu_count > most:
-        return f"gpu_count: a {message.gpu_type} node has {plural(most, 'GPU')}, not {message.gpu_count}"
+        return (
+            f"gpu_count: a {message.gpu_type} node has {plural(most, 'GPU')}, not {message.gpu_count}"
+            f"{_hint(message.gpu_count, most)}"
+        )
     if message.duration_hours > max_hours:
         return f"duration_hours: at most {max_hours:g}; not {message.duration_hours:g}"
     return _wrong_count(message)
+
+
+def _hint(gpus: int, most: int) -> str:
+    """How so many GPUs can be had, where nodes of the most GPUs make them up."""
+    nodes = gpus // most if most and gpus % most == 0 else 0
+    asks = f"{nodes} nodes with {plural(most, 'GPU')} each: total_nodes {nodes}, gpu_count {most}"
+    return f"; ask for {asks}" if 1 < nodes <= NODES_LIMIT else ""
+
+
+def gang_ids(reservation_id: str, total_nodes: int) -> list[str]:
+    """The ids of a gang's rows, node by node: the first is that of its message."""
+    return [reservation_id, *(str(uuid5(UUID(reservation_id), str(index))) for index in range(1, total_nodes))]
+
+
+def node_name(name: str | None, index: int, total_nodes: int) -> str:
+    """How the row of one node of a gang is called."""
+    return f"{f'{name} - ' if name else ''}node {index + 1}/{total_nodes}"
+
+
+def gang_name(row: Mapping[str, Any]) -> str | None:
+    """What a gang was called, by the name of one of its rows."""
+    name: str = row["name"] or ""
+    return name.removesuffix(node_name(None, row["node_index"], row["total_nodes"])).removesuffix(" - ") or None
 
 
 def retried_id(reservation_id: str, request_id: str | None = None) -> str:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgfleet.schema.container import Image
@@ -36,6 +36,8 @@ def _proxy(url: SecretStr) -> SecretStr:
 # Whatever libpq takes: a URL, keywords and values, `service=...`; also SQLAlchemy's postgresql+psycopg://.
 Dsn = Annotated[SecretStr, AfterValidator(_libpq)]
 Seconds = Annotated[float, Field(gt=0)]
+# As Kubernetes takes it, with a domain or without.
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 
 
 class Settings(BaseSettings):
@@ -74,6 +76,8 @@ class Settings(BaseSettings):
     pod_template: str | None = None
     priority_class: str | None = None
     pod_image: Image = "ghcr.io/pgfleet/gpu-dev:latest"
+    # A label of nodes: all pods of a gang go to nodes with the same value of it, as their network is fast among them.
+    gang_topology_key: Annotated[str, StringConstraints(pattern=LABEL_KEY)] | None = None
     ssh_keys_url: str = "https://github.com/{user}.keys"
     # The only way to that server where there is none from here; the environment's HTTPS_PROXY is not asked.
     ssh_keys_proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None

@@ -4,11 +4,23 @@ from typing import Any
 
 from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
-from pgfleet.schema.reservation import FINAL, CreateReservation, Retry, Status, misfit, retried_id
+from pgfleet.schema.reservation import (
+    FINAL,
+    CreateReservation,
+    Retry,
+    Status,
+    gang_ids,
+    gang_name,
+    misfit,
+    retried_id,
+    spread,
+)
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
+from pgfleet.workers.clients.kubernetes.names import OURS_IN_GANGS
 from pgfleet.workers.limits import beyond
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
+from pgfleet.workers.reservation.gang.rows import nodes_of, rows_of_gang
 from pgfleet.workers.reservation.line import admit_message
 from pgfleet.workers.reservation.tools import Turn, hand_out, ticket
 from pgfleet.workers.reservation.view import View
@@ -18,16 +30,21 @@ POD_LOST = "POD_LOST"
 
 
 def create(message: CreateReservation, turn: Turn) -> Outcome:
-    """(new) -> pending."""
+    """(new) -> pending: all rows of a gang in one commit."""
     row = turn.view.rows.get(message.reservation_id)
     if row is not None and row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
+    message = spread(message, turn.view.gpu_types.get(message.gpu_type))
     if row is not None:
         return _start(row, message, turn.view)
     return _reserve(message, turn, "reserved")
 
 
 def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -> Outcome:
+    ids = gang_ids(message.reservation_id, message.total_nodes or 1)
+    taken = [turn.view.rows[each] for each in ids if each in turn.view.rows]
+    if taken:
+        return _taken(taken[0], message, turn)
     disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, turn.view)
     problem = _problem(message, turn) or _too_many(message, disk, turn.view)
     if problem:
@@ -43,7 +60,6 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
         "start_at": start_at,
         "line_number": turn.msg_id,
         "cli_version": message.version,
-        "total_nodes": 1,
         "namespace": turn.tools.settings.namespace,
         "github_user": message.github_user or turn.view.github_users.get(message.user_id),
         "current_detailed_status": "Waiting for its turn",
@@ -51,10 +67,31 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
         "ticket": 1,
         **more,
     }
-    new = New(reservations, Status.PENDING, reason, values)
+    nodes = nodes_of(values, len(ids)) if len(ids) > 1 else [{**values, "total_nodes": 1}]
+    new = tuple(New(reservations, Status.PENDING, reason, node) for node in nodes)
     recheck = turn.later(turn.tools.settings.line_recheck_s)
-    line = (admit_message(message.gpu_type), ticket(message.reservation_id, 1, recheck))
-    return Advance((new,)) + disk + Advance(then=line)
+    line = (admit_message(message.gpu_type), *(ticket(each, 1, recheck) for each in ids))
+    return Advance(new) + disk + Advance(then=line)
+
+
+def _taken(row: Row, message: CreateReservation, turn: Turn) -> Outcome:
+    """The id of one of its nodes is there: its user has cancelled that before the gang came, or it is another's."""
+    if row.user_id == message.user_id and row.status == Status.CANCELLED and row.gpu_type is None:
+        return Advance((tombstone(message.reservation_id, message.user_id, turn.view),))
+    return Reject(f"reservation_id: {row.reservation_id}, which one node of this gang would be, is another reservation")
+
+
+def tombstone(reservation_id: str, user_id: str, view: View) -> New:
+    """A row that is cancelled already, so that its create does nothing."""
+    values = {
+        "reservation_id": reservation_id,
+        "user_id": user_id,
+        "duration_hours": 8,
+        "created_at": view.now,
+        "cancelled_at": view.now,
+        "reservation_ended": view.now,
+    }
+    return New(reservations, Status.CANCELLED, "cancelled before it was created", values)
 
 
 _COPIED = {
@@ -74,18 +111,21 @@ _COPIED = {
 
 
 def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
-    """A producer may have inserted the row itself; otherwise it is a duplicate, or cancelled already."""
+    """A producer may have inserted its rows itself; otherwise it is a duplicate, or cancelled already."""
     if row.status != Status.PENDING or row.ticket != 0:
         return Done(f"known already, {row.status}")
+    rows, asked = rows_of_gang(row, view), message.total_nodes or 1
+    if len(rows) != asked:
+        return Reject(f"total_nodes: {asked}, but reservation {row.reservation_id} was inserted with {len(rows)}")
     # Its first ticket looks at it as a message would have been looked at.
     disk = first_disk(row.reservation_id, row.user_id, row.disk_name, message.disk_size_gb, view)
-    return hand_out(Move(row, None)) + disk
+    return sum((hand_out(Move(each, None)) for each in rows), disk)
 
 
 def _problem(message: CreateReservation, turn: Turn) -> str | None:
     """Why it can never start."""
     return (
-        _unsupported(message) or _misfit(message, turn) or disk_misfit(message, turn.view) or _unbookable(message, turn)
+        _misfit(message, turn) or _overridden(message) or disk_misfit(message, turn.view) or _unbookable(message, turn)
     )
 
 
@@ -103,13 +143,15 @@ def _too_many(message: CreateReservation, disk: Advance, view: View) -> str | No
     """Which limit of its user it is beyond, with the disk that would be made for it."""
     sizes = [change.values["size_gb"] for change in disk.changes]
     more = {"disks": len(sizes), "disk_gb": sum(sizes)} if sizes else {}
-    return beyond(view.limits, message.user_id, reservations=1, **more)
+    return beyond(view.limits, message.user_id, reservations=message.total_nodes or 1, **more)
 
 
-def _unsupported(message: CreateReservation) -> str | None:
-    if message.total_nodes > 1:
-        return "total_nodes: reservations of several nodes are not available yet; ask for one"
-    return None
+def _overridden(message: CreateReservation) -> str | None:
+    """Each node of a gang is told who it is by variables that its user can't choose."""
+    ours = sorted(OURS_IN_GANGS & message.env_vars.keys()) if (message.total_nodes or 1) > 1 else []
+    return (
+        f"env_vars: {', '.join(ours)} in a gang {'is' if len(ours) == 1 else 'are'} pgfleet's to say" if ours else None
+    )
 
 
 def _misfit(message: CreateReservation, turn: Turn) -> str | None:
@@ -120,11 +162,15 @@ def _misfit(message: CreateReservation, turn: Turn) -> str | None:
 
 
 def retry(row: Row, message: Retry, turn: Turn) -> Outcome:
-    """A new row with what was asked for in an ended one, checked anew. The ended row stays as it is."""
+    """A new row, or a new gang, with what was asked for in an ended one, checked anew. What has ended stays so."""
+    if row.node_index:
+        return Reject(f"reservation {row.reservation_id} is a node of gang {row.master_reservation_id}: retry that")
     new_id = retried_id(row.reservation_id, message.request_id)
     known = turn.view.rows.get(new_id)
     if known is not None and known.user_id != row.user_id:
         return Reject(f"reservation {new_id}, which this retry would be, does not belong to {row.user_id}")
+    if known is not None and known.master_reservation_id == row.reservation_id:
+        return Reject(f"request_id: {message.request_id} is the number of a node of this gang; choose another")
     if known is not None:
         return Done(f"retried already, as {new_id}, which is {known.status}")
     problem = _unrepeatable(row, turn.view)
@@ -160,6 +206,7 @@ def _asked_again(row: Row, new_id: str) -> dict[str, Any]:
     asked = {name: row[name] for name in fields if row.get(name) is not None}
     return {
         **asked,
+        **({"name": gang_name(row)} if row.is_multinode else {}),
         "action": "create_reservation",
         "reservation_id": new_id,
         "duration_hours": row.duration_hours - row.extended_hours,

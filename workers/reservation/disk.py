@@ -17,6 +17,7 @@ from pgfleet.schema.tables.disks import disks
 from pgfleet.workers.clients.kubernetes.home import Home, size_of
 from pgfleet.workers.clients.kubernetes.names import home_name
 from pgfleet.workers.clients.kubernetes.pod import PodState
+from pgfleet.workers.clients.kubernetes.zones import ZONE
 from pgfleet.workers.handover import hand_out_disk, release, release_when_detached
 from pgfleet.workers.reservation.tools import Turn, changed, freed, pod_of, ticket
 from pgfleet.workers.reservation.view import View
@@ -158,7 +159,8 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
     disk = disk_of(row, turn.view)
     waits = wait(row, f"Making the volume of disk {disk.disk_name}", turn.later(turn.tools.settings.pod_poll_s))
     if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
-        zones = turn.tools.homes.zones(row.gpu_type, row.gpu_count)
+        # Of a gang, all go where its first one has its disk.
+        zones = [row.placement[ZONE]] if ZONE in (row.placement or {}) else _zones(row, turn)
         if not zones:
             raise NoRoomError("No node: none has room for a pod with a disk now")
         # Where a pod has found no node before, the next zone is tried.
@@ -170,6 +172,10 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
     turn.hold()
     turn.tools.homes.make(home_of(row, disk))
     return None
+
+
+def _zones(row: Row, turn: Turn) -> list[str]:
+    return turn.tools.homes.zones(row.gpu_type, row.gpu_count)
 
 
 def remove_home(row: Row, turn: Turn) -> bool:

@@ -38,10 +38,10 @@ from pgfleet.schema.reservation import (
 )
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
-from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
 from pgfleet.workers.reservation.cluster.watch import watching
-from pgfleet.workers.reservation.creating import create, retry
+from pgfleet.workers.reservation.creating import create, retry, tombstone
+from pgfleet.workers.reservation.gang.rows import ending_together, rows_of_gang, together
 from pgfleet.workers.reservation.leaving import giving_up_place
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
 from pgfleet.workers.reservation.preparing import prepare
@@ -57,7 +57,6 @@ from pgfleet.workers.runtime.outcomes import (
     Advance,
     Done,
     Move,
-    New,
     Outcome,
     Reject,
     Wait,
@@ -72,10 +71,10 @@ LONGEST_LOOK_S = 5.0
 REQUESTS_KEPT = 50
 
 STEPS: dict[Status, Step] = {
-    Status.PENDING: wait_in_line,
-    Status.QUEUED: wait_in_line,
-    Status.PREPARING: keeping_secrets(giving_up_place(prepare)),
-    Status.ACTIVE: keeping_secrets(watch),
+    Status.PENDING: ending_together(wait_in_line),
+    Status.QUEUED: ending_together(wait_in_line),
+    Status.PREPARING: keeping_secrets(ending_together(giving_up_place(prepare))),
+    Status.ACTIVE: keeping_secrets(ending_together(watch)),
     Status.EXPIRED: keeping_secrets(teardown),
     Status.CANCELLED: keeping_secrets(teardown),
     Status.FAILED: keeping_secrets(teardown),
@@ -114,7 +113,7 @@ def _request(message: Request, turn: Turn) -> Outcome:
         if turn.now < patience:
             return Wait("no such reservation yet", min(patience, _next_look(turn)))
         if isinstance(message, Cancel):
-            return _tombstone(message, turn.view)
+            return Advance((tombstone(message.reservation_id, message.user_id, turn.view),))
         return Reject(f"there is no reservation {message.reservation_id}")
     if row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
@@ -162,9 +161,12 @@ def _another(row: Row, turn: Turn) -> str | None:
 
 def cancel(row: Row, message: Cancel, turn: Turn) -> Outcome:
     """The user's end, from every live state; teardown follows if there is anything to tear down."""
-    noted = _done(row, message, "cancelled", turn)
-    values = {"cancelled_at": turn.now, "current_detailed_status": "Cancelled", **ended(row, turn.view), **noted}
-    return _end(Move(row, Status.CANCELLED, f"cancelled by {_another(row, turn) or 'its user'}", values))
+    values = {"cancelled_at": turn.now, "current_detailed_status": "Cancelled"}
+    reason = f"cancelled by {_another(row, turn) or 'its user'}"
+    live = [each for each in rows_of_gang(row, turn.view) if each.status not in FINAL]
+    noted = [(each, _done(each, message, "cancelled", turn)) for each in live]
+    moves = [Move(each, Status.CANCELLED, reason, {**values, **ended(each, turn.view), **done}) for each, done in noted]
+    return sum(map(_end, moves), Advance())
 
 
 def _end(move: Move) -> Advance:
@@ -173,28 +175,29 @@ def _end(move: Move) -> Advance:
     return Advance(then=line) + hand_out(move)
 
 
-def _tombstone(message: Cancel, view: View) -> Outcome:
-    values = {
-        "reservation_id": message.reservation_id,
-        "user_id": message.user_id,
-        "duration_hours": 8,
-        "created_at": view.now,
-        "cancelled_at": view.now,
-        "reservation_ended": view.now,
-    }
-    return Advance((New(reservations, Status.CANCELLED, "cancelled before it was created", values),))
-
-
 def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
-    """More time; warnings are armed again. A row that waits still gets its whole time once it is active."""
+    """More time, for a gang as a whole. A row that waits still gets its whole time once it is active."""
     total_h, most_h = row.duration_hours + message.extension_hours, turn.tools.settings.max_total_hours
     if total_h > most_h:
         return Reject(f"extension_hours: {total_h:g} hours in total are more than {most_h:g}")
     refusal = _moves_others(row, message, turn)
     if refusal is not None:
         return Reject(refusal)
+    # Those who wait for its GPUs are told what they are promised now.
+    line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
+    return Advance(tuple(_longer(each, message, turn) for each in rows_of_gang(row, turn.view)), line)
+
+
+def _longer(row: Row, message: Extend, turn: Turn) -> Move:
+    """Warnings are armed again."""
+    total_h = row.duration_hours + message.extension_hours
     extended_h = row.extended_hours + message.extension_hours
-    values = {"duration_hours": total_h, "extended_hours": extended_h, "warnings_sent": {}, "warning": None}
+    values: dict[str, Any] = {
+        "duration_hours": total_h,
+        "extended_hours": extended_h,
+        "warnings_sent": {},
+        "warning": None,
+    }
     by = f"by {message.extension_hours:g} h"
     told = f"{by}, to {total_h:g} h in all"
     if row.expires_at is not None:
@@ -202,9 +205,7 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
         told = f"{by}, until {second(values['expires_at'])}"
     if (another := _another(row, turn)) is not None:
         told = f"{told}, by {another}"
-    # Those who wait for its GPUs are told what they are promised now.
-    line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
-    return Advance((Move(row, None, values={**values, **_done(row, message, told, turn)}),), line)
+    return Move(row, None, values={**values, **_done(row, message, told, turn)})
 
 
 def _moves_others(row: Row, message: Extend, turn: Turn) -> str | None:
@@ -248,7 +249,7 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
     if row is None or row.status in FINAL or row.ticket != message.ticket:
         return None
     values = {"failed_at": view.now, "failure_reason": reason, **ended(row, view)}
-    return _end(Move(row, Status.FAILED, reason, values))
+    return together(_end(Move(row, Status.FAILED, reason, values)), view)
 
 
 def limit(message: Message, view: View, settings: Settings) -> int | None:

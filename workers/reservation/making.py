@@ -1,5 +1,6 @@
 """A reservation's pod, made where it is missing, with what goes with it."""
 
+from dataclasses import replace
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
@@ -11,6 +12,9 @@ from pgfleet.workers.clients.kubernetes.plain import plain_pod_like
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.reservation.completing import complete
 from pgfleet.workers.reservation.disk import NoRoomError, asks_for_disk, make_home
+from pgfleet.workers.reservation.gang.network import as_member
+from pgfleet.workers.reservation.gang.place import in_order
+from pgfleet.workers.reservation.gang.rows import nudges, others
 from pgfleet.workers.reservation.keys import NoKeysError, keys_of, warning_of, without_keys
 from pgfleet.workers.reservation.leaving import leave
 from pgfleet.workers.reservation.pod.looks import longer
@@ -26,7 +30,8 @@ def make(row: Row, turn: Turn) -> Outcome:
         NotNowError: something outside does not answer, or not yet.
     """
     try:
-        waits = make_home(row, turn) if asks_for_disk(row) else None
+        waits = in_order(row, turn) if row.is_multinode else None
+        waits = waits or (make_home(row, turn) if asks_for_disk(row) else None)
         return waits or _start(row, turn)
     except NoRoomError as full:
         return leave(row, turn, str(full))
@@ -47,12 +52,14 @@ def _alone(row: Row, error: NotNowError, turn: Turn) -> bool:
 def _start(row: Row, turn: Turn) -> Outcome:
     found = keys_of(row, turn)
     body = pod_body(row, turn.view.gpu_types[row.gpu_type], turn.tools.template, home=asks_for_disk(row))
+    body = as_member(elsewhere(body, avoided(row, turn)), row, turn)
     turn.hold()
-    pod = _created(row, kept(elsewhere(body, avoided(row, turn)), row.kept_to_node), turn)
+    pod = _created(row, kept(body, row.kept_to_node), turn)
     port = complete(row, pod, turn, found)
     again = turn.later(turn.tools.settings.pod_poll_s)
     shown = with_refusals(row, turn, "Pod created: waiting for a node")
-    return wait(row, shown, again, node_port=port, **warning_of(row, without_keys(found)))
+    made = wait(row, shown, again, node_port=port, **warning_of(row, without_keys(found)))
+    return replace(made, then=nudges(others(row, turn.view)))
 
 
 def _created(row: Row, body: dict[str, Any], turn: Turn) -> PodState:

@@ -1,14 +1,13 @@
 """Preparing -> active | queued | failed: every look finds what is there and does what is missing."""
 
-from datetime import timedelta
 from typing import Any
 
-from pgfleet.schema.reservation import Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.conditions import Place
 from pgfleet.workers.reservation.completing import complete
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_of, home_of
+from pgfleet.workers.reservation.gang.starting import activate, waits_for_gang
 from pgfleet.workers.reservation.keys import warning_of
 from pgfleet.workers.reservation.leaving import back_to_line, leave
 from pgfleet.workers.reservation.making import make
@@ -16,8 +15,8 @@ from pgfleet.workers.reservation.pod.looks import longer, seen
 from pgfleet.workers.reservation.pod.reaching import NoWayError, reached
 from pgfleet.workers.reservation.pod.refusals import refused
 from pgfleet.workers.reservation.pod.starting import give_up, place, start
-from pgfleet.workers.reservation.tools import Turn, failed, hand_out
-from pgfleet.workers.runtime.outcomes import Move, Outcome, Wait, wait
+from pgfleet.workers.reservation.tools import Turn, failed
+from pgfleet.workers.runtime.outcomes import Outcome, Wait, wait
 
 # What keeps these from a node is the cluster's, not theirs.
 OF_THE_CLUSTER = frozenset({Place.GATED, Place.UNSEEN, Place.SCHEDULER_TROUBLE})
@@ -28,7 +27,7 @@ def prepare(row: Row, turn: Turn) -> Outcome:
     pod = turn.tools.pods.look(row.pod_name, turn.view.fingerprints.get(row.reservation_id))
     if row.retry_at is not None:
         return back_to_line(row, turn, pod)
-    if longer(turn, row.status_since, turn.tools.settings.preparing_stuck_s):
+    if longer(turn, row.status_since, turn.tools.settings.preparing_stuck_s) and not waits_for_gang(row, pod):
         return _too_late(row, pod, turn)
     if pod is None:
         return make(row, turn)
@@ -84,10 +83,6 @@ def _ready(row: Row, turn: Turn, pod: PodState) -> Outcome:
     except NoWayError as error:
         return _look_again(row, turn, str(error), **seen(row, pod, "ready", turn).values)
     values = {
-        "launched_at": turn.now,
-        "expires_at": turn.now + timedelta(hours=row.duration_hours),
-        "current_detailed_status": "Ready",
-        "schedule_failures": 0,
         **way_in,
         **warning_of(row, _without_keys(row, pod, turn)),
         **seen(row, pod, "ready", turn).values,
@@ -99,8 +94,7 @@ def _ready(row: Row, turn: Turn, pod: PodState) -> Outcome:
             turn.tools.pods.delete(pod.name, pod.uid)
             return _look_again(row, turn, "Waiting for a pod with an older volume to go")
         values |= {"ebs_volume_id": disk.ebs_volume_id, "ebs_availability_zone": disk.ebs_availability_zone}
-    soon = turn.later(min(turn.tools.settings.watch_s, row.duration_hours * 3600))
-    return hand_out(Move(row, Status.ACTIVE, "the pod is ready", values), soon)
+    return activate(row, values, turn)
 
 
 def _without_keys(row: Row, pod: PodState, turn: Turn) -> list[str]:

@@ -42,11 +42,18 @@ select c.node_name, c.problem from public.cordoned_nodes c;
 select u.user_id, public.github_user_of(u.user_id) from unnest(:users::text[]) u (user_id)
 where public.github_user_of(u.user_id) is not null;
 
+-- name: gangs
+-- All rows of the gangs that these reservations belong to, node by node.
+select r.xmin::text as row_version, r.*
+from public.reservations r
+where r.reservation_id = any (public.with_gangs(:keys::text[])) and r.master_reservation_id is not null
+order by r.master_reservation_id, r.node_index;
+
 -- name: fingerprints
--- The pods of these reservations as they were written down last, unless their service was seen to go.
+-- The pods of these reservations, and of their gangs, as they were written down last, unless their service was seen to go.
 select p.reservation_id, p.fingerprint
 from public.gpu_pods p
-where p.reservation_id = any(:keys::text[]) and p.gone_at is null and p.service_gone_version is null;
+where p.reservation_id = any(public.with_gangs(:keys::text[])) and p.gone_at is null and p.service_gone_version is null;
 
 -- name: quarantined
 -- Pods in quarantine that are still there, and those of these uids.
@@ -91,13 +98,14 @@ where d.disk_id = any (array(
     select * from unnest(:users::text[], :names::text[]) n (user_id, disk_name)
     union all
     select r.user_id, r.disk_name from public.reservations r
-    where r.reservation_id = any(:keys::text[]) and r.disk_name is not null
+    where r.reservation_id = any(public.with_gangs(:keys::text[])) and r.disk_name is not null
   )
   select wanted.disk_id from public.disks wanted
   where wanted.user_id = any (array(select n.user_id from named n))
     and ((wanted.user_id, wanted.disk_name) in (select n.user_id, n.disk_name from named n)) is true
   union all
-  select held.disk_id from public.disks held where held.reservation_id = any(:keys::text[])));
+  select held.disk_id from public.disks held
+  where held.reservation_id = any(public.with_gangs(:keys::text[]))));
 
 -- name: disks_of_line
 -- The disks that `line` and `kept` ask for, as `disks` has them.

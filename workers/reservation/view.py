@@ -11,6 +11,7 @@ from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.reservation import (
+    NODES_LIMIT,
     QUEUE,
     Admit,
     CreateReservation,
@@ -21,6 +22,7 @@ from pgfleet.schema.reservation import (
     SweepPods,
     SweepStuck,
     Ticket,
+    gang_ids,
     retried_id,
 )
 from pgfleet.schema.rows.named import named
@@ -56,6 +58,7 @@ class View:
         periodic: the periodic work by its action, where it is its turn.
         limits: of users who ask for reservations, what they have and the most of it.
         github_users: the names at GitHub that are on record for users who named none.
+        gangs: by the id of their first row, all rows of the gangs that rows asked about belong to, node by node.
     """
 
     now: datetime
@@ -74,14 +77,12 @@ class View:
     periodic: dict[str, Row] = field(default_factory=dict)
     limits: Limits = field(default_factory=dict)
     github_users: dict[str, str] = field(default_factory=dict)
+    gangs: dict[str, list[Row]] = field(default_factory=dict)
 
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
     """The view of some messages: their rows, every GPU type, and what the lines and sweeps among them need."""
-    keys = {message.reservation_id for message in messages if isinstance(message, ABOUT_A_ROW)}
-    keys |= {
-        retried_id(message.reservation_id, message.request_id) for message in messages if isinstance(message, Retry)
-    }
+    keys = {key for message in messages for key in _keys(message)}
     lines = {message.gpu_type for message in messages if isinstance(message, Admit)}
     planned = {*lines, *_booked(messages), *_extended(conn, messages)}
     stuck_swept = any(isinstance(message, SweepStuck) for message in messages)
@@ -93,6 +94,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
             join_by_hash(conn)
         now = conn.execute(SQL["now"])
         rows = ask_rows(conn, reservations, sorted(keys))
+        of_gangs = conn.execute(SQL["gangs"], {"keys": sorted(keys)}) if keys else None
         types = conn.execute(SQL["types"])
         places: list[dict[str, Any]] = [{"gpu_type": name, "most": LOOKED_AT} for name in lines]
         asked = {place["gpu_type"]: conn.execute(SQL["line"], place) for place in places}
@@ -110,6 +112,9 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         github = conn.execute(SQL["github_users"], {"users": askers}) if askers else None
         periodic = ask_periodic(conn, QUEUE) if pods_swept else None
     known = [row for cursor in found for row in rows_in(disks, cursor)]
+    gangs: dict[str, list[Row]] = {}
+    for row in rows_in(reservations, of_gangs) if of_gangs else ():
+        gangs.setdefault(row.master_reservation_id, []).append(row)
     return View(
         now=_one(now),
         rows=rows_of(reservations, rows),
@@ -129,6 +134,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         periodic=periodic_in(periodic),
         limits=limits_in(limits),
         github_users=dict(github.fetchall()) if github else {},
+        gangs=gangs,
     )
 
 
@@ -142,6 +148,22 @@ def _extended(conn: Connection, messages: Sequence[Message]) -> set[str]:
     """The types of what is to last for longer: others may have been promised its GPUs."""
     ids = [message.reservation_id for message in messages if isinstance(message, Extend)]
     return {row[0] for row in conn.execute(SQL["types_of"], {"keys": ids})} if ids else set()
+
+
+def _keys(message: Message) -> list[str]:
+    """The rows that a message is about, whether they exist or not: those too that it would make."""
+    match message:
+        case CreateReservation():
+            return gang_ids(message.reservation_id, message.total_nodes or 2)
+        case Retry():
+            return [
+                message.reservation_id,
+                *gang_ids(retried_id(message.reservation_id, message.request_id), NODES_LIMIT),
+            ]
+        case _ if isinstance(message, ABOUT_A_ROW):
+            return [message.reservation_id]
+        case _:
+            return []
 
 
 def _named(messages: Sequence[Message], keys: set[str]) -> dict[str, list[str]]:

@@ -25,7 +25,16 @@ from pgfleet.workers.clients.kubernetes.volumes import (
     volume_body,
     volume_part,
 )
-from pgfleet.workers.clients.kubernetes.zones import GPU_TYPE, ZONE, gpus_in_use, machine, zones_with_room
+from pgfleet.workers.clients.kubernetes.zones import (
+    GPU_TYPE,
+    ZONE,
+    Machine,
+    Together,
+    gpus_in_use,
+    machine,
+    places_together,
+    zones_with_room,
+)
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 __all__ = ["Home", "Homes", "size_of"]
@@ -92,14 +101,23 @@ class Homes:
         Raises:
             NeverError: the type's nodes don't say in which zone they are.
         """
-        nodes = self._each(self.api.list_node, label_selector=f"{GPU_TYPE}={gpu_type}")
-        machines = [machine(node) for node in nodes]
+        machines = self._machines(gpu_type)
         if machines and not any(each.zone for each in machines):
             raise NeverError(f"no node of {gpu_type} has the label {ZONE}")
-        used: Counter[str] = Counter()
-        if machines and gpus:
-            used = gpus_in_use(self._each(self.api.list_namespaced_pod, self.namespace, field_selector=UNFINISHED))
-        return zones_with_room(machines, used, gpus)
+        return zones_with_room(machines, self._used(machines, gpus), gpus)
+
+    def places(self, gpu_type: str, asked: Together) -> list[dict[str, str]]:
+        """Where a gang could go now, as the labels of its nodes; the place with the most room first."""
+        machines = self._machines(gpu_type)
+        return places_together(machines, self._used(machines, asked.gpus), asked)
+
+    def _machines(self, gpu_type: str) -> list[Machine]:
+        return [machine(node) for node in self._each(self.api.list_node, label_selector=f"{GPU_TYPE}={gpu_type}")]
+
+    def _used(self, machines: list[Machine], gpus: int) -> Counter[str]:
+        if not machines or not gpus:
+            return Counter()
+        return gpus_in_use(self._each(self.api.list_namespaced_pod, self.namespace, field_selector=UNFINISHED))
 
     def contents(self, pod: str) -> str:
         """The size of a pod's home and its first three levels, as text of at most 256 KiB.

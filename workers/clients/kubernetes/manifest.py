@@ -93,7 +93,7 @@ def size_of(row: Row, gpu_type: Row) -> Size:
 
 def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
     """The NodePort that SSH comes in by; owned by the pod, so it never outlives it."""
-    return {"metadata": _owned(row, ssh_name(row.pod_name), pod_uid, namespace), "spec": ssh_service_spec(row.pod_name)}
+    return {"metadata": owned(row, ssh_name(row.pod_name), pod_uid, namespace), "spec": ssh_service_spec(row.pod_name)}
 
 
 def ssh_service_spec(pod: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def keys_body(
     It says which users are `without` keys, for a worker that finds it.
     """
     text = "".join(f"{key}\n" for key in keys)
-    metadata = _owned(row, keys_name(row.pod_name), pod_uid, namespace)
+    metadata = owned(row, keys_name(row.pod_name), pod_uid, namespace)
     if without:
         metadata["annotations"][WITHOUT_KEYS] = ",".join(without)
     return {"metadata": metadata, "data": {KEYS_FILE: text}}
@@ -129,7 +129,8 @@ def as_written(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _owned(row: Row, name: str, pod_uid: str, namespace: str) -> dict[str, Any]:
+def owned(row: Row, name: str, pod_uid: str, namespace: str) -> dict[str, Any]:
+    """The metadata of what goes with its pod, and goes when that goes."""
     return {
         "name": name,
         "namespace": namespace,

@@ -18,7 +18,15 @@ UNASKED = {
     "NVIDIA_MOFED": "disabled",
     "NVIDIA_NVSWITCH": "disabled",
 }
-OURS_IN_ENV = frozenset({"RESERVATION_ID", "SSH_PUBLIC_KEYS_FILE", DEVICES})
+# By these each node of a gang knows which it is, and where the first one is.
+OURS_IN_GANGS = frozenset({"MASTER_ADDR", "MASTER_PORT", "NNODES", "NODE_RANK", "WORLD_SIZE"})
+OURS_IN_ENV = frozenset({"RESERVATION_ID", "SSH_PUBLIC_KEYS_FILE", DEVICES}) | OURS_IN_GANGS
+# All pods of a gang have the name of its first pod in this label.
+GANG_LABEL = "pgfleet/gang"
+GANG_FOLDER = "/etc/pgfleet/gang"
+GANG_KEY = "id_ed25519"
+GANG_PUBLIC_KEY = "id_ed25519.pub"
+GANG_SSH_CONFIG = "ssh_config"
 # What an operator lets all pods have: claims, secrets and config maps of the namespace that are called so.
 SHARED = "shared-"
 
@@ -36,3 +44,13 @@ def keys_name(pod: str) -> str:
 def ssh_name(pod: str) -> str:
     """The name of a pod's service for SSH."""
     return f"{pod}-ssh"
+
+
+def headless_name(pod: str) -> str:
+    """The name by which the other nodes of its gang find a pod."""
+    return f"{pod}-headless"
+
+
+def gang_name(first_pod: str) -> str:
+    """The name of the secret and of the network policy of a gang."""
+    return f"{first_pod}-gang"

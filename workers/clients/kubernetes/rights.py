@@ -20,6 +20,9 @@ IN_NAMESPACE: Mapping[str, tuple[str, ...]] = {
     "services": ("get", "list", "watch", "create", "delete"),
     "configmaps": ("get", "list", "create", "delete"),
     "persistentvolumeclaims": ("get", "list", "create", "delete"),
+    # The SSH keys that a gang has of its own, and what lets its pods in to each other.
+    "secrets": ("get", "list", "create", "delete"),
+    "networkpolicies.networking.k8s.io": ("list", "create", "delete"),
     "events": ("list",),
 }
 # Nodes and the volumes of disks belong to no namespace; and pods of others have GPUs of the same nodes.
@@ -35,16 +38,18 @@ TROUBLE = (NotNowError, NoPlaceError, TryAgainError, NeverError)
 @dataclass(frozen=True, slots=True)
 class Right:
     verb: str
-    resource: str  # with its subresource: pods/exec
+    resource: str  # with its subresource: pods/exec; or with its group: networkpolicies.networking.k8s.io
     namespace: str | None = None
 
     @property
     def attributes(self) -> dict[str, str]:
         """As an access review wants it."""
-        resource, _, subresource = self.resource.partition("/")
+        path, _, subresource = self.resource.partition("/")
+        resource, _, group = path.partition(".")
         where = {"namespace": self.namespace} if self.namespace else {}
         name = {"name": self.namespace} if self.namespace and resource == "namespaces" else {}
-        return {"verb": self.verb, "resource": resource, "subresource": subresource, **where, **name}
+        of_group = {"group": group} if group else {}
+        return {"verb": self.verb, "resource": resource, "subresource": subresource, **of_group, **where, **name}
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f" in namespace {self.namespace}" if self.namespace else "")

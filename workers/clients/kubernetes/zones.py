@@ -1,8 +1,8 @@
 """Where a pod could go, zone by zone: a volume is in one zone, and pods on machines of another can't have it."""
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 ZONE = "topology.kubernetes.io/zone"
@@ -18,6 +18,7 @@ class Machine:
     zone: str | None
     gpus: int
     open: bool  # ready, and not cordoned
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def machine(node: Any) -> Machine:
@@ -29,6 +30,7 @@ def machine(node: Any) -> Machine:
         zone=(node.metadata.labels or {}).get(ZONE) or None,
         gpus=int(((status.allocatable if status else None) or {}).get(GPU, 0)),
         open=conditions.get("Ready") == "True" and not (spec and spec.unschedulable),
+        labels=node.metadata.labels or {},
     )
 
 
@@ -56,6 +58,33 @@ def zones_with_room(machines: Iterable[Machine], used: Counter[str], gpus: int) 
         if free >= gpus:
             fit.add(each.zone)
     return sorted(fit, key=lambda zone: (-room[zone], zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What a gang asks: so many nodes with so many GPUs, all with the same value of each of these labels."""
+
+    nodes: int
+    gpus: int
+    labels: Sequence[str]
+    avoided: Container[str] = ()
+
+
+def places_together(machines: Sequence[Machine], used: Counter[str], asked: Together) -> list[dict[str, str]]:
+    """The values of those labels that a gang could have, the place with the most room first.
+
+    A label that no machine has says nothing of where they are; one that only some have leaves out the rest.
+    """
+    labels = [label for label in asked.labels if any(label in each.labels for each in machines)]
+    room: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for each in machines:
+        free = max(0, each.gpus - used[each.name])
+        has_room = each.open and free >= asked.gpus and each.name not in asked.avoided
+        if has_room and all(label in each.labels for label in labels):
+            room[tuple(each.labels[label] for label in labels)].append(free if asked.gpus else 1)
+    fit = [place for place, free in room.items() if len(free) >= asked.nodes]
+    fit.sort(key=lambda place: (-sum(room[place]), place))
+    return [dict(zip(labels, place, strict=True)) for place in fit]
 
 
 def _gpus(container: Any) -> int:

@@ -1,4 +1,4 @@
-"""What goes with pods and may be left when they are gone: services, config maps with keys, homes."""
+"""What goes with pods and may be left when they are gone: services, config maps with keys, homes, what gangs have."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,11 +31,13 @@ class Belongings:
     timeout_s: float
 
     def in_namespace(self) -> set[Belonging]:
-        """Of all services, config maps and claims that this program has made, whose they are."""
+        """Of all that this program has made in the namespace beside pods, whose it is."""
         lists = (
             self.api.list_namespaced_service,
             self.api.list_namespaced_config_map,
             self.api.list_namespaced_persistent_volume_claim,
+            self.api.list_namespaced_secret,
+            client.NetworkingV1Api(self.api.api_client).list_namespaced_network_policy,
         )
         return {found for listed in lists for found in self._of(listed, self.namespace)}
 

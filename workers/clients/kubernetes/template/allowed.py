@@ -4,7 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgfleet.workers.clients.kubernetes.names import CONTAINER, HOME, KEYS_FOLDER, OURS_IN_ENV
+from pgfleet.workers.clients.kubernetes.names import (
+    CONTAINER,
+    GANG_FOLDER,
+    GANG_LABEL,
+    HOME,
+    KEYS_FOLDER,
+    OURS_IN_ENV,
+)
 from pgfleet.workers.clients.kubernetes.template.security import OF_CONTAINER_IN_TEMPLATE, OF_POD_IN_TEMPLATE
 from pgfleet.workers.clients.kubernetes.template.sources import env_mistakes, volume_mistakes
 from pgfleet.workers.clients.kubernetes.zones import GPU, GPU_TYPE
@@ -32,9 +39,9 @@ SPEC = frozenset(
 OF_CONTAINER = frozenset({"env", "envFrom", "imagePullPolicy", "name", "resources", "securityContext", "volumeMounts"})
 # No subPathExpr, which a variable of the user's may lead to the folder of another; no propagation of mounts.
 OF_MOUNT = frozenset({"mountPath", "name", "readOnly", "subPath"})
-OUR_LABELS = frozenset({"reservation", "app.kubernetes.io/managed-by"})
-OUR_VOLUMES = frozenset({"home", "keys"})
-OUR_MOUNTS = frozenset({HOME, KEYS_FOLDER})
+OUR_LABELS = frozenset({"reservation", GANG_LABEL, "app.kubernetes.io/managed-by"})
+OUR_VOLUMES = frozenset({"gang", "home", "keys"})
+OUR_MOUNTS = frozenset({GANG_FOLDER, HOME, KEYS_FOLDER})
 # Annotations that are part of a pod's security, or give it devices.
 UNCONFINING = (
     "cdi.k8s.io/",
