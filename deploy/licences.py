@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 # Licences that ask for a notice, or for the source of what they are for.
 FINE = {
-    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0"),
+    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0"),
     *("LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-2.0"),
 }
 # What packages write instead of the SPDX identifier.

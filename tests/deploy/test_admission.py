@@ -23,8 +23,12 @@ def refusals(asked: Asked) -> list[str]:
 
 
 def made(resource: str, body: dict[str, Any], **asked: Any) -> Asked:
-    where = {} if resource != "persistentvolumes" else {"namespace": None}
-    return Asked("CREATE", resource, body, **(where | asked))
+    where: dict[str, Any] = {} if resource != "persistentvolumes" else {"namespace": None}
+    return Asked("CREATE", resource, body, **(where | group_of(resource) | asked))
+
+
+def group_of(resource: str) -> dict[str, str]:
+    return {"group": "networking.k8s.io"} if resource == "networkpolicies" else {}
 
 
 def of(made_by: str, number: int = 0) -> dict[str, Any]:
@@ -114,6 +118,7 @@ PODS: list[tuple[str, Any, str]] = [
     (ADD, {"name": "a", "persistentVolumeClaim": {"claimName": "gpu-dev-another000-home"}}, VOLUMES),
     (ADD, {"name": "a", "persistentVolumeClaim": {"claimName": "postgres-data"}}, VOLUMES),
     (ADD, {"name": "a", "secret": {"secretName": "pgfleet-db-migrator"}}, VOLUMES),
+    (ADD, {"name": "a", "secret": {"secretName": "gpu-dev-another000-gang-0123456789"}}, VOLUMES),
     (ADD, {"name": "a", "configMap": {"name": "gpu-dev-another000-keys"}}, VOLUMES),
     (ADD, {"name": "a", "projected": TOKEN}, VOLUMES),
     (ADD, {"name": "a", "csi": {"driver": "secrets-store.csi.k8s.io"}}, VOLUMES),
@@ -175,6 +180,14 @@ def test_a_second_container_as_good_as_ours_is_let_in() -> None:
     assert refusals(made("pods", container())) == []
 
 
+def test_a_pod_of_a_gang_mounts_the_keys_of_no_other() -> None:
+    body = changed(of("pod_body"), "metadata.labels.pgfleet/gang", "gpu-dev-mmloahe6du")
+
+    for name, is_its in {"gpu-dev-mmloahe6du-gang-0": True, "gpu-dev-another000-gang-0": False}.items():
+        found = refusals(made("pods", changed(deepcopy(body), ADD, {"name": "a", "secret": {"secretName": name}})))
+        assert bool(found) is not is_its
+
+
 SERVICE, CLAIM, VOLUME = of("ssh_service_body"), of("claim_body"), of("volume_body")
 BELONGINGS: list[tuple[str, str, str, Any, str]] = [
     ("services", "ssh_service_body", "spec.type", "LoadBalancer", "a service is a port of the nodes"),
@@ -194,6 +207,21 @@ BELONGINGS: list[tuple[str, str, str, Any, str]] = [
     ("persistentvolumeclaims", "claim_body", "spec.volumeName", "other", "a claim is of the volume of its name"),
     ("persistentvolumeclaims", "claim_body", "spec.dataSource", {"name": "a"}, "a claim is of the volume of its name"),
     ("persistentvolumeclaims", "claim_body", "metadata.name", "postgres-data", "a claim is called after its pod"),
+    ("secrets", "secret_body", "type", "kubernetes.io/service-account-token", "a secret has the SSH keys of a gang"),
+    ("secrets", "secret_body", "stringData", {"token": "a"}, "a secret has the SSH keys of a gang"),
+    ("secrets", "secret_body", "data", {"token": "YQ=="}, "a secret has the SSH keys of a gang"),
+    ("secrets", "secret_body", "metadata.name", "pgfleet-db-migrator", "a secret is called after the first pod"),
+    ("networkpolicies", "policy_body", "spec.podSelector", {}, "a network policy lets the pods of one gang"),
+    ("networkpolicies", "policy_body", "spec.egress", [{}], "a network policy lets the pods of one gang"),
+    ("networkpolicies", "policy_body", "spec.egress", [{"to": []}], "a network policy lets the pods of one gang"),
+    (
+        "networkpolicies",
+        "policy_body",
+        "spec.ingress.0.from.+",
+        {"ipBlock": {}},
+        "a network policy lets the pods of one",
+    ),
+    ("networkpolicies", "policy_body", "metadata.name", "internet", "a network policy is called after the first pod"),
     ("persistentvolumes", "volume_body", "spec.csi", None, "a volume is one of EBS"),
     ("persistentvolumes", "volume_body", "spec.csi.driver", "nfs.csi.k8s.io", "a volume is one of EBS"),
     ("persistentvolumes", "volume_body", "spec.csi.volumeHandle", "/dev/sda", "a volume is one of EBS"),
@@ -226,7 +254,9 @@ def test_a_volume_of_a_path_of_a_node_is_refused() -> None:
     "asked",
     [
         Asked("CREATE", "pods", of("pod_body"), namespace="kube-system"),
-        Asked("CREATE", "secrets", {"metadata": {"name": "a"}}),
+        Asked("DELETE", "secrets", None, {"metadata": {"labels": OURS}}),
+        Asked("DELETE", "networkpolicies", None, {"metadata": {"labels": OURS}}, group="networking.k8s.io"),
+        Asked("UPDATE", "networkpolicies", {}, {}, group="networking.k8s.io"),
         Asked("CREATE", "serviceaccounts/token", {}),
         Asked("CREATE", "pods/eviction", {}),
         Asked("CREATE", "pods/binding", {}),
@@ -253,7 +283,11 @@ def test_whatever_else_the_account_is_granted_it_may_not_do(asked: Asked) -> Non
     assert [each for each in refusals(asked) if each.startswith("the reservation worker")]
 
 
-@pytest.mark.parametrize("body", BODIES, ids=str)
+# These go with what owns them.
+OWNED = ("secrets", "networkpolicies")
+
+
+@pytest.mark.parametrize("body", [each for each in BODIES if each.resource not in OWNED], ids=str)
 def test_what_was_made_may_be_deleted(body: Body) -> None:
     namespace = None if body.resource == "persistentvolumes" else NS
 

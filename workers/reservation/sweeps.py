@@ -85,7 +85,6 @@ def _clear(message: SuspectPod, row: Row | None, turn: Turn) -> tuple[Send, ...]
     owner = message.reservation_id or None
     services, keys = delete_belongings(message.pod_name, owner, turn)
     turn.hold()
-    keys += turn.tools.gangs.remove(message.pod_name, owner)
     turn.tools.homes.remove(home_name(message.pod_name), owner)
     if services or keys:
         log.warning("pod.belongings_deleted", pod=message.pod_name, names=[*services, *keys])

@@ -19,7 +19,6 @@ from pgfleet.workers.reservation.disk import (
     remove_home,
     wait_for_release,
 )
-from pgfleet.workers.reservation.gang.network import disconnect
 from pgfleet.workers.reservation.tools import Turn, changed, freed, looked_at, pod_of
 from pgfleet.workers.runtime.outcomes import Advance, Done, Outcome, Wait
 
@@ -69,8 +68,6 @@ def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
         return _terminating(pod)
     if services or keys:
         return f"its {'service' if services else 'config map'} {(services or keys)[0]} is being deleted"
-    if left := disconnect(row, turn):
-        return f"{left[0]} of its gang is being deleted"
     if asks_for_disk(row) and not remove_home(row, turn):
         return f"its volume {home_name(pod_of(row))} is being deleted"
     return None

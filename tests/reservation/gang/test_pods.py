@@ -40,8 +40,12 @@ def variables(pod: Any) -> dict[str, str]:
 
 
 def secret(here: Outside, ids: Sequence[str]) -> dict[str, str]:
-    found: Any = here.api.read_namespaced_secret(f"{here.pod(ids[0]).metadata.name}-gang", NAMESPACE)
-    return {name: b64decode(value).decode() for name, value in found.data.items()}
+    (found,) = here.api.list_namespaced_secret(NAMESPACE, label_selector=f"reservation={first_pod(here, ids)}").items
+    return {name: b64decode(value).decode() for name, value in (found.data or {}).items()}
+
+
+def first_pod(here: Outside, ids: Sequence[str]) -> str:
+    return str(here.pod(ids[0]).metadata.name)
 
 
 def policies(here: Outside) -> list[Any]:
@@ -79,7 +83,8 @@ def test_a_name_without_an_address_leads_to_each_pod_before_it_is_ready(here: Ou
 
 
 def services(here: Outside) -> list[str]:
-    return [each.metadata.name for each in here.api.list_namespaced_service(NAMESPACE).items]
+    listed: list[Any] = here.api.list_namespaced_service(NAMESPACE).items
+    return [each.metadata.name for each in listed]
 
 
 def test_they_share_a_key_pair_of_their_own_and_each_lets_it_in(here: Outside) -> None:
@@ -92,7 +97,7 @@ def test_they_share_a_key_pair_of_their_own_and_each_lets_it_in(here: Outside) -
         keys: Any = here.api.read_namespaced_config_map(f"{pod.metadata.name}-keys", NAMESPACE)
         assert other["id_ed25519.pub"].strip() in keys.data["authorized_keys"].splitlines()
         (volume,) = [each.secret for each in pod.spec.volumes if each.secret]
-        assert volume.secret_name == f"{here.pod(ids[0]).metadata.name}-gang"
+        assert volume.secret_name.startswith(f"{first_pod(here, ids)}-gang-")
         assert {(item.path, item.mode) for item in volume.items} >= {("root/id_ed25519", 0o400), ("id_ed25519", 0o444)}
         assert GANG in [mount.mount_path for mount in pod.spec.containers[0].volume_mounts if mount.read_only]
 
@@ -131,8 +136,7 @@ def test_only_pods_of_one_gang_are_let_in_to_each_other(here: Outside) -> None:
     chosen = {"pgfleet/gang": here.pod(ids[0]).metadata.name}
     assert policy.spec.pod_selector.match_labels == chosen
     (into,), (out,) = policy.spec.ingress, policy.spec.egress
-    assert [each.pod_selector.match_labels for each in into._from] == [chosen]
-    assert [each.pod_selector.match_labels for each in out.to] == [chosen]
+    assert into.to_dict()["_from"] == out.to_dict()["to"] == [{"podSelector": {"matchLabels": chosen}}]
     assert all(here.pod(each).metadata.labels.items() >= chosen.items() for each in ids)
 
 
@@ -184,7 +188,7 @@ def test_a_pod_that_finds_no_node_takes_all_back_to_the_line_in_one_commit(here:
     ids = gang(conn, gpu_count=8)
     here.worker.run_until(lambda: all(row["placement"] for row in rows_of(conn, ids)))
     cordon(here, "h100-1", on=True)
-    here.worker.run_until(lambda: all(here.pods(each) for each in ids))
+    here.worker.run_until(lambda: any("No node yet" in row["current_detailed_status"] for row in rows_of(conn, ids)))
 
     move_clock(conn, 40)
     rows = all_are(conn, here.worker, ids, "queued")
@@ -260,16 +264,41 @@ def left(here: Outside) -> set[str]:
     return {kind for kind, number in objects.items() if number and kind != "events"}
 
 
-def test_a_secret_that_comes_after_its_end_is_swept(here: Outside, conn: Connection) -> None:
+def test_keys_that_come_after_its_end_are_swept(here: Outside, conn: Connection) -> None:
     ids = placed(here)
     running(here, ids)
-    body: Any = here.api.read_namespaced_secret(f"{here.pod(ids[0]).metadata.name}-gang", NAMESPACE)
+    body: Any = here.api.read_namespaced_config_map(f"{first_pod(here, ids)}-gang", NAMESPACE)
     ask(conn, "cancel", ids[0])
     all_ended(conn, here.worker, ids)
     body.metadata.resource_version = body.metadata.uid = None
-    here.api.create_namespaced_secret(NAMESPACE, body)
+    here.api.create_namespaced_config_map(NAMESPACE, body)
 
     move_clock(conn, 120)
-    conn.execute("update public.periodic set next_at = public.fleet_now() where name = 'reservation.sweep_pods'")
     conn.execute("select pgmq.send('gpu_reservations', '{\"action\": \"sweep_pods\"}')")
-    here.worker.run_until(lambda: here.box.state()["objects"]["secrets"] == 0)
+
+    here.worker.run_until(lambda: here.box.state()["objects"]["configmaps"] == 0)
+
+
+def test_keys_that_were_made_by_half_are_made_anew(here: Outside, conn: Connection) -> None:
+    here.box.fault("/secrets$", method="POST", times=1, status=500)
+    ids = gang(conn)
+    here.worker.run_until(lambda: here.box.state()["objects"]["configmaps"] == 1)
+    before = here.api.list_namespaced_config_map(NAMESPACE).items[0].data
+    here.box.clear_faults()
+
+    here.worker.run_until(lambda: all(here.pods(each) for each in ids))
+
+    after: Any = here.api.read_namespaced_config_map(f"{first_pod(here, ids)}-gang", NAMESPACE)
+    assert after.data != before
+    assert secret(here, ids)["id_ed25519.pub"] == after.data["authorized_keys"]
+    assert len(policies(here)) == 1
+
+
+def test_a_first_pod_that_is_made_anew_has_the_same_keys(here: Outside) -> None:
+    ids = placed(here)
+    before, uid = secret(here, ids), here.pod(ids[0]).metadata.uid
+
+    here.api.delete_namespaced_pod(first_pod(here, ids), NAMESPACE)
+    here.worker.run_until(lambda: here.pods(ids[0]) and here.pod(ids[0]).metadata.uid != uid)
+
+    assert secret(here, ids) == before

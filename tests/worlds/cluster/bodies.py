@@ -10,6 +10,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pgfleet.workers.clients import kubernetes
+from pgfleet.workers.clients.kubernetes.gangs.bodies import (
+    Gang,
+    headless_body,
+    in_gang,
+    policy_body,
+    public_body,
+    secret_body,
+)
+from pgfleet.workers.clients.kubernetes.gangs.keypair import KeyPair
 from pgfleet.workers.clients.kubernetes.manifest import keys_body, pod_body, ssh_service_body
 from pgfleet.workers.clients.kubernetes.plain import plain_keys, plain_pod, plain_pod_like, plain_service
 from pgfleet.workers.clients.kubernetes.template.reading import Template
@@ -23,6 +32,7 @@ ID, POD, NS = "7c9e6679-7425-40de-944b-e07fc1f90ae7", "gpu-dev-mmloahe6du", "gpu
 H100: Any = SimpleNamespace(max_gpus=8, cpus=192, memory_gb=2048)
 CPU: Any = SimpleNamespace(max_gpus=0, cpus=32, memory_gb=64)
 HOME = Home(f"{POD}-home", ID, POD, "vol-0123456789abcdef0", 100, "us-east-2a")
+GANG = Gang(ID, [POD, "gpu-dev-another000"], 2, {"topology.kubernetes.io/zone": "us-east-2a"})
 # All that an operator may add to it.
 RICH: dict[str, Any] = {
     "metadata": {"labels": {"team": "research"}, "annotations": {"acme.com/cost": "7"}},
@@ -97,6 +107,8 @@ def _pods() -> Iterator[Body]:
         yield Body("pods", "pod_body", f"GPUs and a disk{name}", pod_body(row(), H100, template, home=True))
         yield Body("pods", "pod_body", f"no GPUs{name}", pod_body(cpu, CPU, template))
         yield Body("pods", "pod_body", f"nodes to avoid{name}", elsewhere(pod_body(row(), H100, template), ["node-1"]))
+        of_gang = in_gang(pod_body(row(), H100, template), GANG, 1, "ssh-ed25519 A")
+        yield Body("pods", "pod_body", f"a gang{name}", of_gang)
         entry = row(command="x", preserve_entrypoint=True)
         yield Body("pods", "pod_body", f"arguments{name}", pod_body(entry, H100, template))
         yield Body("pods", "plain_pod", f"nobody{name}", plain_pod(template))
@@ -108,5 +120,10 @@ def _belongings() -> Iterator[Body]:
     yield Body("services", "plain_service", "nobody", plain_service(NS))
     yield Body("configmaps", "keys_body", "a pod", keys_body(row(), "uid-1", ["ssh-rsa A"], NS, ["b"]))
     yield Body("configmaps", "plain_keys", "nobody", plain_keys(NS))
+    pair = KeyPair("ssh-ed25519 A", "secret")
+    yield Body("services", "headless_body", "a gang", headless_body(row(), "uid-1", NS))
+    yield Body("configmaps", "public_body", "a gang", public_body(GANG, pair.public, NS))
+    yield Body("secrets", "secret_body", "a gang", secret_body(GANG, pair, "uid-1", NS))
+    yield Body("networkpolicies", "policy_body", "a gang", policy_body(GANG, pair.public, "uid-1", NS))
     yield Body("persistentvolumes", "volume_body", "a home", volume_body(HOME, NS))
     yield Body("persistentvolumeclaims", "claim_body", "a home", claim_body(HOME, NS))

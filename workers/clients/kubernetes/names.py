@@ -52,5 +52,5 @@ def headless_name(pod: str) -> str:
 
 
 def gang_name(first_pod: str) -> str:
-    """The name of the secret and of the network policy of a gang."""
+    """The name of the config map with the public key of a gang."""
     return f"{first_pod}-gang"

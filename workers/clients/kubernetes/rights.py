@@ -20,9 +20,10 @@ IN_NAMESPACE: Mapping[str, tuple[str, ...]] = {
     "services": ("get", "list", "watch", "create", "delete"),
     "configmaps": ("get", "list", "create", "delete"),
     "persistentvolumeclaims": ("get", "list", "create", "delete"),
-    # The SSH keys that a gang has of its own, and what lets its pods in to each other.
-    "secrets": ("get", "list", "create", "delete"),
-    "networkpolicies.networking.k8s.io": ("list", "create", "delete"),
+    # The SSH keys that a gang has of its own, and what lets its pods in to each other. Nobody reads either, and both
+    # go with the config map that owns them.
+    "secrets": ("create",),
+    "networkpolicies.networking.k8s.io": ("create",),
     "events": ("list",),
 }
 # Nodes and the volumes of disks belong to no namespace; and pods of others have GPUs of the same nodes.

@@ -7,6 +7,9 @@ from pgfleet.workers.clients.kubernetes.gangs.bodies import Gang, headless_body,
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.tools import Turn, pod_of
+from pgfleet.workers.runtime.outcomes import TryAgainError
+
+SOON_S = 1.0
 
 
 def gang_of(row: Row, turn: Turn) -> Gang:
@@ -15,23 +18,33 @@ def gang_of(row: Row, turn: Turn) -> Gang:
 
 
 def as_member(body: dict[str, Any], row: Row, turn: Turn) -> dict[str, Any]:
-    """The pod as its gang has it; that of a reservation of one node as it is."""
-    return in_gang(body, gang_of(row, turn), row.node_index) if row.is_multinode else body
+    """The pod as its gang has it; that of a reservation of one node as it is.
+
+    Raises:
+        TryAgainError: the keys of the gang are not there, or being made.
+    """
+    if not row.is_multinode:
+        return body
+    gang = gang_of(row, turn)
+    return in_gang(body, gang, row.node_index, _key(gang, turn) if row.node_index else _made_key(gang, turn))
 
 
-def connect(row: Row, pod: PodState, turn: Turn) -> tuple[str]:
-    """Make what a pod of a gang needs to find the others, where it is missing; the key that lets them in."""
-    gang, tools = gang_of(row, turn), turn.tools
+def connect(row: Row, pod: PodState, turn: Turn) -> tuple[str, ...]:
+    """Make the name that the others of its gang find a pod by, where it is missing; the key that lets them in."""
+    key = _key(gang_of(row, turn), turn)
     turn.hold()
-    key = tools.gangs.public_key(gang)
-    tools.gangs.let_in(gang)
-    tools.pods.create_service(headless_body(row, pod.uid, tools.settings.namespace))
+    turn.tools.pods.create_service(headless_body(row, pod.uid, turn.tools.settings.namespace))
     return (key,)
 
 
-def disconnect(row: Row, turn: Turn) -> list[str]:
-    """Delete what the gang of an ended row has beside its pods, with that of its first row; what was still there."""
-    if not row.is_multinode or row.node_index:
-        return []
+def _made_key(gang: Gang, turn: Turn) -> str:
+    """They are made ahead of the first pod, which the others follow."""
     turn.hold()
-    return turn.tools.gangs.remove(pod_of(row), row.reservation_id)
+    return turn.tools.gangs.make(gang)
+
+
+def _key(gang: Gang, turn: Turn) -> str:
+    found = turn.tools.gangs.public_key(gang)
+    if found is None:
+        raise TryAgainError("the keys of its gang are not there", after_s=SOON_S)
+    return found

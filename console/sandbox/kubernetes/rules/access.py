@@ -26,6 +26,11 @@ class Question:
     def path(self) -> str:
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
+    @property
+    def path_in_group(self) -> str:
+        """As kubectl takes it."""
+        return f"{self.path}.{self.group}" if self.group else self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -50,7 +55,7 @@ class Rights:
     def allow(self, question: Question) -> bool:
         for missing in self.missing:
             verb, _, path = missing.partition(" ")
-            if verb in ("*", question.verb) and path in ("*", question.path):
+            if verb in ("*", question.verb) and path in ("*", question.path, question.path_in_group):
                 return False
         return True
 

@@ -1,12 +1,16 @@
 """What a gang adds to each of its pods, and the bodies of what it has beside them.
 
-<pod>-headless         a service without an address: by its name each node is found, on whatever port
-<first pod>-gang       the secret with its SSH keys, in a folder of each pod; and the policy that lets the pods in
-                       to each other
+    <pod>-headless                a service without an address: by its name each node is found, on whatever port
+    <first pod>-gang              a config map with the gang's public key, which owns the two that follow
+      <first pod>-gang-<hash>     the secret with its SSH keys, in a folder of each pod; nobody but the pods reads it
+      <first pod>-gang-<hash>     the network policy that lets its pods in to each other
+
+The hash is of the public key: what is left of another pair has another name.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from pgfleet.schema.rows.row import Row
@@ -18,6 +22,7 @@ from pgfleet.workers.clients.kubernetes.names import (
     GANG_LABEL,
     GANG_PUBLIC_KEY,
     GANG_SSH_CONFIG,
+    KEYS_FILE,
     gang_name,
     headless_name,
 )
@@ -44,8 +49,8 @@ class Gang:
         return self.pods[0]
 
 
-def in_gang(body: dict[str, Any], gang: Gang, rank: int) -> dict[str, Any]:
-    """The pod as one of a gang, whatever else its template asks of it."""
+def in_gang(body: dict[str, Any], gang: Gang, rank: int, public_key: str) -> dict[str, Any]:
+    """The pod as one of a gang with this key, whatever else its template asks of it."""
     spec = body["spec"]
     body["metadata"]["labels"][GANG_LABEL] = gang.first
     spec["nodeSelector"] = {**spec.get("nodeSelector", {}), **gang.placement}
@@ -55,7 +60,7 @@ def in_gang(body: dict[str, Any], gang: Gang, rank: int) -> dict[str, Any]:
     kept = [each for each in container["env"] if each["name"] not in ours]
     container["env"] = [*kept, *({"name": name, "value": value} for name, value in ours.items())]
     container["volumeMounts"].append({"name": "gang", "mountPath": GANG_FOLDER, "readOnly": True})
-    spec["volumes"].append({"name": "gang", "secret": _files(gang)})
+    spec["volumes"].append({"name": "gang", "secret": _files(gang, public_key)})
     return body
 
 
@@ -80,13 +85,13 @@ def _place(affinity: dict[str, Any], gang: Gang) -> None:
         near[REQUIRED] = [*near.get(REQUIRED, ()), *({**same, "topologyKey": key} for key in sorted(gang.placement))]
 
 
-def _files(gang: Gang) -> dict[str, Any]:
+def _files(gang: Gang, public_key: str) -> dict[str, Any]:
     """The key is there twice: once as root's ssh takes it, once as everybody else's does."""
     items = [
         {"key": GANG_KEY, "path": f"root/{GANG_KEY}", "mode": OWNERS_ONLY},
         *({"key": key, "path": key, "mode": EVERYBODYS} for key in (GANG_KEY, GANG_PUBLIC_KEY, GANG_SSH_CONFIG)),
     ]
-    return {"secretName": gang_name(gang.first), "items": items}
+    return {"secretName": hashed_name(gang, public_key), "items": items}
 
 
 def ssh_config(gang: Gang) -> str:
@@ -105,20 +110,28 @@ def ssh_config(gang: Gang) -> str:
     )
 
 
-def secret_body(gang: Gang, pair: KeyPair, namespace: str) -> dict[str, Any]:
-    """Nobody owns it: one of its pods may be made anew, and the others know the key by then. Teardown deletes it."""
-    files = {GANG_KEY: pair.private, GANG_PUBLIC_KEY: pair.public + "\n", GANG_SSH_CONFIG: ssh_config(gang)}
-    return {"metadata": _metadata(gang, namespace), "type": "Opaque", "immutable": True, "stringData": files}
+def hashed_name(gang: Gang, public_key: str) -> str:
+    """The name of what goes with this key."""
+    return f"{gang_name(gang.first)}-{sha256(public_key.encode()).hexdigest()[:10]}"
 
 
-def policy_body(gang: Gang, namespace: str) -> dict[str, Any]:
+def public_body(gang: Gang, public_key: str, namespace: str) -> dict[str, Any]:
+    """None of its pods owns it: one may be made anew, and the others know the key by then. Teardown deletes it."""
+    return {"metadata": _metadata(gang, gang_name(gang.first), namespace), "data": {KEYS_FILE: f"{public_key}\n"}}
+
+
+def secret_body(gang: Gang, pair: KeyPair, owner_uid: str, namespace: str) -> dict[str, Any]:
+    files = {GANG_KEY: pair.private, GANG_PUBLIC_KEY: f"{pair.public}\n", GANG_SSH_CONFIG: ssh_config(gang)}
+    metadata = _metadata(gang, hashed_name(gang, pair.public), namespace, owner_uid)
+    return {"metadata": metadata, "type": "Opaque", "immutable": True, "stringData": files}
+
+
+def policy_body(gang: Gang, public_key: str, owner_uid: str, namespace: str) -> dict[str, Any]:
     """Its pods may send to each other on every port, and nobody else is let in by it."""
     members: dict[str, Any] = {"podSelector": {"matchLabels": {GANG_LABEL: gang.first}}}
     rules = {"ingress": [{"from": [members]}], "egress": [{"to": [members]}]}
-    return {
-        "metadata": _metadata(gang, namespace),
-        "spec": {**members, "policyTypes": ["Ingress", "Egress"], **rules},
-    }
+    metadata = _metadata(gang, hashed_name(gang, public_key), namespace, owner_uid)
+    return {"metadata": metadata, "spec": {**members, "policyTypes": ["Ingress", "Egress"], **rules}}
 
 
 def headless_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
@@ -132,10 +145,12 @@ def headless_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
     return {"metadata": owned(row, headless_name(row.pod_name), pod_uid, namespace), "spec": spec}
 
 
-def _metadata(gang: Gang, namespace: str) -> dict[str, Any]:
+def _metadata(gang: Gang, name: str, namespace: str, owner_uid: str | None = None) -> dict[str, Any]:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": gang_name(gang.first), "uid": owner_uid}
     return {
-        "name": gang_name(gang.first),
+        "name": name,
         "namespace": namespace,
         "labels": labels(gang.first),
         "annotations": {RESERVATION_ID: gang.reservation_id},
+        **({"ownerReferences": [owner]} if owner_uid else {}),
     }

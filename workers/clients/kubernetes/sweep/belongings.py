@@ -1,4 +1,4 @@
-"""What goes with pods and may be left when they are gone: services, config maps with keys, homes, what gangs have."""
+"""What goes with pods and may be left when they are gone: services, config maps with keys, homes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,8 +36,6 @@ class Belongings:
             self.api.list_namespaced_service,
             self.api.list_namespaced_config_map,
             self.api.list_namespaced_persistent_volume_claim,
-            self.api.list_namespaced_secret,
-            client.NetworkingV1Api(self.api.api_client).list_namespaced_network_policy,
         )
         return {found for listed in lists for found in self._of(listed, self.namespace)}
 
