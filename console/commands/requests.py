@@ -103,7 +103,8 @@ def retry(  # noqa: PLR0913  # one parameter an option
             raise Refusal(
                 f"Reservation {printable(row['reservation_id'])} is {row['status']}. First: pgfleet cancel {short}"
             )
-        message = check(Retry, {"reservation_id": row["reservation_id"], "user_id": owner, "request_id": request_id})
+        asked = row["master_reservation_id"] or row["reservation_id"]
+        message = check(Retry, {"reservation_id": asked, "user_id": owner, "request_id": request_id})
         send_retry(conn, message, Output(following, timeout, as_json))
 
 

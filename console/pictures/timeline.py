@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.pictures.parts import age, block, dated, facts, seconds
-from pgfleet.producers.submit.wording import disk, gpus, span, waiting
+from pgfleet.console.pictures.parts import age, block, cell, dated, facts, seconds, table
+from pgfleet.producers.submit.wording import disk, gpus, span, story, waiting
 from pgfleet.schema.brake.pauses import pause_of
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
@@ -35,11 +35,19 @@ class Timeline:
     messages: list[Row]
     disk_moves: tuple[dict[str, Any], ...] = ()
     paused: str | None = None
+    gang: tuple[Row, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         where = self.place.as_json() if self.place else {}
         known = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
-        return {**self.row, **where, **known, "disk_history": list(self.disk_moves), "paused": self.paused}
+        return {
+            **self.row,
+            **where,
+            **known,
+            "disk_history": list(self.disk_moves),
+            "paused": self.paused,
+            "gang": list(self.gang),
+        }
 
 
 # Requests that leave a reservation in its state, as one reads of them.
@@ -60,6 +68,7 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
         messages=about.messages(conn, RESERVATION, row_id),
         disk_moves=tuple(disk_reads.of_reservation(conn, row)),
         paused=None if row["reservation_ended"] else pause_of(conn, "reservation"),
+        gang=tuple(reads.gang(conn, row)),
     )
 
 
@@ -118,7 +127,19 @@ def _due(message: dict[str, Any], now: datetime) -> str:
 
 def picture(timeline: Timeline) -> Group:
     """All about one reservation."""
-    return Group(facts(_facts(timeline)), *events(timeline))
+    return Group(facts(_facts(timeline)), *_gang(timeline), *events(timeline))
+
+
+def _gang(timeline: Timeline) -> list[Text | Table]:
+    """Its nodes, of which the one that was asked for is one."""
+    if not timeline.gang:
+        return []
+    made = table("RANK", "ID", "STATUS", "NODE", "SSH", "", fold=("",))
+    for row in timeline.gang:
+        ssh = row["ssh_command"] if row["status"] == Status.ACTIVE else None
+        known = (row["node_index"], row["short_id"], row["status"], row["pod_node"], ssh)
+        made.add_row(*map(cell, known), cell(story(row, None, timeline.now)))
+    return block("nodes", made)
 
 
 def events(timeline: Timeline) -> list[Text | Table]:

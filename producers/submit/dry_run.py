@@ -17,7 +17,7 @@ from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, with_disk
 from pgfleet.schema.reads.trial import DryRun, dry_run
-from pgfleet.schema.reservation import CreateReservation
+from pgfleet.schema.reservation import CreateReservation, spread
 from pgfleet.schema.settings import Settings
 
 # What no worker will ever take.
@@ -53,6 +53,7 @@ def look_ahead(conn: Connection, message: CreateReservation, settings: Settings)
     line = reads.lines(conn, [message.gpu_type], grace).get(message.gpu_type)
     if line is None:
         return _unknown_type(message.gpu_type, list(known)), about.now(conn)
+    message = spread(message, known.get(message.gpu_type))
     answer = dry_run(message, known.get(message.gpu_type), line, settings.max_hours)
     if message.disk_name is not None:
         answer = _with_disk(conn, message, answer, settings, line.now)

@@ -46,6 +46,7 @@ from pgfleet.schema.settings import Settings, read_settings
 OPTIONS = {
     "gpu_type": "--gpu-type",
     "gpu_count": "--gpus",
+    "total_nodes": "--nodes",
     "duration_hours": "--hours",
     "name": "--name",
     "user_id": "--user",
@@ -66,7 +67,12 @@ def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
     gpu_type: Annotated[str, typer.Option(help="Such as h100; `pgfleet types` lists them.")],
-    gpus: Annotated[int | None, typer.Option(help="1, 2, 4, 8 or 16; 0 for a cpu type.", show_default="1")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="1, 2, 4, 8 or 16, of each node; 0 for a cpu type.", show_default="1")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="A gang of 2, 3 or 4 nodes, which start and end together.", show_default="1")
+    ] = None,
     hours: Annotated[float | None, typer.Option(help="How long, from when it is ready.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     user: User = None,
@@ -105,6 +111,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "user_id": user or default_user(),
         "gpu_type": (wanted := "".join(gpu_type.lower().split())),
         "gpu_count": gpus if gpus is not None else int(not wanted.startswith("cpu-")),
+        "total_nodes": nodes,
         "duration_hours": settings.default_hours if hours is None else hours,
         "name": name,
         "github_user": github_user,

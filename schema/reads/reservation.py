@@ -1,7 +1,8 @@
 """Reading reservations for people: one by its id or a prefix of it, lists, timelines, and the lines they wait in."""
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,8 +43,9 @@ _COLUMNS = (
     *(_c.reservation_id, _c.user_id, _c.name, _c.status, _c.status_reason, _c.status_since),
     *(_c.gpu_type, _c.gpu_count, _c.gpus_held, _c.duration_hours, _c.created_at, _c.waiting_since, _c.line_number),
     *(_c.launched_at, _c.expires_at, _c.reservation_ended, _c.retry_at, _c.current_detailed_status),
-    *(_c.start_at, _c.master_reservation_id, _c.node_index, _c.total_nodes),
+    _c.start_at,
     *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name, _c.retried_from),
+    *(_c.master_reservation_id, _c.node_index, _c.total_nodes, _c.pod_node),
     _c.requests_done,
     *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
     WAITS_FOR.label("waits_for"),
@@ -91,6 +93,14 @@ def read_status(text: str) -> Status:
 
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
     return first(conn, _rows().where(_c.reservation_id == reservation_id))
+
+
+def gang(conn: Connection, row: Mapping[str, Any]) -> list[Row]:
+    """All rows of its gang, node by node; none of a reservation of one node."""
+    first_id = row["master_reservation_id"]
+    short = _short(_c.reservation_id).label("short_id")
+    wanted = _rows().add_columns(short).where(_c.master_reservation_id == first_id).order_by(_c.node_index)
+    return [] if first_id is None else fetch(conn, wanted)
 
 
 def logs(conn: Connection, reservation_id: str) -> str | None:
@@ -182,7 +192,9 @@ def listing(conn: Connection, filters: Filters) -> list[Row]:
 
 def _matching(conn: Connection, filters: Filters, *conditions: sa.ColumnElement[bool]) -> list[Row]:
     rows = _rows().add_columns(_short(_c.reservation_id).label("short_id")).where(*conditions)
-    statement = rows.order_by(_c.created_at.desc(), _c.reservation_id).limit(filters.most)
+    # The nodes of a gang in their order.
+    together = sa.func.coalesce(_c.master_reservation_id, _c.reservation_id)
+    statement = rows.order_by(_c.created_at.desc(), together, _c.node_index).limit(filters.most)
     if filters.user_id is not None:
         statement = statement.where(_c.user_id == filters.user_id)
     if filters.gpu_type is not None:

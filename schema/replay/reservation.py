@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import array
 
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue import kernel
@@ -21,7 +22,7 @@ from pgfleet.schema.tickets import next_number
 _FORGOTTEN = (
     *("reservation_ended", "failed_at", "failure_reason", "launched_at", "expires_at"),
     *("pod_name", "node_ip", "node_private_ip", "node_port", "ssh_command"),
-    *("ebs_volume_id", "ebs_availability_zone"),
+    *("ebs_volume_id", "ebs_availability_zone", "placement"),
     *("held_by", "held_since", "stuck_told_at", "forced_at", "forced_by"),
     *("retry_at", "pod_missing_since", "warning", "last_warning_time", "status_msg_id"),
 )
@@ -29,7 +30,7 @@ _c = reservations.c
 
 
 def revive(conn: Connection, letter: Row, who: str) -> str | None:
-    """Move the failed row of a ticket back to the line, in the caller's transaction. What was done.
+    """Move the failed row of a ticket back to the line, with its gang, in the caller's transaction. What was done.
 
     Returns:
         None where there is no row to bring back: the letter is no ticket, or its row did not fail.
@@ -37,19 +38,23 @@ def revive(conn: Connection, letter: Row, who: str) -> str | None:
     Raises:
         Refusal: its pod is still being torn down.
     """
-    row = _failed_row(conn, letter["message"])
-    if row is None:
+    rows = _failed_rows(conn, letter["message"])
+    if not rows:
         return None
-    row_id = row["reservation_id"]
-    if row["reservation_ended"] is None or row["gpus_held"]:
-        raise Refusal(f"Reservation {row_id} is still being torn down. Try again in a moment.")
-    number = next_number(row)
+    for row in rows:
+        if row["reservation_ended"] is None or row["gpus_held"]:
+            raise Refusal(f"Reservation {row['reservation_id']} is still being torn down. Try again in a moment.")
+    numbers = {row["reservation_id"]: next_number(row) for row in rows}
     reason = f"replayed from dead letter {letter['dead_letter_id']}"
     sign(conn, who, reason)
-    fetch(conn, sa.update(reservations).where(_c.reservation_id == row_id).values(_values(number, reason)))
-    line = {"action": "admit", "gpu_type": row["gpu_type"]}
-    kernel.send(conn, QUEUE, [Outgoing(line), Outgoing(TICKETS.body(row_id, number))])
-    return f"reservation {row_id} is pending again"
+    # In one statement: the rows of a gang wait since the same moment.
+    values = _values(sa.case(numbers, value=_c.reservation_id), reason)
+    fetch(conn, sa.update(reservations).where(_c.reservation_id.in_(list(numbers))).values(values))
+    line = {"action": "admit", "gpu_type": rows[0]["gpu_type"]}
+    tickets = [Outgoing(TICKETS.body(row_id, number)) for row_id, number in numbers.items()]
+    kernel.send(conn, QUEUE, [Outgoing(line), *tickets])
+    others = f", with the other {len(rows) - 1} of its gang" if len(rows) > 1 else ""
+    return f"reservation {letter['message']['reservation_id']} is pending again{others}"
 
 
 def release_by_force(conn: Connection, row_id: str, who: str) -> bool:
@@ -60,16 +65,18 @@ def release_by_force(conn: Connection, row_id: str, who: str) -> bool:
     return bool(answer["released"])
 
 
-def _failed_row(conn: Connection, message: Any) -> Row | None:
+def _failed_rows(conn: Connection, message: Any) -> list[Row]:
+    """That of a ticket, with those of its gang, in the order in which others lock them."""
     if not isinstance(message, dict) or message.get("action") != "advance":
-        return None
+        return []
     columns = (_c.reservation_id, _c.status, _c.gpu_type, _c.gpus_held, _c.ticket, _c.reservation_ended)
-    mine = _c.reservation_id == str(message.get("reservation_id"))
-    rows = fetch(conn, sa.select(*columns).where(mine).with_for_update())
-    return rows[0] if rows and rows[0]["status"] == Status.FAILED else None
+    its = sa.func.public.with_gangs(array([str(message.get("reservation_id"))]), type_=sa.ARRAY(sa.Text))
+    mine = _c.reservation_id == sa.any_(its)
+    rows = fetch(conn, sa.select(*columns).where(mine).order_by(_c.reservation_id).with_for_update())
+    return rows if all(row["status"] == Status.FAILED for row in rows) else []
 
 
-def _values(ticket: int, reason: str) -> dict[str, Any]:
+def _values(ticket: sa.ColumnElement[int], reason: str) -> dict[str, Any]:
     return {
         **dict.fromkeys(_FORGOTTEN, sa.null()),
         "status": Status.PENDING.value,
