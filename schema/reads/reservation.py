@@ -1,7 +1,6 @@
 """Reading reservations for people: one by its id or a prefix of it, lists, timelines, and the lines they wait in."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
