@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgfleet.schema.container import Image
 from pgfleet.schema.database.dsn import Unreachable, as_libpq
@@ -38,6 +38,19 @@ Dsn = Annotated[SecretStr, AfterValidator(_libpq)]
 Seconds = Annotated[float, Field(gt=0)]
 # As Kubernetes takes it, with a domain or without.
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+
+
+def _listed(given: Any) -> Any:
+    return given.split(",") if isinstance(given, str) else given
+
+
+# In the environment: `30,15,5`.
+Minutes = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=10_000)], ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=10),
+]
 
 
 class Settings(BaseSettings):
@@ -106,6 +119,8 @@ class Settings(BaseSettings):
     pod_missing_grace_s: Seconds = 600
     # An active reservation's node that does not answer; Kubernetes itself gives up its pods after 5 minutes.
     node_silent_s: Seconds = 300
+    # Who has a reservation is warned so many minutes before it expires.
+    warnings_min: Minutes = (30, 15, 5)
     expiry_grace_s: Annotated[float, Field(ge=0)] = 120
     teardown_poll_s: Seconds = 2
 

@@ -102,6 +102,14 @@ class Box:
         wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
         self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
 
+    def use_gpus(self, namespace: str, name: str, *percent: int) -> None:
+        """From now on `nvidia-smi` in the pod says that its GPUs are so busy; those of others are idle."""
+        self._ask("POST", f"gpus/{namespace}/{name}", {"percent": percent})
+
+    def commands(self, name: str) -> list[list[str]]:
+        """The last commands that were run in pods of this name."""
+        return [command for pod, command in self.state()["commands"] if pod == name]
+
     def log(self, namespace: str, name: str, content: str | bytes, *, previous: bool = False) -> None:
         """The pod's container has printed this, or its run before has."""
         raw = content.encode() if isinstance(content, str) else content

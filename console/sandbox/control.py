@@ -53,6 +53,8 @@ class Control:
                 switch(self._cluster, method, path, body)
             case "POST", ["volumes", "contents", namespace, name]:
                 self._cluster.executions.order(namespace, name, body)
+            case "POST", ["gpus", namespace, name]:
+                self._cluster.executions.use_gpus(namespace, name, body["percent"])
             case "POST", ["logs", namespace, name]:
                 self._cluster.pod_logs.order(namespace, name, body)
             case "POST", ["watches", what] if what in WATCHES:

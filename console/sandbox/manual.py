@@ -37,6 +37,7 @@ trouble, by requests to the printed url (curl -d '{{...}}' URL/_sandbox/...):
   POST watches/WHAT           to all that are open: {watches}
   DELETE history              versions up to now are too old to watch from
   POST logs/NAMESPACE/NAME    {{"content": "base64", "previous": false}}: a container has printed this
+  POST gpus/NAMESPACE/NAME    {{"percent": [97, 3]}}: so busy are the GPUs of a pod, as nvidia-smi in it says
   GET  state                  objects, counters, GPUs
 
 Back-offs, graces of silent nodes and tolerations take a tenth of their time; with --second 1 all of it.

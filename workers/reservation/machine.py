@@ -39,6 +39,7 @@ from pgfleet.schema.reservation import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
+from pgfleet.workers.reservation.active.warnings import rearmed
 from pgfleet.workers.reservation.cluster.watch import watching
 from pgfleet.workers.reservation.creating import create, retry, tombstone
 from pgfleet.workers.reservation.gang.rows import ending_together, rows_of_gang, together
@@ -185,19 +186,15 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
         return Reject(refusal)
     # Those who wait for its GPUs are told what they are promised now.
     line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
-    return Advance(tuple(_longer(each, message, turn) for each in rows_of_gang(row, turn.view)), line)
+    longer = (_longer(each, message, turn) for each in rows_of_gang(row, turn.view))
+    return sum(longer, Advance(then=line))
 
 
-def _longer(row: Row, message: Extend, turn: Turn) -> Move:
+def _longer(row: Row, message: Extend, turn: Turn) -> Advance:
     """Warnings are armed again."""
     total_h = row.duration_hours + message.extension_hours
     extended_h = row.extended_hours + message.extension_hours
-    values: dict[str, Any] = {
-        "duration_hours": total_h,
-        "extended_hours": extended_h,
-        "warnings_sent": {},
-        "warning": None,
-    }
+    values = {"duration_hours": total_h, "extended_hours": extended_h, **rearmed(row)}
     by = f"by {message.extension_hours:g} h"
     told = f"{by}, to {total_h:g} h in all"
     if row.expires_at is not None:
@@ -205,7 +202,9 @@ def _longer(row: Row, message: Extend, turn: Turn) -> Move:
         told = f"{by}, until {second(values['expires_at'])}"
     if (another := _another(row, turn)) is not None:
         told = f"{told}, by {another}"
-    return Move(row, None, values={**values, **_done(row, message, told, turn)})
+    move = Move(row, None, values={**values, **_done(row, message, told, turn)})
+    # Its own turn takes back what was said in the pod.
+    return hand_out(move) if row.warnings_sent else Advance((move,))
 
 
 def _moves_others(row: Row, message: Extend, turn: Turn) -> str | None:

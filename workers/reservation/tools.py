@@ -13,6 +13,7 @@ from pgfleet.workers.clients import ssh_keys
 from pgfleet.workers.clients.kubernetes import home, rights
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
 from pgfleet.workers.clients.kubernetes.gangs.client import Gangs
+from pgfleet.workers.clients.kubernetes.inside.pod import Inside
 from pgfleet.workers.clients.kubernetes.sweep.belongings import Belongings
 from pgfleet.workers.clients.kubernetes.template.reading import Template, read_template
 from pgfleet.workers.clients.verdicts import KUBERNETES
@@ -27,6 +28,7 @@ class Tools:
     settings: Settings
     pods: kubernetes.Pods
     homes: home.Homes
+    inside: Inside
     belongings: Belongings
     gangs: Gangs
     template: Template
@@ -43,7 +45,9 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     template = read_template(settings)
     with kubernetes.connected(settings, template, breakers) as pods, ssh_keys.connected(settings, breakers) as keys:
         place = (pods.api, pods.namespace, pods.timeout_s)
-        yield Tools(settings, pods, home.Homes(*place), Belongings(*place), Gangs(*place), template, keys)
+        yield Tools(
+            settings, pods, home.Homes(*place), Inside(*place), Belongings(*place), Gangs(*place), template, keys
+        )
 
 
 def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:  # noqa: ARG001  # no row is needed

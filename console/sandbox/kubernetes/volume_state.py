@@ -19,6 +19,7 @@ def volume_state(cluster: Cluster) -> dict[str, Any]:
         "attachments": dict(attachments.nodes),
         "attachment_log": list(attachments.log),
         "executions": cluster.tally.executions,
+        "commands": list(cluster.executions.commands),
     }
 
 

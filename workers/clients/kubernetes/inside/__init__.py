@@ -1,0 +1,1 @@
+"""What is done inside a reservation's pod, by commands of ours."""

@@ -1,0 +1,1 @@
+"""What an active reservation is told, and what it is asked, while it runs."""
