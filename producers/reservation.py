@@ -32,6 +32,7 @@ class ReservationFields(TypedDict, total=False):
     preserve_entrypoint: bool
     secondary_users: list[str]
     total_nodes: int
+    idle_minutes: int
     version: str
     submitted_at: str | datetime
 

@@ -38,7 +38,7 @@ insert into public.moves (machine, from_status, to_status, happens_when) values
   ('reservation', 'queued', 'preparing', 'GPUs were freed; oldest first per type'),
   ('reservation', 'preparing', 'queued', 'the pod could not be scheduled: deleted, GPUs given back'),
   ('reservation', 'preparing', 'active', 'the pod is ready'),
-  ('reservation', 'active', 'expired', 'its time is over, or the pod is gone'),
+  ('reservation', 'active', 'expired', 'its time is over, the pod is gone, or nobody uses its GPUs'),
   ('reservation', 'pending', 'cancelled', 'the user, or waiting for too long'),
   ('reservation', 'queued', 'cancelled', 'the user, or waiting for too long'),
   ('reservation', 'preparing', 'cancelled', 'the user'),

@@ -81,6 +81,8 @@ def is_gpu_type(name: str) -> bool:
     return re.fullmatch(GPU_TYPE, name) is not None
 
 
+# Up to a week.
+IdleMinutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=100), ONE_LINE]
 # The longest that SPEC allows; the worker's settings may allow less.
 HOURS_LIMIT = 72
@@ -111,7 +113,7 @@ _TOGETHER: dict[str, Any] = {
         },
         {
             "if": {"properties": {"gpu_type": {"pattern": "^cpu-"}}},
-            "then": {"properties": {"gpu_count": {"const": 0}}},
+            "then": {"properties": {"gpu_count": {"const": 0}, "idle_minutes": {"const": None}}},
             "else": {"properties": {"gpu_count": {"not": {"const": 0}}}},
         },
     ]
@@ -142,10 +144,12 @@ class CreateReservation(Container):
     # Booked for then; what is past is now.
     start_at: TimeWithZone | None = None
     total_nodes: Annotated[int, Field(ge=1, le=NODES_LIMIT)] | None = None
+    # It ends when all of its GPUs were idle for so long; without it, as the policy of its user says.
+    idle_minutes: IdleMinutes | None = None
 
     @model_validator(mode="after")
     def _fields_fit_each_other(self) -> Self:
-        problem = _wrong_count(self) or _long_name(self)
+        problem = _wrong_count(self) or _long_name(self) or _never_idle(self)
         if problem:
             raise ValueError(problem)
         return self
@@ -298,6 +302,12 @@ def spread(message: CreateReservation, gpu_type: Mapping[str, Any] | None) -> Cr
 def _most(gpu_type: Mapping[str, Any]) -> int:
     most: int = gpu_type["max_per_node"] or gpu_type["max_gpus"]
     return most
+
+
+def _never_idle(message: CreateReservation) -> str | None:
+    if message.idle_minutes is not None and not message.gpu_count:
+        return f"idle_minutes: {message.gpu_type} has no GPUs that could be idle; leave it out"
+    return None
 
 
 def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:

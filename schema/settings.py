@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     # Who has a reservation is warned so many minutes before it expires.
     warnings_min: Minutes = (30, 15, 5)
     expiry_grace_s: Annotated[float, Field(ge=0)] = 120
+    # Where it is to end when nobody uses it: how often its GPUs are looked at, and the warning before the end.
+    idle_poll_s: Seconds = 300
+    idle_notice_s: Seconds = 900
     teardown_poll_s: Seconds = 2
 
     volume_poll_s: Seconds = 5

@@ -177,9 +177,24 @@ def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
         yield "retry of", row["retried_from"]
     if row["expires_at"] is not None and row["reservation_ended"] is None:
         yield "expires", _when(row["expires_at"], timeline.now)
+    if row["idle_minutes"] is not None and row["reservation_ended"] is None:
+        yield "when idle", _idle(row, timeline.now)
     if row["status"] == Status.FAILED:
         yield "again", f"pgfleet retry {row['reservation_id']}"
     yield from _told(row)
+
+
+def _idle(row: dict[str, Any], now: datetime) -> str:
+    """`ends after 60 min; GPUs 97 %, 3 % busy 2 min ago`."""
+    ends = f"ends after {row['idle_minutes']} min"
+    if row["gpus_read_at"] is None:
+        return f"{ends}; nobody has looked at its GPUs yet"
+    looked = age(seconds(row["gpus_read_at"], now))
+    if not row["gpus_use"]:
+        return f"{ends}; how busy its GPUs are could not be read {looked}, which counts as use"
+    busy = ", ".join(f"{percent} %" for percent in row["gpus_use"])
+    since = f", the first idle look {age(seconds(row['idle_since'], now))}" if row["idle_since"] is not None else ""
+    return f"{ends}; GPUs {busy} busy {looked}{since}"
 
 
 def _told(row: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -56,6 +56,7 @@ OPTIONS = {
     "command": "--command",
     "disk_name": "--disk",
     "disk_size_gb": "--disk-size",
+    "idle_minutes": "--idle-minutes",
     "reservation_id": "--id",
     "request_id": "--request-id",
     "start_at": "--at",
@@ -87,6 +88,9 @@ def submit(  # noqa: PLR0913  # one parameter an option
     ] = None,
     disk_size: Annotated[
         int | None, typer.Option(metavar="GB", help="How large to make it.", show_default=str(DEFAULT_SIZE_GB))
+    ] = None,
+    idle_minutes: Annotated[
+        int | None, typer.Option(metavar="N", help="End it when all of its GPUs were idle for so long.")
     ] = None,
     reservation_id: Annotated[
         str | None, typer.Option("--id", help="A UUID; sent twice it is one reservation.")
@@ -121,6 +125,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "disk_name": disk,
         "disk_size_gb": disk_size,
         "start_at": None if at is None else moment(at, datetime.now(UTC).astimezone().replace(tzinfo=None)),
+        "idle_minutes": idle_minutes,
     }
     given = {name: value for name, value in fields.items() if value is not None}
     with named_as_options(OPTIONS):

@@ -25,6 +25,7 @@ _FORGOTTEN = (
     *("ebs_volume_id", "ebs_availability_zone", "placement"),
     *("held_by", "held_since", "stuck_told_at", "forced_at", "forced_by"),
     *("retry_at", "pod_missing_since", "warning", "last_warning_time", "status_msg_id"),
+    *("gpus_read_at", "idle_since", "idle_warned_at"),
 )
 _c = reservations.c
 
@@ -87,4 +88,5 @@ def _values(ticket: sa.ColumnElement[int], reason: str) -> dict[str, Any]:
         "waiting_since": FLEET_NOW,
         "schedule_failures": 0,
         "warnings_sent": Jsonb({}),
+        "gpus_use": Jsonb([]),
     }

@@ -99,6 +99,7 @@ _COPIED = {
     "user_id",
     "disk_name",
     "gpu_count",
+    "idle_minutes",
     "duration_hours",
     "name",
     "jupyter_enabled",

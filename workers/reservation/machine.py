@@ -39,6 +39,7 @@ from pgfleet.schema.reservation import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
+from pgfleet.workers.reservation.active.idle import used
 from pgfleet.workers.reservation.active.warnings import rearmed
 from pgfleet.workers.reservation.cluster.watch import watching
 from pgfleet.workers.reservation.creating import create, retry, tombstone
@@ -194,7 +195,7 @@ def _longer(row: Row, message: Extend, turn: Turn) -> Advance:
     """Warnings are armed again."""
     total_h = row.duration_hours + message.extension_hours
     extended_h = row.extended_hours + message.extension_hours
-    values = {"duration_hours": total_h, "extended_hours": extended_h, **rearmed(row)}
+    values = {"duration_hours": total_h, "extended_hours": extended_h, **rearmed(row), **used(row)}
     by = f"by {message.extension_hours:g} h"
     told = f"{by}, to {total_h:g} h in all"
     if row.expires_at is not None:

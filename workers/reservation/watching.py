@@ -1,4 +1,4 @@
-"""Active -> expired: its time is over, or its pod is lost."""
+"""Active -> expired: its time is over, its pod is lost, or nobody uses it."""
 
 import re
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ from pgfleet.schema.reservation import Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
+from pgfleet.workers.reservation.active.idle import look_at_use, next_use_at
 from pgfleet.workers.reservation.active.warnings import next_warning_at, warn_of_end
 from pgfleet.workers.reservation.pod.looks import longer, seen
 from pgfleet.workers.reservation.pod.losses import READY, Trouble, is_guessed, trouble_of
@@ -31,9 +32,9 @@ def watch(row: Row, turn: Turn) -> Outcome:
     settings = turn.tools.settings
     if turn.now > _deadline(row, turn):
         return _expired(row, f"its {_span(row.duration_hours)} are over", {"current_detailed_status": "Expired"})
-    warned = warn_of_end(row, turn)
-    if warned is not None:
-        return warned
+    first = warn_of_end(row, turn) or look_at_use(row, turn)
+    if first is not None:
+        return first
     pod = turn.tools.pods.look_after(row.pod_name, turn.view.fingerprints.get(row.reservation_id))
     trouble = trouble_of(row, pod, turn)
     if trouble is not None and trouble.lost is not None:
@@ -50,9 +51,10 @@ def _later(row: Row, turn: Turn, reason: str, in_s: float, values: dict[str, Any
 
 
 def _next_look(row: Row, turn: Turn, in_s: float) -> datetime:
-    """Whatever comes first: the next look at the pod, a warning, or the end."""
+    """Whatever comes first: the next look at the pod, at its GPUs, a warning, or the end."""
     look = turn.later(min(in_s, turn.tools.settings.watch_s))
-    return min(look, next_warning_at(row, turn) or look, _deadline(row, turn) + timedelta(milliseconds=1))
+    told = (next_warning_at(row, turn) or look, next_use_at(row, turn) or look)
+    return min(look, *told, _deadline(row, turn) + timedelta(milliseconds=1))
 
 
 def _deadline(row: Row, turn: Turn) -> datetime:
