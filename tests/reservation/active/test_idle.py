@@ -29,6 +29,11 @@ def pass_minutes(conn: Connection, worker: Worker, minutes: int) -> None:
         worker.run()
 
 
+def pass_second(conn: Connection) -> bool:
+    move_clock(conn, 1)
+    return True
+
+
 def notices(conn: Connection, row_id: str) -> list[str]:
     found = conn.execute(
         "select reason from public.status_history where row_id = %s and from_status = to_status order by history_id",
@@ -47,7 +52,7 @@ def test_after_so_long_without_use_comes_a_warning_and_then_the_end(conn: Connec
     pass_minutes(conn, worker, 10)
     still = row_of(conn, row_id)["status"]
     pass_minutes(conn, worker, 5)
-    worker.run_until(lambda: move_clock(conn, 1) or row_of(conn, row_id)["reservation_ended"])
+    worker.run_until(lambda: pass_second(conn) and row_of(conn, row_id)["reservation_ended"])
 
     row = row_of(conn, row_id)
     assert (before["warning"], before["status"]) == (None, "active")
