@@ -1,26 +1,14 @@
--- 040: what one user may have at once, whose SSH keys at GitHub are known to be whose, and when sweeps were last done.
+-- 040: what can be limited of what one user has, whose SSH keys at GitHub are known to be whose, and when sweeps were last done.
 
--- How much one user may have, whoever asks for it; `most` is the operator's to change, the rest is the migration's.
--- Read by limits_of (112).
+-- What can be limited, in words, as `ada has 8 of these`; the migration's. How much of it, and for whom, is in
+-- public.policies (047). Read by policies_of (116).
 create table if not exists public.limits (
   name text primary key,
-  most integer not null check (
-    most >= 0 is not false or public.refuse_value('most', most::text, 'at least 0')),
-  -- What is counted, in words.
   counts text not null
 );
 
-insert into public.limits (name, most, counts) values
-  ('reservations', 200, 'reservations that wait or run'),
-  ('disks', 50, 'disks'),
-  ('disk_gb', 50000, 'GB of disks'),
-  ('disk_operations', 100, 'operations on disks that are not over'),
-  -- Of which an account at AWS may have so many. Those that end an attachment are never refused.
-  ('disk_snapshots', 300, 'snapshots that were asked for')
-on conflict (name) do update set counts = excluded.counts;
-
 -- One row for each limit and user: whoever makes rows of a user holds it until the commit, so that two at once don't
--- pass a limit. Written by keep_to_limits (112) alone; no login can hold what only that may write.
+-- pass a limit. Written by keep_to_limits (116) alone; no login can hold what only that may write.
 create table if not exists public.limit_turns (
   limit_name text not null,
   user_id text not null,

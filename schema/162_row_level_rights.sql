@@ -94,7 +94,10 @@ language sql immutable
 as $$
   select case
     when user_column is not null then format('public.may_see(%I)', user_column)
-    when of_table in ('gpu_types', 'billing_rates', 'pauses', 'node_cordons') then 'true'
+    when of_table in ('gpu_types', 'billing_rates', 'pauses', 'node_cordons', 'limits') then 'true'
+    when of_table = 'policies' then
+      'case applies_to when ''user'' then subject = public.request_user()
+         when ''team'' then subject = public.team_of(public.request_user()) else true end'
     -- Not their team's: a message has the command and the variables, which the row's own reader never sees either.
     when of_table = 'dead_letters' then 'message ->> ''user_id'' = public.request_user()'
     when of_table = 'gpu_use' then
@@ -210,7 +213,7 @@ begin
       grant select (reservation_id) on public.stuck_reservations to %1$s;
       grant select (message) on public.dead_letters to %1$s;
       grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to %1$s;
-      grant execute on function public.may_see(text) to %1$s', people);
+      grant execute on function public.may_see(text), public.team_of(text), public.limits_seen(text) to %1$s', people);
   end if;
 end
 $$;

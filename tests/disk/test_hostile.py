@@ -28,7 +28,7 @@ values (%s, %s, 'ada', %s, %s, 'pending')
 
 def limit(world: World, **most: int) -> None:
     for name, number in most.items():
-        world.conn.execute("update public.limits set most = %s where name = %s", (number, name))
+        world.conn.execute("update public.policies set most = %s where limit_name = %s", (number, name))
 
 
 def error_of(operation: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ delete from public.outages;
 delete from pgmq.q_disk_operations;
 delete from pgmq.q_gpu_reservations;
 update public.periodic set done_at = null;
-update public.limits set most = 1000000;
+update public.policies set most = 1000000;
 update public.gpu_types set held_gpus = 0, is_active = true;
 set session_replication_role = origin;
 """

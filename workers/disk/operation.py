@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from pgfleet.schema.disk import UNFINISHED, Operation, OperationStatus, SnapshotStatus, Status
+from pgfleet.schema.policy.limits import beyond
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_operations
 from pgfleet.workers.disk.tools import Turn, proceed, volume_poll
 from pgfleet.workers.disk.view import View
-from pgfleet.workers.limits import beyond
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Reject, Wait, wait
 
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from pgfleet.schema import reservation
 from pgfleet.schema.disk import DEFAULT_SIZE_GB, LIVE_OPERATION, OperationStatus, SnapshotStatus, Status, read
 from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.policy.limits import beyond
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_snapshots, disks
 from pgfleet.workers.disk.operation import (
@@ -22,7 +23,6 @@ from pgfleet.workers.disk.operation import (
 from pgfleet.workers.disk.tools import Turn, proceed
 from pgfleet.workers.disk.volume import source_problem
 from pgfleet.workers.handover import disk_ticket, hand_out_disk, release, snapshot_ticket
-from pgfleet.workers.limits import beyond
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
 from pgfleet.workers.runtime.tickets import withdraw
 

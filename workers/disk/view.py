@@ -25,13 +25,14 @@ from pgfleet.schema.disk import (
     Suspect,
 )
 from pgfleet.schema.messages import Message, Sweep
+from pgfleet.schema.policy.limits import Limits
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row, rows_in
 from pgfleet.schema.rows.whole import join_by_hash
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disk_operations, disk_quarantine, disk_snapshots, disks
-from pgfleet.workers.limits import Limits, ask_limits, limits_in
+from pgfleet.workers.limits import ask_limits, limits_in
 from pgfleet.workers.runtime.outcomes import Send
 from pgfleet.workers.runtime.tickets import REPAIR_LIMIT, lost
 from pgfleet.workers.sweeping import ask_periodic, periodic_in

@@ -4,6 +4,7 @@ from typing import Any
 
 from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
+from pgfleet.schema.policy.limits import beyond, idle_minutes, refused
 from pgfleet.schema.reservation import (
     FINAL,
     CreateReservation,
@@ -18,7 +19,6 @@ from pgfleet.schema.reservation import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.clients.kubernetes.names import OURS_IN_GANGS
-from pgfleet.workers.limits import beyond
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
 from pgfleet.workers.reservation.gang.rows import nodes_of, rows_of_gang
 from pgfleet.workers.reservation.line import admit_message
@@ -62,6 +62,7 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
         "cli_version": message.version,
         "namespace": turn.tools.settings.namespace,
         "github_user": message.github_user or turn.view.github_users.get(message.user_id),
+        "idle_minutes": idle_minutes(turn.view.limits, message),
         "current_detailed_status": "Waiting for its turn",
         "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
         "ticket": 1,
@@ -99,7 +100,6 @@ _COPIED = {
     "user_id",
     "disk_name",
     "gpu_count",
-    "idle_minutes",
     "duration_hours",
     "name",
     "jupyter_enabled",
@@ -124,9 +124,13 @@ def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
 
 
 def _problem(message: CreateReservation, turn: Turn) -> str | None:
-    """Why it can never start."""
+    """Why it can never start, or is not for its user."""
     return (
-        _misfit(message, turn) or _overridden(message) or disk_misfit(message, turn.view) or _unbookable(message, turn)
+        _misfit(message, turn)
+        or _overridden(message)
+        or refused(turn.view.limits, message)
+        or disk_misfit(message, turn.view)
+        or _unbookable(message, turn)
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from pgfleet.schema.line.extension import most_possible, moved_by
 from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.messages import Message
+from pgfleet.schema.policy.limits import beyond, too_long
 from pgfleet.schema.printable import minute, printable, second
 from pgfleet.schema.reservation import (
     FINAL,
@@ -182,13 +183,17 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
     total_h, most_h = row.duration_hours + message.extension_hours, turn.tools.settings.max_total_hours
     if total_h > most_h:
         return Reject(f"extension_hours: {total_h:g} hours in total are more than {most_h:g}")
-    refusal = _moves_others(row, message, turn)
+    limits, mates = turn.view.limits, rows_of_gang(row, turn.view)
+    refusal = (
+        too_long(limits, row.user_id, total_h)
+        or beyond(limits, row.user_id, hours_week=message.extension_hours * len(mates))
+        or _moves_others(row, message, turn)
+    )
     if refusal is not None:
         return Reject(refusal)
     # Those who wait for its GPUs are told what they are promised now.
     line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
-    longer = (_longer(each, message, turn) for each in rows_of_gang(row, turn.view))
-    return sum(longer, Advance(then=line))
+    return sum((_longer(each, message, turn) for each in mates), Advance(then=line))
 
 
 def _longer(row: Row, message: Extend, turn: Turn) -> Advance:

@@ -9,6 +9,7 @@ from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.line.plan import LOOKED_AT
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.messages import Message
+from pgfleet.schema.policy.limits import Limits
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.reservation import (
     NODES_LIMIT,
@@ -32,7 +33,7 @@ from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks
 from pgfleet.schema.tables.gpu_types import gpu_types
 from pgfleet.schema.tables.reservations import pod_quarantine, reservations
-from pgfleet.workers.limits import Limits, ask_limits, limits_in
+from pgfleet.workers.limits import ask_limits, limits_in
 from pgfleet.workers.sweeping import ask_periodic, periodic_in
 
 SQL = named(__package__)
@@ -56,7 +57,7 @@ class View:
         quarantined: by uid, pods in quarantine that are still there, where a sweep asked, and those asked about.
         cordoned: nodes on which an operator lets nobody start, and how that is said.
         periodic: the periodic work by its action, where it is its turn.
-        limits: of users who ask for reservations, what they have and the most of it.
+        limits: of users who ask for reservations or more of one, what they have and the most of it.
         github_users: the names at GitHub that are on record for users who named none.
         gangs: by the id of their first row, all rows of the gangs that rows asked about belong to, node by node.
     """
@@ -88,7 +89,9 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     stuck_swept = any(isinstance(message, SweepStuck) for message in messages)
     pods_swept = any(isinstance(message, SweepPods) for message in messages)
     suspects = [message.pod_uid for message in messages if isinstance(message, SuspectPod)]
-    askers = sorted({message.user_id for message in messages if isinstance(message, (CreateReservation, Retry))})
+    askers = sorted(
+        {message.user_id for message in messages if isinstance(message, (CreateReservation, Retry, Extend))}
+    )
     with conn.pipeline():
         if stuck_swept or pods_swept:
             join_by_hash(conn)

@@ -18,7 +18,7 @@ values (%s, 'ada', 'ada', %s, 'h100', 1, 1, now(), null)
 
 def limit(conn: Connection, **most: int) -> None:
     for name, number in most.items():
-        conn.execute("update public.limits set most = %s where name = %s", (number, name))
+        conn.execute("update public.policies set most = %s where limit_name = %s", (number, name))
 
 
 @contextmanager
