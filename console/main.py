@@ -41,6 +41,7 @@ COMMANDS = {
     "users": Entry("console.commands.users:app", "Hopsworks users: who is on which cluster, who waits and why."),
     "hopsworks": Entry("console.commands.hopsworks.show:app", "Hopsworks clusters: load, health, drain."),
     "usage": Entry("console.commands.usage:usage", "Show what users have used, and what they owe."),
+    "policy": Entry("console.commands.policy:app", "How much one user may have: show, set and remove limits."),
     "pause": Entry("console.commands.pause:pause", "Hold a kind of messages back, or all deletions outside."),
     "resume": Entry("console.commands.pause:resume", "Let go what is paused."),
     "queues": Entry("console.commands.queues:queues", "Show how full the queues are."),

@@ -10,6 +10,8 @@ from pgfleet.producers.submit.wording import span
 from pgfleet.schema.disk import DEFAULT_SIZE_GB
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.nearest import nearest
+from pgfleet.schema.policy.book import limits_of
+from pgfleet.schema.policy.limits import beyond, refused
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disks
@@ -55,9 +57,18 @@ def look_ahead(conn: Connection, message: CreateReservation, settings: Settings)
         return _unknown_type(message.gpu_type, list(known)), about.now(conn)
     message = spread(message, known.get(message.gpu_type))
     answer = dry_run(message, known.get(message.gpu_type), line, settings.max_hours)
+    limited = _limited(conn, message)
+    if limited is not None and answer.code not in HOPELESS:
+        return DryRun(starts_now=False, code="REJECTED", reason=limited), line.now
     if message.disk_name is not None:
         answer = _with_disk(conn, message, answer, settings, line.now)
     return answer, line.now
+
+
+def _limited(conn: Connection, message: CreateReservation) -> str | None:
+    """What it would be beyond of that which its user may have; what waits in the queue before it counts later."""
+    limits = limits_of(conn, message.user_id)
+    return refused(limits, message) or beyond(limits, message.user_id, reservations=1)
 
 
 def refuse_hopeless(conn: Connection, message: CreateReservation, settings: Settings) -> None:

@@ -1,0 +1,95 @@
+"""Policies, read and written for people: who may have how much of what, and what applies to one of them."""
+
+from dataclasses import dataclass
+
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.nearest import meant
+from pgfleet.schema.policy.limits import Limits, limits_in
+from pgfleet.schema.printable import printable
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import give_reason
+from pgfleet.schema.rows.named import ask, named
+from pgfleet.schema.rows.row import Row
+
+SQL = named(__package__)
+EVERYBODY, TEAM, USER = "everybody", "team", "user"
+IMAGES, GPUS = "images", "gpus"
+WITH_PARTS = frozenset({"hours", "hours_week"})
+MOST = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """What a policy limits, and for whom; of GPUs of one type, or of each that no other policy names."""
+
+    limit_name: str
+    applies_to: str = EVERYBODY
+    subject: str = ""
+    gpu_type: str = ""
+
+    @property
+    def shown(self) -> str:
+        of = f" of {self.gpu_type}" if self.gpu_type else ""
+        return f"{self.limit_name}{of} for {f'{self.applies_to} {printable(self.subject)}'.strip()}"
+
+
+def policies(conn: Connection) -> list[Row]:
+    return ask(conn, SQL["policies"])
+
+
+def limits_of(conn: Connection, user_id: str) -> Limits:
+    """What applies to a user, and what is used of it; nothing where this login may not see that."""
+    if not ask(conn, SQL["may_see"])[0]["may"]:
+        return {}
+    return limits_in(ask(conn, SQL["limits"], user_id=user_id))
+
+
+def put(conn: Connection, whose: Whose, given: str, who: str) -> None:
+    """Set a policy: a number, for images patterns with commas between them, or `none` for no limit.
+
+    Raises:
+        Refusal: nothing of that name can be limited, or not so.
+    """
+    _check(conn, whose)
+    most, patterns = _value(whose.limit_name, given.strip())
+    with conn.transaction():
+        give_reason(conn, f"{who}: {whose.shown}: {given}")
+        ask(conn, SQL["put"], most=most, patterns=patterns, set_by=who, **_named(whose))
+
+
+def remove(conn: Connection, whose: Whose, who: str) -> bool:
+    """Remove a policy; whether there was one.
+
+    Raises:
+        Refusal: nothing of that name can be limited.
+    """
+    _check(conn, whose)
+    with conn.transaction():
+        give_reason(conn, f"{who}: {whose.shown}: removed")
+        return bool(ask(conn, SQL["remove"], **_named(whose)))
+
+
+def _named(whose: Whose) -> dict[str, str]:
+    return {name: getattr(whose, name) for name in ("applies_to", "subject", "limit_name", "gpu_type")}
+
+
+def _check(conn: Connection, whose: Whose) -> None:
+    names = [row["name"] for row in ask(conn, SQL["names"])]
+    if whose.limit_name not in names:
+        raise Refusal(f"There is no limit {printable(whose.limit_name)}. {meant(whose.limit_name, names)}")
+    if whose.gpu_type and whose.limit_name != GPUS:
+        raise Refusal(f"--gpu-type is for {GPUS} only.")
+
+
+def _value(limit_name: str, given: str) -> tuple[float | None, list[str] | None]:
+    if given == "none":
+        return None, None
+    if limit_name == IMAGES:
+        return None, [part.strip() for part in given.split(",") if part.strip()]
+    try:
+        most = float(given)
+    except ValueError:
+        most = -1
+    if not 0 <= most <= MOST or (limit_name not in WITH_PARTS and most != int(most)):
+        raise Refusal(f"{limit_name} takes a number from 0 on, or `none` for no limit; not {printable(given)}.")
+    return most, None
