@@ -18,7 +18,13 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import usage as reads
 from pgfleet.schema.rows.row import Row
 
-AMOUNTS = {"seat_days": "SEAT DAYS", "gpu_hours": "GPU HOURS", "cpu_hours": "CPU HOURS", "total_cost": "COST"}
+AMOUNTS = {
+    "seat_days": "SEAT DAYS",
+    "gpu_hours": "GPU HOURS",
+    "cpu_hours": "CPU HOURS",
+    "storage_gb_months": "GB MONTHS",
+    "total_cost": "COST",
+}
 CREDITS = {"total_used": "USED", "total_purchased": "PURCHASED", "pending": "PENDING", "outstanding": "OWED"}
 STYLES = {"pending": "yellow", "paid": "green", "completed": "green", "failed": "red"}
 Given = Annotated[str | None, typer.Argument(metavar="USER", help="Only this one: an Auth0 id or an e-mail.")]

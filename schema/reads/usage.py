@@ -19,7 +19,7 @@ from pgfleet.schema.tables.hopsworks import hopsworks_users
 CHARGES = 20
 MONTH = re.compile(r"(\d{4})-(\d{2})")
 _u, _d, _c, _h = hopsworks_users.c, usage_daily.c, user_credits.c, billing_history.c
-_AMOUNTS = ("seat_days", "gpu_hours", "cpu_hours", "total_cost")
+_AMOUNTS = ("seat_days", "gpu_hours", "cpu_hours", "storage_gb_months", "total_cost")
 
 
 @dataclass(frozen=True)

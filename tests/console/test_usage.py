@@ -90,7 +90,17 @@ def test_users_are_listed_with_the_sums_of_the_month_who_cost_most_first(pgfleet
     end = pgfleet("usage")
 
     assert "2026-11, money in USD" in end.out
-    assert line_with(end.out, ADA)[2:] == ["1.00", "2.00", "0.50", "1,002.75", "1,202.75", "200.00", "50.00", "952.75"]
+    assert line_with(end.out, ADA)[2:] == [
+        "1.00",
+        "2.00",
+        "0.50",
+        "0.00",
+        "1,002.75",
+        "1,202.75",
+        "200.00",
+        "50.00",
+        "952.75",
+    ]
     assert end.out.index(BOB) < end.out.index(ADA)
     assert "eve" not in end.out
 
@@ -130,6 +140,7 @@ def test_the_json_of_users_has_numbers(pgfleet: Pgfleet, conn: Connection) -> No
                 "seat_days": 0.5,
                 "gpu_hours": 1.0,
                 "cpu_hours": 0.25,
+                "storage_gb_months": 0.0,
                 "total_cost": 12.3456,
                 "total_used": 0.0,
                 "total_purchased": 0.0,
@@ -165,7 +176,7 @@ def test_one_user_is_shown_day_by_day_the_newest_first(pgfleet: Pgfleet, conn: C
         "2026-11-20",
         "2026-11-01",
     ]
-    assert line_with(end.out, "sum")[1:] == ["1.00", "4.00", "0.50", "4.00"]
+    assert line_with(end.out, "sum")[1:] == ["1.00", "4.00", "0.50", "0.00", "4.00"]
     assert line_with(end.out, "owed") == ["owed", "0.00"]
     assert {"50.00", "paid", "in_1"} <= set(line_with(end.out, "2026-10-30"))
     assert {"54.00", "pending"} <= set(line_with(end.out, "usage up to 2026-11-20"))
@@ -188,10 +199,9 @@ def test_the_json_of_one_user_has_days_sums_credits_and_charges(pgfleet: Pgfleet
 
     told = pgfleet("usage", ADA, "--json").json
 
-    assert told["days"] == [
-        {"date": "2026-11-01", "seat_days": 0.5, "gpu_hours": 1.0, "cpu_hours": 0.25, "total_cost": 1.5}
-    ]
-    assert told["sums"] == {"seat_days": 0.5, "gpu_hours": 1.0, "cpu_hours": 0.25, "total_cost": 1.5}
+    used = {"seat_days": 0.5, "gpu_hours": 1.0, "cpu_hours": 0.25, "storage_gb_months": 0.0, "total_cost": 1.5}
+    assert told["days"] == [{"date": "2026-11-01", **used}]
+    assert told["sums"] == used
     assert told["credits"] == {"total_used": 1.5, "total_purchased": 0.0, "pending": 1.5, "outstanding": 0.0}
     assert [(row["amount"], row["currency"], row["status"]) for row in told["charges"]] == [(1.5, "USD", "pending")]
 

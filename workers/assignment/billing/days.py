@@ -1,7 +1,7 @@
 """What users owe for what they use, billed day by day; and the steps of measuring it.
 
     bill --> billed_days, and bill_user for each user of the oldest day that is not listed yet
-    bill_user: seats + reservations + samples of the day
+    bill_user: seats + reservations + disks + samples of the day
            --> usage_daily, user_credits, and a charge where enough is owed
 
 A day can be billed late, and in any order; its rows have the ids that come from user and day, so it counts once.
@@ -100,6 +100,7 @@ def _rounded(used: Used) -> Used:
         seat_days=_round(used.seat_days, HOUR_PLACES),
         gpu_hours=_round(used.gpu_hours, HOUR_PLACES),
         cpu_hours=_round(used.cpu_hours, HOUR_PLACES),
+        storage_gb_months=_round(used.storage_gb_months, HOUR_PLACES),
     )
 
 
@@ -116,7 +117,7 @@ def _billed(message: BillUser, used: Used, account: Account, turn: BillingTurn) 
         "date": day,
         "cpu_hours": used.cpu_hours,
         "gpu_hours": used.gpu_hours,
-        "storage_gb_months": Decimal(0),
+        "storage_gb_months": used.storage_gb_months,
         "api_calls": 0,
         "total_cost": cost,
         "hopsworks_cluster_id": used.cluster_id,
@@ -130,7 +131,7 @@ def _billed(message: BillUser, used: Used, account: Account, turn: BillingTurn) 
 
 
 def _cost(used: Used, rates: Mapping[str, Row]) -> tuple[Decimal, str]:
-    """What the day costs, and in which currency. Storage and calls are not counted yet, but have their price.
+    """What the day costs, and in which currency. Calls are not counted yet, but have their price.
 
     Raises:
         TryAgainError: an operator has to put the rates right.
@@ -139,7 +140,7 @@ def _cost(used: Used, rates: Mapping[str, Row]) -> tuple[Decimal, str]:
         "seat_day": used.seat_days,
         "cpu_hour": used.cpu_hours,
         "gpu_hour": used.gpu_hours,
-        "storage_gb_month": Decimal(0),
+        "storage_gb_month": used.storage_gb_months,
         "api_call": Decimal(0),
     }
     missing = sorted(amounts.keys() - rates.keys())
@@ -164,6 +165,7 @@ def _counted(user: str, used: Used, cost: Decimal, credit: Row | None) -> Change
         "total_used": _of(credit, "total_used") + cost,
         "cpu_hours_used": _of(credit, "cpu_hours_used") + used.cpu_hours,
         "gpu_hours_used": _of(credit, "gpu_hours_used") + used.gpu_hours,
+        "storage_gb_months": _of(credit, "storage_gb_months") + used.storage_gb_months,
     }
     if credit is None:
         return New(user_credits, None, "first bill", {"user_id": user, **values})

@@ -54,7 +54,8 @@ join hopsworks.users u on u.id = asked.user_id;
 
 -- name: used
 -- What users used on a day, if it can be billed: of any other it would be looked for in vain, and for long.
-select used.user_id, used.seat_days, used.gpu_hours, used.cpu_hours, used.hopsworks_cluster_id
+select used.user_id, used.seat_days, used.gpu_hours, used.cpu_hours, used.hopsworks_cluster_id,
+  used.storage_gb_months
 from hopsworks.use_of_day(:day::date, :users::text[]) used
 where :day::date >= (timezone('UTC', public.fleet_now() - :billable::interval))::date
   and :day::date < (timezone('UTC', public.fleet_now()))::date;

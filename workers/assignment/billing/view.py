@@ -31,6 +31,7 @@ class Used:
     gpu_hours: Decimal
     cpu_hours: Decimal
     cluster_id: Any
+    storage_gb_months: Decimal
 
 
 @dataclass(frozen=True, slots=True)
