@@ -22,6 +22,7 @@ COMMAND_LIMIT = 65_536
 COMMAND_LIMIT_BYTES = 120_000
 IMAGE_LIMIT = 512
 IMAGE_NAME_LIMIT = 255
+SECONDARY_USERS = 50
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(:[0-9]+)?/"
@@ -129,7 +130,7 @@ class Container(Message):
     env_vars: Environment = Field(default_factory=dict)
     command: Command | None = None
     preserve_entrypoint: bool = False
-    secondary_users: Annotated[list[GithubUser], Field(max_length=50)] = Field(default_factory=list)
+    secondary_users: Annotated[list[GithubUser], Field(max_length=SECONDARY_USERS)] = Field(default_factory=list)
 
 
 def unusable(row: Mapping[str, Any]) -> str | None:

@@ -192,6 +192,7 @@ def read_settings(**given: Any) -> Settings:
 
 # Variables of ours that are read elsewhere.
 _READ_ELSEWHERE = {
+    "PGFLEET_CONFIG",
     "PGFLEET_USER",
     "PGFLEET_DATA_DIR",
     "PGFLEET_LOG_LEVEL",

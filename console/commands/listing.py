@@ -12,6 +12,7 @@ from pgfleet.console.pictures.parts import cell, styled, table
 from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user, gpus, story
+from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Line, place
@@ -23,18 +24,21 @@ from pgfleet.schema.settings import read_settings
 def reservations(  # noqa: PLR0913  # one parameter an option
     *,
     user: Annotated[str | None, typer.Option(help="Whose, unless $PGFLEET_USER's or yours.")] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only yours, also with --all.")] = False,
     everybody: Annotated[bool, typer.Option("--everybody", help="Everybody's.")] = False,
     status: Annotated[str | None, typer.Option(help="Only these: pending, queued, ... or running.")] = None,
     gpu_type: Annotated[str | None, typer.Option(help="Only of this type.")] = None,
     ended_too: Annotated[
-        bool, typer.Option("--all", help="Those that are over, too; and everybody's, unless --user.")
+        bool, typer.Option("--all", help="Those that are over, too; and everybody's, unless --mine or --user.")
     ] = False,
     most: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """List your reservations, newest first; live ones unless --all or --status."""
     grace = timedelta(seconds=read_settings().expiry_grace_s)
-    whose = None if everybody or (ended_too and user is None) else user or default_user()
+    if mine and (everybody or user is not None):
+        raise FleetError("--mine, --everybody and --user: give one of them.")
+    whose = None if everybody or (ended_too and user is None and not mine) else user or default_user()
     with database() as conn:
         rows = reads.listing(conn, reads.Filters(whose, status, gpu_type, ended_too, most))
         lines = reads.lines(conn, [row["gpu_type"] for row in rows if row["gpu_type"]], grace)

@@ -25,7 +25,9 @@ def _command(contract: Contract) -> Any:
     if find_spec(place) is None:
         return message_command(contract)
     own = import_module(place)
-    return command_of(own.submit, contract.name, epilog=own.EXAMPLE, no_args_is_help=True)
+    # Unless it may do without: by a person's defaults, say.
+    helps = not getattr(own, "WORKS_ALONE", False)
+    return command_of(own.submit, contract.name, epilog=own.EXAMPLE, no_args_is_help=helps)
 
 
 app = typer.Typer(cls=Kinds, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=ENDS)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pgfleet.producers.defaults import defaults, either
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
@@ -54,6 +55,9 @@ OPTIONS = {
     "dockerimage": "--image",
     "env_vars": "--env",
     "command": "--command",
+    "preserve_entrypoint": "--keep-entrypoint",
+    "jupyter_enabled": "--jupyter",
+    "secondary_users": "--with-user",
     "disk_name": "--disk",
     "disk_size_gb": "--disk-size",
     "idle_minutes": "--idle-minutes",
@@ -61,13 +65,14 @@ OPTIONS = {
     "request_id": "--request-id",
     "start_at": "--at",
 }
+WORKS_ALONE = True
 EXAMPLE = "Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --github-user ada --disk data --wait"
 
 
 def submit(  # noqa: PLR0913  # one parameter an option
     ctx: typer.Context,
     *,
-    gpu_type: Annotated[str, typer.Option(help="Such as h100; `pgfleet types` lists them.")],
+    gpu_type: Annotated[str | None, typer.Option(help="Such as h100; `pgfleet types` lists them.")] = None,
     gpus: Annotated[
         int | None, typer.Option(help="1, 2, 4, 8 or 16, of each node; 0 for a cpu type.", show_default="1")
     ] = None,
@@ -83,6 +88,15 @@ def submit(  # noqa: PLR0913  # one parameter an option
     image: Annotated[str | None, typer.Option(help="A container image of yours.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as often as needed.")] = None,
     command: Annotated[str | None, typer.Option(help="What to run instead of the image's own.")] = None,
+    keep_entrypoint: Annotated[
+        bool, typer.Option("--keep-entrypoint", help="The command is arguments of the image's own entrypoint.")
+    ] = False,
+    jupyter: Annotated[
+        bool | None, typer.Option("--jupyter/--no-jupyter", help="With Jupyter; `pgfleet jupyter` says where.")
+    ] = None,
+    with_user: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Who else gets in, by name at GitHub; as often as needed.")
+    ] = None,
     disk: Annotated[
         str | None, typer.Option(metavar="NAME", help="A disk of yours for the home; made if there is none.")
     ] = None,
@@ -106,24 +120,30 @@ def submit(  # noqa: PLR0913  # one parameter an option
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reserve GPUs for some hours."""
-    settings = read_settings()
+    """Reserve GPUs for some hours. What is not given is what ~/.config/pgfleet/config.toml says, if anything."""
+    settings, usual = read_settings(), defaults()
     if disk_size is not None and disk is None:
         raise FleetError("--disk-size is for --disk NAME.")
+    wanted = "".join((gpu_type or usual.gpu_type or "").lower().split())
+    if not wanted:
+        raise FleetError(f"--gpu-type: is missing; `pgfleet types` lists them.\n{EXAMPLE}")
     fields = {
         "reservation_id": reservation_id or str(uuid.uuid4()),
         "user_id": user or default_user(),
-        "gpu_type": (wanted := "".join(gpu_type.lower().split())),
-        "gpu_count": gpus if gpus is not None else int(not wanted.startswith("cpu-")),
+        "gpu_type": wanted,
+        "gpu_count": either(gpus, usual.gpus_of(wanted)),
         "total_nodes": nodes,
-        "duration_hours": settings.default_hours if hours is None else hours,
+        "duration_hours": either(hours, either(usual.hours, settings.default_hours)),
         "name": name,
-        "github_user": github_user,
-        "dockerimage": image,
+        "github_user": either(github_user, usual.github_user if _is_own(user) else None),
+        "dockerimage": either(image, usual.image),
         "env_vars": _environment(env or []),
         "command": command,
-        "disk_name": disk,
-        "disk_size_gb": disk_size,
+        "preserve_entrypoint": keep_entrypoint,
+        "jupyter_enabled": either(jupyter, usual.jupyter),
+        "secondary_users": either(with_user, usual.with_user),
+        "disk_name": either(disk, usual.disk),
+        "disk_size_gb": disk_size if disk is not None else usual.disk_size if usual.disk is not None else None,
         "start_at": None if at is None else moment(at, datetime.now(UTC).astimezone().replace(tzinfo=None)),
         "idle_minutes": idle_minutes,
     }
@@ -135,6 +155,11 @@ def submit(  # noqa: PLR0913  # one parameter an option
                 ask(conn, message, settings, as_json=as_json)
             else:
                 _send(conn, message, settings, Output(following, timeout, as_json))
+
+
+def _is_own(user: str | None) -> bool:
+    """Whether it is for whom the file of defaults is: nobody else gets in by its keys."""
+    return user is None or user == default_user()
 
 
 def _environment(pairs: list[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 from datetime import datetime
 from typing import Any
 
+from pgfleet.producers.defaults import defaults
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.line.plan import Code
 from pgfleet.schema.printable import printable
@@ -15,12 +16,12 @@ WHO = "PGFLEET_USER"
 
 
 def default_user() -> str:
-    """$PGFLEET_USER, else the login name.
+    """$PGFLEET_USER, else what the file of defaults says, else the login name.
 
     Raises:
-        FleetError: neither is known.
+        FleetError: none is known, or that file can't be used.
     """
-    given = os.environ.get(WHO)
+    given = os.environ.get(WHO) or defaults().user
     if given:
         return given
     try:

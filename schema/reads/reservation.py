@@ -47,6 +47,7 @@ _COLUMNS = (
     *(_c.master_reservation_id, _c.node_index, _c.total_nodes, _c.pod_node),
     _c.requests_done,
     *(_c.warnings_sent, _c.idle_minutes, _c.gpus_read_at, _c.gpus_use, _c.idle_since, _c.idle_warned_at),
+    *(_c.node_ip, _c.node_port, _c.fqdn, _c.domain_name),
     *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
     WAITS_FOR.label("waits_for"),
     wanted_disk.c.size_gb.label("disk_size_gb"),
