@@ -29,6 +29,9 @@ begin
   if not exists (
     select from pg_attribute where attrelid = 'autoscaler.heartbeat'::regclass and attname = 'heard_at') then
     alter type autoscaler.heartbeat add attribute heard_at timestamptz, add attribute turn integer;
+  end if;
+  if not exists (
+    select from pg_attribute where attrelid = 'clusters.heartbeat'::regclass and attname = 'heard_at') then
     alter type clusters.heartbeat add attribute heard_at timestamptz, add attribute turn integer;
   end if;
 end

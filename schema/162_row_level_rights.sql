@@ -123,9 +123,8 @@ create or replace function public.roles_there(wanted text[]) returns text
 language sql stable
 as $$ select string_agg(quote_ident(r), ', ') from unnest(wanted) r where to_regrole(r) is not null $$;
 
--- Gives the roles that are there what they need, and nothing that they had before and do not need. Users read their own
--- rows where row level security is on; without policies, a right to read would be one to read everybody's. Called by
--- migrate, after whatever it made, and by switch_row_level_security.
+-- Gives the roles that are there what they need (given_rights, 196), and nothing that they had before and do not need. Called
+-- by migrate, after whatever it made and where one of these rights is gone, and by switch_row_level_security.
 create or replace function public.grant_fleet_roles() returns void
 language plpgsql
 set client_min_messages = warning
@@ -136,11 +135,7 @@ declare
     select role_name from public.fleet_roles
     where to_regrole(role_name)::oid is distinct from (
       select relowner from pg_class where oid = 'public.schema_migrations'::regclass)));
-  people constant text := public.roles_there('{pgfleet_user,pgfleet_api}');
-  monitor constant text := public.roles_there('{pgfleet_monitor}');
-  by_rows constant boolean := (select relrowsecurity from pg_class where oid = 'public.reservations'::regclass);
   t record;
-  columns text;
 begin
   -- PostgreSQL 14 lets everybody make things in public.
   for t in
@@ -152,10 +147,7 @@ begin
   if everybody is null then
     return;
   end if;
-  execute format('grant usage on schema public, pgmq to %s', everybody);
   execute format('revoke usage on schema hopsworks, autoscaler, clusters from %s', everybody);
-  execute format('grant usage on schema hopsworks, autoscaler, clusters to %s', public.roles_there(
-    array(select role_name from public.fleet_roles where role_name !~ '_(sender|node|migrator)$')));
   for t in
     select format('%I.%I', schema_name, table_name) as name from public.guarded_tables
     union all select format('%I.%I', schema_name, view_name) from public.fleet_views
@@ -167,54 +159,10 @@ begin
   loop
     execute format('revoke all on %s from %s', t.name, everybody);
   end loop;
-  for t in
-    select * from public.fleet_rights() where to_regrole(role_name) is not null
-      -- A file that is applied alone comes before others whose things are not there yet.
-      and coalesce(to_regclass(case when thing not like 'function %' then thing end)::oid,
-        to_regprocedure(case when thing like 'function %' then substr(thing, 10) end)::oid) is not null
-  loop
+  -- A file that is applied alone comes before others whose things are not there yet.
+  for t in select * from public.given_rights() where to_regrole(role_name) is not null and public.is_there(thing) loop
     execute format('grant %s on %s to %I', t.may, t.thing, t.role_name);
   end loop;
-  for t in
-    select distinct r.role_name, s.name from public.fleet_rights() r
-    join public.fleet_sequences s on s.of_table = r.thing
-    where r.may ~ 'insert' and to_regrole(r.role_name) is not null
-  loop
-    execute format('grant usage on sequence %s to %I', t.name, t.role_name);
-  end loop;
-  for t in
-    select * from public.guarded_tables union all select schema_name, view_name, null from public.fleet_views
-  loop
-    select string_agg(quote_ident(attname), ', ' order by attnum) into columns
-    from pg_attribute
-    where attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass and attnum > 0 and not attisdropped
-      and not public.is_secret(t.table_name, attname);
-    if monitor is not null then
-      execute format('grant select (%s) on %I.%I to %s', columns, t.schema_name, t.table_name, monitor);
-    end if;
-    if people is not null and by_rows and public.own_rows(t.table_name, t.user_column) is not null
-      and t.table_name <> 'hopsworks_clusters'
-    then
-      execute format('grant select (%s) on %I.%I to %s', columns, t.schema_name, t.table_name, people);
-    end if;
-  end loop;
-  if monitor is not null then
-    execute format('grant execute on function clusters.note_read(text, text) to %s', monitor);
-    execute format('grant execute on function public.front_of_line(text, integer) to %s', monitor);
-    execute format('grant select on pgmq.meta to %s', monitor);
-  end if;
-  if people is not null and by_rows then
-    -- What they see of everybody's: numbers and ids, no names. And what they have sent, and what it became.
-    execute format('
-      grant select on public.gpu_rooms, public.gpu_ends, public.line_paces, public.booked_units, public.line_settings
-        to %1$s;
-      grant execute on function public.front_of_line(text, integer) to %1$s;
-      grant select (gpu_type) on public.waiting_reservations to %1$s;
-      grant select (reservation_id) on public.stuck_reservations to %1$s;
-      grant select (message) on public.dead_letters to %1$s;
-      grant select (id, name, status, api_url) on hopsworks.hopsworks_clusters to %1$s;
-      grant execute on function public.may_see(text), public.team_of(text), public.limits_seen(text) to %1$s', people);
-  end if;
 end
 $$;
 
@@ -227,7 +175,7 @@ where p.prosecdef and n.nspname in ('public', 'hopsworks', 'autoscaler', 'cluste
   and exists (
     select from pg_class m where m.oid = 'public.schema_migrations'::regclass and m.relowner = p.proowner);
 
--- The sequences of our tables and queues. Read by grant_fleet_roles.
+-- The sequences of our tables and queues. Read by grant_fleet_roles and given_rights.
 create or replace view public.fleet_sequences as
 select d.objid::regclass::text as name, n.nspname || '.' || c.relname as of_table
 from pg_depend d

@@ -22,10 +22,12 @@ create or replace view public.rights_of_runtime (who, thing, may) as values
   ('worker', 'public.fleet_queues', 'select'),
   ('worker', 'pgmq.meta', 'select'),
   ('worker', 'function public.keep_house()', 'execute'),
-  ('worker', 'function public.note_database()', 'execute');
+  ('worker', 'function public.note_database()', 'execute'),
+  ('worker', 'function public.lacking_rights(text)', 'execute'),
+  ('monitor', 'function public.lacking_rights(text)', 'execute');
 
 -- The rights that the views of all kinds list: the role, what it is on, and the words of a GRANT. Called by
--- grant_fleet_roles.
+-- given_rights.
 create or replace function public.fleet_rights() returns table (role_name text, thing text, may text)
 language plpgsql stable
 as $$

@@ -19,9 +19,11 @@ MIGRATIONS = "public.schema_migrations"
 # In the order in which they are told.
 KINDS = (
     *("schema", "type", "table", "column", "view", "function", "closed function", "constraint", "index", "trigger"),
-    *("queue", "move", "periodic", "retention"),
+    *("queue", "move", "periodic", "retention", "rights of"),
 )
 _DISABLED = " (disabled)"
+# Where one of these is not as it has to be, nobody can be asked which rights there are.
+_ASKED_FOR_RIGHTS = ("schema", "type", "table", "column", "view", "function")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,12 @@ class Lack:
 
     @property
     def stops(self) -> bool:
-        """Whether a service must not start: not where somebody has only changed what a function does, or when."""
+        """Whether a service must not start: not where somebody has only changed what a function does, or when.
+
+        Nor for a right of any role's; a worker looks itself for those of its own.
+        """
         is_body = self.kind in ("view", "function") and self.found is not None
-        return not is_body and self.kind not in ("periodic", "retention")
+        return not is_body and self.kind not in ("periodic", "retention", "rights of")
 
     @property
     def table(self) -> str:
@@ -70,8 +75,18 @@ def lacks(conn: Connection, program: list[SqlFile]) -> list[Lack]:
     there = things.there(conn)
     if things.describes(program) and _is_of(recorded(conn, there), program):
         found = [lack for lack in _compared(there) if not _says_itself(lack, there)]
+        if not any(lack.kind in _ASKED_FOR_RIGHTS for lack in found):
+            found += lost_rights(conn)
         return sorted(found, key=lambda lack: KINDS.index(lack.kind))
     return list(absent(there))
+
+
+def lost_rights(conn: Connection) -> list[Lack]:
+    """What somebody took back of the rights that our roles are given; a login that may not ask is told none."""
+    row = conn.execute(SQL["may_ask_for_rights"]).fetchone()
+    if row is None or not row[0]:
+        return []
+    return [Lack("rights of", f"{role}: {lost}") for role, lost in conn.execute(SQL["lost_rights"])]
 
 
 def absent(there: Things) -> Iterator[Lack]:

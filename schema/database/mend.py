@@ -33,16 +33,21 @@ def mend(conn: Connection, program: list[SqlFile]) -> list[str]:
     """
     if not describes(program):
         return []
-    before = left = lacks(conn, program)
+    before = left = _lacking(conn, program)
     refusals: Refusals = {}
     late = [file for file in program if file.may_change]
     for files in (late, program, []):
         if left:
             refusals |= _make(conn, left, program) | _apply(conn, files)
-            left = lacks(conn, program)
+            left = _lacking(conn, program)
     if left:
         raise NotMended(_told(left, refusals))
     return [str(lack) for lack in before]
+
+
+def _lacking(conn: Connection, program: list[SqlFile]) -> list[Lack]:
+    """But for rights, which are given once all is there that they are on."""
+    return [lack for lack in lacks(conn, program) if lack.kind != "rights of"]
 
 
 def _make(conn: Connection, lacking: list[Lack], program: list[SqlFile]) -> Refusals:

@@ -11,7 +11,7 @@ from pgfleet.schema.database.before import is_of_before, made_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.database.holders import SQL, WITHOUT_WRITERS, holders, lock_table
-from pgfleet.schema.database.lacks import MIGRATIONS
+from pgfleet.schema.database.lacks import MIGRATIONS, lacks
 from pgfleet.schema.database.mend import mend
 from pgfleet.schema.database.queueing import pgmq
 from pgfleet.schema.database.sessions import connect, open_session
@@ -41,7 +41,7 @@ _RLS_IS_ON = """
 """
 _LACKING_ROLES = "select statement from public.lacking_roles"
 # Where only the first files are applied, nobody knows yet which roles there are.
-_KNOWS_RIGHTS = "select to_regprocedure('public.fleet_rights()') is not null"
+_KNOWS_RIGHTS = "select to_regprocedure('public.given_rights()') is not null"
 _GRANT = "select public.grant_fleet_roles()"
 _NOT_MADE = (
     psycopg.errors.InsufficientPrivilege,
@@ -101,7 +101,8 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
             files = sql_files()
             _act_as_owner(conn)
             _begin(conn, files[0])
-            done = [*_bring_up(conn, files), *_mended(conn, files)]
+            lost = _lost_rights(conn, files)
+            done = [*_bring_up(conn, files), *_mended(conn, files), *lost]
             _secure(conn, rls=rls, changed=bool(done))
             return done
     except _MadeMeanwhileError:
@@ -191,6 +192,12 @@ def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
 
 def _mended(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     return [Applied(thing, again=True, lacked=True) for thing in mend(conn, files)]
+
+
+def _lost_rights(conn: Connection, files: list[SqlFile]) -> list[Applied]:
+    """Of what is there already: what is made now has none yet. All are given in the end (`_secure`)."""
+    lost = [lack for lack in lacks(conn, files) if lack.kind == "rights of"]
+    return [Applied(str(lack), again=True, lacked=True) for lack in lost]
 
 
 def _apply(conn: Connection, due: list[SqlFile], made_by: dict[str, set[str]]) -> None:

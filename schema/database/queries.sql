@@ -166,3 +166,12 @@ select exists (
   select from public.fleet_roles r, pg_namespace n
   where n.nspname = 'pgmq' and to_regrole(r.role_name) is not null
     and not exists (select from aclexplode(n.nspacl) a where a.grantee = to_regrole(r.role_name)::oid));
+
+-- name: may_ask_for_rights
+-- Whether this login may ask which rights are lost.
+select coalesce(has_function_privilege(to_regprocedure('public.lacking_rights(text)'), 'execute'), false);
+
+-- name: lost_rights
+-- Each role that has not all that it is given, and what it has not.
+select role_name, string_agg(may || ' on ' || thing, '; ' order by thing) from public.lacking_rights()
+group by role_name order by role_name;

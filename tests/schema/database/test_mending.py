@@ -54,12 +54,20 @@ BREAKS = {
     "update public.periodic set queue = 'x' where name = 'reservation.sweep'": "periodic reservation.sweep is",
     "delete from public.retention where table_name = 'public.outages'": "retention public.outages",
     "update public.retention set only_where = 'false' where table_name = 'public.outages'": "is {",
+    "revoke select on public.disks from pgfleet_worker_disk": "rights of pgfleet_worker_disk: select on public.disks",
+    "revoke insert (vt) on pgmq.q_gpu_reservations from pgfleet_sender": "pgfleet_sender: insert (vt) on pgmq.q_gpu",
+    "revoke usage on schema pgmq from pgfleet_user": "rights of pgfleet_user: usage on schema pgmq",
+    "revoke execute on function public.keep_house() from pgfleet_worker": "execute on function public.keep_house()",
+    "revoke usage on sequence pgmq.q_disk_operations_msg_id_seq from pgfleet_sender": "usage on sequence pgmq.q_disk",
+    "revoke all on public.moves from pgfleet_monitor": "rights of pgfleet_monitor: select (",
 }
 
 
 # What takes so much with it that it is tried alone.
 LARGE = {
     "drop schema clusters cascade": "schema clusters",
+    "drop schema autoscaler cascade": "schema autoscaler",
+    "drop schema hopsworks cascade": "schema hopsworks",
     "drop table public.reservations cascade": "table public.reservations",
     "drop table public.status_history; drop table public.moves": "table public.moves",
     "drop table pgmq.q_disk_operations cascade": "queue disk_operations",
