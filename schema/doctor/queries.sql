@@ -22,12 +22,18 @@ select quote_ident(current_database()) as database,
 
 -- name: old_transactions
 -- Everything that keeps vacuum from removing dead rows of this database. Never what a session runs: a query may hold
--- secrets. Vacuum itself is no reason for vacuum to wait.
-select 'session' as kind, pid, application_name as name, quote_literal(application_name) as quoted, state,
+-- secrets. Vacuum itself is no reason for vacuum to wait, nor is a transaction without a snapshot that has written nothing:
+-- `pgfleet up` holds one, with a lock that keeps another `up` away. It is told where it keeps readers or writers away.
+select case when backend_xmin is null and backend_xid is null then 'locks' else 'session' end as kind, pid,
+  concat_ws(', ', usename, nullif(application_name, '')) as name, quote_literal(application_name) as quoted, state,
   extract(epoch from clock_timestamp() - xact_start)::float8 as age_s, age(backend_xmin) as age_xids
-from pg_stat_activity
+from pg_stat_activity a
 where datname = current_database() and xact_start is not null and backend_type <> 'autovacuum worker'
   and pid <> pg_backend_pid() and leader_pid is distinct from pg_backend_pid()
+  and (backend_xmin is not null or backend_xid is not null or exists (
+    select from pg_locks l
+    where l.pid = a.pid and l.locktype = 'relation' and l.granted
+      and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')))
 union all
 select 'replica', pid, application_name, quote_literal(application_name), state, null, age(backend_xmin)
 from pg_stat_activity

@@ -28,12 +28,14 @@ def holder(row: Mapping[str, Any], limits: Limits) -> Finding | None:
     severity = Severity.ERROR if age > very_old else Severity.WARNING
     since = f"open for {age:.0f} s" if timed else f"{age} transactions old"
     what, remedy = _WHAT_TO_DO[row["kind"]]
-    text = f"{what.format(**row)}, {since}: vacuum can't remove what died since"
+    harm = "it keeps others away from tables" if row["kind"] == "locks" else "vacuum can't remove what died since"
+    text = f"{what.format(**row)}, {since}: {harm}"
     return Finding(TRANSACTIONS, severity, text, remedy.format(**row))
 
 
 _WHAT_TO_DO = {
     "session": ("transaction of {name}, pid {pid}, {state}", "select pg_terminate_backend({pid})"),
+    "locks": ("locks of {name}, pid {pid}, {state}", "select pg_terminate_backend({pid})"),
     "replica": (
         "snapshot of replica {name}, pid {pid}",
         "end the long query on the replica, or turn its hot_standby_feedback off",

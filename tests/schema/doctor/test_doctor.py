@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pgfleet.console.commands.worker import kinds
+from pgfleet.schema.database.holders import only_one
 from pgfleet.schema.doctor.examination import CHECKS, examine
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Severity
 from pgfleet.schema.doctor.program import durability, supported
@@ -348,17 +349,34 @@ def test_an_old_transaction_is_told_with_its_pid_and_without_its_query(
     conn: Connection, healthy_dsn: str, limits: Limits, severity: Severity
 ) -> None:
     with psycopg.connect(healthy_dsn, application_name="forgetful") as other:
-        other.execute("select 'a secret'")
+        other.execute("select 'a secret', pg_current_xact_id()")
 
-        pid = other.info.backend_pid
+        pid, user = other.info.backend_pid, other.info.user
         finding = the_one(conn, "transactions", limits)
         assert found(conn, "transactions") == []
 
     assert finding.severity is severity
-    assert "transaction of forgetful" in finding.text
+    assert f"transaction of {user}, forgetful" in finding.text
     assert "idle in transaction" in finding.text
     assert finding.remedy == f"select pg_terminate_backend({pid})"
     assert "secret" not in str(finding)
+
+
+def test_a_transaction_that_holds_nothing_back_is_no_trouble(conn: Connection, healthy_dsn: str) -> None:
+    with only_one(healthy_dsn, "public.moves", "no"), psycopg.connect(healthy_dsn) as other:
+        other.execute("select 1")
+
+        assert found(conn, "transactions", Limits(0, 0)) == []
+
+
+def test_a_table_that_somebody_has_locked_is_told(conn: Connection, healthy_dsn: str) -> None:
+    with psycopg.connect(healthy_dsn, application_name="forgetful") as other:
+        other.execute("lock table public.moves in exclusive mode")
+
+        finding = the_one(conn, "transactions", Limits(0))
+
+    assert "forgetful" in finding.text
+    assert "keeps others away" in finding.text
 
 
 def test_transactions_of_other_databases_are_theirs(conn: Connection, empty_dsn: str) -> None:
@@ -406,7 +424,7 @@ def test_a_queue_full_of_dead_rows_is_a_warning_and_names_who_holds_it_back(own:
     limits = Limits(dead_rows=40)
     (alone,) = until(lambda: found(own, "bloat", limits), within_s=10)
     with psycopg.connect(own_dsn) as other:
-        other.execute("select 1")
+        other.execute("select pg_current_xact_id()")
         held = the_one(own, "bloat", Limits(dead_rows=40, old_s=0))
 
     assert (alone.severity, alone.remedy) == (WARNING, "vacuum pgmq.q_disk_operations")
