@@ -194,6 +194,24 @@ def test_a_worker_starts_only_with_its_rights_and_is_told_what_to_grant(dsn: str
     assert f'grant usage on schema pgmq to "{ROLE}";' in str(without_any.value)
 
 
+def test_a_right_that_was_taken_from_the_role_is_told_to_a_worker_that_starts(dsn: str, conn: Connection) -> None:
+    conn.execute("select public.create_fleet_roles(), public.grant_fleet_roles()")
+    conn.execute(f"create role {ROLE} login in role pgfleet_worker_reservation")
+    conn.execute("revoke update on public.reservations from pgfleet_worker_reservation")
+    conn.execute("revoke select on public.moves from pgfleet_worker")
+    try:
+        with psycopg.connect(dsn, autocommit=True, user=ROLE) as theirs:
+            with pytest.raises(FleetError) as told_at_start:
+                check_rights(theirs, ["gpu_reservations"])
+            conn.execute("select public.grant_fleet_roles()")
+            check_rights(theirs, ["gpu_reservations"])
+    finally:
+        conn.execute(f"drop role {ROLE}")
+
+    assert f'  grant update on public.reservations to "{ROLE}";' in str(told_at_start.value)
+    assert f'  grant select on public.moves to "{ROLE}";' in str(told_at_start.value)
+
+
 def test_what_a_worker_is_told_to_grant_is_all_that_it_needs(dsn: str, conn: Connection) -> None:
     conn.execute("select public.create_fleet_roles(), public.grant_fleet_roles()")
     conn.execute(f"create role {ROLE} login")

@@ -44,4 +44,14 @@ where n.nspname = any(:schemas::text[]) and p.prorettype <> 'trigger'::regtype
 union all
 select 'schema ' || quote_ident(n.nspname), 'usage' from pg_namespace n
 where (n.nspname = 'pgmq' or n.nspname = any(:schemas::text[])) and not has_schema_privilege(n.oid, 'usage')
-order by 1
+order by 1;
+
+-- name: may_ask
+-- Whether the session may ask what its role has lost.
+select has_function_privilege('public.lacking_rights(text)', 'execute');
+
+-- name: lost
+-- The rights that these roles have lost, as far as the session lacks them, too.
+select lost.thing, lacking.may
+from public.lacking_rights() lost join public.lacking_rights(current_user) lacking using (role_name, thing)
+where role_name = any(:roles::text[]);

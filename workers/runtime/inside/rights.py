@@ -26,6 +26,7 @@ def check_rights(conn: Connection, queues: Sequence[str]) -> None:
         "schemas": list(SCHEMAS),
     }
     lacking = conn.execute(SQL["lacking"], given).fetchall()
+    lacking = sorted({*lacking, *_lost(conn, given["roles"])})
     if lacking:
         roles = " and ".join(kinds) or "pgfleet_worker"
         login = Identifier(conn.info.user).as_string(conn)
@@ -35,3 +36,11 @@ def check_rights(conn: Connection, queues: Sequence[str]) -> None:
             f"{grants}\n"
             f"or, for all workers: select public.grant_fleet_roles(); and grant {roles} to the login."
         )
+
+
+def _lost(conn: Connection, roles: list[str]) -> list[tuple[str, str]]:
+    """What was taken from the roles themselves, and the login has not from elsewhere."""
+    row = conn.execute(SQL["may_ask"]).fetchone()
+    if row is None or not row[0]:
+        return [("function public.lacking_rights(text)", "execute")]
+    return conn.execute(SQL["lost"], {"roles": roles}).fetchall()
