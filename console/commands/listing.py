@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from pgfleet.console.commands.types import known_type
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.parts import cell, styled, table
@@ -40,7 +41,8 @@ def reservations(  # noqa: PLR0913  # one parameter an option
         raise FleetError("--mine, --everybody and --user: give one of them.")
     whose = None if everybody or (ended_too and user is None and not mine) else user or default_user()
     with database() as conn:
-        rows = reads.listing(conn, reads.Filters(whose, status, gpu_type, ended_too, most))
+        of_type = None if gpu_type is None else known_type(conn, gpu_type)["gpu_type"]
+        rows = reads.listing(conn, reads.Filters(whose, status, of_type, ended_too, most))
         lines = reads.lines(conn, [row["gpu_type"] for row in rows if row["gpu_type"]], grace)
     if as_json:
         print_json([_as_json(row, lines) for row in rows])

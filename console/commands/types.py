@@ -121,7 +121,7 @@ def set_total(given: Given, *, total: Total, as_json: AsJson = False) -> None:
     Fewer than are held is allowed: whoever has some keeps them, and nobody gets any until enough are given back.
     """
     with database() as conn, conn.transaction():
-        row = _known(conn, given)
+        row = known_type(conn, given)
         if total and not row["max_gpus"]:
             raise Refusal(f"{row['gpu_type']} has no GPUs.")
         _give_reason(conn, f"total_cluster_gpus from {row['total_cluster_gpus']} to {total}")
@@ -148,7 +148,7 @@ def enable(given: Given, *, as_json: AsJson = False) -> None:
 
 def _switch(given: str, *, on: bool, as_json: bool) -> None:
     with database() as conn, conn.transaction():
-        row = _known(conn, given)
+        row = known_type(conn, given)
         name, word = row["gpu_type"], "on" if on else "off"
         changes = bool(row["is_active"]) != on
         if changes:
@@ -159,7 +159,7 @@ def _switch(given: str, *, on: bool, as_json: bool) -> None:
     print_result("gpu_type", name, f"is {'' if changes else 'already '}{word}{waiting}", as_json=as_json)
 
 
-def _known(conn: Connection, given: str) -> Row:
+def known_type(conn: Connection, given: str) -> Row:
     """The type of this name, letter case aside.
 
     Raises:

@@ -271,6 +271,19 @@ def test_ls_lists_ones_own_and_with_everybody_all(pgfleet: Pgfleet, conn: Connec
     assert {row["reservation_id"] for row in everybody} == {mine, theirs}
 
 
+def test_ls_of_a_type_understands_its_case_and_refuses_one_that_is_not(
+    pgfleet: Pgfleet, conn: Connection, worker: Worker
+) -> None:
+    mine = active(conn, worker)
+    gpu_type = pgfleet("ls", "--json").json[0]["gpu_type"]
+
+    found, refused = pgfleet("ls", "--gpu-type", gpu_type.upper(), "--json"), pgfleet("ls", "--gpu-type", "h1000")
+
+    assert [row["reservation_id"] for row in found.json] == [mine]
+    assert refused.code == 1
+    assert "There is no GPU type h1000. Did you mean h100?" in refused.err
+
+
 def test_one_that_is_over_shows_no_way_in(pgfleet: Pgfleet, conn: Connection, worker: Worker) -> None:
     row_id = active(conn, worker)
     live = pgfleet("watch", row_id, "--once").out
