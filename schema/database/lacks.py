@@ -124,7 +124,7 @@ def _compared(there: Things) -> Iterator[Lack]:
         found = there.get((kind, name))
         if found is None or (kind == "queue" and not _is_queue(name, there)):
             yield Lack(kind, name, " or ".join(sorted(wanted)))
-        elif not wanted <= found and not _is_widened(wanted, found):
+        elif not (wanted <= found or _is_widened(wanted, found) or (kind == "type" and _has_more_words(wanted, found))):
             yield Lack(kind, name, " or ".join(sorted(wanted)), " or ".join(sorted(found)))
 
 
@@ -134,6 +134,12 @@ _NUMBERED = re.compile(r"integer( generated .* as identity| default nextval\(.*\
 def _is_widened(wanted: set[str], found: set[str]) -> bool:
     """Whether it is a key that an operator made a bigint, as the doctor advises where its numbers run out."""
     return any(_NUMBERED.fullmatch(each) and f"bigint{each.removeprefix('integer')}" in found for each in wanted)
+
+
+def _has_more_words(wanted: set[str], found: set[str]) -> bool:
+    """Whether it is a list of words with others beside ours, which nobody can take out, and which harm nothing."""
+    (ours,), (theirs,) = wanted, found
+    return " " not in ours.replace(", ", "") and set(ours.split(", ")) <= set(theirs.split(", "))
 
 
 def _says_itself(lack: Lack, there: Things) -> bool:

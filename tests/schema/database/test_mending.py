@@ -65,6 +65,7 @@ BREAKS = {
 
 # What takes so much with it that it is tried alone.
 LARGE = {
+    "alter type autoscaler.node_status rename value 'OFFLINE' to 'GONE'": "type autoscaler.node_status is",
     "drop schema clusters cascade": "schema clusters",
     "drop schema autoscaler cascade": "schema autoscaler",
     "drop schema hopsworks cascade": "schema hopsworks",
@@ -181,6 +182,13 @@ def test_a_key_that_was_made_a_bigint_as_the_doctor_advises_is_as_it_has_to_be(c
     conn.execute("alter table public.api_users alter column user_id type bigint")
 
     assert missing(conn) == []
+
+
+def test_a_word_that_somebody_added_to_a_list_of_words_is_no_harm(conn: Connection, dsn: str) -> None:
+    conn.execute("alter type autoscaler.node_status add value 'RESTING'")
+
+    assert missing(conn) == []
+    assert migrate(dsn) == []
 
 
 def test_what_is_looked_for_is_found_whatever_the_search_path_is(conn: Connection) -> None:
