@@ -86,7 +86,29 @@ def lost_rights(conn: Connection) -> list[Lack]:
     row = conn.execute(SQL["may_ask_for_rights"]).fetchone()
     if row is None or not row[0]:
         return []
-    return [Lack("rights of", f"{role}: {lost}") for role, lost in conn.execute(SQL["lost_rights"])]
+    lost: dict[str, list[str]] = {}
+    for role, thing, may in conn.execute(SQL["lost_rights"]):
+        if ours := _on_ours(thing, may):
+            lost.setdefault(role, []).append(f"{ours} on {thing}")
+    return [Lack("rights of", f"{role}: {'; '.join(found)}") for role, found in lost.items()]
+
+
+_WITH_COLUMNS = re.compile(r"(\w+)(?: \(([^)]*)\))?")
+
+
+def _on_ours(thing: str, may: str) -> str:
+    """These rights but for those on what others have beside ours: columns, tables, views."""
+    wanted = things.wanted()
+    if thing.startswith(("function ", "schema ", "sequence ")) or ("view", thing) in wanted:
+        return may
+    if ("table", thing) not in wanted and thing != "pgmq.meta":
+        return ""
+    kept = []
+    for right, listed in _WITH_COLUMNS.findall(may):
+        ours = [name for name in listed.split(", ") if ("column", f"{thing}.{name.strip(chr(34))}") in wanted]
+        if ours or not listed:
+            kept.append(f"{right} ({', '.join(ours)})" if listed else right)
+    return ", ".join(kept)
 
 
 def absent(there: Things) -> Iterator[Lack]:

@@ -172,6 +172,5 @@ select exists (
 select coalesce(has_function_privilege(to_regprocedure('public.lacking_rights(text)'), 'execute'), false);
 
 -- name: lost_rights
--- Each role that has not all that it is given, and what it has not.
-select role_name, string_agg(may || ' on ' || thing, '; ' order by thing) from public.lacking_rights()
-group by role_name order by role_name;
+-- What each role has not of what it is given.
+select role_name, thing, may from public.lacking_rights() order by role_name, thing;

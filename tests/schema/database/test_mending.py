@@ -191,6 +191,13 @@ def test_a_word_that_somebody_added_to_a_list_of_words_is_no_harm(conn: Connecti
     assert migrate(dsn) == []
 
 
+def test_rights_on_what_others_have_beside_ours_are_not_missed(conn: Connection) -> None:
+    conn.execute("alter table public.dead_letters add column theirs text; create table public.theirs (id integer)")
+    conn.execute("create view public.view_of_theirs as select * from public.theirs")
+
+    assert missing(conn) == []
+
+
 def test_what_is_looked_for_is_found_whatever_the_search_path_is(conn: Connection) -> None:
     for path in ("public, hopsworks, autoscaler, clusters, pgmq", "pgmq", "''"):
         conn.execute(f"set search_path = {path}")
