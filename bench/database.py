@@ -42,6 +42,7 @@ insert into public.moves values
 select public.guard_machine('public.bench_jobs', 'bench_job', 'job_id');
 select public.create_queue('bench_jobs');
 select public.ring_on_send('bench_jobs');
+select public.make_claim('bench_jobs');
 """
 
 # Rows done, moves in the history, messages left, dead letters.

@@ -130,15 +130,13 @@ create or replace function public.ring() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  now_is constant timestamptz := public.fleet_now();
   awake boolean;
 begin
   -- Planned anew each time: a plan of when the queue was empty would read all of it.
-  execute format(
-    'select exists (
-       select from %s where vt <= public.fleet_now() and vt > public.fleet_now() - interval ''0.1 s''
-       order by vt desc limit 1)', tg_relid::regclass)
-  into awake;
-  if not awake then
+  execute format('select true from %s where vt <= $1 and vt > $2 order by vt desc limit 1', tg_relid::regclass)
+  into awake using now_is, now_is - interval '0.1 s';
+  if awake is null then
     perform public.notify_workers(tg_argv[0]);
   end if;
   return null;
@@ -187,6 +185,7 @@ begin
   perform public.create_queue(queue);
   perform public.close_door(queue, published, true);
   perform public.ring_on_send(queue);
+  perform public.make_claim(queue);
   insert into public.retention (table_name, time_column, keep, by_day)
   values ('pgmq.a_' || queue, 'archived_at', '30 days', false)
   on conflict (table_name) do nothing;

@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
-from psycopg.types.json import Jsonb, set_json_loads
+from psycopg.types.json import set_json_loads
 
 from pgfleet.schema.queue.kernel import OURS, Connection, Json, Message, Token, ask
 from pgfleet.schema.queue.reading import UnreadableJson, keep_json, read_json
@@ -13,65 +13,11 @@ from pgfleet.schema.queue.reading import UnreadableJson, keep_json, read_json
 OLDEST, NEWEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _OLDEST_S, _NEWEST_S = OLDEST.timestamp(), NEWEST.timestamp()
 
-# The time is asked for as a number: the driver reads no time beyond Python's, and none in a form of another DateStyle.
-# Most messages have no headers of their own, and the mark alone is not worth reading.
-#
-# What is before a message in its claim bounds what is done for it, so that the first is always taken. Of 2 MiB as the
-# queue keeps them it is told what they are unpacked, of 4 MiB unpacked what they are as text, and 1 MiB of text is
-# loaded, with the message that exceeds it. A worker needs twenty times as much for what it reads, in each thread.
-# What is larger than 1 MiB by itself (101) is claimed without being loaded, to be buried: nobody looks at it twice.
-CLAIM: LiteralString = """
-with picked as (
-  select msg_id, message, headers, coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as kept
-  from {q}
-  where vt <= public.fleet_now() and not public.is_paused({name})
-  order by vt, msg_id + 0
-  limit %(limit)s
-  for update skip locked
-), unpacked as (
-  select msg_id, message, headers, kept > 1048576 as too_large,
-    case when kept <= 1048576 then pg_column_size(array[message, headers]) else 0 end as bytes
-  from (select *, sum(least(kept, 1048576)) over (rows unbounded preceding) - kept as before from picked) p
-  where before <= 2097152
-  offset 0
-), weighed as (
-  select msg_id, case
-    when too_large then 1048577
-    when bytes <= 1024 then coalesce(octet_length(message::text), 0) + coalesce(octet_length(headers::text), 0)
-    else least(coalesce(public.json_bytes(message), 0) + coalesce(public.json_bytes(headers), 0), 1048577) end as bytes
-  from (select *, sum(bytes) over (rows unbounded preceding) - bytes as before from unpacked) u
-  where before <= 4194304
-  offset 0
-), chosen as (
-  select array_agg(msg_id) as ids, array_agg(msg_id) filter (where bytes > 1048576) as large
-  from (select *, sum(bytes) filter (where bytes <= 1048576) over (rows unbounded preceding) as with_it from weighed) w
-  where with_it - bytes <= 1048576 or bytes > 1048576
-), claimed as (
-  update {q} q
-  set vt = public.fleet_now() + %(lease)s, last_read_at = public.fleet_now(),
-    -- The number only has to be another one each time.
-    read_ct = case when q.read_ct < 2147483647 then q.read_ct + 1 else 1 end,
-    headers = case
-      when q.headers is null or q.msg_id = any ((select large from chosen)::bigint[]) then %(alone)s::jsonb
-      when jsonb_typeof(q.headers -> 'pgfleet') = 'object' then q.headers || jsonb_build_object('pgfleet',
-        (q.headers -> 'pgfleet') || case when q.headers -> 'pgfleet' ? 'claim' then %(again)s::jsonb else %(mark)s end)
-      when jsonb_typeof(q.headers) = 'object' then q.headers || %(alone)s
-      else %(alone)s
-    end
-  where q.msg_id = any ((select ids from chosen)::bigint[])
-  returning q.msg_id, q.read_ct, extract(epoch from q.enqueued_at)::float8,
-    case when (q.msg_id = any ((select large from chosen)::bigint[])) is not true then q.message end,
-    case when q.headers <> %(alone)s then q.headers end,
-    q.read_ct <> 1 and q.headers #> '{{pgfleet,unanswered}}' is not null,
-    (q.msg_id = any ((select large from chosen)::bigint[])) is true
-)
-select c.*, null
-from claimed c, set_config(
-  'synchronous_commit', case when %(durable)s then current_setting('synchronous_commit') else 'off' end, true)
-union all
-select null, null, null, null, null, null, null, extract(epoch from min(vt) - public.fleet_now())::float8
-from {q} where vt > public.fleet_now() and vt < 'infinity' and not exists (select from claimed)
-"""
+# The queue's function (106) says what is taken. A worker needs twenty times as much as the text of a claim for what
+# it reads, in each thread, so that is bounded; what is larger than 1 MiB by itself is claimed without being loaded, to
+# be buried: nobody looks at it twice. The time is a number there, as the driver reads no time beyond Python's, and none
+# in a form of another DateStyle. Most messages have no headers of their own, and the mark alone is not worth reading.
+CLAIM: LiteralString = "select * from public.{claim}(%(most)s::integer, %(lease)s, %(durable)s, %(mark)s)"
 
 
 def new_mark() -> str:
@@ -94,17 +40,9 @@ def claim(  # noqa: PLR0913  # what a claim says of itself is named
         The messages; and where there are none, the seconds until one is due (a lease that ends counts).
     """
     mark = mark or new_mark()
-    ours = {"claim": mark}
     cursor = conn.cursor()
     set_json_loads(keep_json, cursor)
-    values = {
-        "limit": limit,
-        "lease": lease,
-        "durable": durable,
-        "mark": Jsonb(ours),
-        "again": Jsonb({**ours, "unanswered": True}),
-        "alone": Jsonb({OURS: ours}),
-    }
+    values = {"most": limit, "lease": lease, "durable": durable, "mark": mark}
     rows = ask(cursor, queue, CLAIM, values).fetchall()
     if len(rows) == 1 and rows[0][0] is None:
         return [], rows[0][7]

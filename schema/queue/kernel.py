@@ -81,7 +81,8 @@ HELD: LiteralString = """
 @lru_cache
 def _on(queue: str, statement: LiteralString) -> Composed:
     q = Identifier("pgmq", f"q_{queue}")
-    return SQL(statement).format(q=q, name=Literal(queue), held=SQL(HELD).format(q=q))
+    claim = Identifier(f"claim_{queue}")
+    return SQL(statement).format(q=q, name=Literal(queue), claim=claim, held=SQL(HELD).format(q=q))
 
 
 def ask(cursor: Cursor, queue: str, statement: LiteralString, values: Any = None) -> Cursor:

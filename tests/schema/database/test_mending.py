@@ -43,6 +43,8 @@ BREAKS = {
     "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
     " as $$ select '2026-01-01'::timestamptz $$": "function public.fleet_now is not what",
     "alter function public.keep_house() security invoker": "function public.keep_house is not what",
+    "drop function public.claim_disk_operations": "function public.claim_disk_operations",
+    "alter function public.claim_gpu_reservations reset all": "function public.claim_gpu_reservations is not what",
     "grant execute on function public.keep_house() to public": "closed function public.keep_house",
     OTHER_VIEW: "view public.fleet_views is not what this version makes",
     "drop view public.forgotten_reservation": "view public.forgotten_reservation",

@@ -14,6 +14,7 @@ from worlds.small.kind import QUEUE, do
 from worlds.small.world import Small
 
 LEASE = timedelta(seconds=90)
+PLANNER = "select array_agg(name || setting order by name) from pg_settings where name ~ '^(enable|plan)_'"
 
 
 def claim(conn: Connection, limit: int = 10) -> list[Message]:
@@ -100,6 +101,25 @@ def test_a_claim_commits_by_itself(small: Small) -> None:
     assert message.token == Token(msg_id, 1)
     assert small.one("select read_ct from pgmq.q_small_jobs") == 1
     assert small.due_s(msg_id) == 90
+
+
+@pytest.mark.parametrize("waits", ["on", "off"])
+def test_a_claim_waits_for_the_disk_where_it_has_to_be_durable(small: Small, waits: str) -> None:
+    small.send(1)
+    with small.conn.transaction():
+        small.conn.execute("set local synchronous_commit = on")
+
+        claims.claim(small.conn, QUEUE, 10, LEASE, durable=waits == "on")
+
+        assert small.one("show synchronous_commit") == waits
+
+
+def test_a_claim_leaves_the_planner_to_the_session(small: Small) -> None:
+    before = small.one(PLANNER)
+
+    claim(small.conn)
+
+    assert small.one(PLANNER) == before
 
 
 def test_the_token_of_each_claim_is_another(small: Small) -> None:

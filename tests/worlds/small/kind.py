@@ -61,6 +61,7 @@ insert into public.moves values
 select public.guard_machine('public.small_jobs', 'small_job', 'job_id');
 select public.create_queue('small_jobs'), public.create_queue('small_events');
 select public.ring_on_send('small_jobs');
+select public.make_claim('small_jobs');
 """
 
 
