@@ -13,7 +13,9 @@ from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
 
 NODES = 10_000
-LEFT = "select count(*) from pgmq.q_node_heartbeats where message ->> 'action' = 'heartbeat'"
+# Counted twenty times a second: to look into each message took a third of the server's time. Nothing else is sent, as
+# nothing is periodic.
+LEFT = "select count(*) from pgmq.q_node_heartbeats"
 
 SET_UP = """
 insert into autoscaler.nodes (name, region) select 'bench-' || n, 'bench' from generate_series(1, %(nodes)s) n;
