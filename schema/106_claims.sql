@@ -2,8 +2,8 @@
 -- side of it is schema/queue/claims.py.
 
 -- Which of these messages a claim takes, in the order in which they are due: until 1 MiB of text is exceeded, or 4 MiB
--- were unpacked to be measured; the first always. `large` are those of them that are larger than 1 MiB by themselves,
--- which nobody loads. Called by claims whose messages are not all small.
+-- were looked at to measure them; the first always. `large` are those of them that are larger than 1 MiB by themselves,
+-- which nobody loads: each counts as a MiB that was looked at. Called by claims whose messages are not all small.
 create or replace function public.weigh_claim(queue regclass, inout ids bigint[], out large bigint[])
 language plpgsql
 as $$
@@ -11,7 +11,7 @@ declare
   mebibyte constant integer := 1048576;
   due constant bigint[] := ids;
   loaded bigint := 0;
-  unpacked bigint := 0;
+  looked_at bigint := 0;
   kept integer;
   bytes integer;
   m record;
@@ -33,11 +33,12 @@ begin
     ids := ids || m.msg_id;
     if bytes > mebibyte then
       large := large || m.msg_id;
+      kept := greatest(kept, mebibyte);
     else
       loaded := loaded + bytes;
     end if;
-    unpacked := unpacked + kept;
-    exit when loaded > mebibyte or unpacked > 4 * mebibyte;
+    looked_at := looked_at + kept;
+    exit when loaded > mebibyte or looked_at > 4 * mebibyte;
   end loop;
 end
 $$;

@@ -176,6 +176,17 @@ def test_a_claim_loads_no_more_than_2_mib(small: Small, body: str, number: int, 
     assert min(taken[0]) > 0
 
 
+def test_of_what_is_large_only_as_text_a_claim_writes_out_a_few(small: Small) -> None:
+    body = repeated("1e131071", 500)
+    insert = f"insert into pgmq.q_small_jobs (vt, message) select now(), {body} from generate_series(1, 50)"
+    small.conn.execute(insert.encode())
+
+    taken = loaded_bytes(small)
+
+    assert 1 <= len(taken) <= 5
+    assert set(taken) == {0}
+
+
 def test_what_is_not_too_large_by_itself_is_claimed_however_large_what_is_before_it(small: Small) -> None:
     small.conn.execute(row("to_jsonb(repeat('x', 1000000))").encode())
 
