@@ -32,6 +32,8 @@ COMMANDS = {
     "ssh": Entry("console.commands.access.ssh:ssh", "Go into an active reservation, or print what ssh has to know."),
     "cancel": Entry("console.commands.requests:cancel", "End a reservation, whatever its state."),
     "extend": Entry("console.commands.requests:extend", "Give a reservation more hours."),
+    "jupyter": Entry("console.commands.access.jupyter:app", "Jupyter of a reservation: on, off, and where it is."),
+    "add-user": Entry("console.commands.access.sharing:add_user", "Let somebody else into a reservation."),
     "retry": Entry("console.commands.requests:retry", "Ask for the same again as an ended reservation."),
     "release": Entry("console.commands.release:release", "Let go of an ended reservation whose pod never goes."),
     "disk": Entry("console.commands.disk.show:app", "Persistent disks: what is on them stays when a reservation ends."),

@@ -10,7 +10,17 @@ from typing import Required, TypedDict, Unpack
 
 from pgfleet.producers.sending import send
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reservation import QUEUE, Cancel, CreateReservation, Extend, Retry, retried_id
+from pgfleet.schema.reservation import (
+    QUEUE,
+    AddUser,
+    Cancel,
+    CreateReservation,
+    DisableJupyter,
+    EnableJupyter,
+    Extend,
+    Retry,
+    retried_id,
+)
 
 
 class ReservationFields(TypedDict, total=False):
@@ -90,3 +100,48 @@ def retry(reservation_id: str, user_id: str, conn: Connection | None = None, req
     fields = {"reservation_id": reservation_id, "user_id": user_id, "request_id": request_id}
     message = send(QUEUE, Retry, fields, conn)
     return retried_id(message.reservation_id, message.request_id)
+
+
+def enable_jupyter(
+    reservation_id: str, user_id: str, conn: Connection | None = None, request_id: str | None = None
+) -> str:
+    """Have Jupyter in a reservation's pod: its address and its token are in the row, or why it can't be had.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    fields = {"reservation_id": reservation_id, "user_id": user_id, "request_id": request_id}
+    return send(QUEUE, EnableJupyter, fields, conn).reservation_id
+
+
+def disable_jupyter(
+    reservation_id: str, user_id: str, conn: Connection | None = None, request_id: str | None = None
+) -> str:
+    """Have no Jupyter any more: its port is closed, and its token is of no use.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    fields = {"reservation_id": reservation_id, "user_id": user_id, "request_id": request_id}
+    return send(QUEUE, DisableJupyter, fields, conn).reservation_id
+
+
+def add_user(
+    reservation_id: str,
+    user_id: str,
+    github_username: str,
+    conn: Connection | None = None,
+    request_id: str | None = None,
+) -> str:
+    """Let somebody else into a reservation, by the SSH keys that they have at GitHub.
+
+    Raises:
+        BadMessage: a field can't be used; nothing was sent.
+    """
+    fields = {
+        "reservation_id": reservation_id,
+        "user_id": user_id,
+        "github_username": github_username,
+        "request_id": request_id,
+    }
+    return send(QUEUE, AddUser, fields, conn).reservation_id

@@ -32,13 +32,13 @@ def cancel(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     """End a reservation, whatever its state; with its whole id even before it is known."""
     owner = user or default_user()
     with database() as conn:
-        row = None if _unknown(conn, given) else _owned(conn, given, owner)
+        row = None if _unknown(conn, given) else owned(conn, given, owner)
         if row is None:
             print_result("reservation_id", producer.cancel(given, owner, conn), "sent; not known yet", as_json=as_json)
         elif row["status"] == Status.CANCELLED:
             print_result("reservation_id", row["reservation_id"], "cancelled already", as_json=as_json)
         else:
-            _refuse_if_over(row)
+            refuse_if_over(row)
             print_result(
                 "reservation_id", producer.cancel(row["reservation_id"], owner, conn), "cancel sent", as_json=as_json
             )
@@ -60,8 +60,8 @@ def extend(  # noqa: PLR0913  # one parameter an option
     """Give a reservation more hours; says when it will end."""
     owner, most = user or default_user(), read_settings().max_total_hours
     with database() as conn, named_as_options({"extension_hours": "--hours", "request_id": "--request-id"}):
-        row = _owned(conn, given, owner)
-        _refuse_if_over(row)
+        row = owned(conn, given, owner)
+        refuse_if_over(row)
         total = row["duration_hours"] + hours
         if total > most:
             raise Refusal(f"{total:g} hours in total are more than {most:g}.")
@@ -97,7 +97,7 @@ def retry(  # noqa: PLR0913  # one parameter an option
     """
     owner = user or default_user()
     with database() as conn:
-        row = _owned(conn, given, owner)
+        row = owned(conn, given, owner)
         if row["status"] not in FINAL:
             short = reads.short(conn, row["reservation_id"])
             raise Refusal(
@@ -117,13 +117,15 @@ def _unknown(conn: Connection, given: str) -> bool:
     return reads.by_id(conn, whole) is None
 
 
-def _owned(conn: Connection, given: str, user: str) -> Row:
+def owned(conn: Connection, given: str, user: str) -> Row:
+    """The reservation, which is this user's. Raises Refusal where there is none, or it is another's."""
     row = reads.resolve(conn, given, user)
     if row["user_id"] != user:
         raise Refusal(f"Reservation {given} belongs to {printable(row['user_id'])}. If you act for them: --user.")
     return row
 
 
-def _refuse_if_over(row: dict[str, Any]) -> None:
+def refuse_if_over(row: dict[str, Any]) -> None:
+    """Raises Refusal of one that has ended."""
     if row["status"] in FINAL:
         raise Refusal(f"Too late: reservation {printable(row['reservation_id'])} is {row['status']}.")

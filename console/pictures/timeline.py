@@ -51,7 +51,12 @@ class Timeline:
 
 
 # Requests that leave a reservation in its state, as one reads of them.
-NO_MOVES = {"extend": "extended"}
+NO_MOVES = {
+    "extend": "extended",
+    "enable_jupyter": "Jupyter",
+    "disable_jupyter": "Jupyter",
+    "add_user": "user added",
+}
 # One line of a timeline: when, what and why.
 Event = tuple[datetime, str, str]
 
@@ -200,6 +205,10 @@ def _idle(row: dict[str, Any], now: datetime) -> str:
 def _told(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """How to get in, which nobody can any more when it is over; and what has to be known of it."""
     ssh = row["ssh_command"] if row["status"] == Status.ACTIVE else None
+    if row["status"] == Status.ACTIVE and row.get("jupyter_url"):
+        yield "jupyter", f"{row['jupyter_url']}  (pgfleet jupyter show {row['reservation_id']} has its token)"
+    if row.get("jupyter_error"):
+        yield "jupyter", f"does not run: {row['jupyter_error']}"
     for name, known in (("ssh", ssh), ("warning", row["warning"]), ("failure", row["failure_reason"])):
         if known:
             yield name, known

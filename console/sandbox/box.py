@@ -98,9 +98,7 @@ class Box:
         self, namespace: str, name: str, content: str | bytes, delay_s: float = 0.0, failure: str = ""
     ) -> None:
         """A command in the pod writes this, with a pause in the middle; with a `failure` it ends in an error."""
-        raw = content.encode() if isinstance(content, str) else content
-        wanted = {"content": base64.b64encode(raw).decode(), "delay_s": delay_s, "failure": failure}
-        self._ask("POST", f"volumes/contents/{namespace}/{name}", wanted)
+        self._order(namespace, name, content, delay_s=delay_s, failure=failure)
 
     def use_gpus(self, namespace: str, name: str, *percent: int) -> None:
         """From now on `nvidia-smi` in the pod says that its GPUs are so busy; those of others are idle."""
@@ -110,10 +108,21 @@ class Box:
         """The last commands that were run in pods of this name."""
         return [command for pod, command in self.state()["commands"] if pod == name]
 
-    def log(self, namespace: str, name: str, content: str | bytes, *, previous: bool = False) -> None:
-        """The pod's container has printed this, or its run before has."""
+    def command(self, namespace: str, name: str, command: str, content: str, failure: str = "") -> None:
+        """The same of a command that is no listing, by its name for itself, such as pgfleet-jupyter-start."""
+        self._order(namespace, name, content, delay_s=0.0, failure=failure, command=command)
+
+    def _order(self, namespace: str, name: str, content: str | bytes, **wanted: Any) -> None:
         raw = content.encode() if isinstance(content, str) else content
-        wanted = {"content": base64.b64encode(raw).decode(), "previous": previous}
+        written = base64.b64encode(raw).decode()
+        self._ask("POST", f"volumes/contents/{namespace}/{name}", {"content": written, **wanted})
+
+    def log(
+        self, namespace: str, name: str, content: str | bytes, *, previous: bool = False, more: bool = False
+    ) -> None:
+        """The pod's container has printed this, or its run before has; with `more` besides what it had printed."""
+        raw = content.encode() if isinstance(content, str) else content
+        wanted = {"content": base64.b64encode(raw).decode(), "previous": previous, "more": more}
         self._ask("POST", f"logs/{namespace}/{name}", wanted)
 
     def state(self) -> dict[str, Any]:

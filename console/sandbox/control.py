@@ -81,6 +81,7 @@ class Control:
             "objects": {plural: self._cluster.store.count(plural) for plural in RESOURCES},
             "requests": tally.requests,
             "asked": dict(tally.asked),
+            "typed": self._cluster.executions.typed,
             "watches": self._cluster.watchers.count(),
             "version": self._cluster.store.version,
             "created_pods": tally.created_pods,

@@ -19,6 +19,7 @@ Version = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop waiting after so many seconds.")]
+Following = Annotated[bool, typer.Option("--wait", help="Follow it until a worker has done it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask once more.")]
 User = Annotated[str | None, typer.Option(help="Whose it is, unless $PGFLEET_USER or you.")]
 

@@ -250,6 +250,35 @@ def test_a_volume_of_a_path_of_a_node_is_refused() -> None:
     assert "a volume is one of EBS" in refusals(made("persistentvolumes", body))
 
 
+# Of a pod that runs.
+CHANGED: list[tuple[str, Any]] = [
+    ("spec.containers.0.image", "evil"),
+    ("spec.tolerations.+", {"operator": "Exists"}),
+    ("metadata.labels.reservation", "gpu-dev-other"),
+    ("metadata.finalizers", ["acme.com/kept"]),
+    ("metadata.annotations.other", "x"),
+    ("metadata.annotations.pgfleet/reservation-id", "another"),
+]
+
+
+def test_keys_are_added_and_the_pod_is_told() -> None:
+    pod, keys = of("pod_body"), of("keys_body")
+    more = changed(of("keys_body"), "data.authorized_keys", "ssh-rsa A\nssh-rsa B\n")
+    told = of("pod_body")
+    told["metadata"]["annotations"] = {**pod["metadata"]["annotations"], "pgfleet/keys-version": "7"}
+
+    assert refusals(Asked("UPDATE", "configmaps", more, keys)) == []
+    assert refusals(Asked("UPDATE", "pods", told, pod)) == []
+    assert refusals(Asked("UPDATE", "pods", pod, told)) != []
+
+
+def test_a_config_map_that_is_changed_has_keys_and_nothing_else() -> None:
+    more = of("keys_body")
+    more["data"]["profile"] = "x"
+
+    assert refusals(Asked("UPDATE", "configmaps", more, of("keys_body"))) == ["a config map has SSH keys"]
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -261,7 +290,10 @@ def test_a_volume_of_a_path_of_a_node_is_refused() -> None:
         Asked("CREATE", "pods/eviction", {}),
         Asked("CREATE", "pods/binding", {}),
         Asked("UPDATE", "pods/ephemeralcontainers", of("pod_body"), of("pod_body")),
-        Asked("UPDATE", "pods", of("pod_body"), of("pod_body")),
+        *(Asked("UPDATE", "pods", changed(of("pod_body"), *to), of("pod_body")) for to in CHANGED),
+        Asked("UPDATE", "configmaps", changed(of("keys_body"), "metadata.ownerReferences", []), of("keys_body")),
+        Asked("UPDATE", "configmaps", of("keys_body"), changed(of("keys_body"), "metadata.labels", {"app": "db"})),
+        Asked("UPDATE", "services", of("ssh_service_body"), of("ssh_service_body")),
         Asked("UPDATE", "persistentvolumes", VOLUME, VOLUME, namespace=None),
         Asked("UPDATE", "nodes", {}, {}, namespace=None),
         Asked("UPDATE", "nodes/status", {}, {}, namespace=None),

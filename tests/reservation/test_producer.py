@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from pgfleet.producers.reservation import cancel, create_reservation, extend
+from pgfleet.producers.reservation import (
+    add_user,
+    cancel,
+    create_reservation,
+    disable_jupyter,
+    enable_jupyter,
+    extend,
+)
 from pgfleet.schema.messages import BadMessage
 from worlds.fleet import Connection, Worker
 from worlds.reservations import status_of
@@ -61,3 +68,17 @@ def test_what_a_producer_sends_is_what_a_worker_reads(conn: Connection, worker: 
     row = conn.execute("select duration_hours from public.reservations where reservation_id = %s", (row_id,)).fetchone()
     assert row == (6,)
     assert conn.execute("select count(*) from public.dead_letters").fetchone() == (0,)
+
+
+def test_jupyter_and_other_users_are_asked_for_by_a_function_each(conn: Connection) -> None:
+    row_id = create_reservation(conn, user_id="ada", gpu_type="h100", gpu_count=1, jupyter_enabled=True)
+
+    enable_jupyter(row_id, "ada", conn)
+    disable_jupyter(row_id, "ada", conn, request_id="once")
+    add_user(row_id, "ada", "bob", conn)
+
+    sent = conn.execute("select message from pgmq.q_gpu_reservations order by msg_id").fetchall()
+    assert [message["action"] for (message,) in sent][1:] == ["enable_jupyter", "disable_jupyter", "add_user"]
+    assert (sent[2][0]["request_id"], sent[3][0]["github_username"]) == ("once", "bob")
+    with pytest.raises(BadMessage):
+        add_user(row_id, "ada", "not/a/name", conn)

@@ -101,3 +101,19 @@ def test_a_pod_of_a_silent_node_can_t_be_asked(box: Box, v1: Api) -> None:
         executed(box, "a")
 
     assert "error dialing backend: dial tcp 10.0.0." in str(refused.value)
+
+
+def test_a_command_that_reads_gets_what_was_typed_and_answers_as_itself(box: Box, v1: Api) -> None:
+    v1.create_namespaced_pod(NS, pod("a", 1))
+    ready(v1, "a")
+    box.command(NS, "a", "pgfleet-jupyter-start", "missing\n")
+    with connected(box) as api:
+        method = client.CoreV1Api(api).connect_get_namespaced_pod_exec
+        command = ["/bin/sh", "-c", "read", "pgfleet-jupyter-start"]
+        opened = Stream(method, "a", NS, command=command, stdin=True, stdout=True, _preload_content=False)
+        opened.write_stdin("secret\n")
+        opened.run_forever(timeout=120)
+        opened.sock.shutdown()
+
+    assert opened.read_all() == "missing\n"
+    assert box.state()["typed"] == [["a", "pgfleet-jupyter-start", "secret\n"]]

@@ -19,6 +19,7 @@ from pgfleet.schema.reservation import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.clients.kubernetes.names import OURS_IN_GANGS
+from pgfleet.workers.reservation.access import jupyter
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
 from pgfleet.workers.reservation.gang.rows import nodes_of, rows_of_gang
 from pgfleet.workers.reservation.line import admit_message
@@ -64,7 +65,7 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
         "github_user": message.github_user or turn.view.github_users.get(message.user_id),
         "idle_minutes": idle_minutes(turn.view.limits, message),
         "current_detailed_status": "Waiting for its turn",
-        "jupyter_error": "Jupyter is not available yet" if message.jupyter_enabled else None,
+        **(jupyter.wanted() if message.jupyter_enabled else {}),
         "ticket": 1,
         **more,
     }

@@ -70,4 +70,8 @@ def warning_of(row: Row, without: Sequence[str]) -> dict[str, str]:
 def _warnings(row: Row, without: Sequence[str]) -> list[str]:
     named = row.github_user is not None or row.secondary_users
     nobody = [] if named else [nobodys_keys(row.user_id)]
-    return [*nobody, f"no SSH key of {', '.join(without)} is on GitHub: they can't log in"] if without else nobody
+    return [*nobody, lacks_key(without)] if without else nobody
+
+
+def lacks_key(users: Sequence[str]) -> str:
+    return f"no SSH key of {', '.join(users)} is on GitHub: they can't log in"

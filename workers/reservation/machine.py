@@ -11,22 +11,24 @@ the one before it stale. A line is looked at (`admit`) whenever somebody joins i
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from pgfleet.schema.line.extension import most_possible, moved_by
 from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.messages import Message
 from pgfleet.schema.policy.limits import beyond, too_long
-from pgfleet.schema.printable import minute, printable, second
+from pgfleet.schema.printable import minute, second
 from pgfleet.schema.reservation import (
     FINAL,
     IDS,
     QUEUE,
     TICKETS,
     WAITING,
+    AddUser,
     Admit,
     Cancel,
     CreateReservation,
+    DisableJupyter,
+    EnableJupyter,
     Extend,
     Request,
     Retry,
@@ -40,6 +42,10 @@ from pgfleet.schema.reservation import (
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
+from pgfleet.workers.reservation.access.jupyter import switch
+from pgfleet.workers.reservation.access.noting import another as _another
+from pgfleet.workers.reservation.access.noting import noted as _done
+from pgfleet.workers.reservation.access.users import add
 from pgfleet.workers.reservation.active.idle import used
 from pgfleet.workers.reservation.active.warnings import rearmed
 from pgfleet.workers.reservation.cluster.watch import watching
@@ -70,8 +76,6 @@ from pgfleet.workers.sweeping import once_in_a_while
 # A request for a row that is not known yet looks again after as long as it has waited, within these.
 FIRST_LOOK_S = 0.25
 LONGEST_LOOK_S = 5.0
-# As many of the last ones as its column holds (037).
-REQUESTS_KEPT = 50
 
 STEPS: dict[Status, Step] = {
     Status.PENDING: ending_together(wait_in_line),
@@ -126,13 +130,22 @@ def _request(message: Request, turn: Turn) -> Outcome:
         return Done(f"done already, as request {message.request_id}")
     if row.status in FINAL:
         return Done(f"too late, it is {row.status}")
+    return _asked_of(row, message, turn)
+
+
+def _asked_of(row: Row, message: Request, turn: Turn) -> Outcome:
+    """What is asked of a live row for the first time."""
     match message:
         case Cancel():
             return cancel(row, message, turn)
         case Extend():
             return extend(row, message, turn)
+        case EnableJupyter() | DisableJupyter():
+            return switch(row, message, turn)
+        case AddUser():
+            return add(row, message, turn)
         case _:
-            return Reject(f"action: {getattr(message, 'action', '')} is not available yet")
+            return Reject(f"{type(message).__name__} is no request of this queue")
 
 
 def _next_look(turn: Turn) -> datetime:
@@ -146,20 +159,6 @@ def _is_done(row: Row, message: Request) -> bool:
     return message.request_id is not None and any(
         done.get("request_id") == message.request_id and done["action"] == message.asks for done in row.requests_done
     )
-
-
-def _done(row: Row, message: Request, told: str, turn: Turn) -> dict[str, Any]:
-    """What is noted of a request in the commit that does it; `told` is for people."""
-    given = {} if message.request_id is None else {"request_id": message.request_id}
-    by = _another(row, turn) or message.user_id
-    done = {"action": message.asks, "by": by, "at": turn.now.isoformat(), "told": told, **given}
-    return {"requests_done": [*row.requests_done, done][-REQUESTS_KEPT:]}
-
-
-def _another(row: Row, turn: Turn) -> str | None:
-    """Who asks, where that is not the reservation's own user; a service that speaks for them is they."""
-    who = turn.asked
-    return None if who is None or who.by == row.user_id else printable(who)
 
 
 def cancel(row: Row, message: Cancel, turn: Turn) -> Outcome:

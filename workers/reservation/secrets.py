@@ -26,7 +26,9 @@ HIDDEN = "***"
 # What is shorter is a number or a word that stands in other texts, too.
 SHORTEST_VALUE, SHORTEST_WORD = 6, 12
 # Where others read it. What the pod wrote is its owner's, and names are what they are.
-TOLD = frozenset({"current_detailed_status", "failure_reason", "warning", "pod_lost", "held_by", "refusals"})
+TOLD = frozenset(
+    {"current_detailed_status", "failure_reason", "warning", "pod_lost", "held_by", "refusals", "jupyter_error"}
+)
 BETWEEN_WORDS = re.compile(r"[\s'\"=;|&()<>`]+")
 
 
@@ -51,7 +53,8 @@ def secrets_of(row: Row) -> list[str]:
     command = row.command or ""
     values = [value for value in (row.env_vars or {}).values() if len(value) >= SHORTEST_VALUE]
     words = [word for word in (command.strip(), *BETWEEN_WORDS.split(command)) if len(word) >= SHORTEST_WORD]
-    return sorted({*values, *words}, key=len, reverse=True)
+    tokens = [row["jupyter_token"]] if row.get("jupyter_token") else []
+    return sorted({*values, *words, *tokens}, key=len, reverse=True)
 
 
 def without(told: Any, secrets: list[str]) -> Any:

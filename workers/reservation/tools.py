@@ -14,6 +14,7 @@ from pgfleet.workers.clients.kubernetes import home, rights
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
 from pgfleet.workers.clients.kubernetes.gangs.client import Gangs
 from pgfleet.workers.clients.kubernetes.inside.pod import Inside
+from pgfleet.workers.clients.kubernetes.inside.scripts import Commands
 from pgfleet.workers.clients.kubernetes.sweep.belongings import Belongings
 from pgfleet.workers.clients.kubernetes.template.reading import Template, read_template
 from pgfleet.workers.clients.verdicts import KUBERNETES
@@ -33,6 +34,7 @@ class Tools:
     gangs: Gangs
     template: Template
     ssh_keys: ssh_keys.SshKeys
+    commands: Commands
 
 
 @contextmanager
@@ -46,7 +48,15 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     with kubernetes.connected(settings, template, breakers) as pods, ssh_keys.connected(settings, breakers) as keys:
         place = (pods.api, pods.namespace, pods.timeout_s)
         yield Tools(
-            settings, pods, home.Homes(*place), Inside(*place), Belongings(*place), Gangs(*place), template, keys
+            settings,
+            pods,
+            home.Homes(*place),
+            Inside(*place),
+            Belongings(*place),
+            Gangs(*place),
+            template,
+            keys,
+            Commands(*place),
         )
 
 

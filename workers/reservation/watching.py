@@ -10,6 +10,7 @@ from pgfleet.schema.reservation import Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
+from pgfleet.workers.reservation.access import jupyter
 from pgfleet.workers.reservation.active.idle import look_at_use, next_use_at
 from pgfleet.workers.reservation.active.warnings import next_warning_at, warn_of_end
 from pgfleet.workers.reservation.pod.looks import longer, seen
@@ -41,6 +42,8 @@ def watch(row: Row, turn: Turn) -> Outcome:
         return _losing(row, pod, trouble, trouble.lost, turn)
     assert pod is not None  # noqa: S101  # one that is gone is lost
     values = {**_shown(row, pod, trouble, turn), **_way_in(row, pod, turn)}
+    if trouble is None:
+        values |= jupyter.kept(row, pod, turn)
     return _later(row, turn, "active", settings.watch_s if trouble is None else SOON_S, values)
 
 

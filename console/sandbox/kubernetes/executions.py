@@ -1,4 +1,7 @@
-"""Commands in pods: a websocket on which the listing of the pod's home is sent, whatever the command was."""
+"""Commands in pods: what they write is sent on a websocket. It is a listing of the pod's home, or what was ordered.
+
+Commands that are none of a listing are told apart by their names for themselves ($0).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from pgfleet.console.sandbox.kubernetes.demands import GPU
+from pgfleet.console.sandbox.kubernetes.reading import is_on
 from pgfleet.console.sandbox.kubernetes.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from pgfleet.console.sandbox.kubernetes.tally import Tally
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-STDOUT, STATUS = b"\x01", b"\x03"
+STDIN, STDOUT, STATUS = b"\x00", b"\x01", b"\x03"
 FRAME_BYTES = 32 * 1024
 COMMANDS_KEPT = 1000
 LISTING = b"""1.2G\t/home/dev
@@ -32,20 +36,24 @@ LISTING = b"""1.2G\t/home/dev
 
 2 directories, 2 files
 """
+# What commands write, by their names for themselves.
+USUAL = {"pgfleet-jupyter-start": b"running\n", "pgfleet-jupyter-stop": b"stopped\n"}
 
 
 class Executions:
     def __init__(self, tally: Tally, machines: Machines) -> None:
         self._tally = tally
         self._machines = machines
-        self._wanted: dict[tuple[str, str], tuple[bytes, float, str]] = {}
+        self._wanted: dict[tuple[str, str, str], tuple[bytes, float, str]] = {}
         self._busy: dict[tuple[str, str], list[int]] = {}
         self.commands: deque[tuple[str, list[str]]] = deque(maxlen=COMMANDS_KEPT)
+        self.typed: list[tuple[str, str, str]] = []  # pod, command, what it read
 
     def order(self, namespace: str, name: str, wanted: dict[str, Any]) -> None:
-        """`wanted` has base64 `content`, `delay_s` and `failure`."""
+        """`wanted` has base64 `content`, `delay_s` and `failure`; it may be about one `command` alone."""
         content = base64.b64decode(wanted["content"])
-        self._wanted[namespace, name] = content, float(wanted["delay_s"]), str(wanted["failure"])
+        command = str(wanted.get("command", ""))
+        self._wanted[namespace, name, command] = content, float(wanted["delay_s"]), str(wanted["failure"])
 
     def use_gpus(self, namespace: str, name: str, percent: list[int]) -> None:
         """From now on `nvidia-smi` in the pod says so, a line a number."""
@@ -65,18 +73,31 @@ class Executions:
         self._tally.executions += 1
         command = request.query.getall("command")
         self.commands.append((pod.key[2], command))
-        content, delay_s, failure = self._ordered(pod, command)
         with suppress(ConnectionError):  # a client may leave before the end
-            await _play(socket, content, delay_s, failure)
+            if is_on(request, "stdin"):
+                await self._read(socket, pod.key[2], command[-1])
+            await _play(socket, *self._answer_of(pod, command))
         return socket
 
-    def _ordered(self, pod: Record, command: list[str]) -> tuple[bytes, float, str]:
+    def _answer_of(self, pod: Record, command: list[str]) -> tuple[bytes, float, str]:
         """What the command writes, after how long it goes on, and how it fails. An idle GPU is one nobody has set."""
-        place = pod.key[1:]
-        if place not in self._wanted and command[0] == "nvidia-smi":
-            busy = self._busy.get(place, [0] * _gpus(pod))
+        namespace, name = pod.key[1:]
+        ordered = self._wanted.get((namespace, name, command[-1] if command[-1] in USUAL else ""))
+        if ordered is None and command[0] == "nvidia-smi":
+            busy = self._busy.get((namespace, name), [0] * _gpus(pod))
             return "".join(f"{percent}\n" for percent in busy).encode(), 0.0, ""
-        return self._wanted.get(place, (LISTING, 0.0, ""))
+        return ordered or (USUAL.get(command[-1], LISTING), 0.0, "")
+
+    async def _read(self, socket: web.WebSocketResponse, pod: str, command: str) -> None:
+        """A line, as a shell reads one."""
+        read = b""
+        while b"\n" not in read:
+            message = await socket.receive()
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                return
+            frame = message.data.encode() if isinstance(message.data, str) else message.data
+            read += frame[1:] if frame[:1] == STDIN else b""
+        self.typed.append((pod, command, read.decode()))
 
 
 async def _play(socket: web.WebSocketResponse, content: bytes, delay_s: float, failure: str) -> None:

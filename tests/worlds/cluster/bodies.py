@@ -19,7 +19,7 @@ from pgfleet.workers.clients.kubernetes.gangs.bodies import (
     secret_body,
 )
 from pgfleet.workers.clients.kubernetes.gangs.keypair import KeyPair
-from pgfleet.workers.clients.kubernetes.manifest import keys_body, pod_body, ssh_service_body
+from pgfleet.workers.clients.kubernetes.manifest import jupyter_service_body, keys_body, pod_body, ssh_service_body
 from pgfleet.workers.clients.kubernetes.plain import plain_keys, plain_pod, plain_pod_like, plain_service
 from pgfleet.workers.clients.kubernetes.template.reading import Template
 from pgfleet.workers.clients.kubernetes.volumes import Home, claim_body, volume_body
@@ -117,6 +117,7 @@ def _pods() -> Iterator[Body]:
 
 def _belongings() -> Iterator[Body]:
     yield Body("services", "ssh_service_body", "a pod", ssh_service_body(row(), "uid-1", NS))
+    yield Body("services", "jupyter_service_body", "a pod", jupyter_service_body(row(), "uid-1", NS))
     yield Body("services", "plain_service", "nobody", plain_service(NS))
     yield Body("configmaps", "keys_body", "a pod", keys_body(row(), "uid-1", ["ssh-rsa A"], NS, ["b"]))
     yield Body("configmaps", "plain_keys", "nobody", plain_keys(NS))

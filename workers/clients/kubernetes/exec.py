@@ -17,6 +17,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import (
     ERROR_CHANNEL,
+    STDIN_CHANNEL,
     STDOUT_CHANNEL,
     V4_CHANNEL_PROTOCOL,
     get_websocket_url,
@@ -69,10 +70,11 @@ class _Upgraded(SignedClient):
         return _opened(self.configuration, url, self.signed(headers), timeout_s)
 
 
-def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds) -> bytes:
+def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds, typed: bytes = b"") -> bytes:
     """What a command wrote to stdout; cut where it is longer than the bounds allow.
 
-    `opened` makes the connection, within the seconds it is given.
+    `opened` makes the connection, within the seconds it is given. `typed` is what the command reads from stdin: unlike
+    its arguments, no API server writes that down.
 
     Raises:
         TryAgainError: the command couldn't be started, didn't end in time, or failed without any output.
@@ -81,6 +83,8 @@ def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds) -> by
     try:
         socket = opened(bounds.seconds)
         try:
+            if typed:
+                socket.send_binary(bytes((STDIN_CHANNEL,)) + typed)
             return _read(socket, deadline, bounds.size_bytes)
         finally:
             socket.shutdown()  # type: ignore[no-untyped-call]  # not `close`, which waits for the other side

@@ -22,6 +22,7 @@ from pgfleet.workers.clients.kubernetes.names import (
     UNASKED,
     WITHOUT_KEYS,
     home_name,
+    jupyter_name,
     keys_name,
     ssh_name,
 )
@@ -43,6 +44,7 @@ WRITTEN_PART = 2.5  # the workspace, the image's own files and the logs
 WRITTEN_REQUEST_PART = 1 / 32
 WRITTEN = "ephemeral-storage"
 SSH_PORT = 22
+JUPYTER_PORT = 8888
 GRACE_S = 10
 KEYS_VARIABLE = "SSH_PUBLIC_KEYS_FILE"
 
@@ -97,12 +99,22 @@ def ssh_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
 
 
 def ssh_service_spec(pod: str) -> dict[str, Any]:
+    return _port_of_nodes(pod, "ssh", SSH_PORT)
+
+
+def jupyter_service_body(row: Row, pod_uid: str, namespace: str) -> dict[str, Any]:
+    """The NodePort that Jupyter is reached by; owned by the pod, too."""
+    metadata = owned(row, jupyter_name(row.pod_name), pod_uid, namespace)
+    return {"metadata": metadata, "spec": _port_of_nodes(row.pod_name, "jupyter", JUPYTER_PORT)}
+
+
+def _port_of_nodes(pod: str, name: str, port: int) -> dict[str, Any]:
     """Of both families where the cluster has both: which address of a node is handed out, is the node's to say."""
     return {
         "type": "NodePort",
         "ipFamilyPolicy": "PreferDualStack",
         "selector": {"reservation": pod},
-        "ports": [{"name": "ssh", "port": SSH_PORT, "targetPort": SSH_PORT, "protocol": "TCP"}],
+        "ports": [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"}],
     }
 
 

@@ -54,3 +54,8 @@ def headless_name(pod: str) -> str:
 def gang_name(first_pod: str) -> str:
     """The name of the config map with the public key of a gang."""
     return f"{first_pod}-gang"
+
+
+def jupyter_name(pod: str) -> str:
+    """The name of a pod's service for Jupyter."""
+    return f"{pod}-jupyter"

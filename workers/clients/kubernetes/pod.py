@@ -44,6 +44,7 @@ class PodState:
         unplaced: why it is on no node; None on one.
         waits: what its container waits for, if it does.
         crashes: how often its container crashed, if it did.
+        restarts: how often its containers were started again, for whatever reason.
         ended: how it ended; None before.
         ended_by_node: its kubelet has ended it, or has not let it in (again, perhaps, after a restart).
         disruption: who takes it away, and why; None if nobody does.
@@ -65,6 +66,7 @@ class PodState:
     unplaced: Unplaced | None
     waits: Waits | None
     crashes: Crashes | None
+    restarts: int
     ended: Exit | None
     ended_by_node: bool
     disruption: Disruption | None
@@ -143,6 +145,7 @@ def pod_state(pod: Any) -> PodState:
         unplaced=unplaced(pod, conditions),
         waits=waits_of(statuses),
         crashes=crashes_of(statuses),
+        restarts=sum(each.restart_count or 0 for each in own),
         ended=ended,
         # A container's exit is no reason of its pod.
         ended_by_node=ended is not None and status.phase == "Failed" and bool(status.reason),

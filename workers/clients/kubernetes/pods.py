@@ -219,15 +219,16 @@ class Pods:
 
     def has_keys(self, pod: str, pod_uid: str) -> bool:
         """Whether the config map with the SSH keys of exactly this pod is there."""
-        return _owner_uid(self._config_map(keys_name(pod))) == pod_uid
+        return _owner_uid(self.config_map(keys_name(pod))) == pod_uid
 
     def without_keys(self, pod: str, pod_uid: str) -> list[str]:
         """Whom of its users the config map of exactly this pod has no keys of."""
-        found = self._config_map(keys_name(pod))
+        found = self.config_map(keys_name(pod))
         said = (found.metadata.annotations or {}).get(WITHOUT_KEYS, "") if _owner_uid(found) == pod_uid else ""
         return [user for user in said.split(",") if user]
 
-    def _config_map(self, name: str) -> Any:
+    def config_map(self, name: str) -> Any:
+        """The client's own; None where there is none."""
         return self._read(self.api.read_namespaced_config_map, name)
 
     def _read(self, read: Callable[..., Any], name: str) -> Any:
@@ -244,7 +245,7 @@ class Pods:
         made = or_exists(
             lambda: self.api.create_namespaced_config_map(self.namespace, whole, _request_timeout=self.timeout_s)
         )
-        self._check_owner(body, made or self._config_map(name), self.delete_keys)
+        self._check_owner(body, made or self.config_map(name), self.delete_keys)
 
     def keys(self, pod: str, reservation_id: str | None) -> list[str]:
         """The names of the config maps of a reservation's pod; another's of the same pod name are not among them."""

@@ -13,12 +13,13 @@ from pgfleet.workers.runtime.outcomes import NeverError, NoPlaceError, NotNowErr
 # deploy/base/rbac.yaml from it. A watch is the call of a list, with a right of its own.
 IN_NAMESPACE: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("get",),
-    "pods": ("get", "list", "watch", "create", "delete"),
+    # Patched: a note that its keys have changed, which no admission lets be anything else.
+    "pods": ("get", "list", "watch", "create", "patch", "delete"),
     # A command's websocket is opened by GET; from Kubernetes 1.35 on it needs the right to create as well.
     "pods/exec": ("get", "create"),
     "pods/log": ("get",),
     "services": ("get", "list", "watch", "create", "delete"),
-    "configmaps": ("get", "list", "create", "delete"),
+    "configmaps": ("get", "list", "create", "patch", "delete"),
     "persistentvolumeclaims": ("get", "list", "create", "delete"),
     # The SSH keys that a gang has of its own, and what lets its pods in to each other. Nobody reads either, and both
     # go with the config map that owns them.

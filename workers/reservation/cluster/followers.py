@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pgfleet.workers.clients.kubernetes.names import ssh_name
 from pgfleet.workers.clients.kubernetes.pod import (
     NodeState,
     PodState,
@@ -19,6 +20,9 @@ from pgfleet.workers.clients.kubernetes.pod import (
 from pgfleet.workers.clients.kubernetes.watch.nodes import gpu_node, pod_place
 from pgfleet.workers.clients.kubernetes.watch.seen import Things, fingerprint
 from pgfleet.workers.reservation.cluster.book import Book
+
+# Others are looked for with each look at the pod.
+SSH = ssh_name("")
 
 
 @dataclass
@@ -80,7 +84,7 @@ class ServiceFollower:
     def removed(self, thing: Any) -> None:
         service = service_state(thing)
         self.known.drop(service.name)
-        if service.owner_uid is not None:
+        if service.owner_uid is not None and service.name.endswith(SSH):
             self.book.service_gone(service.owner_uid, thing.metadata.resource_version)
 
 

@@ -1,6 +1,6 @@
 """Preparing -> active of a gang: when the pods of all its rows are ready, in one commit."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pgfleet.schema.reservation import Status
@@ -25,9 +25,14 @@ def activate(row: Row, values: dict[str, Any], turn: Turn) -> Outcome:
         "current_detailed_status": "Ready",
         "schedule_failures": 0,
     }
-    soon = turn.later(min(turn.tools.settings.watch_s, row.duration_hours * 3600))
     moves = [Move(each, Status.ACTIVE, reason, {**started, **(values if each is row else {})}) for each in ready]
-    return sum((hand_out(move, soon) for move in moves), Advance())
+    return sum((hand_out(move, _first_look_at(move.row, turn)) for move in moves), Advance())
+
+
+def _first_look_at(row: Row, turn: Turn) -> datetime:
+    """A look at an active pod starts Jupyter in it."""
+    soon_s = 0 if row.jupyter_enabled else turn.tools.settings.watch_s
+    return turn.later(min(soon_s, row.duration_hours * 3600))
 
 
 def _wait(row: Row, ready: int, values: dict[str, Any], turn: Turn) -> Wait:
