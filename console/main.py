@@ -28,7 +28,7 @@ COMMANDS = {
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
     "ls": Entry("console.commands.listing:reservations", "List reservations."),
     "watch": Entry("console.commands.watch:watch", "Show the timeline of one reservation, and follow it."),
-    "logs": Entry("console.commands.logs:logs", "Show what the pod of an ended reservation wrote last."),
+    "logs": Entry("console.commands.access.logs:logs", "Show what the pod of an ended reservation wrote last."),
     "ssh": Entry("console.commands.access.ssh:ssh", "Go into an active reservation, or print what ssh has to know."),
     "cancel": Entry("console.commands.requests:cancel", "End a reservation, whatever its state."),
     "extend": Entry("console.commands.requests:extend", "Give a reservation more hours."),

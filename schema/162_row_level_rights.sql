@@ -100,8 +100,8 @@ as $$
          when ''team'' then subject = public.team_of(public.request_user()) else true end'
     -- Not their team's: a message has the command and the variables, which the row's own reader never sees either.
     when of_table = 'dead_letters' then 'message ->> ''user_id'' = public.request_user()'
-    when of_table = 'gpu_use' then
-      'exists (select from public.reservations r where r.reservation_id = gpu_use.reservation_id)'
+    when of_table in ('gpu_use', 'pod_events') then
+      format('exists (select from public.reservations r where r.reservation_id = %I.reservation_id)', of_table)
     when of_table = 'disk_snapshots' then
       'exists (select from public.disks d where d.disk_id = disk_snapshots.disk_id)'
     -- Of the clusters, the one that the user is on.

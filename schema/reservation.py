@@ -230,6 +230,13 @@ class SweepPods(Message):
     action: Literal["sweep_pods"] = "sweep_pods"
 
 
+class ServeLogs(Message):
+    """The worker's own: serve what a pod writes to who asked for it (`ask_for_logs`)."""
+
+    action: Literal["serve_logs"] = "serve_logs"
+    request_id: Uuid
+
+
 class SuspectPod(Message):
     """The worker's own: look closely at a pod that no live reservation accounts for; without a uid, at what it left."""
 
@@ -247,7 +254,10 @@ ALIASES_OF_ACTIONS = ("cancellation",)
 REQUESTS: dict[str, type[Message]] = by_action(
     CreateReservation, Cancel, Extend, EnableJupyter, DisableJupyter, AddUser, Retry
 )
-ACTIONS: dict[str, type[Message]] = {**REQUESTS, **by_action(Ticket, Admit, Sweep, SweepPods, SuspectPod, SweepStuck)}
+ACTIONS: dict[str, type[Message]] = {
+    **REQUESTS,
+    **by_action(Ticket, Admit, Sweep, SweepPods, SuspectPod, SweepStuck, ServeLogs),
+}
 
 
 def read(body: Any) -> Message:

@@ -16,6 +16,7 @@ from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disk_reads
+from pgfleet.schema.reads import pod as pod_reads
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.place import Place, place
 from pgfleet.schema.reads.reservation import RESERVATION
@@ -33,6 +34,7 @@ class Timeline:
     history: list[Row]
     letters: list[Row]
     messages: list[Row]
+    pod_events: tuple[Row, ...] = ()
     disk_moves: tuple[dict[str, Any], ...] = ()
     paused: str | None = None
     gang: tuple[Row, ...] = ()
@@ -40,6 +42,7 @@ class Timeline:
     def as_json(self) -> dict[str, Any]:
         where = self.place.as_json() if self.place else {}
         known = {"history": self.history, "dead_letters": self.letters, "messages": self.messages}
+        known["pod_events"] = list(self.pod_events)
         return {
             **self.row,
             **where,
@@ -71,6 +74,7 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
         history=about.history(conn, MACHINE, [row_id]),
         letters=about.letters(conn, RESERVATION, row_id),
         messages=about.messages(conn, RESERVATION, row_id),
+        pod_events=tuple(pod_reads.events(conn, row)),
         disk_moves=tuple(disk_reads.of_reservation(conn, row)),
         paused=None if row["reservation_ended"] else pause_of(conn, "reservation"),
         gang=tuple(reads.gang(conn, row)),
@@ -80,6 +84,7 @@ def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Ti
 def past(timeline: Timeline) -> list[Event]:
     """What has happened, in order."""
     known = [*_moves(timeline), *_disk_moves(timeline), *_requests(timeline), *_deaths(timeline), *_held(timeline)]
+    known += _pod_events(timeline)
     return sorted(known, key=lambda event: event[0])
 
 
@@ -101,6 +106,13 @@ def _disk_moves(timeline: Timeline) -> Iterator[Event]:
         of_disk = move["machine"] == disk_reads.DISK
         who = f"disk {printable(timeline.row['disk_name'])}" if of_disk else f"snapshot {move['row_id'][:8]}"
         yield move["at"], f"{who} {move['to_status']}", f"{move['reason']}  ({move['actor']})"
+
+
+def _pod_events(timeline: Timeline) -> Iterator[Event]:
+    """What the cluster has told of its pod; when we saw it first, as its clock is another."""
+    for event in timeline.pod_events:
+        times = f"  ({event['count']} times)" if event["count"] > 1 else ""
+        yield event["seen_at"], f"pod: {event['reason']}", f"{event['message']}{times}"
 
 
 def _deaths(timeline: Timeline) -> Iterator[Event]:
@@ -184,6 +196,9 @@ def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
         yield "expires", _when(row["expires_at"], timeline.now)
     if row["idle_minutes"] is not None and row["reservation_ended"] is None:
         yield "when idle", _idle(row, timeline.now)
+    if row.get("exit_reason") or row.get("exit_code") is not None:
+        code = None if row["exit_code"] is None else f"exit code {row['exit_code']}"
+        yield "its command", ", ".join(filter(None, ("ended", code, row["exit_reason"])))
     if row["status"] == Status.FAILED:
         yield "again", f"pgfleet retry {row['reservation_id']}"
     yield from _told(row)

@@ -45,7 +45,7 @@ _COLUMNS = (
     _c.start_at,
     *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name, _c.retried_from),
     *(_c.master_reservation_id, _c.node_index, _c.total_nodes, _c.pod_node),
-    *(_c.requests_done, _c.secondary_users),
+    *(_c.requests_done, _c.secondary_users, _c.exit_code, _c.exit_reason),
     *(_c.warnings_sent, _c.idle_minutes, _c.gpus_read_at, _c.gpus_use, _c.idle_since, _c.idle_warned_at),
     *(_c.node_ip, _c.node_port, _c.fqdn, _c.domain_name),
     *(_c.jupyter_enabled, _c.jupyter_url, _c.jupyter_error),

@@ -32,6 +32,7 @@ from pgfleet.schema.reservation import (
     Extend,
     Request,
     Retry,
+    ServeLogs,
     Status,
     SuspectPod,
     SweepPods,
@@ -43,6 +44,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
 from pgfleet.workers.reservation.access.jupyter import switch
+from pgfleet.workers.reservation.access.logs import serve
 from pgfleet.workers.reservation.access.noting import another as _another
 from pgfleet.workers.reservation.access.noting import noted as _done
 from pgfleet.workers.reservation.access.users import add
@@ -106,6 +108,8 @@ def step(message: Message, turn: Turn) -> Outcome:
             return sweep_stuck(turn)
         case SuspectPod():
             return suspect(message, turn)
+        case ServeLogs():
+            return serve(message, turn)
         case Request():
             return _request(message, turn)
         case _:
@@ -239,6 +243,8 @@ def key(message: Message) -> str:
             return type(message).__name__
         case SuspectPod():
             return f"pod {message.pod_uid}"
+        case ServeLogs():
+            return f"logs {message.request_id}"
         case Request() | CreateReservation() | Ticket():
             return message.reservation_id
         case _:
@@ -259,7 +265,7 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
 def limit(message: Message, view: View, settings: Settings) -> int | None:
     """How many attempts. An active row is not lost to an outage, and teardown repeats until all is gone."""
     row = view.rows.get(message.reservation_id) if isinstance(message, Ticket) else None
-    patient = isinstance(message, (Admit, SweepPods, SuspectPod, SweepStuck)) or (
+    patient = isinstance(message, (Admit, SweepPods, SuspectPod, SweepStuck, ServeLogs)) or (
         row is not None and (row.status == Status.ACTIVE or row.status in FINAL)
     )
     return None if patient else settings.attempts

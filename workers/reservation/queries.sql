@@ -150,3 +150,14 @@ select r.xmin::text as row_version, r.*,
 from public.reservations r
 where r.reservation_id in (select s.reservation_id from public.stuck_reservations s)
 order by r.status_since, r.reservation_id;
+
+-- name: log_requests
+-- Who reads along what a pod writes.
+select l.xmin::text as row_version, l.* from public.log_requests l where l.request_id = any(:requests::uuid[]);
+
+-- name: read_along
+-- The reservations whose pods these requests are about.
+select r.xmin::text as row_version, r.*
+from public.reservations r
+where r.reservation_id = any (array(
+  select l.reservation_id from public.log_requests l where l.request_id = any(:requests::uuid[])));

@@ -19,6 +19,7 @@ from pgfleet.schema.reservation import (
     Extend,
     Request,
     Retry,
+    ServeLogs,
     SuspectPod,
     SweepPods,
     SweepStuck,
@@ -32,7 +33,7 @@ from pgfleet.schema.rows.whole import join_by_hash
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.disks import disks
 from pgfleet.schema.tables.gpu_types import gpu_types
-from pgfleet.schema.tables.reservations import pod_quarantine, reservations
+from pgfleet.schema.tables.reservations import log_requests, pod_quarantine, reservations
 from pgfleet.workers.limits import ask_limits, limits_in
 from pgfleet.workers.sweeping import ask_periodic, periodic_in
 
@@ -58,6 +59,7 @@ class View:
         cordoned: nodes on which an operator lets nobody start, and how that is said.
         periodic: the periodic work by its action, where it is its turn.
         limits: of users who ask for reservations or more of one, what they have and the most of it.
+        log_requests: who reads along, where that is to be served; their reservations are among the rows.
         github_users: the names at GitHub that are on record for users who named none.
         gangs: by the id of their first row, all rows of the gangs that rows asked about belong to, node by node.
     """
@@ -79,6 +81,7 @@ class View:
     limits: Limits = field(default_factory=dict)
     github_users: dict[str, str] = field(default_factory=dict)
     gangs: dict[str, list[Row]] = field(default_factory=dict)
+    log_requests: dict[str, Row] = field(default_factory=dict)
 
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
@@ -92,6 +95,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     askers = sorted(
         {message.user_id for message in messages if isinstance(message, (CreateReservation, Retry, Extend))}
     )
+    readers = sorted({message.request_id for message in messages if isinstance(message, ServeLogs)})
     with conn.pipeline():
         if stuck_swept or pods_swept:
             join_by_hash(conn)
@@ -114,13 +118,15 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         limits = ask_limits(conn, askers) if askers else None
         github = conn.execute(SQL["github_users"], {"users": askers}) if askers else None
         periodic = ask_periodic(conn, QUEUE) if pods_swept else None
+        reading = conn.execute(SQL["log_requests"], {"requests": readers}) if readers else None
+        read = conn.execute(SQL["read_along"], {"requests": readers}) if readers else None
     known = [row for cursor in found for row in rows_in(disks, cursor)]
     gangs: dict[str, list[Row]] = {}
     for row in rows_in(reservations, of_gangs) if of_gangs else ():
         gangs.setdefault(row.master_reservation_id, []).append(row)
     return View(
         now=_one(now),
-        rows=rows_of(reservations, rows),
+        rows=rows_of(reservations, rows) | ({row.key: row for row in rows_in(reservations, read)} if read else {}),
         gpu_types={row.key: row for row in rows_in(gpu_types, types)},
         lines={name: list(rows_in(reservations, cursor)) for name, cursor in asked.items()},
         blocked={name: list(rows_in(reservations, cursor)) for name, cursor in blocked.items()},
@@ -138,6 +144,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         limits=limits_in(limits),
         github_users=dict(github.fetchall()) if github else {},
         gangs=gangs,
+        log_requests={str(row.key): row for row in rows_in(log_requests, reading)} if reading else {},
     )
 
 

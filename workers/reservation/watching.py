@@ -13,7 +13,7 @@ from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
 from pgfleet.workers.reservation.access import jupyter
 from pgfleet.workers.reservation.active.idle import look_at_use, next_use_at
 from pgfleet.workers.reservation.active.warnings import next_warning_at, warn_of_end
-from pgfleet.workers.reservation.pod.looks import longer, seen
+from pgfleet.workers.reservation.pod.looks import ending, longer, seen
 from pgfleet.workers.reservation.pod.losses import READY, Trouble, is_guessed, trouble_of
 from pgfleet.workers.reservation.pod.reaching import port_values, service_of
 from pgfleet.workers.reservation.tools import Turn, hand_out
@@ -109,7 +109,7 @@ def _give_up(row: Row, pod: PodState | None, reason: str, values: dict[str, Any]
     ours = pod is not None and pod.reservation_id == row.reservation_id
     logs = turn.tools.pods.logs(row.pod_name) if ours else None
     told = {"current_detailed_status": reason, "failure_reason": with_last_line(reason, logs), "pod_logs": logs}
-    return _expired(row, reason, {**values, **told})
+    return _expired(row, reason, {**values, **told, **(ending(pod) if ours and pod is not None else {})})
 
 
 def _way_in(row: Row, pod: PodState, turn: Turn) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""What containers have printed: one line, or what was ordered for the pod."""
+"""What containers have printed: one line, or what was ordered for the pod, each line with the time of its order."""
 
 from __future__ import annotations
 
 import base64
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -16,17 +19,35 @@ if TYPE_CHECKING:
 
 UNORDERED = b"sandbox: the container runs\n"
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff")
-UNSERVED = ("follow", "timestamps", "sinceSeconds", "sinceTime", "stream")
+UNSERVED = ("follow", "sinceSeconds", "stream")
+# The first of the times; a line is a millionth of a second after the one before.
+NS = 1_000_000_000
+TICK_NS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    at_ns: int
+    text: bytes
+
+    @property
+    def stamped(self) -> bytes:
+        """As kubelets write times: without the zeros at the end."""
+        fraction = f"{self.at_ns % NS:09d}".rstrip("0")
+        whole = datetime.fromtimestamp(self.at_ns // NS, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{whole}{f'.{fraction}' if fraction else ''}Z ".encode() + self.text
 
 
 class PodLogs:
     def __init__(self) -> None:
-        self._printed: dict[tuple[str, str, bool], bytes] = {}  # by namespace, name, and whether of the run before
+        # Lines with their times, by namespace, name, and whether of the run before.
+        self._printed: dict[tuple[str, str, bool], list[Line]] = {}
 
     def order(self, namespace: str, name: str, wanted: dict[str, Any]) -> None:
-        """`wanted` has base64 `content`, and may be about the `previous` run."""
-        is_previous = bool(wanted.get("previous"))
-        self._printed[namespace, name, is_previous] = base64.b64decode(wanted["content"])
+        """`wanted` has base64 `content`, and may be about the `previous` run; with `more` it comes behind the rest."""
+        key = namespace, name, bool(wanted.get("previous"))
+        before = self._printed.get(key, []) if wanted.get("more") else []
+        self._printed[key] = before + _stamped(base64.b64decode(wanted["content"]), before)
 
     def answer(self, request: web.BaseRequest, pod: Record) -> web.Response:
         """Raises `RefusedError`: 400 for a container that has printed nothing yet, or is not there."""
@@ -41,10 +62,33 @@ class PodLogs:
             return _text(b"")
         status: Object = next((s for s in body["status"].get("containerStatuses") or () if s["name"] == container), {})
         _check_state(name, container, status, is_previous=is_previous)
-        printed = self._printed.get((pod.key[1], name, is_previous), UNORDERED)
-        lines = printed.splitlines(keepends=True)
-        kept = b"".join(lines if tail is None else lines[max(0, len(lines) - tail) :])
-        return _text(kept[:limit])
+        ordered = self._printed.get((pod.key[1], name, is_previous))
+        lines = _stamped(UNORDERED, [], _began_ns(status)) if ordered is None else ordered
+        since_ns = _since_ns(request)
+        lines = [line for line in lines if line.at_ns >= since_ns]
+        lines = lines if tail is None else lines[max(0, len(lines) - tail) :]
+        shown = [line.stamped if is_on(request, "timestamps") else line.text for line in lines]
+        return _text(b"".join(shown)[:limit])
+
+
+def _stamped(printed: bytes, before: list[Line], now_ns: int | None = None) -> list[Line]:
+    """Each line a little later than the one before."""
+    first = max(now_ns or time.time_ns(), before[-1].at_ns + TICK_NS if before else 0)
+    return [Line(first + number * TICK_NS, text) for number, text in enumerate(printed.splitlines(keepends=True))]
+
+
+def _began_ns(status: Object) -> int:
+    began = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+    return int(datetime.fromisoformat(began).timestamp()) * NS if began else 0
+
+
+def _since_ns(request: web.BaseRequest) -> int:
+    """To the second, as API servers read it."""
+    since = request.query.get("sinceTime", "")
+    try:
+        return int(datetime.fromisoformat(since).timestamp()) * NS if since else 0
+    except ValueError:
+        raise RefusedError(400, f'parsing time "{since}" as "2006-01-02T15:04:05Z07:00"') from None
 
 
 def _text(printed: bytes) -> web.Response:

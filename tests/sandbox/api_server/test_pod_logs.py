@@ -110,3 +110,26 @@ def test_of_several_containers_one_has_to_be_named(v1: Api) -> None:
     v1.create_namespaced_pod(NS, body)
 
     assert refusal(v1) == text("refusals/log-container-needed")
+
+
+def lines_since(v1: Api, since: str | None = None) -> list[tuple[str, str]]:
+    """(time, text) of each line; the generated method has no `sinceTime`."""
+    wanted = [("timestamps", True), *([("sinceTime", since)] if since else [])]
+    path = f"/api/v1/namespaces/{NS}/pods/a/log"
+    asked = v1.api_client.param_serialize("GET", path, query_params=wanted, header_params={"Accept": "text/plain"})
+    answer: Any = v1.api_client.call_api(*asked)
+    assert answer.status == 200
+    return [tuple(line.split(" ", 1)) for line in answer.read().decode().splitlines()]
+
+
+def test_each_line_has_a_time_of_its_own_and_a_log_is_read_from_a_second_on(box: Box, v1: Api, running: None) -> None:
+    box.log(NS, "a", "one\ntwo\n")
+    box.log(NS, "a", "three\n", more=True)
+
+    lines = lines_since(v1)
+    second = lines[-1][0][:19]
+
+    assert [text for _, text in lines] == ["one", "two", "three"]
+    assert [at for at, _ in lines] == sorted({at for at, _ in lines})
+    assert lines_since(v1, f"{second}Z") == [line for line in lines if line[0] >= second]
+    assert lines_since(v1, "2099-01-01T00:00:00Z") == []

@@ -25,7 +25,7 @@ IN_NAMESPACE: Mapping[str, tuple[str, ...]] = {
     # go with the config map that owns them.
     "secrets": ("create",),
     "networkpolicies.networking.k8s.io": ("create",),
-    "events": ("list",),
+    "events": ("list", "watch"),
 }
 # Nodes and the volumes of disks belong to no namespace; and pods of others have GPUs of the same nodes.
 IN_CLUSTER: Mapping[str, tuple[str, ...]] = {

@@ -36,6 +36,9 @@ class Book:
     def service_gone(self, pod_uid: str, version: str) -> None:
         self._ask(SQL["see_service_gone"], pod=pod_uid, version=version)
 
+    def pod_events(self, events: Iterable[Mapping[str, Any]]) -> None:
+        self._ask(SQL["see_pod_events"], events=Jsonb(list(events)))
+
     def nodes(self, nodes: Iterable[GpuNode], listed_at: datetime | None = None, *, are_gone: bool = False) -> None:
         """Some nodes; with the time that their list was begun at, all."""
         written = [{**asdict(node), "is_gone": are_gone} for node in nodes]

@@ -12,6 +12,10 @@ select public.see_pods(:pods, :namespace, :listed_at::timestamptz);
 -- The service for SSH of a pod is gone.
 select public.see_service_gone(:pod, :version);
 
+-- name: see_pod_events
+-- Events about pods, as they were seen.
+select public.see_pod_events(:events);
+
 -- name: see_nodes
 -- Nodes as they were seen; all of them where `listed_at` is given.
 select public.see_nodes(:nodes, :listed_at::timestamptz);

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pgfleet.workers.clients.kubernetes.pods import MANAGED
+from pgfleet.workers.clients.kubernetes.watch.events import all_events
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.clients.kubernetes.watch.watcher import Watcher
 from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.followers import NodeFollower, PodFollower, ServiceFollower
 from pgfleet.workers.reservation.cluster.looker import Looker
+from pgfleet.workers.reservation.cluster.telling import EventFollower
 from pgfleet.workers.reservation.tools import Tools
 from pgfleet.workers.runtime.running import Running
 
@@ -17,7 +19,7 @@ STOP_S = 1.0
 
 @contextmanager
 def watching(running: Running) -> Iterator[None]:
-    """Follow pods, services and nodes, and look at all nodes now and then; ends within a second."""
+    """Follow pods, services, nodes and events, and look at all nodes now and then; ends within a second."""
     threads = _threads(running.tools, Book(running))
     for thread in threads:
         thread.start()
@@ -37,6 +39,7 @@ def _threads(tools: Tools, book: Book) -> list[Watcher | Looker]:
         (pods.all_nodes(), NodeFollower(seen.nodes, book)),
         (pods.all_pods(), PodFollower(seen.pods, book, pods.namespace)),
         (pods.all_services(), ServiceFollower(seen.services, book)),
+        (all_events(pods), EventFollower(pods, book)),
     )
     watchers = [Watcher(resource, follower, pods.timeout_s) for resource, follower in followed]
     return [*watchers, Looker(Nodes(pods.api, pods.namespace, pods.timeout_s, MANAGED), book)]

@@ -49,6 +49,15 @@ def ooms(row: Row, pod: PodState) -> dict[str, Any]:
     return {"oom_count": row.oom_count + len(new), "last_oom_at": last_at, "oom_container": container}
 
 
+def ending(pod: PodState) -> dict[str, Any]:
+    """How its container ended by itself, if it did, written when that ends the reservation.
+
+    Of one that is started again and again it is the last time.
+    """
+    last = pod.ended or (pod.crashes.last if pod.crashes else None)
+    return {} if last is None else {"exit_code": last.code, "exit_reason": last.reason or None}
+
+
 def longer(turn: Turn, since: datetime | None, than_s: float) -> bool:
     """Whether it has been so for more than this time, without that in which something outside was away."""
     return since is not None and turn.waited(since) > timedelta(seconds=than_s)

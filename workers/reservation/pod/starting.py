@@ -14,7 +14,7 @@ from pgfleet.workers.clients.kubernetes.status.conditions import Place
 from pgfleet.workers.clients.kubernetes.status.containers import Waiting, Waits
 from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
 from pgfleet.workers.reservation.leaving import leave
-from pgfleet.workers.reservation.pod.looks import Seen, longer, ooms, seen, so_far
+from pgfleet.workers.reservation.pod.looks import Seen, ending, longer, ooms, seen, so_far
 from pgfleet.workers.reservation.pod.refusals import with_refusals
 from pgfleet.workers.reservation.tools import Turn, failed
 from pgfleet.workers.runtime.outcomes import Outcome, wait
@@ -71,7 +71,7 @@ def give_up(row: Row, pod: PodState, turn: Turn, reason: str) -> Outcome:
     """
     logs = turn.tools.pods.logs(pod.name, previous=pod.crashes is not None)
     said = with_last_line(reason, logs) if pod.crashes or pod.ended else reason
-    return failed(row, turn.view, said, pod_logs=logs, **ooms(row, pod))
+    return failed(row, turn.view, said, pod_logs=logs, **ooms(row, pod), **ending(pod))
 
 
 def _run(row: Row, pod: PodState, turn: Turn) -> Outcome:
