@@ -1,5 +1,5 @@
--- 005: which name leads to which pod. Written by the reservation worker when a pod with a domain is ready, and
--- at teardown; read by the proxy at every connection.
+-- 005: which name leads to which pod. Written by a trigger of reservations (117), in the commit that makes one active,
+-- changes where it is, or ends it; read by whoever writes DNS, and by a proxy at every connection.
 
 -- One row per subdomain. A name is free again when its reservation's row or its time is gone.
 create table if not exists public.domain_mappings (

@@ -1,5 +1,5 @@
--- 006: what a load balancer holds for a reservation, so that teardown can remove it. Written by the reservation
--- worker before and after the calls to AWS; read by teardown.
+-- 006: what a load balancer is to hold for a reservation. Rows are made and deleted by a trigger of reservations (117);
+-- whoever makes the groups at AWS reads them, writes ARNs, and finds by tags what has no row any more.
 
 -- One row per reservation and purpose. target_group_arn is null until AWS has answered, so that a group
 -- made just before a crash is looked for by its name and not made twice.

@@ -1,5 +1,6 @@
 """Every setting of the program, read once at start from the environment."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -31,6 +32,16 @@ def _proxy(url: SecretStr) -> SecretStr:
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError("must be the http(s) address of a proxy")
     return url
+
+
+def _domain(name: str) -> str:
+    name = name.lower().strip(".")
+    # With the label of a reservation before it, a name may have 253 characters.
+    if len(name) > 180 or not re.fullmatch(
+        r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name
+    ):
+        raise ValueError("must be a domain, such as gpu.example.org")
+    return name
 
 
 # Whatever libpq takes: a URL, keywords and values, `service=...`; also SQLAlchemy's postgresql+psycopg://.
@@ -100,6 +111,9 @@ class Settings(BaseSettings):
     aws_timeout_s: Seconds = 20
     # The S3 bucket for the listings of disks' contents; without one, they are not kept.
     contents_bucket: str | None = None
+
+    # Reservations have names in this domain, for those who write its DNS and its load balancers; without one, none.
+    domain: Annotated[str, AfterValidator(_domain)] | None = None
 
     default_hours: Annotated[float, Field(gt=0)] = 8
     max_hours: Annotated[float, Field(gt=0)] = 72

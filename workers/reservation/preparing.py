@@ -5,6 +5,7 @@ from typing import Any
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.conditions import Place
+from pgfleet.workers.reservation.access.names import named
 from pgfleet.workers.reservation.completing import complete
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_of, home_of
 from pgfleet.workers.reservation.gang.starting import activate, waits_for_gang
@@ -84,6 +85,7 @@ def _ready(row: Row, turn: Turn, pod: PodState) -> Outcome:
         return _look_again(row, turn, str(error), **seen(row, pod, "ready", turn).values)
     values = {
         **way_in,
+        **named(row, turn.tools.settings),
         **warning_of(row, _without_keys(row, pod, turn)),
         **seen(row, pod, "ready", turn).values,
     }
