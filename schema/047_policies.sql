@@ -18,7 +18,6 @@ on conflict (name) do update set counts = excluded.counts;
 -- counts, for each limit alone. What nothing is said about is not limited. A team is called by the id of its owner
 -- (hopsworks.users.account_owner_id), who belongs to it.
 create table if not exists public.policies (
-  policy_id bigint generated always as identity primary key,
   applies_to text not null check (
     applies_to in ('everybody', 'team', 'user')
     or public.refuse_value('applies_to', applies_to, 'everybody, team or user')),
@@ -34,15 +33,16 @@ create table if not exists public.policies (
   -- How much; without it, and without patterns, there is no limit for whom it is for.
   most double precision check (
     most is null
-    or most between 0 and 1e9 and (most = floor(most) or limit_name in ('hours', 'hours_week')) and limit_name <> 'images'
+    -- Not `between`: what a restored dump makes of it within an `and` is written otherwise.
+    or most >= 0 and most <= 1e9 and (most = floor(most) or limit_name in ('hours', 'hours_week')) and limit_name <> 'images'
     or public.refuse_value('most', most::text, 'a number from 0 on; of images, patterns')),
   -- Of images: those allowed, `*` for anything.
   patterns text[] check (
-    patterns is null or limit_name = 'images' and cardinality(patterns) between 1 and 100
+    patterns is null or limit_name = 'images' and cardinality(patterns) >= 1 and cardinality(patterns) <= 100
     or public.refuse_value('patterns', left(patterns::text, 60), '1 to 100 patterns of images')),
   set_by text not null default session_user,
   set_at timestamptz not null default public.fleet_now(),
-  unique (applies_to, subject, limit_name, gpu_type)
+  primary key (applies_to, subject, limit_name, gpu_type)
 );
 
 -- What is sane until an operator says otherwise: who has said something already keeps it.

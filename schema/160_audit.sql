@@ -92,7 +92,7 @@ select autoscaler.audit(
 select autoscaler.audit(
   'hopsworks.user_hopsworks_assignments', 'insert or update or delete', 'assignment', 'USER', 'id', 'user_id');
 select autoscaler.audit('hopsworks.users', 'update or delete', 'hopsworks_user', 'USER', 'id', 'email');
-select autoscaler.audit('public.policies', 'insert or update or delete', 'policy', 'CONFIG', 'policy_id', 'limit_name');
+select autoscaler.audit('public.policies', 'insert or update or delete', 'policy', 'CONFIG', 'limit_name', 'subject');
 select autoscaler.audit('hopsworks.billing_rates', 'update or delete', 'billing_rate', 'CONFIG', 'resource');
 select autoscaler.audit('public.reservations', 'update or delete', 'reservation', 'SYSTEM', 'reservation_id', 'name');
 select autoscaler.audit('public.disks', 'update or delete', 'disk', 'SYSTEM', 'disk_id', 'disk_name');

@@ -25,11 +25,11 @@ values (:applies_to::text, :subject::text, :limit_name::text, :gpu_type::text, :
   :set_by::text)
 on conflict (applies_to, subject, limit_name, gpu_type) do update
 set most = excluded.most, patterns = excluded.patterns, set_by = excluded.set_by, set_at = public.fleet_now()
-returning p.policy_id;
+returning p.limit_name;
 
 -- name: remove
 -- Removes a policy; its row, if there was one.
 delete from public.policies p
 where p.applies_to = :applies_to::text and p.subject = :subject::text and p.limit_name = :limit_name::text
   and p.gpu_type = :gpu_type::text
-returning p.policy_id;
+returning p.limit_name;
