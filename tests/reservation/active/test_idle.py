@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.box import Box
+from pgfleet.producers.reservation import create_reservation
 from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.reservation import read
 from pgfleet.workers.clients.kubernetes.inside.commands import use_in
+from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of, stop_clock
 from worlds.reservations import active, ask
 
@@ -173,6 +175,40 @@ def test_the_looks_of_a_day_are_kept(conn: Connection, worker: Worker, box: Box)
     conn.execute("select public.keep_house()")
 
     assert conn.execute(kept, (row["reservation_id"],)).fetchall() == []
+
+
+def test_watch_shows_how_busy_its_gpus_are_and_what_it_was_warned_of(
+    conn: Connection,
+    worker: Worker,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pgfleet = Pgfleet(dsn, monkeypatch, capsys)
+    row_id = idle(conn, worker)["reservation_id"]
+    before = pgfleet("watch", row_id, "--once").out
+    pass_minutes(conn, worker, 65)
+
+    shown = " ".join(pgfleet("watch", row_id, "--once").out.split())
+    told = pgfleet("watch", row_id, "--once", "--json").json
+
+    assert "ends after 60 min; nobody has looked at its GPUs yet" in " ".join(before.split())
+    assert "ends after 60 min; GPUs 0 %, 0 % busy 0 s ago, the first idle look 60 min ago" in shown
+    assert "warned: IDLE: all of its GPUs were idle for 60 minutes" in shown
+    assert (told["idle_minutes"], told["gpus_use"]) == (60, [0, 0])
+
+
+def test_the_submit_script_and_the_producer_ask_for_it(
+    conn: Connection, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("submit", "reservation", "--gpu-type", "h100", "--github-user", "ada", "--idle-minutes", "45")
+
+    ended = Pgfleet(dsn, monkeypatch, capsys)(*asked)
+    create_reservation(conn, user_id="ada", gpu_type="h100", gpu_count=1, idle_minutes=30)
+
+    assert ended.code == 0
+    sent = conn.execute("select message -> 'idle_minutes' from pgmq.q_gpu_reservations order by msg_id").fetchall()
+    assert sent == [(45,), (30,)]
 
 
 def test_a_cpu_type_is_never_idle() -> None:
