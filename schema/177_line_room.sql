@@ -12,7 +12,7 @@ select w.gpu_type, w.reservation_id, w.user_id, w.gpu_count, w.duration_hours, w
         select m.reservation_id from public.reservations m where m.master_reservation_id = w.reservation_id)
       and not g.is_paused and not g.is_kept) end as in_line
 from public.waiting_reservations w
-where w.unit_id = w.reservation_id and not w.is_paused and not w.is_kept;
+where w.is_first and not w.is_paused and not w.is_kept;
 
 -- GPU hours of each user: those of the last 24 hours, and those to come, of 24 hours at most, of what they hold.
 create or replace view public.gpu_shares as
@@ -41,6 +41,8 @@ returns table (
   waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean, promised_at timestamptz,
   promised_nodes jsonb)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+  -- The line is read from its front in the order of its index, and not all of it to be sorted, whatever statistics say.
+  set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
 declare
   rules public.line_settings;

@@ -70,12 +70,14 @@ class Plan:
 def plan(ground: Ground, line: Sequence[Unit], known: Mapping[str, Spot], looked_ahead: int = 0) -> Plan:
     """Who starts now, and why the others do not. `ground` has the promises to bookings, `known` those to others.
 
-    So many others than the head are told, too, when they start: as if each lasted as long as it was asked for.
+    So many others than the head are told, too, when they start: as if each lasted as long as it was asked for. Those
+    far behind, for which nothing is free, are not in the plan.
     """
     made = _begin_bookings(ground)
     looked_at = _looked_at(made.ground, line)
+    nearest = max(looked_ahead, LOOKED_AT)
     has_head = stands_still = False
-    for unit in line:
+    for unit in chain(line[:nearest], (unit for unit in line[nearest:] if unit.key in looked_at)):
         is_stopped = unit.lacks or stands_still or unit.key not in looked_at
         start = None if is_stopped else _start(made.ground, unit)
         if start is not None:
@@ -94,7 +96,10 @@ def plan(ground: Ground, line: Sequence[Unit], known: Mapping[str, Spot], looked
 
 def _looked_at(ground: Ground, line: Sequence[Unit]) -> frozenset[str]:
     """Those that one look may let in: the first in line, and the first of those for which enough is free."""
-    fitting = (unit for unit in line if ground.free.fits_now(unit))
+    fits: dict[tuple[int, int], bool] = {}
+    for size in {(unit.gpus, unit.nodes): unit for unit in line}.values():
+        fits[size.gpus, size.nodes] = ground.free.fits_now(size)
+    fitting = (unit for unit in line if fits[unit.gpus, unit.nodes])
     return frozenset(unit.key for unit in chain(line[:LOOKED_AT], islice(fitting, LOOKED_AT)))
 
 

@@ -17,7 +17,7 @@ from pgfleet.schema.room import Room
 DISK_CODES = frozenset({DISK_IN_USE, SNAPSHOT_PENDING})
 REASON_CODES = frozenset({*Code, "TYPE_DISABLED", *DISK_CODES})
 # Of so many is told when they start: further back, it is not worth a guess.
-TOLD = 200
+TOLD = 50
 
 
 @dataclass(frozen=True)

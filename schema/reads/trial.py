@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from pgfleet.schema.line.booking import FARTHEST, Booked, book, unit_asked_for
-from pgfleet.schema.line.plan import Start
+from pgfleet.schema.line.plan import Code, Start
 from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.line.words import words
 from pgfleet.schema.printable import minute, plural
-from pgfleet.schema.reads.place import Line
+from pgfleet.schema.reads.place import TOLD, Line
 from pgfleet.schema.reservation import CreateReservation, misfit
 
 
@@ -60,22 +60,19 @@ def _booked(found: Booked) -> DryRun:
 def _in_line(unit: Unit, line: Line) -> DryRun:
     """As if it stood behind all others."""
     asked = replace(line.standing, line=(*line.standing.line, unit))
-    plan = asked.plan(len(asked.line))
+    plan = asked.plan(min(len(asked.line), TOLD))
     found, ahead = plan.of(unit.key), len(line.standing.line)
     if unit.gpus == 0 and line.room.why_none:
         return DryRun(starts_now=False, code="NO_CAPACITY", reason=line.room.why_none)
-    if found is None or isinstance(found, Start):
+    if isinstance(found, Start):
         return DryRun(starts_now=True, code=None, reason=_free(unit, line, ahead), eta=line.now)
+    if found is None or (ahead and found.code == Code.BEHIND_OTHERS):
+        wait, go = ("waits", "goes") if ahead == 1 else ("wait", "go")
+        reason = f"{ahead} of this type {wait} already, and {go} first"
+        eta = None if found is None else asked.at(found.starts_in_s)
+        return DryRun(starts_now=False, code=Code.BEHIND_OTHERS, reason=reason, ahead=ahead, eta=eta)
     told = words(found, plan, asked, line.total)
-    if ahead and found.code == "BEHIND_OTHERS":
-        told = (
-            f"{ahead} of this type {'waits' if ahead == 1 else 'wait'} already, and it would move {_whose(ahead)} start"
-        )
     return DryRun(starts_now=False, code=found.code, reason=told, ahead=ahead, eta=asked.at(found.starts_in_s))
-
-
-def _whose(ahead: int) -> str:
-    return "its" if ahead == 1 else "their"
 
 
 def _free(unit: Unit, line: Line, ahead: int) -> str:
