@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from pgfleet.schema.line.timeline import Timeline
+from pgfleet.schema.line.timeline import MOMENT_S, Timeline
 from pgfleet.schema.line.unit import Pace, Unit
 
 # When, in seconds from now, and on which nodes.
 Spot: TypeAlias = tuple[float, tuple[str, ...]]
+ROUNDED_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,19 @@ class Ground:
     def promising(self, unit: Unit, not_before: float = 0, known: Spot | None = None) -> "Ground":
         """With a promise more: as it is known, if that can be kept; else for as soon as others leave room."""
         length = self.pace.length_s(unit)
-        is_kept = known is not None and self.beside.has_room(unit, known[1], known[0], length)
-        found = known if is_kept else self.beside.earliest(unit, length, not_before)
+        found = self._kept(unit, known, length) or self.beside.earliest(unit, length, not_before)
         if found is None:
             return replace(self, promises=(*self.promises, Promise(unit, not_before)))
         at, spots = found
         spare = self.beside.without(unit, spots, at, length)
         return replace(self, promises=(*self.promises, Promise(unit, not_before, at, spots)), spare=spare)
+
+    def _kept(self, unit: Unit, known: Spot | None, length: float) -> Spot | None:
+        """The promise as it is known, where it can be kept; times that were added up may differ by a rounding."""
+        if known is None:
+            return None
+        near = (known[0], known[0] + ROUNDED_S)
+        return next(((at, known[1]) for at in near if self.beside.has_room(unit, known[1], at, length)), None)
 
     def releasing(self, key: str) -> "Ground":
         """Without the promise to a unit, if there is one; the others as they are."""
@@ -81,7 +88,7 @@ class Ground:
 
 
 def is_later(before: Promise, after: Promise) -> bool:
-    return before.at is not None and (after.at is None or after.at > before.at)
+    return before.at is not None and (after.at is None or after.at > before.at + MOMENT_S)
 
 
 def promised(ground: Ground, promises: Iterable[Promise]) -> Ground:

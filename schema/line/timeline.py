@@ -15,7 +15,7 @@ from pgfleet.schema.room import Room
 ANYWHERE = ""
 # What is over and not free yet may be so at any moment, and is not now.
 SOON_S = 1.0
-# No end comes within it.
+# What differs by less is the same.
 MOMENT_S = 0.5
 
 
@@ -140,7 +140,8 @@ def timeline(room: Room, ends: Iterable[End], now: datetime) -> Timeline:
             placed.remove(of_this)
             node = of_this[1]
         if end.at is not None and end.gpus:
-            known.append((max((end.at - now).total_seconds(), SOON_S), end.gpus, node))
+            at = (end.at - now).total_seconds()
+            known.append((at if at > 0 else SOON_S, end.gpus, node))
     known.sort(key=itemgetter(0))
     total = rising(room.unheld, [(at, gpus) for at, gpus, _ in known])
     if not room.is_seen:
