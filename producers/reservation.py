@@ -45,6 +45,7 @@ class ReservationFields(TypedDict, total=False):
     idle_minutes: int
     version: str
     submitted_at: str | datetime
+    start_at: str | datetime
 
 
 def create_reservation(conn: Connection | None = None, **fields: Unpack[ReservationFields]) -> str:

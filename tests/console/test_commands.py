@@ -199,7 +199,7 @@ def test_ls_tells_position_and_reason(pgfleet: Pgfleet, conn: Connection, worker
     assert (row["position"], row["reason_code"]) == (1, "NO_CAPACITY")
     assert row["eta"] is not None
     assert "NO_CAPACITY" in shown
-    assert "position 1, ETA 4.0 h" in shown
+    assert "position 1, ETA at most 4.0 h" in shown
 
 
 def test_watch_tells_the_whole_story_of_one(pgfleet: Pgfleet, conn: Connection, worker: Worker) -> None:
