@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid5
 
+import psycopg
 import pytest
 
 from pgfleet.console.sandbox import server as sandbox
@@ -226,3 +227,16 @@ def test_rows_that_a_producer_has_inserted_are_started_together(conn: Connection
     create(conn, reservation_id=ids[0], total_nodes=2, gpu_count=4)
 
     all_are(conn, worker, ids, "active")
+
+
+def test_nobody_moves_one_node_of_a_gang_alone(conn: Connection, worker: Worker) -> None:
+    ids = gang(conn)
+    all_are(conn, worker, ids, "active")
+    cancel = "update public.reservations set status = 'cancelled' where reservation_id = any(%s)"
+
+    with pytest.raises(psycopg.Error, match="would be in different states: active, cancelled") as refused:
+        conn.execute(cancel, (ids[:1],))
+    conn.execute(cancel, (ids,))
+
+    assert refused.value.sqlstate == "PF012"
+    assert statuses(conn, ids) == ["cancelled", "cancelled"]
