@@ -9,13 +9,15 @@ from base64 import b32encode
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pgfleet.schema.container import Container, GithubUser
 from pgfleet.schema.disk import DiskName, SizeGb
+from pgfleet.schema.gang.asked import GANG_NAME_LIMIT, TWO_NODES, Wanted, hint, long_name, most_of, wrong_count
+from pgfleet.schema.gang.nodes import NODES_LIMIT
 from pgfleet.schema.messages import (
     ONE_LINE,
     Hours,
@@ -92,13 +94,6 @@ ADDED_HOURS_LIMIT = 1000
 POD_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$"
 
 
-# A gang is a reservation of so many nodes at most.
-NODES_LIMIT = 4
-# A column holds 255 characters, and each node's name says which of the gang it is.
-GANG_NAME_LIMIT = 255 - len(f" - node {NODES_LIMIT}/{NODES_LIMIT}")
-# More than any instance has: two nodes of 8, where nobody says how many nodes.
-TWO_NODES = 16
-
 # What the validators of CreateReservation say, for who checks by the schema.
 _TOGETHER: dict[str, Any] = {
     "allOf": [
@@ -149,7 +144,7 @@ class CreateReservation(Container):
 
     @model_validator(mode="after")
     def _fields_fit_each_other(self) -> Self:
-        problem = _wrong_count(self) or _long_name(self) or _never_idle(self)
+        problem = wrong_count(self) or long_name(self) or _never_idle(self)
         if problem:
             raise ValueError(problem)
         return self
@@ -271,49 +266,6 @@ def read(body: Any) -> Message:
     return read_message(body, ACTIONS)
 
 
-class Wanted(Protocol):
-    """What is asked for, by a message or in a row."""
-
-    @property
-    def gpu_type(self) -> str: ...
-    @property
-    def gpu_count(self) -> int: ...
-    @property
-    def duration_hours(self) -> float: ...
-
-
-def _wrong_count(wanted: Wanted) -> str | None:
-    if wanted.gpu_type.startswith("cpu-") and wanted.gpu_count != 0:
-        return f"gpu_count: must be 0 for {wanted.gpu_type}; not {wanted.gpu_count}"
-    if not wanted.gpu_type.startswith("cpu-") and wanted.gpu_count == 0:
-        return f"gpu_count: must be 1, 2, 4, 8 or 16 for {wanted.gpu_type}; not 0"
-    return None
-
-
-def _long_name(message: CreateReservation) -> str | None:
-    is_gang = (message.total_nodes or 1) > 1 or message.gpu_count == TWO_NODES
-    if is_gang and len(message.name or "") > GANG_NAME_LIMIT:
-        return f"name: must not have more than {GANG_NAME_LIMIT} characters, as each node's says which it is"
-    return None
-
-
-def spread(message: CreateReservation, gpu_type: Mapping[str, Any] | None) -> CreateReservation:
-    """What is asked for, node by node: 16 GPUs without a number of nodes are two nodes of 8, where the type has 8."""
-    if (
-        message.gpu_count == TWO_NODES
-        and message.total_nodes is None
-        and gpu_type
-        and _most(gpu_type) == TWO_NODES // 2
-    ):
-        return message.model_copy(update={"gpu_count": TWO_NODES // 2, "total_nodes": 2})
-    return message
-
-
-def _most(gpu_type: Mapping[str, Any]) -> int:
-    most: int = gpu_type["max_per_node"] or gpu_type["max_gpus"]
-    return most
-
-
 def _never_idle(message: CreateReservation) -> str | None:
     if message.idle_minutes is not None and not message.gpu_count:
         return f"idle_minutes: {message.gpu_type} has no GPUs that could be idle; leave it out"
@@ -324,38 +276,15 @@ def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float
     """Why a reservation can never start; None if it can. `gpu_type` is the row of its type, if there is one."""
     if gpu_type is None:
         return f"gpu_type: {message.gpu_type} is not known; see `pgfleet types`"
-    most = _most(gpu_type)
+    most = most_of(gpu_type)
     if message.gpu_count > most:
         return (
             f"gpu_count: a {message.gpu_type} node has {plural(most, 'GPU')}, not {message.gpu_count}"
-            f"{_hint(message.gpu_count, most)}"
+            f"{hint(message.gpu_count, most)}"
         )
     if message.duration_hours > max_hours:
         return f"duration_hours: at most {max_hours:g}; not {message.duration_hours:g}"
-    return _wrong_count(message)
-
-
-def _hint(gpus: int, most: int) -> str:
-    """How so many GPUs can be had, where nodes of the most GPUs make them up."""
-    nodes = gpus // most if most and gpus % most == 0 else 0
-    asks = f"{nodes} nodes with {plural(most, 'GPU')} each: total_nodes {nodes}, gpu_count {most}"
-    return f"; ask for {asks}" if 1 < nodes <= NODES_LIMIT else ""
-
-
-def gang_ids(reservation_id: str, total_nodes: int) -> list[str]:
-    """The ids of a gang's rows, node by node: the first is that of its message."""
-    return [reservation_id, *(str(uuid5(UUID(reservation_id), str(index))) for index in range(1, total_nodes))]
-
-
-def node_name(name: str | None, index: int, total_nodes: int) -> str:
-    """How the row of one node of a gang is called."""
-    return f"{f'{name} - ' if name else ''}node {index + 1}/{total_nodes}"
-
-
-def gang_name(row: Mapping[str, Any]) -> str | None:
-    """What a gang was called, by the name of one of its rows."""
-    name: str = row["name"] or ""
-    return name.removesuffix(node_name(None, row["node_index"], row["total_nodes"])).removesuffix(" - ") or None
+    return wrong_count(message)
 
 
 def retried_id(reservation_id: str, request_id: str | None = None) -> str:

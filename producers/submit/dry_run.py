@@ -9,6 +9,7 @@ from pgfleet.producers.submit.terminal import EXIT_FAILED, out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.disk import DEFAULT_SIZE_GB
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.gang.asked import spread
 from pgfleet.schema.nearest import nearest
 from pgfleet.schema.policy.book import limits_of
 from pgfleet.schema.policy.limits import beyond, refused
@@ -19,7 +20,7 @@ from pgfleet.schema.reads import operation as operations
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.hold import Asked, with_disk
 from pgfleet.schema.reads.trial import DryRun, dry_run
-from pgfleet.schema.reservation import CreateReservation, spread
+from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.settings import Settings
 
 # What no worker will ever take.

@@ -12,7 +12,7 @@ from crashes.test_reservation_crashes import QUICK, SHORT, all_ended, assert_not
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
 from worlds.fleet import REPOSITORY, Connection, until, worker_environment, worker_process
-from worlds.gangs import gang, moments, rows_of
+from worlds.reservations import gang, moments, rows_of
 
 PODS = "pgfleet.workers.clients.kubernetes.pods:Pods"
 GANGS = "pgfleet.workers.clients.kubernetes.gangs.client:Gangs"

@@ -2,20 +2,12 @@
 
 from typing import Any
 
+from pgfleet.schema.gang.asked import spread
+from pgfleet.schema.gang.nodes import gang_ids, gang_name
 from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
 from pgfleet.schema.policy.limits import beyond, idle_minutes, refused
-from pgfleet.schema.reservation import (
-    FINAL,
-    CreateReservation,
-    Retry,
-    Status,
-    gang_ids,
-    gang_name,
-    misfit,
-    retried_id,
-    spread,
-)
+from pgfleet.schema.reservation import FINAL, CreateReservation, Retry, Status, misfit, retried_id
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.clients.kubernetes.names import OURS_IN_GANGS

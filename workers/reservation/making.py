@@ -52,7 +52,7 @@ def _alone(row: Row, error: NotNowError, turn: Turn) -> bool:
 def _start(row: Row, turn: Turn) -> Outcome:
     found = keys_of(row, turn)
     body = pod_body(row, turn.view.gpu_types[row.gpu_type], turn.tools.template, home=asks_for_disk(row))
-    body = as_member(elsewhere(body, avoided(row, turn)), row, turn)
+    body = as_member(kept(elsewhere(body, avoided(row, turn)), row.kept_to_node), row, turn)
     turn.hold()
     pod = _created(row, kept(body, row.kept_to_node), turn)
     port = complete(row, pod, turn, found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pgfleet.schema.gang.nodes import NODES_LIMIT, gang_ids
 from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.line.plan import LOOKED_AT
 from pgfleet.schema.line.standing import Standing
@@ -12,7 +13,6 @@ from pgfleet.schema.messages import Message
 from pgfleet.schema.policy.limits import Limits
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.reservation import (
-    NODES_LIMIT,
     QUEUE,
     Admit,
     CreateReservation,
@@ -24,7 +24,6 @@ from pgfleet.schema.reservation import (
     SweepPods,
     SweepStuck,
     Ticket,
-    gang_ids,
     retried_id,
 )
 from pgfleet.schema.rows.named import named

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from pgfleet.console.sandbox import server as sandbox
-from pgfleet.schema.reservation import gang_ids, retried_id
+from pgfleet.schema.gang.nodes import gang_ids
+from pgfleet.schema.reservation import retried_id
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, settings_for, worker_on
-from worlds.gangs import all_are, all_ended, gang, moments, rows_of, statuses
-from worlds.reservations import active, ask, create, letters
+from worlds.reservations import active, all_are, all_ended, ask, create, gang, letters, moments, rows_of, statuses
 
 
 def test_one_message_makes_all_rows_in_one_commit(conn: Connection, worker: Worker) -> None:

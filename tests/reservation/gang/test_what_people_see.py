@@ -6,12 +6,12 @@ import pytest
 
 from pgfleet.console.sandbox.box import Box
 from pgfleet.producers import reservation as producer
+from pgfleet.schema.gang.nodes import gang_ids
 from pgfleet.schema.messages import BadMessage
-from pgfleet.schema.reservation import gang_ids, retried_id
+from pgfleet.schema.reservation import retried_id
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker
-from worlds.gangs import all_are, all_ended, gang, moments, rows_of
-from worlds.reservations import letters
+from worlds.reservations import all_are, all_ended, gang, letters, moments, rows_of
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Where a pod could go, zone by zone: a volume is in one zone, and pods on machines of another can't have it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,12 +62,16 @@ def zones_with_room(machines: Iterable[Machine], used: Counter[str], gpus: int) 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What a gang asks: so many nodes with so many GPUs, all with the same value of each of these labels."""
+    """What a gang asks: so many nodes with so many GPUs, all with the same value of each of these labels.
+
+    None of them is among those `avoided`; those that some of its pods are `kept_to` are among them.
+    """
 
     nodes: int
     gpus: int
     labels: Sequence[str]
     avoided: Container[str] = ()
+    kept_to: Collection[str] = ()
 
 
 def places_together(machines: Sequence[Machine], used: Counter[str], asked: Together) -> list[dict[str, str]]:
@@ -76,14 +80,14 @@ def places_together(machines: Sequence[Machine], used: Counter[str], asked: Toge
     A label that no machine has says nothing of where they are; one that only some have leaves out the rest.
     """
     labels = [label for label in asked.labels if any(label in each.labels for each in machines)]
-    room: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    room: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for each in machines:
         free = max(0, each.gpus - used[each.name])
         has_room = each.open and free >= asked.gpus and each.name not in asked.avoided
         if has_room and all(label in each.labels for label in labels):
-            room[tuple(each.labels[label] for label in labels)].append(free if asked.gpus else 1)
-    fit = [place for place, free in room.items() if len(free) >= asked.nodes]
-    fit.sort(key=lambda place: (-sum(room[place]), place))
+            room[tuple(each.labels[label] for label in labels)][each.name] = free if asked.gpus else 1
+    fit = [place for place, free in room.items() if len(free) >= asked.nodes and free.keys() >= set(asked.kept_to)]
+    fit.sort(key=lambda place: (-sum(room[place].values()), place))
     return [dict(zip(labels, place, strict=True)) for place in fit]
 
 

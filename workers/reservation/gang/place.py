@@ -27,13 +27,15 @@ def _choose(row: Row, turn: Turn) -> Wait:
     """Another place each time that no node was found in the one before."""
     settings = turn.tools.settings
     labels = [label for label in (ZONE, settings.gang_topology_key) if label is not None]
-    asked = Together(row.total_nodes, row.gpu_count, labels, turn.view.cordoned)
+    rows = rows_of_gang(row, turn.view)
+    kept_to = {each.kept_to_node for each in rows if each.kept_to_node}
+    asked = Together(row.total_nodes, row.gpu_count, labels, turn.view.cordoned, kept_to)
     places = turn.tools.homes.places(row.gpu_type, asked)
     if not places:
         gpus = f" with {plural(row.gpu_count, 'GPU')} free" if row.gpu_count else ""
         raise NoRoomError(f"No node: no place has {row.total_nodes} nodes{gpus} for its gang now")
     chosen = places[row.schedule_failures % len(places)]
-    moves = tuple(Move(each, None, values={"placement": chosen}) for each in rows_of_gang(row, turn.view))
+    moves = tuple(Move(each, None, values={"placement": chosen}) for each in rows)
     return Wait("the place of its gang is chosen", turn.now, moves)
 
 

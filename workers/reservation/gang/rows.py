@@ -1,11 +1,12 @@
-"""The rows of a gang: what ends one of them ends all, in one commit."""
+"""The rows of a gang: what ends one of them ends all, in one commit; none of them is in another state than the rest."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pgfleet.schema.reservation import FINAL, Status, gang_ids, node_name
+from pgfleet.schema.gang.nodes import gang_ids, node_name
+from pgfleet.schema.reservation import FINAL, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.reservation.tools import Turn, ended, hand_out, ticket
@@ -60,21 +61,18 @@ def ending_together(step: Step) -> Step:
 
 
 def together(outcome: Outcome, view: View) -> Outcome:
-    """The same with the ends of all other rows of those gangs of which one row ends; each with its ticket."""
+    """The same with all other rows of those gangs of which one ends, or is queued; each with its ticket."""
     if not isinstance(outcome, Advance):
         return outcome
     changed = {change.key for change in outcome.changes}
-    ends = [change for change in outcome.changes if isinstance(change, Move) and _is_end(change)]
-    for end in ends:
-        for row in others(end.row, view):
-            if row.key not in changed and row.status not in FINAL:
+    for move in outcome.changes:
+        if not isinstance(move, Move) or move.table is not reservations:
+            continue
+        for row in others(move.row, view) if move.to in FINAL or move.to == Status.QUEUED else ():
+            if row.key not in changed and row.status not in (*FINAL, move.to):
                 changed.add(row.key)
-                outcome += hand_out(_end_with(row, end, view))
+                outcome += hand_out(_end_with(row, move, view) if move.to in FINAL else replace(move, row=row))
     return outcome
-
-
-def _is_end(change: Move) -> bool:
-    return change.table is reservations and change.to in FINAL and change.row.status not in FINAL
 
 
 def _end_with(row: Row, end: Move, view: View) -> Move:

@@ -1,0 +1,1 @@
+"""Gangs: reservations of several nodes, each of them a row."""

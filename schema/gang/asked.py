@@ -1,0 +1,68 @@
+"""Whether what somebody asks for can be one reservation, or a gang, and of how many nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pgfleet.schema.gang.nodes import NODES_LIMIT
+from pgfleet.schema.printable import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgfleet.schema.reservation import CreateReservation
+
+# A column holds 255 characters, and each node's name says which of the gang it is.
+GANG_NAME_LIMIT = 255 - len(f" - node {NODES_LIMIT}/{NODES_LIMIT}")
+# More than any instance has: two nodes of 8, where nobody says how many nodes.
+TWO_NODES = 16
+
+
+class Wanted(Protocol):
+    """What is asked for, by a message or in a row."""
+
+    @property
+    def gpu_type(self) -> str: ...
+    @property
+    def gpu_count(self) -> int: ...
+    @property
+    def duration_hours(self) -> float: ...
+
+
+def wrong_count(wanted: Wanted) -> str | None:
+    if wanted.gpu_type.startswith("cpu-") and wanted.gpu_count != 0:
+        return f"gpu_count: must be 0 for {wanted.gpu_type}; not {wanted.gpu_count}"
+    if not wanted.gpu_type.startswith("cpu-") and wanted.gpu_count == 0:
+        return f"gpu_count: must be 1, 2, 4, 8 or 16 for {wanted.gpu_type}; not 0"
+    return None
+
+
+def long_name(message: CreateReservation) -> str | None:
+    is_gang = (message.total_nodes or 1) > 1 or message.gpu_count == TWO_NODES
+    if is_gang and len(message.name or "") > GANG_NAME_LIMIT:
+        return f"name: must not have more than {GANG_NAME_LIMIT} characters, as each node's says which it is"
+    return None
+
+
+def spread(message: CreateReservation, gpu_type: Mapping[str, Any] | None) -> CreateReservation:
+    """What is asked for, node by node: 16 GPUs without a number of nodes are two nodes of 8, where the type has 8."""
+    if (
+        message.gpu_count == TWO_NODES
+        and message.total_nodes is None
+        and gpu_type
+        and most_of(gpu_type) == TWO_NODES // 2
+    ):
+        return message.model_copy(update={"gpu_count": TWO_NODES // 2, "total_nodes": 2})
+    return message
+
+
+def most_of(gpu_type: Mapping[str, Any]) -> int:
+    most: int = gpu_type["max_per_node"] or gpu_type["max_gpus"]
+    return most
+
+
+def hint(gpus: int, most: int) -> str:
+    """How so many GPUs can be had, where nodes of the most GPUs make them up."""
+    nodes = gpus // most if most and gpus % most == 0 else 0
+    asks = f"{nodes} nodes with {plural(most, 'GPU')} each: total_nodes {nodes}, gpu_count {most}"
+    return f"; ask for {asks}" if 1 < nodes <= NODES_LIMIT else ""
