@@ -70,6 +70,22 @@ class Outside:
     def waits(self, row_id: str, reason: str, message: str = "") -> None:
         self.container(row_id, {"waiting": {"reason": reason, "message": message}})
 
+    def pulls(self, row_id: str) -> None:
+        """Its kubelet says that it has come to the image."""
+        self.says(row_id, "Pulling", 'Pulling image "acme/train:1"')
+
+    def says(self, row_id: str, reason: str, message: str) -> None:
+        """An event about its pod."""
+        about = self.pod(row_id).metadata
+        body: Any = {
+            "metadata": {"generateName": "said-"},
+            "involvedObject": {"kind": "Pod", "namespace": NAMESPACE, "name": about.name, "uid": about.uid},
+            "reason": reason,
+            "message": message,
+            "type": "Normal" if reason == "Pulling" else "Warning",
+        }
+        self.api.create_namespaced_event(NAMESPACE, body)
+
     def crashes(self, row_id: str, times: int, code: int = 3) -> None:
         """It waits to be started again after its last crash."""
         last = {"terminated": ended(code)}

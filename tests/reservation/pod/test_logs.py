@@ -68,7 +68,7 @@ def test_logs_that_nobody_can_read_change_nothing(
     assert row["failure_reason"] == "its container crashed 5 times: exit code 3 (Error)"
     assert row["pod_logs"] is None
     assert letters(conn) == []
-    here.look(other, "Pulling its image")
+    here.look(other, "On its node")
 
 
 @pytest.mark.parametrize(

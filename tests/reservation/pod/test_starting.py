@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from worlds.fleet import Connection, assert_sound, history_of, move_clock
-from worlds.pods import Outside, condition, outside
+from worlds.pods import NAMESPACE, Outside, condition, outside
 from worlds.pods import ended as terminated
 from worlds.reservations import ended, letters, reach, status_of
 
@@ -93,7 +93,7 @@ def test_what_does_not_heal_in_its_time_fails_with_its_words(
     row = ended(conn, here.worker, row_id)
 
     assert row["status"] == "failed"
-    assert (message or "its image was not pulled within 30 minutes") in row["failure_reason"]
+    assert (message or "its container was not made within 30 minutes") in row["failure_reason"]
     assert_sound(conn)
 
 
@@ -122,6 +122,7 @@ def test_what_never_heals_fails_at_once(here: Outside, conn: Connection, reason:
 def test_pulling_takes_no_time_from_ssh_and_a_kubelets_clock_is_nothing(here: Outside, conn: Connection) -> None:
     row_id = here.placed()
     here.status(row_id, startTime="2020-01-01T00:00:00Z")
+    here.pulls(row_id)
     here.look(row_id, "Pulling its image")
     move_clock(conn, 25 * 60)
     here.look(row_id, "Pulling its image: 25 min so far")
@@ -134,6 +135,60 @@ def test_pulling_takes_no_time_from_ssh_and_a_kubelets_clock_is_nothing(here: Ou
     assert status_of(conn, row_id) == "preparing"
     move_clock(conn, 61)
     assert ended(conn, here.worker, row_id)["failure_reason"] == "SSH did not answer within 10 minutes"
+
+
+MOUNT = 'MountVolume.SetUp failed for volume "ssh-keys" : configmap "x-keys" not found'
+ATTACH = 'Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node'
+
+
+@pytest.mark.parametrize(("reason", "message"), [("FailedMount", MOUNT), ("FailedAttachVolume", ATTACH)])
+def test_what_can_t_be_mounted_is_told_and_is_no_pull(
+    here: Outside, conn: Connection, reason: str, message: str
+) -> None:
+    row_id = here.placed()
+    shown = here.look(row_id, "its container is being made")
+    here.says(row_id, reason, message)
+    trouble = here.look(row_id, reason)
+    move_clock(conn, 1799)
+    here.worker.run()
+    in_time = status_of(conn, row_id)
+
+    move_clock(conn, 2)
+    row = ended(conn, here.worker, row_id)
+
+    assert "Pulling" not in shown + trouble
+    assert trouble.endswith(f"{reason}: {message}")
+    assert in_time == "preparing"
+    assert row["failure_reason"] == f"its container was not made within 30 minutes: {reason}: {message}"
+
+
+def test_an_image_is_said_to_be_pulled_when_what_comes_before_is_there(here: Outside, conn: Connection) -> None:
+    row_id = here.placed()
+    here.says(row_id, "FailedMount", MOUNT)
+    here.look(row_id, "FailedMount")
+
+    here.pulls(row_id)
+    shown = here.look(row_id, "Pulling its image")
+    move_clock(conn, 1801)
+
+    assert "FailedMount" not in shown
+    assert ended(conn, here.worker, row_id)["failure_reason"] == "its image was not pulled within 30 minutes"
+
+
+def test_keys_and_service_that_somebody_deletes_before_the_container_is_made_are_made_again(
+    here: Outside, conn: Connection
+) -> None:
+    row_id = here.placed()
+    here.look(row_id, "its container is being made")
+    pod = here.pod(row_id).metadata
+    here.api.delete_namespaced_config_map(f"{pod.name}-keys", NAMESPACE)
+    here.says(row_id, "FailedMount", MOUNT)
+
+    move_clock(conn, 11)
+    here.worker.run_until(lambda: here.worker.running.tools.pods.has_keys(pod.name, pod.uid))
+
+    here.runs(row_id)
+    reach(conn, here.worker, row_id, "active")
 
 
 def test_a_crash_or_two_is_told_and_given_time(here: Outside, conn: Connection) -> None:
@@ -250,6 +305,7 @@ def test_no_event_is_needed_to_know_that_no_node_fits(dsn: str, conn: Connection
 
 def test_a_node_that_does_not_answer_is_told_while_its_pod_starts(here: Outside, conn: Connection) -> None:
     row_id = here.placed()
+    here.pulls(row_id)
     here.look(row_id, "Pulling its image")
     node, silent = here.pod(row_id).spec.node_name, "Kubelet stopped posting node status."
     here.node_says(node, "Unknown", "NodeStatusUnknown", silent)
@@ -291,7 +347,7 @@ def test_a_node_that_goes_while_its_pod_starts_sends_it_back_to_the_line(
     row_id = here.placed()
     if runs:
         here.runs(row_id, ready=False)
-    here.look(row_id, "waiting for SSH" if runs else "Pulling its image")
+    here.look(row_id, "waiting for SSH" if runs else "On its node")
     goes(here, row_id)
     move_clock(conn, 31)
     here.look(row_id, code)
@@ -308,6 +364,7 @@ def test_a_node_that_goes_while_its_pod_starts_sends_it_back_to_the_line(
 def test_a_node_that_is_back_in_time_keeps_the_pod_that_starts_on_it(here: Outside, conn: Connection) -> None:
     row_id = here.placed()
     uid = here.pod(row_id).metadata.uid
+    here.pulls(row_id)
     here.look(row_id, "Pulling its image")
     falls_silent(here, row_id)
     move_clock(conn, 31)
@@ -315,6 +372,7 @@ def test_a_node_that_is_back_in_time_keeps_the_pod_that_starts_on_it(here: Outsi
 
     here.node_says(here.node_of(row_id), "True", "KubeletReady")
     move_clock(conn, 301)
+    here.pulls(row_id)
     here.look(row_id, "Pulling its image")
 
     assert here.pod(row_id).metadata.uid == uid

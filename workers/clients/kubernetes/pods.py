@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.bodies import beginning
 from pgfleet.workers.clients.kubernetes.answers import asked, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.connection import credentials_of
+from pgfleet.workers.clients.kubernetes.events import Events, by_the_way
 from pgfleet.workers.clients.kubernetes.guarded import GuardedClient
 from pgfleet.workers.clients.kubernetes.names import CONTAINER, WITHOUT_KEYS, keys_name
 from pgfleet.workers.clients.kubernetes.pod import (
@@ -30,7 +29,6 @@ from pgfleet.workers.clients.kubernetes.pod import (
     service_state,
 )
 from pgfleet.workers.clients.kubernetes.probe import Probe
-from pgfleet.workers.clients.kubernetes.status.containers import words
 from pgfleet.workers.clients.kubernetes.status.logs import LOG_LINES, last_lines
 from pgfleet.workers.clients.kubernetes.template.reading import Template
 from pgfleet.workers.clients.kubernetes.volumes import owner_of
@@ -39,20 +37,17 @@ from pgfleet.workers.clients.kubernetes.watch.seen import Seen, fingerprint
 from pgfleet.workers.clients.kubernetes.watch.watcher import Resource
 from pgfleet.workers.clients.kubernetes.zones import GPU_TYPE
 from pgfleet.workers.clients.verdicts import KUBERNETES
-from pgfleet.workers.runtime.outcomes import NeverError, NoPlaceError, NotNowError, TryAgainError
+from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 from pgfleet.workers.runtime.outside.breakers import Breakers
 from pgfleet.workers.runtime.outside.guard import Guard
 
 MANAGED = "app.kubernetes.io/managed-by=pgfleet"
-TAKEN_AWAY = frozenset({"Preempted", "Preempting", "Evicted", "TaintManagerEviction", "NodeShutdown"})
 # For what nothing depends on.
 SHORT_S = 3.0
 # A limit in bytes is counted from the first of the last lines: it has to leave room for long ones.
 LOG_READ_BYTES = 1024 * 1024
 # Waiting for a deletion to end is no failed attempt.
 SOON_S = 5.0
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +130,10 @@ class Pods:
         listed = every(self.api.list_namespaced_pod, self.namespace, label_selector=MANAGED, timeout_s=self.timeout_s)
         return [pod_state(pod) for pod in listed]
 
-    def disruption(self, name: str, uid: str) -> str | None:
-        """Why a pod that is gone was taken away, as an event about it says; None where none does. Only words."""
-        selector = f"involvedObject.name={name},involvedObject.uid={uid}"
-        events = _by_the_way(
-            lambda: self.probe.api.list_namespaced_event(
-                self.namespace, field_selector=selector, _request_timeout=self._short_s
-            )
-        )
-        told = [event for event in events.items if event.reason in TAKEN_AWAY] if events else []
-        return f"{told[-1].reason}: {words(told[-1].message)}" if told else None
+    @property
+    def events(self) -> Events:
+        """What they say of pods, past the breaker."""
+        return Events(self.probe.api, self.namespace, self._short_s)
 
     def logs(self, name: str, *, previous: bool = False) -> str | None:
         """The last lines that a pod's container wrote; of the one before the last restart, if there was one.
@@ -152,7 +141,7 @@ class Pods:
         None where nobody can say.
         """
         for before in (True, False) if previous else (False,):
-            written = _by_the_way(partial(self._log, name, previous=before))
+            written = by_the_way(partial(self._log, name, previous=before))
             if written is not None:
                 return last_lines(written)
         return None
@@ -278,14 +267,6 @@ def connected(settings: Settings, template: Template, breakers: Breakers | None 
         probe = Probe(client.CoreV1Api(plain), settings.namespace, timeout_s, template)
         with GuardedClient(credentials, Guard(KUBERNETES, breakers, probe)) as guarded:
             yield Pods(client.CoreV1Api(guarded), settings.namespace, timeout_s, probe)
-
-
-def _by_the_way(call: Callable[[], R]) -> R | None:
-    """The answer, or None: worth one short try, past the breaker, which a node that is silent must not open for all."""
-    try:
-        return call()
-    except (ApiException, HTTPError, NeverError, NotNowError, NoPlaceError):
-        return None
 
 
 def _name(thing: Any) -> str:

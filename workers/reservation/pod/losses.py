@@ -61,7 +61,7 @@ def _lost(state: str, cause: str) -> Trouble:
 def _why_gone(row: Row, turn: Turn) -> str:
     """The last look has seen nothing: an event may tell, or its node is gone, too."""
     pods = turn.tools.pods
-    told = pods.disruption(row.pod_name, row.pod_uid) if row.pod_uid else None
+    told = pods.events.disruption(row.pod_name, row.pod_uid) if row.pod_uid else None
     if told is not None:
         taken = Taken.PREEMPTED if told.startswith("Preempt") else Taken.EVICTED
         return f"{taken}: {SAID[taken]}: {told}"

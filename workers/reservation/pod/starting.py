@@ -1,18 +1,21 @@
 """A pod of ours that does not answer yet: what it waits for, for how long it may, and when it is given up.
 
     no node ----------> a node took it --------> its image is pulled --------> it runs --------> SSH answers
-    unschedulable_s:    refused: a new pod       image_pull_s                  pod_ready_s
-    back to the line    for another node         may_heal_s for what a registry does not know, and what can't be made
+    unschedulable_s:    refused: a new pod       image_pull_s, with            pod_ready_s
+    back to the line    for another node         the volumes before it
+                                                 may_heal_s for what a registry does not know, and what can't be made
 
 A node that is silent, not ready or gone for node_silent_s loses its pod, which goes back to the line: that is not the
 row's. All times are from our own first look that saw it so (looks.py).
 """
 
 from pgfleet.schema.rows.row import Row
+from pgfleet.workers.clients.kubernetes.events import Making
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.conditions import Place
 from pgfleet.workers.clients.kubernetes.status.containers import Waiting, Waits
 from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
+from pgfleet.workers.reservation.completing import complete
 from pgfleet.workers.reservation.leaving import leave
 from pgfleet.workers.reservation.pod.looks import Seen, ending, longer, ooms, seen, so_far
 from pgfleet.workers.reservation.pod.refusals import with_refusals
@@ -25,8 +28,11 @@ SCHEDULER_S = 10.0
 CRASHES = 5
 # A pod that starts says so within seconds; then its node is asked whether it still answers.
 QUIET_S = 30.0
-# A state as looks remember it: of its node, whatever its containers do.
+# States as looks remember them: of its node, whatever its containers do; and of one that has no image to get yet.
 SILENT = "node_silent"
+MAKING = "making"
+# Volumes and a network are there in less.
+MAKING_S = 10.0
 
 
 def place(row: Row, pod: PodState, turn: Turn) -> Outcome:
@@ -58,10 +64,7 @@ def start(row: Row, pod: PodState, turn: Turn) -> Outcome:
         return _crash(row, pod, turn)
     if pod.waits is not None and pod.waits.kind is not Waiting.PULLING:
         return _blocked(row, pod, pod.waits, turn)
-    look, settings = seen(row, pod, Waiting.PULLING, turn), turn.tools.settings
-    if longer(turn, look.placed_at, settings.image_pull_s):
-        return give_up(row, pod, turn, f"its image was not pulled within {settings.image_pull_s / 60:g} minutes")
-    return _look_again(row, turn, f"Pulling its image{so_far(turn, look.placed_at)}", look)
+    return _made(row, pod, turn)
 
 
 def give_up(row: Row, pod: PodState, turn: Turn, reason: str) -> Outcome:
@@ -72,6 +75,25 @@ def give_up(row: Row, pod: PodState, turn: Turn, reason: str) -> Outcome:
     logs = turn.tools.pods.logs(pod.name, previous=pod.crashes is not None)
     said = with_last_line(reason, logs) if pod.crashes or pod.ended else reason
     return failed(row, turn.view, said, pod_logs=logs, **ooms(row, pod), **ending(pod))
+
+
+def _made(row: Row, pod: PodState, turn: Turn) -> Outcome:
+    """Its container is being made: its image is pulled, as events say, or what comes before that isn't there yet."""
+    is_known = row.pod_uid == pod.uid and row.pod_state == Waiting.PULLING
+    making = Making(gets_image=True) if is_known else turn.tools.pods.events.making(pod.name, pod.uid)
+    look = seen(row, pod, Waiting.PULLING if making.gets_image else MAKING, turn)
+    patience_s = turn.tools.settings.image_pull_s
+    if longer(turn, look.placed_at, patience_s):
+        what = "image was not pulled" if making.gets_image else "container was not made"
+        why = "" if making.gets_image or not making.trouble else f": {making.trouble}"
+        return give_up(row, pod, turn, f"its {what} within {patience_s / 60:g} minutes{why}")
+    if making.gets_image:
+        return _look_again(row, turn, f"Pulling its image{so_far(turn, look.placed_at)}", look)
+    if longer(turn, look.since, MAKING_S):
+        # What its node waits for may be ours, and deleted by somebody.
+        complete(row, pod, turn)
+    shown = f"On its node: its container is being made{so_far(turn, look.placed_at)}"
+    return _look_again(row, turn, f"{shown}; {making.trouble}" if making.trouble else shown, look)
 
 
 def _run(row: Row, pod: PodState, turn: Turn) -> Outcome:
