@@ -70,6 +70,8 @@ class Application:
                 return await self._hopsworks.answer(request)
             if request.path.startswith(ssh_keys.PREFIX):
                 return await ssh_keys.ssh_keys(request.path, self.cluster.options.slow_keys_s)
+            if request.path == "/":
+                return web.Response(text="The front page of GitHub's sandbox.\n")
         except RefusedError as refused:
             return answer(refused.status, refused.code)
         return answer(not_served.status, not_served.code)

@@ -9,10 +9,11 @@ import pytest
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.clients import ssh_keys
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
-from pgfleet.workers.clients.kubernetes.guarded import ForbiddenError
+from pgfleet.workers.clients.kubernetes.guarded import ContestedError, ForbiddenError
 from pgfleet.workers.clients.kubernetes.plain import plain_service
 from pgfleet.workers.clients.kubernetes.template.reading import read_template
 from pgfleet.workers.clients.verdicts import (
+    EXISTS,
     KUBERNETES,
     LINES,
     NO_ANSWER,
@@ -38,6 +39,7 @@ ERRORS: dict[Verdict, type[Exception]] = {
     Verdict.ASK: NotNowError,
     # Nobody is asked here, so nothing says that it would be refused to everybody.
     Verdict.ASK_ROW: ForbiddenError,
+    Verdict.ASK_MAYBE: ContestedError,
 }
 
 Case = tuple[Line, Calls, str]
@@ -68,6 +70,8 @@ def fault(answer: str) -> dict[str, Any]:
         return {"status": 200, "text": "<html>Sign in</html>"}
     if answer == QUOTA:
         return {"status": 403, "message": 'pods "x" is forbidden: exceeded quota: gpus'}
+    if answer == EXISTS:
+        return {"status": 409, "reason": "AlreadyExists"}
     if answer == NO_DRY_RUN:
         return {"status": 400, "message": 'admission webhook "x" does not support dry run'}
     return {"status": {"5xx": 503, REFUSED: 418}.get(answer) or int(answer)}
@@ -138,7 +142,8 @@ def test_each_answer_of_the_server_of_ssh_keys_is_whose_the_table_says(box: Box,
     line, _, answer = case
     box.fault("/ssh-keys/", times=2, **fault(answer))
 
-    with ssh_keys.connected(settings_for(DSN, box)) as keys, pytest.raises(ERRORS[line.verdict]) as raised:
+    expected = NeverError if line.verdict is Verdict.ASK_ROW else ERRORS[line.verdict]
+    with ssh_keys.connected(settings_for(DSN, box)) as keys, pytest.raises(expected) as raised:
         keys.of("ada")
 
     if isinstance(raised.value, NotNowError):

@@ -155,7 +155,7 @@ def test_a_right_to_make_what_goes_with_a_pod_may_be_taken_away(conn: Connection
 
 # A webhook that gives no status is a 400 to whoever asks, and an admission policy a 422.
 DENYING: list[tuple[str, dict[str, Any]]] = [
-    *(("webhook", {"code": code}) for code in (400, 403, 406, 422)),
+    *(("webhook", {"code": code}) for code in (400, 403, 406, 409, 422)),
     ("webhook", {"side_effects": True}),
     ("policy", {}),
 ]
@@ -294,6 +294,84 @@ def test_a_page_instead_of_ssh_keys_is_not_a_user_without_keys(conn: Connection,
     reach(conn, worker, row_id, "active")
 
     assert during == [("ssh_keys", "read", "SSH_KEYS_UNREACHABLE")]
+
+
+EVERYBODY_404 = {"times": MANY, "status": 404, "text": "default backend - 404"}
+
+
+def test_a_server_of_ssh_keys_that_knows_nobody_any_more_is_in_trouble(
+    conn: Connection, dsn: str, worker: Worker, box: Box
+) -> None:
+    active(conn, worker, user_id="eve")
+    # A worker that has found nobody itself yet.
+    with worker_on(KIND, settings_for(dsn, box)) as fresh:
+        box.fault("^/ssh-keys/", **EVERYBODY_404)
+        rows = [create(conn), create(conn, user_id="bob", secondary_users=["eve"])]
+        fresh.run_until(lambda: outages(conn) == [("ssh_keys", "read", "SSH_KEYS_UNREACHABLE")])
+        for _ in range(3):
+            move_clock(conn, 3600)
+            fresh.run_once()
+        during, open_still = [status_of(conn, row_id) for row_id in rows], outages(conn)
+
+        box.clear_faults()
+        move_clock(conn, 901)
+        for row_id in rows:
+            reach(conn, fresh, row_id, "active")
+
+    assert "failed" not in during
+    assert open_still
+    assert (letters(conn), outages(conn)) == ([], [])
+
+
+def test_an_outage_ends_when_a_server_knows_those_who_wait_though_not_those_of_before(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    active(conn, worker, user_id="eve")
+    box.fault("^/ssh-keys/", **EVERYBODY_404)
+    row_id = create(conn)
+    worker.run_until(lambda: outages(conn))
+
+    box.clear_faults()
+    box.fault("^/ssh-keys/eve", **EVERYBODY_404)
+    move_clock(conn, 61)
+
+    assert reach(conn, worker, row_id, "active")["warning"] is None
+    assert outages(conn) == []
+
+
+@pytest.mark.parametrize("is_found_before", [False, True])
+def test_a_user_whom_nobody_knows_fails_alone_while_the_server_knows_others(
+    conn: Connection, worker: Worker, *, is_found_before: bool
+) -> None:
+    if is_found_before:
+        active(conn, worker)
+    mistyped = create(conn, user_id="nobody-of-this-name")
+
+    row = reach(conn, worker, mistyped, "failed")
+
+    assert "GitHub knows no user nobody-of-this-name" in row["failure_reason"]
+    assert outages(conn) == []
+
+
+def test_a_server_that_knows_neither_anybody_nor_its_own_root_fails_no_row(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    box.fault("^/$", **EVERYBODY_404)
+    box.fault("^/ssh-keys/", **EVERYBODY_404)
+    rows = [create(conn), create(conn, user_id="bob")]
+    for row_id in rows:
+        waits_for(conn, worker, row_id, "SSH_KEYS_UNREACHABLE")
+    move_clock(conn, 1800)
+    worker.run_until(lambda: all(status_of(conn, row_id) == "queued" for row_id in rows))
+    during = [status_of(conn, row_id) for row_id in rows]
+
+    box.clear_faults()
+    move_clock(conn, 901)
+    for row_id in rows:
+        reach(conn, worker, row_id, "active")
+
+    assert "failed" not in during
+    assert letters(conn) == []
 
 
 def test_one_probe_at_a_time_asks_whether_it_is_over(conn: Connection, worker: Worker, box: Box) -> None:

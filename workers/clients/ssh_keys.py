@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +30,10 @@ KEYS_LIMIT = 100
 # The longest is an RSA key of 16,384 bits, as OpenSSH takes them.
 KEY_BYTES = 4096
 ANSWER_BYTES = 256 * 1024
-OK, REDIRECT, BAD, SERVER_ERROR = 200, 300, 400, 500
+OK, REDIRECT, BAD, NOT_FOUND = 200, 300, 400, 404
+# One may have left GitHub since.
+MOST_FOUND = 3
+MISTAKEN = "is not asked: its address has no {user}, no http(s), or a password"
 UNREACHABLE = "SSH_KEYS_UNREACHABLE"
 # A name that nobody may have at GitHub.
 NOBODY = "-pgfleet-asks-about-nobody-"
@@ -38,9 +41,12 @@ NOBODY = "-pgfleet-asks-about-nobody-"
 
 @dataclass(frozen=True, slots=True)
 class SshKeys:
+    """Keys from one server; `found` are users that it knew, the last ones first."""
+
     fetcher: Fetcher
     url: str
     guard: Guard
+    found: list[str]
 
     def of(self, user: str) -> list[str]:
         """The user's keys; an empty list where they have published none.
@@ -56,32 +62,71 @@ class SshKeys:
         answer = ask(self.fetcher, self.url, user)
         if isinstance(answer, Trouble):
             raise self.guard.unanswered(answer.error, surely=answer.is_sure)
-        if verdict(SSH_KEYS, Calls.READ, _named(answer)) is Verdict.NEVER:
-            raise NeverError(f"GitHub knows no user {user}, so there are no SSH keys to let in")
+        if verdict(SSH_KEYS, Calls.READ, _named(answer)) is Verdict.ASK_ROW:
+            raise self._unknown(user)
         if answer.status != OK:
             raise TryAgainError(f"SSH keys of {user}: answered {answer.status}")
+        self.remember([user], first=True)
         found = map(key_of, answer.text.split("\n"))
         return list(islice((key for key in found if key), KEYS_LIMIT))
 
-    def lacking(self) -> list[str]:
-        """What keeps the server from being asked, in words; whatever it says of nobody's keys, it answers."""
-        server = f"the SSH key server at {shown(self.url)}"
+    def remember(self, users: Sequence[str], *, first: bool = False) -> None:
+        """Users that the server knew: what it says of others is believed as long as it knows one of them."""
+        known = [*users, *self.found] if first else [*self.found, *users]
+        self.found[:] = [*dict.fromkeys(known)][:MOST_FOUND]
+
+    def probe(self, waiting: Sequence[str] = ()) -> None:
+        """Ask about nobody, and where that says nothing, about those who were found, or who wait to be.
+
+        Raises:
+            NotNowError: that is not answered, or nobody is known any more.
+        """
+        answer = probe(self.fetcher, self.url)
+        if answer.status != NOT_FOUND or not self.found:
+            return
+        for user in dict.fromkeys([*self.found, *waiting]):
+            known = ask(self.fetcher, self.url, user)
+            if isinstance(known, Reply) and known.status == OK:
+                self.remember([user], first=True)
+                return
+        raise _out(f"the server of SSH keys knows nobody any more, not even {self.found[0]}: {NOT_FOUND} for everybody")
+
+    def _unknown(self, user: str) -> Exception:
+        """The user's mistake only if the server is well: it knows others, or has at least a front page."""
+        error = _out(f"the server of SSH keys answered {NOT_FOUND} for {user}, and for whatever else it was asked")
+        raised = self.guard.unanswered(error)
+        if raised is not error or not (self.found or self._has_front()):
+            return raised
+        return NeverError(f"GitHub knows no user {user}, so there are no SSH keys to let in")
+
+    def _has_front(self) -> bool:
+        """Whether anything but 404 is at the root: a proxy that leads nowhere says the same there."""
+        root = urlsplit(self.url)._replace(path="/", query="").geturl()
         try:
-            answer = _asked(self.fetcher, self.url, NOBODY)
-        except NoReplyError as error:
-            return [f"an answer of {server}: it {error} (PGFLEET_SSH_KEYS_URL)"]
-        if answer.status >= SERVER_ERROR:
-            return [f"an answer of {server}: {answer.status} (PGFLEET_SSH_KEYS_URL)"]
-        if _is_page(answer):
-            return [f"keys of {server}, which answers with a web page (PGFLEET_SSH_KEYS_URL)"]
-        return []
+            return self.fetcher.fetch("GET", root).status != NOT_FOUND
+        except NoReplyError:
+            return True
+
+    def lacking(self) -> list[str | NotNowError]:
+        """What keeps the server from being asked, in words; an error where it is away."""
+        if not _is_address(self.url):
+            where = f"an answer of the SSH key server at {shown(self.url)}"
+            return [f"{where}: it {MISTAKEN} (PGFLEET_SSH_KEYS_URL)"]
+        answer = ask(self.fetcher, self.url, NOBODY)
+        # One that lets nobody in may do so only who can be nobody.
+        return [answer.error] if isinstance(answer, Trouble) and not answer.is_sure else []
 
 
 def _asked(fetcher: Fetcher, url: str, user: str) -> Reply:
-    """The answer about somebody. Where their name has no place in the address, everybody would have the same keys."""
-    if "{user}" not in url or not urlsplit(url).scheme.startswith("http") or "@" in urlsplit(url).netloc:
-        raise NoReplyError("is not asked: its address has no {user}, no http(s), or a password")
+    """The answer about somebody."""
+    if not _is_address(url):
+        raise NoReplyError(MISTAKEN)
     return fetcher.fetch("GET", url.replace("{user}", in_path(user)))
+
+
+def _is_address(url: str) -> bool:
+    """Whether anybody can be asked for. Where a name has no place in it, everybody would have the same keys."""
+    return "{user}" in url and urlsplit(url).scheme in ("http", "https") and "@" not in urlsplit(url).netloc
 
 
 def shown(url: str) -> str:
@@ -129,8 +174,8 @@ def ask(fetcher: Fetcher, url: str, user: str) -> Reply | Trouble:
     return Trouble(_out(f"the server of SSH keys answered {said}", after_s), is_sure=found is Verdict.OUT)
 
 
-def probe(fetcher: Fetcher, url: str) -> None:
-    """Ask about nobody.
+def probe(fetcher: Fetcher, url: str) -> Reply:
+    """The answer about nobody.
 
     Raises:
         NotNowError: that is not answered.
@@ -138,6 +183,7 @@ def probe(fetcher: Fetcher, url: str) -> None:
     answer = ask(fetcher, url, NOBODY)
     if isinstance(answer, Trouble):
         raise answer.error
+    return answer
 
 
 def _is_page(answer: Reply) -> bool:
@@ -162,5 +208,6 @@ def _out(words: str, after_s: float | None = None) -> NotNowError:
 def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[SshKeys]:
     proxy = settings.ssh_keys_proxy.get_secret_value() if settings.ssh_keys_proxy else None
     with fetching(settings.ssh_keys_timeout_s, ANSWER_BYTES, proxy) as fetcher:
-        guard = Guard(SSH_KEYS, breakers, lambda _calls: probe(fetcher, settings.ssh_keys_url))
-        yield SshKeys(fetcher, settings.ssh_keys_url, guard)
+        guard = Guard(SSH_KEYS, breakers, lambda _calls: keys.probe())
+        keys = SshKeys(fetcher, settings.ssh_keys_url, guard, [])
+        yield keys

@@ -1,15 +1,16 @@
 """Whose trouble an answer is: one table for everything that is called outside.
 
-| verdict  | whose trouble                                         | what becomes of the row                     |
-|----------|-------------------------------------------------------|---------------------------------------------|
-| NEVER    | the row's, for good                                   | it is given up                              |
-| AGAIN    | the row's, maybe not for long                         | a failed attempt                            |
-| PLACE    | nobody's: there is no place for this row now          | it goes back to its line; others are tried  |
-| HOLD     | not the row's; nothing is known of others             | it waits; no attempt counts                 |
-| OUT      | the dependency's, which says so itself                | it waits; the breaker opens                 |
-| ASK      | the dependency's if nobody is answered better,        | it waits; the breaker opens                 |
-|          | else as HOLD                                          |                                             |
-| ASK_ROW  | the same, else as NEVER                               | the same                                    |
+| verdict   | whose trouble                                         | what becomes of the row                     |
+|-----------|-------------------------------------------------------|---------------------------------------------|
+| NEVER     | the row's, for good                                   | it is given up                              |
+| AGAIN     | the row's, maybe not for long                         | a failed attempt                            |
+| PLACE     | nobody's: there is no place for this row now          | it goes back to its line; others are tried  |
+| HOLD      | not the row's; nothing is known of others             | it waits; no attempt counts                 |
+| OUT       | the dependency's, which says so itself                | it waits; the breaker opens                 |
+| ASK       | the dependency's if nobody is answered better,        | it waits; the breaker opens                 |
+|           | else as HOLD                                          |                                             |
+| ASK_ROW   | the same, else as NEVER                               | the same                                    |
+| ASK_MAYBE | the same, else as AGAIN                               | the same                                    |
 """
 
 from collections.abc import Collection
@@ -27,6 +28,7 @@ class Verdict(Enum):
     OUT = auto()
     ASK = auto()
     ASK_ROW = auto()
+    ASK_MAYBE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Line:
 NO_ANSWER = "no answer"
 NO_SENSE = "no sense"
 QUOTA = "quota"
+EXISTS = "exists"
 NO_DRY_RUN = "no dry run"
 REFUSED = "4xx"
 READ, MAKE, DELETE = Calls.READ, Calls.MAKE, Calls.DELETE
@@ -125,8 +128,11 @@ LINES: tuple[Line, ...] = (
     Line(KUBERNETES, {QUOTA}, Verdict.PLACE, {MAKE}),
     # A webhook with side effects: nothing is known of what it would say.
     Line(KUBERNETES, {NO_DRY_RUN}, Verdict.NEVER, {MAKE}),
+    Line(KUBERNETES, {EXISTS}, Verdict.AGAIN, {MAKE}),
+    # Somebody else has changed something meanwhile, or a webhook says no with this status.
+    Line(KUBERNETES, {"409"}, Verdict.ASK_MAYBE, {MAKE}),
     # Somebody else has changed it meanwhile; a list is too old to go on with.
-    Line(KUBERNETES, {"409"}, Verdict.AGAIN, {MAKE, DELETE}),
+    Line(KUBERNETES, {"409"}, Verdict.AGAIN, {DELETE}),
     Line(KUBERNETES, {"410"}, Verdict.AGAIN, {READ}),
     # A right that is missing (403), a policy (403, 422), a webhook that says no (with any: 400 where it names none), a
     # namespace that is not there (404); or what is to be made can't be.
@@ -140,7 +146,8 @@ LINES: tuple[Line, ...] = (
     Line(SSH_KEYS, {"401", "403", "408", "429"}, Verdict.OUT),
     # A page of a proxy, say.
     Line(SSH_KEYS, {NO_ANSWER, NO_SENSE, "5xx"}, Verdict.ASK),
-    Line(SSH_KEYS, {"404"}, Verdict.NEVER),
+    # No such user; or a proxy, or an address that is wrong, that knows nobody at all.
+    Line(SSH_KEYS, {"404"}, Verdict.ASK_ROW),
     # Says nothing of who was asked for: a proxy, say, or an address that is wrong.
     Line(SSH_KEYS, {REFUSED}, Verdict.ASK),
     Line(HOPSWORKS, {"401", "403"}, Verdict.OUT, {READ}),

@@ -29,6 +29,7 @@ def keys_of(row: Row, turn: Turn) -> dict[str, list[str]]:
     own = row.github_user
     if own is not None and not is_github_name(own):
         raise NeverError("github_user: is no name at GitHub")
+    turn.tools.ssh_keys.remember(turn.view.users_found)
     others = [user for user in row.secondary_users or () if user != own]
     found = {own: turn.tools.ssh_keys.of(own)} if own is not None else {}
     until = time.monotonic() + FETCHED_WITHIN_S

@@ -6,7 +6,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.clients.kubernetes.guarded import REFUSES, ForbiddenError
+from pgfleet.workers.clients.kubernetes.guarded import REFUSES, ContestedError, ForbiddenError
 from pgfleet.workers.clients.kubernetes.manifest import pod_body
 from pgfleet.workers.clients.kubernetes.plain import plain_pod_like
 from pgfleet.workers.clients.kubernetes.pod import PodState
@@ -70,7 +70,7 @@ def _created(row: Row, body: dict[str, Any], turn: Turn) -> PodState:
     """
     try:
         return turn.tools.pods.create(body)
-    except ForbiddenError as refused:
+    except (ForbiddenError, ContestedError) as refused:
         plain = plain_pod_like(row, turn.view.gpu_types[row.gpu_type], turn.tools.template)
         try:
             turn.tools.pods.probe.would_make(plain)

@@ -49,6 +49,21 @@ from public.reservations r
 where r.reservation_id = any (public.with_gangs(:keys::text[])) and r.master_reservation_id is not null
 order by r.master_reservation_id, r.node_index;
 
+-- name: users_found
+-- A few names at GitHub of active reservations: its server of SSH keys knew them. Read in the order of an index.
+select r.github_user
+from public.reservations r
+where r.status = 'active' and r.github_user is not null
+order by r.expires_at
+limit 3;
+
+-- name: users_waiting
+-- A few names at GitHub of reservations that want their keys, which nobody may know.
+select distinct r.github_user
+from public.reservations r
+where r.status in ('pending', 'queued', 'preparing') and r.github_user is not null
+limit 5;
+
 -- name: fingerprints
 -- The pods of these reservations, and of their gangs, as they were written down last, unless their service was seen to go.
 select p.reservation_id, p.fingerprint

@@ -61,6 +61,7 @@ class View:
         log_requests: who reads along, where that is to be served; their reservations are among the rows.
         github_users: the names at GitHub that are on record for users who named none.
         gangs: by the id of their first row, all rows of the gangs that rows asked about belong to, node by node.
+        users_found: some names at GitHub of active reservations: their keys were found.
     """
 
     now: datetime
@@ -81,6 +82,7 @@ class View:
     github_users: dict[str, str] = field(default_factory=dict)
     gangs: dict[str, list[Row]] = field(default_factory=dict)
     log_requests: dict[str, Row] = field(default_factory=dict)
+    users_found: tuple[str, ...] = ()
 
 
 def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
@@ -116,6 +118,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         quarantined = conn.execute(SQL["quarantined"], {"uids": suspects}) if pods_swept or suspects else None
         limits = ask_limits(conn, askers) if askers else None
         github = conn.execute(SQL["github_users"], {"users": askers}) if askers else None
+        users = conn.execute(SQL["users_found"]) if keys else None
         periodic = ask_periodic(conn, QUEUE) if pods_swept else None
         reading = conn.execute(SQL["log_requests"], {"requests": readers}) if readers else None
         read = conn.execute(SQL["read_along"], {"requests": readers}) if readers else None
@@ -144,6 +147,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         github_users=dict(github.fetchall()) if github else {},
         gangs=gangs,
         log_requests={str(row.key): row for row in rows_in(log_requests, reading)} if reading else {},
+        users_found=tuple(row[0] for row in users) if users else (),
     )
 
 

@@ -14,14 +14,23 @@ from urllib3.exceptions import HTTPError
 from pgfleet.workers.clients.bodies import beginning, keep
 from pgfleet.workers.clients.kubernetes.connection import Credentials, SignedClient
 from pgfleet.workers.clients.retry_after import retry_after_s
-from pgfleet.workers.clients.verdicts import KUBERNETES, NO_DRY_RUN, NO_SENSE, QUOTA, Verdict, status_class, verdict
-from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError
+from pgfleet.workers.clients.verdicts import (
+    EXISTS,
+    KUBERNETES,
+    NO_DRY_RUN,
+    NO_SENSE,
+    QUOTA,
+    Verdict,
+    status_class,
+    verdict,
+)
+from pgfleet.workers.runtime.outcomes import Calls, NeverError, NoPlaceError, NotNowError, TryAgainError
 from pgfleet.workers.runtime.outside.guard import Guard
 
 UNREACHABLE = "KUBERNETES_UNREACHABLE"
 REFUSES = "KUBERNETES_REFUSES"
 MESSAGE_LIMIT = 800
-REFUSED, MISTAKEN, BROKEN = 300, 400, 500
+REFUSED, MISTAKEN, CONFLICT, BROKEN = 300, 400, 409, 500
 # What the API server says in plain words, too, before it looks at a request.
 PLAIN = frozenset({401, 408, 429})
 # Of what is no answer to what was asked, so much is read: a proxy may say anything.
@@ -40,6 +49,16 @@ class ForbiddenError(NeverError):
     """What was to be made is refused by a policy, although the same of nobody would be let pass."""
 
 
+class ContestedError(TryAgainError):
+    """The same with a conflict, which may be over the next time."""
+
+
+OF_THE_ROW: dict[Verdict, type[NeverError | TryAgainError]] = {
+    Verdict.ASK_ROW: ForbiddenError,
+    Verdict.ASK_MAYBE: ContestedError,
+}
+
+
 class GuardedClient(SignedClient):
     """The official client, which asks the breaker before each request."""
 
@@ -53,7 +72,7 @@ class GuardedClient(SignedClient):
         Raises:
             NotNowError: the server is in trouble, or refuses everybody this.
             NoPlaceError: a quota is used up.
-            ForbiddenError: it refuses this, and would not refuse the same of nobody.
+            ForbiddenError, ContestedError: it refuses this, and would not refuse the same of nobody.
         """
         calls = CALLS.get(method, Calls.MAKE)
         if self.guard is not None:
@@ -85,9 +104,9 @@ class GuardedClient(SignedClient):
         if found is Verdict.HOLD:
             raise error
         raised = self._unanswered(error, surely=found is Verdict.OUT)
-        is_alone = found is Verdict.ASK_ROW and raised is error and self.guard is not None
+        is_alone = found in OF_THE_ROW and raised is error and self.guard is not None
         if is_alone and not RIGHT_IS_MISSING.search(words):
-            raise ForbiddenError(words)
+            raise OF_THE_ROW[found](words)
         raise raised
 
     def _unanswered(self, error: NotNowError, *, surely: bool = False) -> NotNowError:
@@ -108,7 +127,10 @@ def _named(response: RESTResponse, status: dict[str, Any]) -> str:
         return NO_SENSE
     if response.status == MISTAKEN and SUPPORTS_NO_DRY_RUN in str(status.get("message", "")):
         return NO_DRY_RUN
-    return QUOTA if _is_quota(response, status) else status_class(response.status)
+    if _is_quota(response, status):
+        return QUOTA
+    is_there = response.status == CONFLICT and status.get("reason") == "AlreadyExists"
+    return EXISTS if is_there else status_class(response.status)
 
 
 def _stranger(status: int) -> str:
@@ -145,6 +167,6 @@ def _status(response: RESTResponse) -> dict[str, Any]:
 def _is_quota(response: RESTResponse, status: dict[str, Any]) -> bool:
     """Whether a quota refuses: it says so in words only, or it is the object that somebody else was changing."""
     told = str(status.get("message", ""))
-    if response.status == 409:
+    if response.status == CONFLICT:
         return (status.get("details") or {}).get("kind") == "resourcequotas" or 'on resourcequotas "' in told
     return response.status == 403 and "exceeded quota" in told
