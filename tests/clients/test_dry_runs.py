@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgfleet.workers.clients.aws.rights import HOW_TO_GRANT, lacking
+from pgfleet.workers.runtime.outcomes import Calls, NotNowError
 from worlds.outside import aws as aws_sandbox
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def test_without_a_bucket_none_is_looked_for(ec2: Ec2) -> None:
 def test_all_looks_that_aws_does_not_allow_are_named_with_the_region(aws: Aws, ec2: Ec2, code: str) -> None:
     aws.fault("Describe.*", status=403, code=code, times=2)
 
-    volumes, snapshots, how = lacking(ec2, None)
+    volumes, snapshots, how = map(str, lacking(ec2, None))
 
     assert volumes.startswith("an answer of EC2 in us-east-2: ")
     assert "DescribeVolumes" in volumes
@@ -67,9 +68,11 @@ def test_a_bucket_that_may_only_be_written_to_is_taken(aws: Aws, ec2: Ec2, conte
     assert lacking(ec2, contents) == []
 
 
-def test_no_answer_is_told_with_the_region(aws: Aws, ec2: Ec2) -> None:
-    aws.fault("DescribeVolumes", drop=True)
+@pytest.mark.parametrize("way", [{"drop": True}, {"status": 503}, {"status": 400, "code": "RequestLimitExceeded"}])
+def test_no_answer_is_an_outage(aws: Aws, ec2: Ec2, way: dict[str, Any]) -> None:
+    aws.fault("DescribeVolumes", **way)
 
-    said, _ = lacking(ec2, None)
+    (away,) = lacking(ec2, None)
 
-    assert said.startswith("an answer of EC2 in us-east-2: ")
+    assert isinstance(away, NotNowError)
+    assert (away.dependency, away.calls, away.code) == ("aws.ec2", Calls.READ, "AWS_UNREACHABLE")

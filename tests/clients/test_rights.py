@@ -10,6 +10,7 @@ from pgfleet.workers.clients import ssh_keys
 from pgfleet.workers.clients.kubernetes import pods
 from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE, Right, lacking, needed
 from pgfleet.workers.clients.kubernetes.template.reading import read_template
+from pgfleet.workers.runtime.outcomes import Calls, NotNowError
 from worlds.fleet import settings_for
 
 if TYPE_CHECKING:
@@ -91,14 +92,24 @@ def test_an_address_where_nobody_answers_is_named(api: Any, server: str) -> None
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:1/{user}.keys", "http://keys.invalid/{user}.keys", "http://127.0.0.1/{usr}.keys", "keys/{user}"],
+    ["http://127.0.0.1/{usr}.keys", "keys/{user}", "httpx://127.0.0.1/{user}"],
 )
-def test_an_address_without_a_key_server_is_named(url: str) -> None:
+def test_an_address_of_another_form_is_named(url: str) -> None:
     with ssh_keys.connected(settings_for(URL, ssh_keys_url=url)) as keys:
         (said,) = keys.lacking()
 
+    assert isinstance(said, str)
     assert said.startswith(f"an answer of the SSH key server at {url}: ")
     assert "PGFLEET_SSH_KEYS_URL" in said
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/{user}.keys", "http://keys.invalid/{user}.keys"])
+def test_a_key_server_that_is_away_is_an_outage(url: str) -> None:
+    with ssh_keys.connected(settings_for(URL, ssh_keys_url=url)) as keys:
+        (away,) = keys.lacking()
+
+    assert isinstance(away, NotNowError)
+    assert (away.dependency, away.calls) == ("ssh_keys", Calls.READ)
 
 
 @pytest.mark.parametrize(("status", "lacks"), [(403, False), (404, False), (429, False), (500, True), (503, True)])
@@ -109,10 +120,11 @@ def test_a_key_server_that_knows_nobody_answers(box: Box, status: int, *, lacks:
         assert bool(keys.lacking()) is lacks
 
 
-def test_a_key_server_that_answers_with_a_web_page_is_none(box: Box) -> None:
+def test_a_key_server_that_answers_with_a_web_page_is_away(box: Box) -> None:
     box.fault("^/ssh-keys/", status=200, text="\n<html>Sign in</html>")
 
     with ssh_keys.connected(settings_for(URL, box)) as keys:
         (said,) = keys.lacking()
 
-    assert "answers with a web page (PGFLEET_SSH_KEYS_URL)" in said
+    assert isinstance(said, NotNowError)
+    assert "answered with a web page" in str(said)

@@ -151,6 +151,7 @@ def test_an_address_that_is_the_same_for_all_or_holds_a_password_is_not_asked(ho
         with pytest.raises((NotNowError, TryAgainError)):
             keys.of("ada")
 
+    assert isinstance(lacks, str)
     assert "PGFLEET_SSH_KEYS_URL" in lacks
     assert "pass@" not in lacks
     assert hostile.asked == []

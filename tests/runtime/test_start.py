@@ -23,9 +23,20 @@ from pgfleet.workers.runtime import serve
 from pgfleet.workers.runtime.broker import FleetBroker
 from pgfleet.workers.runtime.inside.opening import opened
 from pgfleet.workers.runtime.serve import Lifecycle
-from worlds.fleet import PATIENCE_S, REPOSITORY, Connection, settings_for, until, worker_environment, worker_process
+from worlds.fleet import (
+    PATIENCE_S,
+    REPOSITORY,
+    Connection,
+    Worker,
+    move_clock,
+    row_of,
+    settings_for,
+    until,
+    worker_environment,
+    worker_process,
+)
 from worlds.network.ports import free_port
-from worlds.reservations import create, status_of
+from worlds.reservations import active, ask, create, status_of
 from worlds.small.kind import small_kind
 
 DRAMATIQ = [sys.executable, "-m", "dramatiq", "pgfleet.workers.reservation", "-p", "1", "-t", "1"]
@@ -138,7 +149,6 @@ def test_a_worker_whose_rights_are_missing_says_all_of_them_and_takes_nothing_un
     [
         ({"path": "selfsubjectaccessreviews", "status": 401}, "Kubernetes answered 401"),
         ({"path": "selfsubjectaccessreviews", "drop": True}, "an answer of Kubernetes at http"),
-        ({"path": "^/ssh-keys/", "status": 502}, "an answer of the SSH key server at http"),
     ],
 )
 def test_a_worker_whose_outside_is_away_at_its_start_waits_and_goes_on_when_it_is_back(
@@ -153,6 +163,47 @@ def test_a_worker_whose_outside_is_away_at_its_start_waits_and_goes_on_when_it_i
         until(lambda: status_of(conn, row_id) == "active", within_s=20)
 
     assert (waits, ended) == (None, None)
+
+
+@pytest.mark.parametrize("way", [{"status": 502}, {"drop": True}, {"status": 200, "text": "<html>Sign in</html>"}])
+def test_a_worker_that_starts_while_the_server_of_ssh_keys_is_away_does_all_that_needs_none(
+    dsn: str, conn: Connection, worker: Worker, box: Box, port: int, way: dict[str, Any]
+) -> None:
+    cancelled, expiring = active(conn, worker, duration_hours=8), active(conn, worker)
+    box.fault("^/ssh-keys/", times=10_000, **way)
+    move_clock(conn, 4 * 3600 + 180)
+    waiting = create(conn)
+    ask(conn, "cancel", cancelled)
+    with worker_process(dsn, box, metrics_port=port, pod_poll_s=0.1):
+        until(lambda: status_of(conn, cancelled) == "cancelled", within_s=20)
+        until(lambda: row_of(conn, cancelled)["reservation_ended"], within_s=20)
+        until(lambda: row_of(conn, expiring)["reservation_ended"], within_s=20)
+        code = "SSH_KEYS_UNREACHABLE: "
+        until(lambda: str(row_of(conn, waiting)["current_detailed_status"]).startswith(code), within_s=20)
+        ready = shown(port, "/readyz")
+        box.clear_faults()
+        move_clock(conn, 61)
+        until(lambda: status_of(conn, waiting) == "active", within_s=20)
+
+    assert ready[0] == 200
+    assert ready[1].startswith("ok\nwarning: gpu_reservations: SSH_KEYS_UNREACHABLE: ")
+
+
+def test_a_worker_that_starts_while_aws_is_away_takes_messages_and_tells_of_the_outage(
+    dsn: str, conn: Connection, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with worker_process(dsn, None, "pgfleet.workers.disk", metrics_port=port):
+        said = until(lambda: "AWS_UNREACHABLE" in (text := shown(port, "/readyz")[1]) and text, within_s=20)
+        ready = shown(port, "/readyz")[0]
+    out = conn.execute("select dependency, calls from public.outages where ended_at is null").fetchall()
+
+    assert str(said).startswith("ok\nwarning: disk_operations: AWS_UNREACHABLE: ")
+    assert ready == 200
+    assert out == [("aws.ec2", "read")]
 
 
 def test_a_worker_that_is_not_ready_ends_when_it_is_asked_to(dsn: str, box: Box, port: int) -> None:

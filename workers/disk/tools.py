@@ -13,7 +13,7 @@ from pgfleet.workers.clients.aws import contents, ec2, rights
 from pgfleet.workers.clients.verdicts import EC2
 from pgfleet.workers.disk.view import View
 from pgfleet.workers.runtime import kind, tickets
-from pgfleet.workers.runtime.outcomes import Calls, Send
+from pgfleet.workers.runtime.outcomes import Calls, NotNowError, Send
 from pgfleet.workers.runtime.outside.breakers import Breakers, Use
 
 
@@ -38,8 +38,8 @@ def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:  
         asked.guard.probe(calls)
 
 
-def lacking(tools: Tools) -> list[str]:
-    """What no disk can be worked on without: AWS has to let the worker in."""
+def lacking(tools: Tools) -> list[str | NotNowError]:
+    """What no disk can be worked on without: AWS has to let the worker in, when it answers."""
     return rights.lacking(tools.ec2, tools.contents)
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reservation import TICKETS, WAITING, Status, pod_name
+from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients import ssh_keys
@@ -20,8 +22,10 @@ from pgfleet.workers.clients.kubernetes.template.reading import Template, read_t
 from pgfleet.workers.clients.verdicts import KUBERNETES
 from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime import kind, tickets
-from pgfleet.workers.runtime.outcomes import Calls, Move, Outcome
+from pgfleet.workers.runtime.outcomes import Calls, Move, NotNowError, Outcome
 from pgfleet.workers.runtime.outside.breakers import Breakers, Use
+
+SQL = named(__package__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +64,28 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
         )
 
 
-def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:  # noqa: ARG001  # no row is needed
+def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:
     """Ask about nobody; raises NotNowError where that is not answered."""
     if dependency == KUBERNETES:
         tools.pods.probe(calls)
-    else:
-        tools.ssh_keys.guard.probe(calls)
+        return
+    tools.ssh_keys.remember(use(lambda conn: _users(conn, "users_found")))
+    tools.ssh_keys.probe(use(lambda conn: _users(conn, "users_waiting")))
 
 
-def lacking(tools: Tools) -> list[str]:
-    """What no reservation can be worked on without: rights and answers of all that is called."""
+def _users(conn: Connection, statement: str) -> list[str]:
+    return [row[0] for row in conn.execute(SQL[statement])]
+
+
+def lacking(tools: Tools) -> list[str | NotNowError]:
+    """What no reservation can be worked on without: rights at a cluster that answers, and an address for SSH keys.
+
+    A cluster that has never answered this worker may be one that a wrong address or token leads to. Keys are for new
+    reservations only.
+    """
     # Through the client that no breaker stops: nobody's messages wait for these answers yet.
     api, pods = tools.pods.probe.api, tools.pods
-    return rights.lacking(api, pods.namespace, pods.timeout_s) + tools.ssh_keys.lacking()
+    return [*rights.lacking(api, pods.namespace, pods.timeout_s), *tools.ssh_keys.lacking()]
 
 
 Turn: TypeAlias = kind.Turn[View, Tools]

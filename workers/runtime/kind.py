@@ -84,7 +84,7 @@ class Kind(Generic[M, V, T]):
         once: whether a message that comes twice in a row in one claim needs to be stepped only once.
         effects: whether steps call the outside: then they run in threads, and a claim takes as many.
         lacks: what its messages can't be worked on without, in words, and how it is mended; none is claimed until it is
-            nothing.
+            nothing. An error stands for what just does not answer: an outage as any other, that keeps no message.
         tickets: those that the runtime sends again where rows have lost them, whenever a Sweep comes; a kind with none
             steps its Sweep itself.
         watch: what follows the outside beside the steps, for as long as a process works; given its Running.
@@ -108,7 +108,7 @@ class Kind(Generic[M, V, T]):
     ids: tuple[str, ...] = ()
     once: Callable[[M], bool] = lambda _message: False
     effects: bool = False
-    lacks: Callable[[T], Sequence[str]] = lambda _tools: ()
+    lacks: Callable[[T], Sequence[str | NotNowError]] = lambda _tools: ()
     tickets: tuple[Tickets, ...] = ()
     watch: Callable[[Any], AbstractContextManager[None]] | None = None
     whose: str = "user_id"

@@ -135,7 +135,10 @@ class Lifecycle(dramatiq.Middleware):
         life = Life(every, started, {"the lease keeper": self.keeper.pulse, "the hang watch": self.hangs.pulse})
         threading.excepthook = life.note_death
         if settings.metrics_port:
-            probes = {"/livez": life.problems, "/readyz": lambda: [*readiness.lacking(), *pool.lacking()]}
+            probes = {
+                "/livez": lambda: port.Shown(life.problems()),
+                "/readyz": lambda: port.Shown([*readiness.lacking(), *pool.lacking()], readiness.warnings()),
+            }
             port.serve(settings.metrics_host, port.port_of_process(settings.metrics_port), probes)
             metrics.watch_depth(pool, [each.kind.queue for each in every], self.draining)
         for thread in started:

@@ -11,7 +11,7 @@ import pytest
 
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.runtime.outside.port import LONGEST_HEAD, MOST_OPEN, check_ports, serve
+from pgfleet.workers.runtime.outside.port import LONGEST_HEAD, MOST_OPEN, Shown, check_ports, serve
 from worlds.network.ports import free_port
 
 PATIENCE_S = 20
@@ -20,7 +20,7 @@ PATIENCE_S = 20
 @pytest.fixture(scope="module")
 def port() -> int:
     port = free_port()
-    serve("127.0.0.1", port, {"/livez": list, "/readyz": lambda: ["no rights", "no namespace"]})
+    serve("127.0.0.1", port, {"/livez": lambda: Shown([]), "/readyz": lambda: Shown(["no rights", "no namespace"])})
     return port
 
 

@@ -3,14 +3,14 @@
 Rights on a volume or snapshot can't be tried without one: a policy may ask for tags of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
 from pgfleet.workers.clients.aws.contents import Contents
 from pgfleet.workers.clients.aws.ec2 import Ec2, dry_volume
-from pgfleet.workers.clients.aws.session import Service, nothing
+from pgfleet.workers.clients.aws.session import UNREACHABLE, Service, nothing
 from pgfleet.workers.runtime.outcomes import NeverError, NotNowError, TryAgainError
 
 # Answers to a dry run that is not allowed; any other comes from a server that has found it allowed.
@@ -21,17 +21,21 @@ HOW_TO_GRANT = "deploy/base/kinds/disk/account.yaml lists what the role's policy
 TROUBLE = (NotNowError, TryAgainError, NeverError)
 
 
-def lacking(ec2: Ec2, contents: Contents | None) -> list[str]:
-    """What a worker lacks, in words, with what mends it; empty if nothing."""
-    refused = [problem for method in LOOKS for problem in _looked(ec2, method)] or _made(ec2)
-    return refused + ([HOW_TO_GRANT] if refused else []) + ([] if contents is None else _bucket(contents))
+def lacking(ec2: Ec2, contents: Contents | None) -> list[str | NotNowError]:
+    """What a worker lacks, in words, with what mends it; an error where AWS is away; empty if nothing."""
+    found = [problem for method in LOOKS for problem in _looked(ec2, method)] or _made(ec2)
+    refused = [problem for problem in found if isinstance(problem, str)]
+    away = [problem for problem in found if isinstance(problem, NotNowError)][:1]
+    return [*away, *refused, *([HOW_TO_GRANT] if refused else []), *([] if contents is None else _bucket(contents))]
 
 
-def _looked(ec2: Ec2, method: str) -> list[str]:
+def _looked(ec2: Ec2, method: str) -> Sequence[str | NotNowError]:
     try:
         # Without its guard: nobody's messages wait for this answer yet.
         Service(ec2.aws.signed, ec2.aws.name).ask(method, nothing, MaxResults=5, **LOOKS[method])
     except TROUBLE as error:
+        if isinstance(error, NotNowError) and error.code == UNREACHABLE:
+            return [error]
         return [f"an answer of EC2 in {ec2.region}: {error}"]
     return []
 

@@ -107,6 +107,10 @@ class Breakers:
         else:
             self.known.clear()
 
+    def troubles(self) -> list[NotNowError]:
+        """All that is out now, by what this process knows."""
+        return [error for place, error in self._open.items() if place != DELETES]
+
     def trouble(self, dependency: str, calls: Calls) -> NotNowError | None:
         """Why these calls must not be made now; None if they may."""
         known = self._open

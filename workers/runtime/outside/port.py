@@ -6,6 +6,7 @@ import socket
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from multiprocessing import current_process, parent_process
@@ -25,7 +26,16 @@ TAKEN_IN = 64
 BACKLOG = 1024
 TEXT = "text/plain; charset=utf-8"
 
-Probes = Mapping[str, Callable[[], list[str]]]
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a probe shows: problems, by which it fails, and warnings, by which it does not."""
+
+    problems: list[str]
+    warnings: list[str] = field(default_factory=list)
+
+
+Probes = Mapping[str, Callable[[], Shown]]
 
 
 def serve(host: str, port: int, probes: Probes) -> None:
@@ -102,9 +112,10 @@ def _answered(head: bytes, probes: Probes) -> bytes:
         return _written(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest())
     if path not in probes:
         return _written(HTTPStatus.NOT_FOUND, TEXT, " ".join(["/metrics", *probes]).encode() + b"\n")
-    problems = probes[path]()
-    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return _written(status, TEXT, "\n".join(problems or ["ok"]).encode() + b"\n")
+    shown = probes[path]()
+    status = HTTPStatus.SERVICE_UNAVAILABLE if shown.problems else HTTPStatus.OK
+    warnings = [f"warning: {warning}" for warning in shown.warnings]
+    return _written(status, TEXT, "\n".join([*(shown.problems or ["ok"]), *warnings]).encode() + b"\n")
 
 
 def _written(status: HTTPStatus, content_type: str, body: bytes) -> bytes:

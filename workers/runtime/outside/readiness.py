@@ -9,6 +9,7 @@ import structlog
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.inside.trouble import Trouble
 from pgfleet.workers.runtime.kind import Kind
+from pgfleet.workers.runtime.outcomes import NotNowError
 from pgfleet.workers.runtime.running import Running
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -19,7 +20,10 @@ LOOK_AGAIN_S, LOOK_AGAIN_MOST_S = 1.0, 30.0
 
 
 class Readiness(Thread):
-    """Has a process take messages as soon as its kinds lack nothing: a cluster may be away, a right not granted yet."""
+    """Has a process take messages as soon as its kinds lack nothing: a cluster may be away, a right not granted yet.
+
+    What all work needs has to answer once. What else is away is an outage as any other: the rest goes on without it.
+    """
 
     def __init__(self, running: list[Running], draining: Event, troubles: Sequence[Trouble] = ()) -> None:
         super().__init__(name="readiness", daemon=True)
@@ -50,11 +54,21 @@ class Readiness(Thread):
         ]
         return [*self.problems, *silent, *(problem for trouble in self.troubles for problem in trouble.problems())]
 
+    def warnings(self) -> list[str]:
+        """What is in trouble outside, in words: what does not need it is done all the same."""
+        return [f"{each.kind.queue}: {error.shown}" for each in self.running for error in each.breakers.troubles()]
+
     def _look(self) -> bool:
         """Whether something is lacking; it is logged when it is not what was lacking before."""
-        found = [(running, _lacks(running)) for running in self.unready]
-        for running, problems in found:
+        found = []
+        for running in self.unready:
+            looked = _lacks(running)
+            problems = [problem for problem in looked if isinstance(problem, str)]
             self._say(running, ready=not problems)
+            # A process that is not ready tells nobody: it may be its own trouble.
+            for away in (problem for problem in looked if isinstance(problem, NotNowError)):
+                running.breakers.open(away)
+            found.append((running, problems))
         self.unready = [running for running, problems in found if problems]
         before, self.problems = self.problems, [problem for _, problems in found for problem in problems]
         if self.problems and self.problems != before:
@@ -72,7 +86,7 @@ def _is_ready(running: Running) -> float:
     return float(running.ready.is_set() and not running.trouble.problems())
 
 
-def _lacks(running: Running) -> list[str]:
+def _lacks(running: Running) -> list[str | NotNowError]:
     """What the kind lacks. Whatever goes wrong while it looks is the next thing to be mended."""
     if not isinstance(running.kind, Kind):
         return []
