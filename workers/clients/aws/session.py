@@ -34,6 +34,7 @@ from pgfleet.workers.clients.aws.throttle import Throttle
 from pgfleet.workers.clients.retry_after import retry_after_s
 from pgfleet.workers.clients.verdicts import (
     CREDENTIALS,
+    EC2,
     NAMED,
     NO_ANSWER,
     RIGHTS,
@@ -145,7 +146,11 @@ class Service:
     def _answer(self, method: str, read: Callable[[Any], R], given: dict[str, Any]) -> "R | Problem":
         operation = self.client.meta.method_to_api_mapping[method]
         try:
-            return read(getattr(self.client, method)(**given))
+            answer = getattr(self.client, method)(**given)
+            if self.name == EC2:
+                # In each of its answers. A page of a proxy has none, and says nothing of what was made or deleted.
+                _ = answer["ResponseMetadata"]["RequestId"]
+            return read(answer)
         except ClientError as error:
             return _answered(operation, error)
         except ParamValidationError as error:
@@ -218,13 +223,15 @@ def nothing(_: Any) -> None:
 
 
 def _answered(operation: str, error: ClientError) -> Problem:
-    code = printable(error.response.get("Error", {}).get("Code"))[:100] or "no code"
+    code = printable(error.response.get("Error", {}).get("Code"))[:100]
     about = error.response.get("ResponseMetadata", {})
     status, headers = about.get("HTTPStatusCode", 0), about.get("HTTPHeaders", {})
     after_s = retry_after_s(headers.get("retry-after"), headers.get("date"))
     if error.operation_name != operation:
         # An error of another operation than the one asked for is from getting credentials.
         return Problem("no credentials", f"AWS did not let us do {operation}: {code}")
+    if not code:
+        return Problem(NO_ANSWER, f"not AWS answered {operation}, but something else, with {status}", after_s)
     if code in CREDENTIALS or code in RIGHTS:
         return Problem(code, f"AWS did not let us do {operation}: {code}")
     if code in UNHEARD or (status >= 500 and code not in NAMED):
