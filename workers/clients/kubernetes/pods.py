@@ -16,7 +16,6 @@ from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.bodies import beginning
 from pgfleet.workers.clients.kubernetes.answers import asked, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.connection import credentials_of
-from pgfleet.workers.clients.kubernetes.events import Events, by_the_way
 from pgfleet.workers.clients.kubernetes.guarded import GuardedClient
 from pgfleet.workers.clients.kubernetes.names import CONTAINER, WITHOUT_KEYS, keys_name
 from pgfleet.workers.clients.kubernetes.pod import (
@@ -29,6 +28,7 @@ from pgfleet.workers.clients.kubernetes.pod import (
     service_state,
 )
 from pgfleet.workers.clients.kubernetes.probe import Probe
+from pgfleet.workers.clients.kubernetes.status.events import Events, by_the_way
 from pgfleet.workers.clients.kubernetes.status.logs import LOG_LINES, last_lines
 from pgfleet.workers.clients.kubernetes.template.reading import Template
 from pgfleet.workers.clients.kubernetes.volumes import owner_of

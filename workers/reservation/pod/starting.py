@@ -10,10 +10,10 @@ row's. All times are from our own first look that saw it so (looks.py).
 """
 
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.clients.kubernetes.events import Making
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.conditions import Place
 from pgfleet.workers.clients.kubernetes.status.containers import Waiting, Waits
+from pgfleet.workers.clients.kubernetes.status.events import Making
 from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
 from pgfleet.workers.reservation.completing import complete
 from pgfleet.workers.reservation.leaving import leave
