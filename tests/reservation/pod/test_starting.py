@@ -149,11 +149,11 @@ def test_what_can_t_be_mounted_is_told_and_is_no_pull(
     shown = here.look(row_id, "its container is being made")
     here.says(row_id, reason, message)
     trouble = here.look(row_id, reason)
-    move_clock(conn, 1799)
+    move_clock(conn, 1500)
     here.worker.run()
     in_time = status_of(conn, row_id)
 
-    move_clock(conn, 2)
+    move_clock(conn, 301)
     row = ended(conn, here.worker, row_id)
 
     assert "Pulling" not in shown + trouble
