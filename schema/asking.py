@@ -24,6 +24,9 @@ class Role(StrEnum):
     NODE = "NODE"  # a node
 
 
+_ROLES = {role.value: role for role in Role}
+
+
 class Whose(StrEnum):
     """Whose rows a role may ask about."""
 
@@ -59,13 +62,15 @@ def asked(headers: Any) -> Asked | None:
 
     A role that is not known has no rights, so it is a user's without a name; so is one in headers that can't be read.
     """
+    if headers is None:
+        return None
     if isinstance(headers, UnreadableJson) and headers.is_object:
         return Asked("", Role.USER)
     if not isinstance(headers, dict) or ASKED_ROLE not in headers:
         return None
-    by, role = headers.get(ASKED_BY), headers[ASKED_ROLE]
-    known = role in set(Role)
-    return Asked(by if known and isinstance(by, str) else "", Role(role) if known else Role.USER)
+    by, given = headers.get(ASKED_BY), headers[ASKED_ROLE]
+    role = _ROLES.get(given) if isinstance(given, str) else None
+    return Asked(by if role and isinstance(by, str) else "", role or Role.USER)
 
 
 def stamp(headers: Any) -> dict[str, Any] | None:

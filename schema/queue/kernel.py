@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, LiteralString, TypeAlias
+from typing import Any, LiteralString, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from pgfleet.schema.queue.arrays import array
 from pgfleet.schema.queue.reading import jsonb, read_json
 
 # Our part of a message's headers; other clients' headers are kept as they are.
@@ -25,8 +26,7 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """Proof of a claim: `read_ct` grows with each claim, so an older owner's token fits no more."""
 
     msg_id: int
@@ -205,4 +205,4 @@ def sign(conn: Connection, actor: str, timeout_s: float, lock_timeout: str = LOC
 
 
 def _columns(tokens: Sequence[Token]) -> dict[str, Any]:
-    return {"ids": [token.msg_id for token in tokens], "reads": [token.read_ct for token in tokens]}
+    return {"ids": array([token.msg_id for token in tokens]), "reads": array([token.read_ct for token in tokens])}

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
 
+from pgfleet.schema.queue.arrays import array
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.queue.reading import jsonb
 
@@ -52,7 +53,7 @@ LOCK_ROWS: LiteralString = "select from {t} where {key} = any(%s::{key_type}[]) 
 
 def lock_rows(conn: Connection, table: sa.Table, keys: list[Any]) -> Cursor:
     """Lock rows in key order, so that two batches never wait for each other in a circle."""
-    return conn.execute(_on_table(table, LOCK_ROWS), (keys,), prepare=False)
+    return conn.execute(_on_table(table, LOCK_ROWS), (array(keys),), prepare=False)
 
 
 def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
@@ -136,10 +137,10 @@ def _unlimited(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
     return sa.Text() if limited else column.type
 
 
-def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    turned = [list(values) for values in zip(*rows, strict=True)]
+def _by_column(table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
+    turned: list[Sequence[Any]] = list(zip(*rows, strict=True))
     first = len(turned) - len(columns)
     for index, name in enumerate(columns, start=first):
         if isinstance(table.columns[name].type, sa.JSON):
             turned[index] = [jsonb(value) for value in turned[index]]
-    return turned
+    return [array(values) for values in turned]

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from pgfleet.schema.queue.arrays import array
 from pgfleet.schema.queue.kernel import Connection, Cursor
 from pgfleet.schema.rows import kernel as row_kernel
 
@@ -60,7 +61,7 @@ def as_rows(cursor: psycopg.Cursor[Any]) -> Any:
 
 def ask_rows(conn: Connection, table: sa.Table, keys: Iterable[Any]) -> Cursor:
     """Ask for rows by key; inside a pipeline the answer is read later, by `rows_of`."""
-    return conn.execute(row_kernel.select_rows(table), {"keys": list(keys)}, prepare=False)
+    return conn.execute(row_kernel.select_rows(table), {"keys": array(list(keys))}, prepare=False)
 
 
 def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:

@@ -238,7 +238,7 @@ def test_after_a_rollback_the_connection_is_of_use(small: Small, cause: str) -> 
 
 
 def _other(unit: Unit) -> Any:
-    return replace(unit.token, read_ct=unit.token.read_ct + 1)
+    return unit.token._replace(read_ct=unit.token.read_ct + 1)
 
 
 def _old(small: Small) -> Any:

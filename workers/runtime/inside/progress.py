@@ -23,12 +23,20 @@ class Claim:
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """What a thread does about some messages, mostly one; its effects may last."""
+    """What a thread does about some messages, mostly one, while the step is entered; its effects may last."""
 
     thread: threading.Thread
     tasks: Sequence[Task]
-    begun_at: float
+    progress: "Progress"
+    begun_at: float = 0.0
     hangs: bool = False
+
+    def __enter__(self) -> None:
+        self.begun_at = time.monotonic()
+        self.progress.begin(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.end(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +80,19 @@ class Progress:
                     self._claims.pop(task, None)
             self.leases.drop(task.token for task in tasks)
 
-    @contextmanager
-    def step(self, tasks: Sequence[Task]) -> Iterator[None]:
-        """While this thread does something about some messages."""
-        step = Step(threading.current_thread(), tasks, time.monotonic())
+    def step(self, tasks: Sequence[Task]) -> Step:
+        """To be entered while this thread does something about some messages."""
+        return Step(threading.current_thread(), tasks, self)
+
+    def begin(self, step: Step) -> None:
         with self._lock:
             self._steps.add(step)
-            self._move(tasks, step.begun_at)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._steps.discard(step)
-                self._move(tasks, time.monotonic())
+            self._move(step.tasks, step.begun_at)
+
+    def end(self, step: Step) -> None:
+        with self._lock:
+            self._steps.discard(step)
+            self._move(step.tasks, time.monotonic())
 
     def at_work(self) -> set[Task]:
         """The messages that some thread does something about at this moment."""

@@ -1,0 +1,23 @@
+"""Arrays as they are sent: psycopg asks each value what it is, which took a quarter of what a transition takes."""
+
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any
+
+
+def array(values: Sequence[Any]) -> Any:
+    """Values for a parameter that is cast to its type (`%s::bigint[]`): numbers and texts as one text, others as a list."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return "{" + ",".join(map(str, values)) + "}"
+    kinds.discard(NoneType)
+    if kinds and kinds <= {int, str}:
+        return "{" + ",".join(map(_literal, values)) + "}"
+    return list(values)
+
+
+def _literal(value: int | str | None) -> str:
+    if value is None:
+        return "NULL"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
