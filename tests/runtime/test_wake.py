@@ -152,16 +152,23 @@ def test_a_send_within_a_part_of_a_transaction_rings(small: Small) -> None:
         assert heard(ear) == [QUEUE]
 
 
-def test_a_queue_that_rang_after_each_insert_rings_before(small: Small) -> None:
-    small.conn.execute(
-        "create or replace trigger ring after insert on pgmq.q_small_jobs for each statement"
-        " execute function public.ring('small_jobs')"
-    )
+OF_BEFORE = """
+create function public.ring() returns trigger language plpgsql as 'begin return null; end';
+create or replace trigger ring after insert on pgmq.q_small_jobs for each statement
+  execute function public.ring('small_jobs');
+"""
 
-    small.conn.execute("select public.ring_on_send('small_jobs')")
 
-    when = "select tgtype & 2 from pg_trigger where tgname = 'ring' and tgrelid = 'pgmq.q_small_jobs'::regclass"
-    assert small.one(when) == 2
+def test_a_queue_that_rang_after_each_insert_by_a_function_of_all_rings_before_by_its_own(small: Small) -> None:
+    small.conn.execute(OF_BEFORE)
+    try:
+        small.conn.execute("select public.ring_on_send(queue_name) from public.fleet_queues")
+
+        rings = "from pg_trigger where tgname = 'ring' and tgrelid = 'pgmq.q_small_jobs'::regclass"
+        assert small.one(f"select tgtype & 2 {rings}") == 2
+        assert small.one(f"select tgfoid::regproc::text {rings}") == "ring_for_small_jobs"
+    finally:
+        small.conn.execute("drop function public.ring() cascade")
 
 
 def test_two_queues_ring_apart(small: Small) -> None:

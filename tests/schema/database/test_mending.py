@@ -15,7 +15,10 @@ from pgfleet.schema.doctor.findings import LIMITS
 from pgfleet.schema.doctor.program import absent
 from worlds.database import Connection, comparable, dump, fresh_database
 
-NOTHING = "create or replace function public.ring() returns trigger language plpgsql as 'begin return null; end'"
+NOTHING = (
+    "create or replace function public.ring_for_disk_operations() returns trigger"
+    " language plpgsql as 'begin return null; end'"
+)
 OTHER_VIEW = "create or replace view public.fleet_views as select ''::name as schema_name, ''::name as view_name"
 # What somebody did, and what it is called.
 BREAKS = {
@@ -38,7 +41,7 @@ BREAKS = {
     "alter table pgmq.q_gpu_reservations disable trigger ring": "trigger pgmq.q_gpu_reservations.ring is disabled",
     "alter table public.reservations enable replica trigger log_moves": "log_moves is disabled",
     "drop trigger ring on pgmq.q_disk_operations": "trigger pgmq.q_disk_operations.ring",
-    NOTHING: "function public.ring is not what this version makes",
+    NOTHING: "function public.ring_for_disk_operations is not what this version makes",
     "drop function public.create_queue": "function public.create_queue",
     "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
     " as $$ select '2026-01-01'::timestamptz $$": "function public.fleet_now is not what",
@@ -74,7 +77,7 @@ LARGE = {
     "drop table public.reservations cascade": "table public.reservations",
     "drop table public.status_history; drop table public.moves": "table public.moves",
     "drop table pgmq.q_disk_operations cascade": "queue disk_operations",
-    "drop function public.ring() cascade": "function public.ring",
+    "drop function public.ring_for_gpu_reservations() cascade": "function public.ring_for_gpu_reservations",
     "drop function public.fleet_now() cascade": "function public.fleet_now",
     "drop schema pgmq cascade": "function pgmq.send",
 }
@@ -127,9 +130,12 @@ def test_an_empty_database_lacks_all_of_it(empty_dsn: str) -> None:
     with psycopg.connect(empty_dsn) as conn:
         told = missing(conn)
 
-    assert {"table public.reservations", "function public.ring", "queue gpu_reservations", "schema clusters"} <= set(
-        told
-    )
+    assert {
+        "table public.reservations",
+        "function public.ring_for_gpu_reservations",
+        "queue gpu_reservations",
+        "schema clusters",
+    } <= set(told)
     assert len(told) > 200
 
 

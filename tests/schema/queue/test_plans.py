@@ -76,6 +76,25 @@ def test_a_claim_among_300_000_delayed_messages_touches_a_few_pages(conn: Connec
     assert full.pages < 50 * 25
 
 
+def test_a_send_looks_into_the_index_though_the_queue_was_empty_when_its_plan_was_made(conn: Connection) -> None:
+    conn.execute(SET_UP)
+    conn.execute("alter table pgmq.q_small_jobs set (autovacuum_enabled = off)")
+    kernel.send(conn, QUEUE, [Outgoing({})]).fetchall()
+    conn.execute(
+        "insert into pgmq.q_small_jobs (vt, message)"
+        " select public.fleet_now() + interval '1 hour', '{}' from generate_series(1, 10000)"
+    )
+
+    with conn.transaction():
+        before = conn.execute(WALKED).fetchone()
+        kernel.send(conn, QUEUE, [Outgoing({})]).fetchall()
+        after = conn.execute(WALKED).fetchone()
+
+    assert before is not None
+    assert after is not None
+    assert (after[0] - before[0], after[1] - before[1]) == (0, 1)
+
+
 def test_a_claim_while_an_old_snapshot_is_held_touches_a_few_pages_a_message(dsn: str, conn: Connection) -> None:
     conn.execute(SET_UP)
     conn.execute("alter table pgmq.q_small_jobs set (autovacuum_enabled = off)")
