@@ -13,10 +13,10 @@ as $$
 $$;
 
 -- Counts heartbeats, each id once: the places of those that were not counted before. Of one id twice it is the
--- first. recent are the last ids of their nodes, whenever those say that they were sent. Called by both take_heartbeats,
--- which hold the nodes' locks: so a repeat that another worker has at the same
--- time is seen here, and one of the same day could not be counted twice anyhow. Days of before are looked into by the key,
--- row by row, also where a day was analyzed while it was empty.
+-- first. recent are those that are among the last ids of their nodes, whenever they say that they were sent. Called by
+-- both take_heartbeats, which hold the nodes' locks: so a repeat that another worker has at the same time is seen here,
+-- and one of the same day could not be counted twice anyhow. Days of before are looked into by the key, row by row, also
+-- where a day was analyzed while it was empty.
 create or replace function public.count_heartbeats(
   ids uuid[], sent timestamptz[], places integer[], recent uuid[]) returns integer[]
 language sql set enable_seqscan = off
@@ -27,7 +27,7 @@ as $$
   ), counted as (
     insert into public.heartbeat_ids (id, sent_at)
     select id, sent_at from told t
-    where not t.id = any (recent)
+    where t.id not in (select unnest(recent))
       and not exists (select from public.heartbeat_ids h where h.sent_at = t.sent_at and h.id = t.id)
       and not exists (select from public.heartbeat_ids h where h.sent_at = '-infinity' and h.id = t.id)
     order by sent_at, id

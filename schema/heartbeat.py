@@ -68,6 +68,10 @@ class ClusterStatus(StrEnum):
     DECOMMISSIONING = "decommissioning"  # nobody
 
 
+# json.dumps would make one for each message.
+_AS_JSON = json.JSONEncoder(allow_nan=False)
+
+
 def _utc(moment: datetime) -> datetime:
     """In UTC: not every offset that Python takes is one to the database."""
     try:
@@ -89,7 +93,7 @@ def _number(value: object) -> object:
 
 def _small(metrics: dict[str, Any]) -> dict[str, Any]:
     try:
-        size = len(json.dumps(metrics, allow_nan=False))
+        size = len(_AS_JSON.encode(metrics))
     except (ValueError, RecursionError):
         raise ValueError("must not hold NaN or Infinity, nor be nested without end") from None
     if size > METRICS_LIMIT:
@@ -242,6 +246,9 @@ SOURCES: Mapping[str, type[AutoscalerHeartbeat] | type[ClusterHeartbeat]] = {
 CLOCK: Mapping[str, type[Message]] = {"sweep": Sweep, "roll_up": RollUp}
 # What others may send: the clock's own messages are left out.
 REQUESTS: Mapping[str, type[Message]] = {f"heartbeat of {source}": model for source, model in SOURCES.items()}
+_ACTIONS: Mapping[str, Mapping[str, type[Message]]] = {
+    source: {"heartbeat": model, **CLOCK} for source, model in SOURCES.items()
+}
 
 
 def read(body: Any) -> HeartbeatMessage:
@@ -250,13 +257,13 @@ def read(body: Any) -> HeartbeatMessage:
     Raises:
         BadMessage: with a reason that a person understands.
     """
-    model: type[Message] = AutoscalerHeartbeat
+    actions = _ACTIONS["autoscaler"]
     if isinstance(body, dict) and body.get("action") == "heartbeat":
         source = body.get("source")
         if not isinstance(source, str) or source not in SOURCES:
             raise BadMessage(f"source: {str(source)[:60]!r} is not known; known are {', '.join(SOURCES)}")
-        model = SOURCES[source]
-    message: HeartbeatMessage = read_message(body, {"heartbeat": model, **CLOCK})  # type: ignore[assignment]
+        actions = _ACTIONS[source]
+    message: HeartbeatMessage = read_message(body, actions)  # type: ignore[assignment]
     return message
 
 
