@@ -31,7 +31,7 @@ def jupyter() -> None:
 def on(
     given: Id, *, user: User = None, following: Following = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """Have Jupyter in it. With --wait: its address, with the token, as a browser takes it.
+    """Have Jupyter in it, in a gang on its first node. With --wait: its address, with the token, as a browser takes it.
 
     Its image needs `jupyter`. Switched on again after it has failed, it is tried again.
     """
@@ -52,7 +52,7 @@ def off(
 def show(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     """Print its address with the token, as a browser takes it. For the user whose reservation it is."""
     with database() as conn:
-        row = owned(conn, given, user or default_user())
+        row = _with_jupyter(conn, given, user or default_user())
         address = jupyter_address(conn, row) if row["status"] == Status.ACTIVE else None
     if as_json:
         print_json({"reservation_id": row["reservation_id"], "address": address, "error": row["jupyter_error"]})
@@ -60,6 +60,12 @@ def show(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
         out().print(address, soft_wrap=True, markup=False)
     else:
         raise Refusal(_why_not(row))
+
+
+def _with_jupyter(conn: Connection, given: str, user: str) -> Row:
+    """The row that has it: of a gang its first node's, whichever is named."""
+    row = owned(conn, given, user)
+    return owned(conn, row["master_reservation_id"], user) if row["node_index"] else row
 
 
 def _why_not(row: Row) -> str:
@@ -73,7 +79,7 @@ def _why_not(row: Row) -> str:
 
 
 def _ask(conn: Connection, wanted: type[EnableJupyter | DisableJupyter], given: str, user: str, output: Output) -> None:
-    row = owned(conn, given, user)
+    row = _with_jupyter(conn, given, user)
     refuse_if_over(row)
     fields = {"reservation_id": row["reservation_id"], "user_id": user, "request_id": str(uuid.uuid4())}
 

@@ -16,6 +16,7 @@ from pgfleet.workers.clients.kubernetes.manifest import jupyter_service_body
 from pgfleet.workers.clients.kubernetes.names import jupyter_name
 from pgfleet.workers.clients.kubernetes.pod import PodState, ServiceState
 from pgfleet.workers.reservation.access.noting import noted
+from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.tools import Turn, hand_out
 from pgfleet.workers.runtime.outcomes import (
     Advance,
@@ -38,17 +39,23 @@ def wanted() -> dict[str, Any]:
 
 
 def switch(row: Row, message: EnableJupyter | DisableJupyter, turn: Turn) -> Outcome:
-    """What a user asks: the row says so at once, its pod when it is looked at; that is now if it is active."""
-    on = isinstance(message, EnableJupyter)
-    if on and row.jupyter_enabled and row.jupyter_error is None:
+    """What a user asks: the row says so at once, its pod when it is looked at; that is now if it is active.
+
+    Of a gang the first node has it, whichever is asked; that it was done is noted of all, as the same request may come
+    by another.
+    """
+    on, rows = isinstance(message, EnableJupyter), rows_of_gang(row, turn.view)
+    first = rows[0]
+    if on and first.jupyter_enabled and first.jupyter_error is None:
         return Done("Jupyter is on already")
-    if not on and not row.jupyter_enabled:
+    if not on and not first.jupyter_enabled:
         return Done("Jupyter is off already")
-    told = "Jupyter on" if on else "Jupyter off"
+    told = f"Jupyter {'on' if on else 'off'}{' on its first node' if first.is_multinode else ''}"
     # Switched on again after a failure, it is tried once more.
     new = {**wanted(), "jupyter_error": None, "jupyter_in": None} if on else {"jupyter_enabled": False}
-    move = Move(row, None, values={**new, **noted(row, message, told, turn)})
-    return hand_out(move, turn.now) if row.status == Status.ACTIVE else Advance((move,))
+    move = Move(first, None, values={**new, **noted(first, message, told, turn)})
+    rest = Advance(tuple(Move(each, None, values=noted(each, message, told, turn)) for each in rows[1:]))
+    return rest + (hand_out(move, turn.now) if first.status == Status.ACTIVE else Advance((move,)))
 
 
 def kept(row: Row, pod: PodState, turn: Turn) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Another user who is let into a reservation: by the keys that they have at GitHub, at once where the pod runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pgfleet.schema.container import SECONDARY_USERS
@@ -7,6 +8,7 @@ from pgfleet.schema.reservation import WAITING, AddUser, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.inside.keys import add_keys
 from pgfleet.workers.reservation.access.noting import noted
+from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.keys import lacks_key, warning_of
 from pgfleet.workers.reservation.tools import Turn
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, NeverError, Outcome, Reject, Wait
@@ -16,38 +18,51 @@ LOOK_AGAIN_S = 2.0
 
 
 def add(row: Row, message: AddUser, turn: Turn) -> Outcome:
-    """Their name is written; a pod that is not made yet gets their keys with all others.
+    """Their name is written, for all nodes of a gang; a pod that is not made yet gets their keys with all others.
 
     Raises:
         TryAgainError, NotNowError: GitHub, or the cluster, can't answer now: this request is done later.
     """
-    user, others = message.github_username, list(row.secondary_users or ())
-    is_new = user != row.github_user and user not in others
-    if is_new and len(others) >= SECONDARY_USERS:
+    user, rows = message.github_username, rows_of_gang(row, turn.view)
+    if any(_is_new(each, user) and len(each.secondary_users or ()) >= SECONDARY_USERS for each in rows):
         return Reject(f"github_username: a reservation has at most {SECONDARY_USERS} other users")
-    named = {"secondary_users": [*others, user]} if is_new else {}
     if row.status == Status.ACTIVE:
-        return _let_in(row, message, named, turn)
-    if row.status in WAITING and not is_new:
+        return _let_in(rows, message, turn)
+    new = [each for each in rows if _is_new(each, user)]
+    if row.status in WAITING and not new:
         return Done(f"{user} is let in already")
     if row.status in WAITING:
         told = f"{user} is let in when it starts"
-        return Advance((Move(row, None, values={**named, **noted(row, message, told, turn)}),))
+        return Advance(
+            tuple(Move(each, None, values={**_named(each, user), **noted(each, message, told, turn)}) for each in rows)
+        )
     # Its pod may have been made without them, or with them: it is seen when it runs.
-    changes = (Move(row, None, values=named),) if named else ()
+    changes = tuple(Move(each, None, values=_named(each, user)) for each in new)
     return Wait("its pod starts", turn.later(LOOK_AGAIN_S), changes)
 
 
-def _let_in(row: Row, message: AddUser, named: dict[str, Any], turn: Turn) -> Outcome:
-    user, pod = message.github_username, turn.tools.pods.find(row.pod_name)
-    if pod is None or pod.reservation_id != row.reservation_id:
+def _is_new(row: Row, user: str) -> bool:
+    return user != row.github_user and user not in (row.secondary_users or ())
+
+
+def _named(row: Row, user: str) -> dict[str, Any]:
+    return {"secondary_users": [*(row.secondary_users or ()), user]} if _is_new(row, user) else {}
+
+
+def _let_in(rows: Sequence[Row], message: AddUser, turn: Turn) -> Outcome:
+    """Into all of these pods, or it is done again: done twice, it is as done once."""
+    user = message.github_username
+    pods = [turn.tools.pods.find(each.pod_name) for each in rows]
+    there = [pod for each, pod in zip(rows, pods, strict=True) if pod and pod.reservation_id == each.reservation_id]
+    if len(there) < len(rows):
         return Wait("its pod is not there", turn.later(LOOK_AGAIN_S))
     keys = _keys(user, turn)
-    turn.hold()
-    add_keys(turn.tools.pods, pod, user, keys)
+    for pod in there:
+        turn.hold()
+        add_keys(turn.tools.pods, pod, user, keys)
     told = f"{user} is let in" if keys else f"{user} has no SSH key on GitHub"
-    values = {**named, **_warning(row, user, keys), **noted(row, message, told, turn)}
-    return Advance((Move(row, None, values=values),))
+    values = [{**_named(each, user), **_warning(each, user, keys), **noted(each, message, told, turn)} for each in rows]
+    return Advance(tuple(Move(each, None, values=new) for each, new in zip(rows, values, strict=True)))
 
 
 def _keys(user: str, turn: Turn) -> list[str]:

@@ -2,10 +2,13 @@
 
 Every few minutes each GPU is asked in the pod how busy it is. What can't be read counts as busy, and so does a time
 in which nobody looked. Use begins it all anew, and so does an extension.
+
+A gang is used as a whole: the turn of its first row asks in all of its pods, and writes the same into all of its rows.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -13,8 +16,9 @@ from pgfleet.schema.printable import plural, second
 from pgfleet.schema.reservation import Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.verdicts import KUBERNETES
+from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.tools import Turn, hand_out
-from pgfleet.workers.runtime.outcomes import Calls, Move, Outcome, Wait
+from pgfleet.workers.runtime.outcomes import Advance, Calls, Move, Outcome, Wait
 
 IDLE = "IDLE"
 # A GPU is idle that is less busy than this.
@@ -22,26 +26,29 @@ IDLE_PERCENT = 5
 # After so many looks that did not come, nobody knows what was.
 LOOKS_MISSED = 3
 
+# Rows with how busy each GPU of their pods is; nothing where nobody can tell.
+Looks: TypeAlias = Sequence[tuple[Row, tuple[int, ...]]]
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def look_at_use(row: Row, turn: Turn) -> Outcome | None:
-    """What a look at its GPUs leads to; None where none is due."""
+    """What a look at its GPUs, and those of its gang, leads to; None where none is due."""
     due_at = next_use_at(row, turn)
     if due_at is None or turn.now < due_at:
         return None
-    use = _use(row, turn)
-    read = {"gpus_read_at": turn.now, "gpus_use": list(use)}
-    if not use or max(use) >= IDLE_PERCENT:
-        return _looked(row, {**read, **used(row)}, turn)
+    rows = rows_of_gang(row, turn.view)
+    looks = [(each, _use(each, turn)) for each in rows]
+    if not all(use and max(use) < IDLE_PERCENT for _, use in looks):
+        return _looked(looks, turn, used)
     if _is_watched_on(row, turn) and row.idle_since is not None:
-        return _idle_on(row, read, turn)
-    return _looked(row, {**read, **used(row), "idle_since": turn.now}, turn)
+        return _idle_on(row, looks, turn)
+    return _looked(looks, turn, lambda each: {**used(each), "idle_since": turn.now})
 
 
 def next_use_at(row: Row, turn: Turn) -> datetime | None:
-    """When its GPUs are to be looked at; None for never. A gang's nodes are used together: none is idle alone."""
-    if row.idle_minutes is None or not row.gpu_count or row.master_reservation_id is not None:
+    """When its GPUs are to be looked at; None for never."""
+    if row.idle_minutes is None or not row.gpu_count or row.node_index:
         return None
     poll = timedelta(seconds=turn.tools.settings.idle_poll_s)
     regular: datetime = (row.gpus_read_at or row.launched_at) + poll
@@ -67,17 +74,19 @@ def _is_watched_on(row: Row, turn: Turn) -> bool:
     return row.gpus_read_at is not None and turn.now - row.gpus_read_at <= most
 
 
-def _idle_on(row: Row, read: dict[str, Any], turn: Turn) -> Outcome:
+def _idle_on(row: Row, looks: Looks, turn: Turn) -> Outcome:
     minutes = int((turn.now - row.idle_since) / timedelta(minutes=1))
     if row.idle_warned_at is not None and turn.now >= _end(row, turn):
         reason = f"{IDLE}: all of its GPUs were idle for {plural(minutes, 'minute')}"
-        return hand_out(Move(row, Status.EXPIRED, reason, {**read, "current_detailed_status": reason}))
+        told = {"current_detailed_status": reason}
+        moves = [Move(each, Status.EXPIRED, reason, {**_read(use, turn), **told}) for each, use in looks]
+        return sum(map(hand_out, moves), Advance())
     if row.idle_warned_at is not None or minutes < row.idle_minutes:
-        return _looked(row, read, turn)
+        return _looked(looks, turn, lambda _: {})
     ends = turn.later(turn.tools.settings.idle_notice_s)
     text = f"{IDLE}: all of its GPUs were idle for {plural(minutes, 'minute')}; ends at {second(ends)} unless used"
     log.warning("reservation.idle", reservation_id=row.reservation_id, minutes=minutes, ends_at=ends)
-    return _looked(row, {**read, "idle_warned_at": turn.now, "warning": text}, turn)
+    return _looked(looks, turn, lambda _: {"idle_warned_at": turn.now, "warning": text})
 
 
 def _end(row: Row, turn: Turn) -> datetime:
@@ -85,5 +94,10 @@ def _end(row: Row, turn: Turn) -> datetime:
     return end
 
 
-def _looked(row: Row, values: dict[str, Any], turn: Turn) -> Wait:
-    return Wait("its GPUs were looked at", turn.now, (Move(row, None, values=values),))
+def _looked(looks: Looks, turn: Turn, more: Callable[[Row], dict[str, Any]]) -> Wait:
+    moves = tuple(Move(each, None, values={**_read(use, turn), **more(each)}) for each, use in looks)
+    return Wait("its GPUs were looked at", turn.now, moves)
+
+
+def _read(use: tuple[int, ...], turn: Turn) -> dict[str, Any]:
+    return {"gpus_read_at": turn.now, "gpus_use": list(use)}
