@@ -1,17 +1,16 @@
 """A worker that is killed while it makes the four pods of a gang: in the end all four have run, or none is left."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from crashes.nursery import Nursery, nursery
 from crashes.test_reservation_crashes import QUICK, SHORT, all_ended, assert_nothing_left
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
-from worlds.fleet import REPOSITORY, Connection, until, worker_environment, worker_process
+from pgfleet.workers.reservation.machine import KIND
+from worlds.fleet import Connection, move_clock, settings_for, until, worker_environment, worker_on
 from worlds.reservations import gang, moments, rows_of
 
 PODS = "pgfleet.workers.clients.kubernetes.pods:Pods"
@@ -38,24 +37,25 @@ def four_nodes() -> Iterator[Box]:
         yield box
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Nursery]:
+    with nursery() as running:
+        yield running
+
+
 @pytest.mark.parametrize(("point", "when", "nth"), POINTS)
 def test_a_gang_runs_with_all_its_pods_or_leaves_none(
-    dsn: str, conn: Connection, four_nodes: Box, tmp_path: Path, point: str, when: str, nth: int
+    dsn: str, conn: Connection, four_nodes: Box, forks: Nursery, tmp_path: Path, point: str, when: str, nth: int
 ) -> None:
     ids = gang(conn, 4, duration_hours=SHORT)
-    marker = tmp_path / "killed"
-    armed = [sys.executable, str(REPOSITORY / "tests" / "worlds" / "kill_at.py"), str(marker), point, when, str(nth)]
-    doomed = subprocess.Popen(
-        [*armed, "pgfleet.workers.reservation", "-p", "1", "-t", "2"],
-        env=worker_environment(dsn, four_nodes, **QUICK),
-        cwd=REPOSITORY,
-        start_new_session=True,
-    )
-    assert doomed.wait(60) == -signal.SIGKILL
-    assert marker.exists()
+    marker, environment = tmp_path / "killed", worker_environment(dsn, four_nodes, **QUICK)
+    with forks.worker("pgfleet.workers.reservation", environment, marker, point, when, nth):
+        until(marker.exists, what=f"death {when} {point}")
 
-    with worker_process(dsn, four_nodes, **QUICK):
-        until(lambda: all_ended(conn, len(ids)), within_s=90, what=f"the end of all rows after {point}")
+    # What it had in hand is free again.
+    move_clock(conn, QUICK["lease_s"] + 1)
+    with worker_on(KIND, settings_for(dsn, four_nodes, **QUICK)) as worker:
+        worker.run_until(lambda: all_ended(conn, len(ids)))
 
     assert {row["status"] for row in rows_of(conn, ids)} == {"expired"}
     assert moments(conn, ids) == {"pending": 1, "preparing": 1, "active": 1, "expired": 1}
