@@ -25,7 +25,7 @@ $(READY): pyproject.toml deploy/constraints/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## The main job on an embedded PostgreSQL: 26 reservations, checked at the end
+demo: $(READY) ## The main job on an embedded PostgreSQL: 32 reservations, checked at the end
 	@$(BIN)/pgfleet demo $(ARGS)
 
 test: $(READY) ## The tests, on a real PostgreSQL that they start themselves

@@ -22,7 +22,7 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry(
-        "console.demo.command:demo", "Watch it work: 26 reservations and ten users, simulated outside, then checked."
+        "console.demo.command:demo", "Watch it work: 32 reservations and ten users, simulated outside, then checked."
     ),
     "up": Entry("console.local.up:up", "Run everything in this terminal until Ctrl-C."),
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),

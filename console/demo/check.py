@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pgfleet.console.demo.disks import wrong_disk
+from pgfleet.console.demo.line import gangs, passed, unwarned
 from pgfleet.console.demo.story import EXTENSION_S, HOUR_S, Planned, Story
 from pgfleet.console.demo.users import wrong_seats, wrong_users
 from pgfleet.console.demo.view import Scene
@@ -22,10 +23,14 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[
     state, dead = box.state(), letters.listing(conn, letters.Filters(answered_too=True))
     left = {name: state["objects"].get(name, 0) for name in OBJECTS}
     held = {name: row["held_gpus"] for name, row in scene.types.items() if row["held_gpus"]}
+    gang, backfill, warning = ([*found(story, scene)] for found in (gangs, passed, unwarned))
     claims = {
         "every reservation is over, and torn down": _not_over(story, scene),
         "each ended as it should": _wrong_fates(story, scene),
         "every history is without a gap": _gaps(story, scene),
+        "a gang waited until all its nodes were free, and started on all of them at once": gang,
+        "a small reservation started ahead of the gang, on GPUs that the gang did not wait for": backfill,
+        "who had a minute left was warned, once": warning,
         "no GPU is held": (f"{name}: {gpus}" for name, gpus in held.items()),
         "nothing is left in the cluster": (f"{n} {name}" for name, n in left.items() if n),
         "no pod was made twice": _doubles(story, scene, state),
@@ -36,7 +41,10 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[
     }
     numbers = {
         "submitted": len(story.planned),
-        "final": dict(sorted(Counter(row["status"] for row in scene.rows.values()).items())),
+        "final": dict(sorted(Counter(_end(one, scene) for one in story.planned).items())),
+        "gangs": int(not gang),
+        "backfilled": int(not backfill),
+        "warned": int(not warning),
         "dead_letters": len(dead),
         "gpus_held": sum(held.values()),
         "objects_left": sum(left.values()),
@@ -45,9 +53,14 @@ def check(conn: Connection, box: Box, story: Story, scene: Scene) -> tuple[dict[
     return {text: tuple(against) for text, against in claims.items()}, numbers
 
 
+def _end(one: Planned, scene: Scene) -> str:
+    row = scene.rows.get(one.reservation_id)
+    return "missing" if row is None else str(row["status"])
+
+
 def _not_over(story: Story, scene: Scene) -> Iterator[str]:
-    for one in story.planned:
-        row = scene.rows.get(one.reservation_id)
+    for one, each in _nodes(story):
+        row = scene.rows.get(each)
         if row is None:
             yield f"{_named(one)} does not exist"
         elif row["status"] not in FINAL or row["reservation_ended"] is None:
@@ -55,8 +68,8 @@ def _not_over(story: Story, scene: Scene) -> Iterator[str]:
 
 
 def _wrong_fates(story: Story, scene: Scene) -> Iterator[str]:
-    for one in story.planned:
-        moves = scene.history[one.reservation_id]
+    for one, each in _nodes(story):
+        moves = scene.history[each]
         last = (moves[-1]["from_status"], moves[-1]["to_status"]) if moves else None
         if last != one.fate:
             yield f"{_named(one)} went {last}, not {one.fate}: {moves[-1]['reason'] if moves else ''}"
@@ -70,8 +83,8 @@ def _wrong_fates(story: Story, scene: Scene) -> Iterator[str]:
 
 def _gaps(story: Story, scene: Scene) -> Iterator[str]:
     """A history goes from (new) to the status of the row, and each move begins where the one before it ended."""
-    for one in story.planned:
-        row, moves = scene.rows.get(one.reservation_id), scene.history[one.reservation_id]
+    for one, each in _nodes(story):
+        row, moves = scene.rows.get(each), scene.history[each]
         states = ["(new)", *(move["to_status"] for move in moves)]
         if [move["from_status"] for move in moves] != states[:-1] or row is None or states[-1] != row["status"]:
             yield f"{_named(one)}: {' '.join(states)}, its row says {row['status'] if row else 'nothing'}"
@@ -79,11 +92,14 @@ def _gaps(story: Story, scene: Scene) -> Iterator[str]:
 
 def _doubles(story: Story, scene: Scene, state: dict[str, Any]) -> Iterator[str]:
     """There were as many pods as admissions, and no name of a pod was used twice."""
-    admitted = sum(
-        move["to_status"] == Status.PREPARING for one in story.planned for move in scene.history[one.reservation_id]
-    )
+    admitted = sum(move["to_status"] == Status.PREPARING for _, each in _nodes(story) for move in scene.history[each])
     if state["double_creations"] or state["created_pods"] > admitted:
         yield f"{state['created_pods']} pods for {admitted} admissions, {state['double_creations']} twice"
+
+
+def _nodes(story: Story) -> Iterator[tuple[Planned, str]]:
+    """Each that was asked for, with the id of each of its nodes."""
+    return ((one, each) for one in story.planned for each in one.ids)
 
 
 def _wrong_letters(dead: list[Row]) -> Iterator[str]:
@@ -95,4 +111,4 @@ def _wrong_letters(dead: list[Row]) -> Iterator[str]:
 
 
 def _named(one: Planned) -> str:
-    return f"{one.reservation_id[:8]} ({one.what or f'{one.gpus} x {one.gpu_type}'})"
+    return f"{one.reservation_id[:8]} ({one.what or one.wants})"

@@ -47,6 +47,7 @@ PACE = {
     "PGFLEET_UNKNOWN_ROW_S": "2",
     "PGFLEET_UNSCHEDULABLE_S": "3",
     "PGFLEET_VOLUME_POLL_S": "0.3",
+    "PGFLEET_WARNINGS_MIN": "1",
     "PGFLEET_WATCH_S": "0.5",
 }
 
@@ -55,7 +56,7 @@ PACE = {
 def demo(
     *, as_json: Annotated[bool, typer.Option("--json", help="A summary in JSON as the last line.")] = False
 ) -> None:
-    """Run 26 reservations, a disk and ten users through workers on a simulated fleet; then check that all is true."""
+    """Run 32 reservations, a disk and ten users through workers on a simulated fleet; then check that all is true."""
     console = err() if as_json else out()
     with (
         terminated_like_interrupted(),
@@ -127,16 +128,22 @@ def _react(conn: Connection, scene: Scene, reactions: list[Reaction]) -> list[Re
     """Do what is due; returns what is not yet."""
     later = []
     for reaction in reactions:
-        row = scene.rows.get(reaction.planned.reservation_id)
-        if row is not None and row["status"] == reaction.status:
+        if _is_due(reaction, scene):
             reaction.act(conn)
         else:
             later.append(reaction)
     return later
 
 
+def _is_due(reaction: Reaction, scene: Scene) -> bool:
+    rows = [scene.rows.get(one.reservation_id) for one in (reaction.planned, *reaction.beside)]
+    if not all(row is not None and row["status"] == reaction.status for row in rows):
+        return False
+    return not reaction.warned or bool(rows[0] and rows[0]["warnings_sent"])
+
+
 def _over(plot: Story, scene: Scene) -> bool:
-    rows = [scene.rows.get(one.reservation_id) for one in plot.planned]
+    rows = [scene.rows.get(each) for one in plot.planned for each in one.ids]
     return all(row and row["status"] in FINAL and row["reservation_ended"] for row in rows)
 
 

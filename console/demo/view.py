@@ -14,6 +14,7 @@ from pgfleet.console.commands.listing import STYLES
 from pgfleet.console.demo.story import Planned
 from pgfleet.console.pictures.parts import cell, table
 from pgfleet.schema.printable import cut, printable
+from pgfleet.schema.reservation import FINAL
 from pgfleet.schema.rows.row import Row
 
 if TYPE_CHECKING:
@@ -49,13 +50,26 @@ def _printer(console: "Console", planned: Sequence[Planned]) -> Show:
         for one in planned:
             moves = scene.history[one.reservation_id]
             for move in moves[printed[one.reservation_id] :]:
-                what = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
-                states = f"{move['from_status']} -> {move['to_status']}"
-                line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {what:<8}  {states:<22}"
-                console.print(f"{line}  {printable(move['reason'])}")
+                line = f"{scene.seconds:5.1f} s  {one.reservation_id[:8]}  {one.wants:<15}  {_states(move):<22}"
+                console.print(f"{line}  {_reason(move, one)}")
             printed[one.reservation_id] = len(moves)
 
     return show
+
+
+def _states(move: Row) -> str:
+    """What it is told while it runs is in its history, and no move."""
+    return f"{move['from_status']} -> {move['to_status']}" if is_move(move) else str(move["to_status"])
+
+
+def is_move(entry: Row) -> bool:
+    return bool(entry["from_status"] != entry["to_status"])
+
+
+def _reason(move: Row, one: Planned) -> str:
+    """At first with what there is to see of it."""
+    said = printable(move["reason"])
+    return f"{said}: {one.what}" if one.what and move["from_status"] == "(new)" else said
 
 
 # Less room than this says nothing: then the way is left out, and only where each is now is shown.
@@ -65,18 +79,28 @@ LEAST_WHY = 24
 def _picture(scene: Scene, planned: Sequence[Planned], width: int) -> Table:
     """One line for each, whatever the width: a picture that is taller than the terminal can't be drawn in place."""
     paths = {one.reservation_id: _path(scene.history[one.reservation_id]) for one in planned}
-    taken = 28 + max((path.cell_len for path in paths.values()), default=0)
+    taken = 35 + max((path.cell_len for path in paths.values()), default=0)
     if width - taken < LEAST_WHY:
-        paths = {one.reservation_id: _path(scene.history[one.reservation_id][-1:]) for one in planned}
-        taken = 28 + max((path.cell_len for path in paths.values()), default=0)
-    made = table("ID", "WANTS", "WENT THROUGH" if taken > 50 else "STATE", "NOW")
+        paths = {
+            one.reservation_id: _path([*filter(is_move, scene.history[one.reservation_id])][-1:]) for one in planned
+        }
+        taken = 35 + max((path.cell_len for path in paths.values()), default=0)
+    made = table("ID", "WANTS", "WENT THROUGH" if taken > 57 else "STATE", "NOW")
     made.title, made.title_justify = _title(scene, planned), "left"
     for one in planned:
         row = scene.rows.get(one.reservation_id)
-        wants = f"{one.gpus} x {one.gpu_type}" if one.gpus else one.gpu_type
-        why = row["current_detailed_status"] or row["status_reason"] or "" if row else "sent"
-        made.add_row(one.reservation_id[:8], wants, paths[one.reservation_id], cell(cut(printable(why), width - taken)))
+        why = _now(row) if row else "sent"
+        made.add_row(
+            one.reservation_id[:8], one.wants, paths[one.reservation_id], cell(cut(printable(why), width - taken))
+        )
     return made
+
+
+def _now(row: Mapping[str, Any]) -> str:
+    """The warning of one that has been warned, until it is over."""
+    if row["warnings_sent"] and row["status"] not in FINAL:
+        return str(row["warning"] or "")
+    return str(row["current_detailed_status"] or row["status_reason"] or "")
 
 
 def _title(scene: Scene, planned: Sequence[Planned]) -> Text:
@@ -89,7 +113,7 @@ def _title(scene: Scene, planned: Sequence[Planned]) -> Text:
 
 def _path(moves: list[Row]) -> Text:
     text = Text()
-    for number, move in enumerate(moves):
+    for number, move in enumerate(filter(is_move, moves)):
         text.append(" → " if number else "")
         text.append(move["to_status"], style=STYLES.get(move["to_status"], ""))
     return text

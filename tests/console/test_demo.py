@@ -1,7 +1,7 @@
 """The demo would notice if what it claims were not so; that it is so, tests/demo sees."""
 
 from pgfleet.console.demo.check import check
-from pgfleet.console.demo.story import Planned, Story, story
+from pgfleet.console.demo.story import Line, Planned, Story, story
 from pgfleet.console.demo.view import Scene
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.reads import reservation as reads
@@ -19,7 +19,8 @@ def scene_of(conn: Connection) -> Scene:
 
 def story_of(row_id: str) -> Story:
     one = Planned("h100", 2, 6, reservation_id=row_id)
-    return Story(planned=(one,), first=(), reactions=(), extended=one, broken=one)
+    line = Line(held=(one, one), part=one, gang=one, small=one)
+    return Story(planned=(one,), first=(), reactions=(), extended=one, broken=one, warned=one, line=line)
 
 
 def untrue(conn: Connection, box: Box, told: Story, scene: Scene) -> str:
@@ -62,7 +63,17 @@ def test_a_reservation_that_was_lost_is_noticed(conn: Connection, box: Box) -> N
 
     found = untrue(conn, box, told, scene_of(conn))
 
-    assert found.count("does not exist") == len(told.planned)
+    assert found.count("does not exist") == sum(one.nodes for one in told.planned)
+
+
+def test_a_gang_that_did_not_start_at_once_and_a_warning_that_was_not_given_are_noticed(
+    conn: Connection, box: Box
+) -> None:
+    found = untrue(conn, box, story(), scene_of(conn))
+
+    assert "started on all of them at once: ('its nodes started at None'" in found
+    assert "that the gang did not wait for: ('the gang waited at None" in found
+    assert "was warned, once: ('" in found
 
 
 def test_no_message_of_the_story_is_out_of_range(conn: Connection, worker: Worker, box: Box) -> None:
@@ -72,6 +83,6 @@ def test_no_message_of_the_story_is_out_of_range(conn: Connection, worker: Worke
     for act in acts:
         act(conn)
 
-    assert len(told.planned) == 26
+    assert len(told.planned) == 32
     row = conn.execute("select count(*) from pgmq.q_gpu_reservations").fetchone()
     assert row == (len(acts),)

@@ -18,5 +18,6 @@ def test_the_demo_says_true_of_all_its_claims(short_dir: Path) -> None:
 
     assert said.returncode == 0, said.stderr
     summary: dict[str, Any] = json.loads(said.stdout.splitlines()[-1])
-    assert summary["submitted"] == sum(summary["final"].values()) == 26
+    assert summary["submitted"] == sum(summary["final"].values()) == 32
     assert (summary["gpus_held"], summary["objects_left"], summary["dead_letters"]) == (0, 0, 1)
+    assert (summary["gangs"], summary["backfilled"], summary["warned"]) == (1, 1, 1)
