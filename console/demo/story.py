@@ -88,7 +88,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Reaction:
-    """What the demo does once, when it sees `planned` in `status`, and all `beside` it; `warned`: once that was warned."""
+    """What the demo does once, when it sees `planned` in `status`, and all `beside` it, and warned if `warned`."""
 
     planned: Planned
     status: str
