@@ -13,6 +13,7 @@ from pgfleet.workers.clients.kubernetes.status.logs import with_last_line
 from pgfleet.workers.reservation.access import jupyter
 from pgfleet.workers.reservation.active.idle import look_at_use, next_use_at
 from pgfleet.workers.reservation.active.warnings import next_warning_at, warn_of_end
+from pgfleet.workers.reservation.gang import network
 from pgfleet.workers.reservation.pod.looks import ending, longer, seen
 from pgfleet.workers.reservation.pod.losses import READY, Trouble, is_guessed, trouble_of
 from pgfleet.workers.reservation.pod.reaching import port_values, service_of
@@ -41,7 +42,7 @@ def watch(row: Row, turn: Turn) -> Outcome:
     if trouble is not None and trouble.lost is not None:
         return _losing(row, pod, trouble, trouble.lost, turn)
     assert pod is not None  # noqa: S101  # one that is gone is lost
-    values = {**_shown(row, pod, trouble, turn), **_way_in(row, pod, turn)}
+    values = {**_shown(row, pod, trouble, turn), **_way_in(row, pod, turn), **network.kept(row, pod, turn)}
     if trouble is None:
         values |= jupyter.kept(row, pod, turn)
     return _later(row, turn, "active", settings.watch_s if trouble is None else SOON_S, values)

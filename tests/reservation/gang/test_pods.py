@@ -86,6 +86,22 @@ def services(here: Outside) -> list[str]:
     return [each.metadata.name for each in listed]
 
 
+def test_a_name_that_somebody_deletes_is_made_again_and_told(here: Outside) -> None:
+    ids = placed(here)
+    running(here, ids)
+    name = f"{here.pod(ids[1]).metadata.name}-headless"
+    here.api.delete_namespaced_service(name, NAMESPACE)
+
+    row = here.watched(ids[1])
+
+    assert name in services(here)
+    assert (row["status"], row["warning"]) == (
+        "active",
+        "The name that its gang finds it by was gone, and was made again",
+    )
+    assert here.row(ids[0])["warning"] is None
+
+
 def test_they_share_a_key_pair_of_their_own_and_each_lets_it_in(here: Outside) -> None:
     ids = placed(here)
     other = secret(here, ids)

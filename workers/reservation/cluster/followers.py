@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pgfleet.workers.clients.kubernetes.names import ssh_name
+from pgfleet.workers.clients.kubernetes.names import headless_name, ssh_name
 from pgfleet.workers.clients.kubernetes.pod import (
     NodeState,
     PodState,
@@ -22,7 +22,7 @@ from pgfleet.workers.clients.kubernetes.watch.seen import Things, fingerprint
 from pgfleet.workers.reservation.cluster.book import Book
 
 # Others are looked for with each look at the pod.
-SSH = ssh_name("")
+MADE_AGAIN = (ssh_name(""), headless_name(""))
 
 
 @dataclass
@@ -84,7 +84,7 @@ class ServiceFollower:
     def removed(self, thing: Any) -> None:
         service = service_state(thing)
         self.known.drop(service.name)
-        if service.owner_uid is not None and service.name.endswith(SSH):
+        if service.owner_uid is not None and service.name.endswith(MADE_AGAIN):
             self.book.service_gone(service.owner_uid, thing.metadata.resource_version)
 
 

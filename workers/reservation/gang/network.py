@@ -2,14 +2,19 @@
 
 from typing import Any
 
+import structlog
+
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.gangs.bodies import Gang, headless_body, in_gang
+from pgfleet.workers.clients.kubernetes.names import headless_name
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.tools import Turn, pod_of
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
 SOON_S = 1.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def gang_of(row: Row, turn: Turn) -> Gang:
@@ -35,6 +40,21 @@ def connect(row: Row, pod: PodState, turn: Turn) -> tuple[str, ...]:
     turn.hold()
     turn.tools.pods.create_service(headless_body(row, pod.uid, turn.tools.settings.namespace))
     return (key,)
+
+
+def kept(row: Row, pod: PodState, turn: Turn) -> dict[str, Any]:
+    """The name that the others of its gang find a pod by is made again if somebody has deleted it."""
+    if not row.is_multinode:
+        return {}
+    # Where a service was seen to go, nobody's watch is believed.
+    is_there = row.reservation_id in turn.view.fingerprints
+    found = turn.tools.pods.service(headless_name(pod.name), seen_too=is_there)
+    if found is not None and found.owner_uid == pod.uid:
+        return {}
+    turn.hold()
+    turn.tools.pods.create_service(headless_body(row, pod.uid, turn.tools.settings.namespace))
+    log.warning("reservation.gang_name_made", reservation_id=row.reservation_id)
+    return {"warning": "The name that its gang finds it by was gone, and was made again"}
 
 
 def _made_key(gang: Gang, turn: Turn) -> str:
