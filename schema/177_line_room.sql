@@ -30,6 +30,24 @@ from (
 ) h
 group by h.gpu_type, h.user_id;
 
+-- The lines in their order with fair share: stands counts from 1 in each.
+create or replace view public.fair_units as
+select s.*, row_number() over (
+  partition by s.gpu_type
+  order by s.starves desc,
+    case when s.starves then s.waiting_since else s.waiting_since + make_interval(secs => s.hours_later * 3600) end,
+    s.line_number, s.reservation_id) as stands
+from (
+  select u.*, u.waiting_since < public.fleet_now() - r.starving_after as starves,
+    (coalesce(h.gpu_hours, 0) + coalesce(sum(u.gpu_count * u.nodes * u.duration_hours) over (
+      partition by u.gpu_type, u.user_id order by u.waiting_since, u.line_number, u.reservation_id
+      rows between unbounded preceding and 1 preceding), 0)) / greatest(g.total_cluster_gpus, 1) as hours_later
+  from public.line_units u
+  join public.gpu_types g on g.gpu_type = u.gpu_type
+  cross join public.line_settings r
+  left join public.gpu_shares h on h.gpu_type = u.gpu_type and h.user_id = u.user_id
+  where u.start_at is null) s;
+
 -- The first of a line, in the order in which they are let in (044 says how it is made), and the first of those that are
 -- small enough for what is free now: they may pass the others. `most` is null for all. place counts from 1. Who has
 -- waited for too long is first. With fair share, others stand as if they had come later: by as many hours as all GPUs of
@@ -72,22 +90,7 @@ begin
     return;
   end if;
   return query
-    with standing as (
-      select u.*, u.waiting_since < public.fleet_now() - rules.starving_after as starves,
-        (coalesce(s.gpu_hours, 0) + coalesce(sum(u.gpu_count * u.nodes * u.duration_hours) over (
-          partition by u.user_id order by u.waiting_since, u.line_number, u.reservation_id
-          rows between unbounded preceding and 1 preceding), 0)) / greatest(g.total_cluster_gpus, 1) as hours_later
-      from public.line_units u
-      join public.gpu_types g on g.gpu_type = u.gpu_type
-      left join (select h.user_id, h.gpu_hours from public.gpu_shares h where h.gpu_type = of_type) s
-        on s.user_id = u.user_id
-      where u.gpu_type = of_type and u.start_at is null),
-    ordered as (
-      select s.*, row_number() over (
-        order by s.starves desc,
-          case when s.starves then s.waiting_since
-            else s.waiting_since + make_interval(secs => s.hours_later * 3600) end, s.line_number, s.reservation_id) as stands
-      from standing s),
+    with ordered as (select f.* from public.fair_units f where f.gpu_type = of_type),
     small as (
       select o.stands from ordered o where most is not null and room > 0 and o.gpu_count * o.nodes <= room and o.gpu_count <= on_a_node
       order by o.stands limit most)
@@ -99,6 +102,35 @@ begin
 end
 $$;
 revoke execute on function public.front_of_line(text, integer) from public;
+
+-- How many units go before one that waits, as far as that can be counted without a plan: those before it in its line, and
+-- those that are booked for by now. Of one that stands in no line now, paused or kept by its disk, those that came before
+-- it. Asked for whoever watches one that is far behind.
+create or replace function public.ahead_in_line(of_unit text) returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  mine public.reservations;
+  found bigint;
+  due bigint;
+begin
+  select * into mine from public.reservations r where r.reservation_id = of_unit;
+  select count(*) into due from public.line_units u
+  where u.gpu_type = mine.gpu_type and u.start_at <= public.fleet_now() and not u.is_lost;
+  if (select s.fair_share from public.line_settings s) then
+    select f.stands - 1 into found from public.fair_units f
+    where f.gpu_type = mine.gpu_type and f.reservation_id = of_unit;
+  end if;
+  if found is null then
+    select count(*) into found from public.line_units u
+    where u.gpu_type = mine.gpu_type and u.start_at is null and not u.is_lost
+      and (u.waiting_since, u.line_number, u.reservation_id)
+        < (mine.waiting_since, mine.line_number, mine.reservation_id);
+  end if;
+  return found + due;
+end
+$$;
+revoke execute on function public.ahead_in_line(text) from public;
 
 -- Those that are booked, until they start: their GPUs are kept free from start_at on.
 create or replace view public.booked_units as

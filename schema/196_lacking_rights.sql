@@ -44,6 +44,7 @@ as $$
     ('public.booked_units', 'select'),
     ('public.line_settings', 'select'),
     ('function public.front_of_line(text, integer)', 'execute'),
+    ('function public.ahead_in_line(text)', 'execute'),
     ('public.waiting_reservations', 'select (gpu_type)'),
     ('public.stuck_reservations', 'select (reservation_id)'),
     ('public.dead_letters', 'select (message)'),
@@ -65,6 +66,7 @@ as $$
     union all
     values ('pgfleet_monitor', 'function clusters.note_read(text, text)', 'execute'),
       ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
+      ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),
       ('pgfleet_monitor', 'pgmq.meta', 'select')
     union all
     select r.role_name, 'schema ' || s, 'usage'

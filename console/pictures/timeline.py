@@ -18,7 +18,7 @@ from pgfleet.schema.reads import about
 from pgfleet.schema.reads import disk as disk_reads
 from pgfleet.schema.reads import pod as pod_reads
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.place import Place, place
+from pgfleet.schema.reads.place import Place
 from pgfleet.schema.reads.reservation import RESERVATION
 from pgfleet.schema.reservation import MACHINE, Status
 from pgfleet.schema.rows.row import Row
@@ -66,11 +66,11 @@ Event = tuple[datetime, str, str]
 
 def read_timeline(conn: Connection, row: dict[str, Any], grace: timedelta) -> Timeline:
     row_id = row["reservation_id"]
-    now, line = reads.line_now(conn, row["gpu_type"], grace)
+    now, where = reads.place_now(conn, row, grace)
     return Timeline(
         now=now,
         row=row,
-        place=place(row, line),
+        place=where,
         history=about.history(conn, MACHINE, [row_id]),
         letters=about.letters(conn, RESERVATION, row_id),
         messages=about.messages(conn, RESERVATION, row_id),

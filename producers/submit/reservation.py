@@ -37,7 +37,6 @@ from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import about
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.place import place
 from pgfleet.schema.reads.reservation import RESERVATION
 from pgfleet.schema.reservation import FINAL, QUEUE, CreateReservation, Retry, Status, retried_id
 from pgfleet.schema.rows.row import Row
@@ -302,8 +301,7 @@ def look(conn: Connection, row_id: str, grace: timedelta, asked: Asked | None = 
         asked = asked or Asked(row_id)
         reason = rejection(conn, RESERVATION, asked.row_id, [asked.action], asked.known_letters)
         return Look(None, UNTAKEN, explained=False) if reason is None else rejected(reason)
-    now, line = reads.line_now(conn, row["gpu_type"], grace)
-    where = place(row, line)
+    now, where = reads.place_now(conn, row, grace)
     return Look(
         row,
         f"{row['status']}: {story(row, where, now)}",

@@ -11,7 +11,7 @@ from pgfleet.schema.line.standing import Standing, end_of
 from pgfleet.schema.line.unit import Pace, unit_of
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.room import room_of
-from pgfleet.schema.rows.named import named
+from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row, as_rows
 
 SQL = named(__package__)
@@ -43,6 +43,11 @@ def ask_line(conn: Connection, gpu_type: str, most: int | None) -> Answers:
         ends=ask("ends"),
         figures=ask("figures"),
     )
+
+
+def units_ahead(conn: Connection, key: str) -> int:
+    """How many units go before this one."""
+    return int(ask(conn, SQL["ahead"], unit=key)[0]["ahead"])
 
 
 def standing_in(answers: Answers, grace_s: float) -> Standing | None:

@@ -4,6 +4,10 @@
 -- The first units of a line, in their order.
 select f.* from public.front_of_line(:gpu_type::text, :most::integer) f;
 
+-- name: ahead
+-- How many units go before one that waits.
+select public.ahead_in_line(:unit::text) as ahead;
+
 -- name: booked
 -- Those that are booked, by when they start.
 select b.* from public.booked_units b where b.gpu_type = :gpu_type::text order by b.start_at, b.reservation_id limit :most;

@@ -95,25 +95,36 @@ class Place:
         }
 
 
-def place(row: Mapping[str, Any], line: Line | None) -> Place | None:
-    """The place of a waiting reservation; None for one that does not wait. When a disk will be free is unknown."""
+def place(row: Mapping[str, Any], line: Line | None, counted: int | None = None) -> Place | None:
+    """The place of a waiting reservation; None for one that does not wait. When a disk will be free is unknown.
+
+    `counted` is how many were before it where it stands in no line: paused, say.
+    """
     if row["status"] not in WAITING or line is None:
         return None
-    key = unit_key(row)
-    ahead = line.places.get(key)
+    ahead = line.places.get(unit_key(row), counted)
     if ahead is None:
         ahead = sum(unit.since is not None and unit.since < row["waiting_since"] for unit in line.standing.line)
     paused = row["retry_at"] is not None and row["retry_at"] > line.now
-    code = row.get("disk_reason_code") or reason_code(row["current_detailed_status"])
+    code = _code(row)
     if paused or code in DISK_CODES or not line.is_active:
         return Place(code, ahead, None)
-    match line.plan.of(key):
+    match line.plan.of(unit_key(row)):
         case Waiting() as waits:
             return Place(code, ahead, line.standing.at(waits.starts_in_s), waits.is_promised)
         case None:
             return Place(code, ahead, None)
         case _:
             return Place(code, ahead, line.now)
+
+
+def far_place(row: Mapping[str, Any], ahead: int) -> Place | None:
+    """The place of a reservation that is too far behind to be told when it starts; None for one that is not."""
+    return Place(_code(row), ahead, None) if ahead >= TOLD and row["start_at"] is None else None
+
+
+def _code(row: Mapping[str, Any]) -> str | None:
+    return row.get("disk_reason_code") or reason_code(row["current_detailed_status"])
 
 
 def reason_code(shown: str | None) -> str | None:

@@ -9,13 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
-from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.asking import ask_line, standing_in, units_ahead
+from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.nearest import meant
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.about import Subject, may_read, now
 from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, WAITS_FOR, wanted_disk
-from pgfleet.schema.reads.place import Line
+from pgfleet.schema.reads.place import TOLD, Line, Place, far_place, place
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
 from pgfleet.schema.rows.core import fetch, queue_table
@@ -230,21 +231,32 @@ def types(conn: Connection) -> dict[str, Row]:
     return {row["gpu_type"]: row for row in fetch(conn, sa.select(*columns).order_by(g.gpu_type))}
 
 
-def line_now(conn: Connection, gpu_type: str | None, grace: timedelta) -> tuple[datetime, Line | None]:
-    """The database's time, and the line of a type if there is such a type."""
-    return now(conn), lines(conn, [gpu_type], grace).get(gpu_type) if gpu_type else None
+def place_now(conn: Connection, row: Mapping[str, Any], grace: timedelta) -> tuple[datetime, Place | None]:
+    """The database's time, and where a reservation stands if it waits: what a watcher asks again and again.
+
+    Those ahead are counted, and the front of its line is read and planned only where it is told when it starts.
+    """
+    if row["status"] not in WAITING or row["gpu_type"] is None:
+        return now(conn), None
+    ahead = units_ahead(conn, unit_key(row))
+    far = far_place(row, ahead)
+    if far is not None:
+        return now(conn), far
+    line = lines(conn, [row["gpu_type"]], grace, TOLD).get(row["gpu_type"])
+    return now(conn) if line is None else line.now, place(row, line, ahead)
 
 
-def lines(conn: Connection, names: Iterable[str], grace: timedelta) -> dict[str, Line]:
+def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | None = None) -> dict[str, Line]:
     """The lines of some GPU types as they are now: who waits, in which order, and who will give GPUs back when.
 
-    Whoever is paused or kept by a disk lets others pass. `grace` follows every expiry.
+    Whoever is paused or kept by a disk lets others pass. `grace` follows every expiry. With `most`, only so many from
+    the front, and from those behind who may pass.
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
     numbers = {row["gpu_type"]: row["number"] for row in fetch(conn, _numbers(wanted))}
     with conn.pipeline():
-        asked = {name: ask_line(conn, name, None) for name in known}
+        asked = {name: ask_line(conn, name, most) for name in known}
     standings = {name: standing_in(answers, grace.total_seconds()) for name, answers in asked.items()}
     return {
         name: Line(
