@@ -36,11 +36,17 @@ create or replace trigger count_gpus_gone after delete on public.reservations
   referencing old table as old_rows for each statement execute function public.count_gpus();
 
 -- Refuses to hold more GPUs than the cluster has (a shrinking cluster is no reason to refuse giving some back), and
--- lets the line of a type move up when GPUs become free, whoever frees them. A trigger of public.gpu_types.
+-- lets the line of a type move up when GPUs become free, whoever frees them. Of a type that follows its nodes (052), each
+-- look at them sets the total: what is held stays so. A trigger of public.gpu_types.
 create or replace function public.guard_gpus() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if new.follows_nodes
+    and (not old.follows_nodes or new.last_availability_update is distinct from old.last_availability_update)
+  then
+    new.total_cluster_gpus := public.total_of(new);
+  end if;
   if new.held_gpus > old.held_gpus and new.held_gpus > new.total_cluster_gpus then
     raise exception 'all GPUs of type % are taken (% of % would be held)',
       new.gpu_type, new.held_gpus, new.total_cluster_gpus using errcode = 'PF409';

@@ -200,7 +200,44 @@ cross join lateral (
     coalesce(array_agg(t.kept_to_node order by t.kept_to_node, t.gpus desc), '{}') as to_place_on
   from public.gpus_to_place t where t.gpu_type = g.gpu_type) p;
 
--- Keeps what 009 shows of GPU types; the totals stay the operator's. Called after each look, and when nodes have changed:
+-- How many GPUs a type has: of one that follows its nodes, those of the nodes that are ready, and of others those that
+-- pods have. As long as nodes are not known, what it had. Called by note_availability and guard_gpus.
+create or replace function public.total_of(kept public.gpu_types) returns integer
+language sql stable
+as $$
+  select case
+    when kept.follows_nodes
+      and exists (select from public.gpu_looks l where l.seen_at > public.fleet_now() - interval '2 minutes')
+    then (
+      select coalesce(sum(case when n.is_ready then r.gpus else least(r.gpus, r.gpus_used) end), 0)::integer
+      from public.gpu_node_room r join public.gpu_nodes n using (node_name)
+      where r.gpu_type = kept.gpu_type)
+    else coalesce(kept.total_cluster_gpus, 0)
+  end
+$$;
+
+-- Writes it into the audit when a total has followed the nodes. A trigger of public.gpu_types.
+create or replace function public.note_total() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into autoscaler.audit_logs (user_email, action, category, resource_type, resource_id, resource_name, description,
+    details, timestamp)
+  values ('pgfleet', 'GPU_TYPE_FOLLOWED', 'CONFIG', 'gpu_type', new.gpu_type, new.gpu_type,
+    format('%s has %s GPUs, as its nodes have; before, %s', new.gpu_type, new.total_cluster_gpus, old.total_cluster_gpus),
+    jsonb_build_object('from', old.total_cluster_gpus, 'to', new.total_cluster_gpus, 'held', new.held_gpus)::text,
+    public.fleet_now() at time zone 'UTC');
+  return null;
+end
+$$;
+revoke execute on function public.note_total() from public;
+
+create or replace trigger note_total after update on public.gpu_types
+  for each row when (
+    new.follows_nodes and old.follows_nodes and new.total_cluster_gpus is distinct from old.total_cluster_gpus)
+  execute function public.note_total();
+
+-- Keeps what 009 shows of GPU types; guard_gpus (111) sets the total of those that follow their nodes. Called after each look, and when nodes have changed:
 -- pods come and go too often for it.
 create or replace function public.note_availability(by_whom text, of_types text[] default null) returns void
 language sql
@@ -211,18 +248,22 @@ as $$
     last_availability_updated_by = left(coalesce(by_whom, last_availability_updated_by), 100)
   from (
     select r.gpu_type, r.nodes, r.whole,
-      greatest(least(r.free - r.to_place, r.unheld), 0) as available,
+      greatest(least(r.free - r.to_place, r.unheld), 0) as available, r.total,
       greatest(least(r.most_free, r.free - r.to_place, r.unheld), 0) as most
     from (
-      select m.gpu_type, m.unheld, m.most_free, cardinality(m.names) as nodes,
+      select m.gpu_type, t.total, m.unheld + t.total - coalesce(g.total_cluster_gpus, 0) as unheld, m.most_free, cardinality(m.names) as nodes,
         (select coalesce(sum(f), 0)::integer from unnest(m.free) f) as free,
         (select coalesce(sum(t), 0)::integer from unnest(m.to_place) t) as to_place,
         (select count(*)::integer from public.gpu_node_room n
          where n.gpu_type = m.gpu_type and n.problem is null and n.gpus > 0 and n.gpus_used = 0) as whole
-      from public.gpu_rooms m where of_types is null or m.gpu_type = any (of_types)) r) s
+      from public.gpu_rooms m
+      join public.gpu_types g using (gpu_type)
+      cross join lateral (select public.total_of(g) as total) t
+      where of_types is null or m.gpu_type = any (of_types)) r) s
   where g.gpu_type = s.gpu_type
-    and (of_types is null or (g.available_gpus, g.max_reservable, g.full_nodes_available, g.running_instances)
-      is distinct from (s.available, s.most, s.whole, s.nodes))
+    and (of_types is null or (
+        g.available_gpus, g.max_reservable, g.full_nodes_available, g.running_instances, coalesce(g.total_cluster_gpus, 0))
+      is distinct from (s.available, s.most, s.whole, s.nodes, s.total))
 $$;
 
 -- After nodes or pods have changed: has the lines of GPU types looked at that have more room on some node now.

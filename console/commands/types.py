@@ -28,6 +28,8 @@ from pgfleet.schema.tables.gpu_types import gpu_types
 
 MOST = 2**31 - 1
 NAME_LENGTH = 100
+# Who waits is counted, and not read.
+FRONT = 1
 _g = gpu_types.c
 
 app = typer.Typer(cls=ListsByDefault, add_completion=False)
@@ -45,7 +47,7 @@ def list_types(*, as_json: AsJson = False) -> None:
     """List GPU types: how many there are, how many are free, and how many wait."""
     with database() as conn:
         known = reads.types(conn)
-        lines = reads.lines(conn, known, _grace())
+        lines = reads.lines(conn, known, _grace(), FRONT)
     if as_json:
         print_json([_as_json(row, lines[name]) for name, row in known.items()])
     else:
@@ -115,20 +117,44 @@ def _check_new(name: str, instance_type: str, per_node: int, total: int) -> None
 
 
 @app.command("set", epilog="Example: pgfleet types set h100 --total 64", no_args_is_help=True)
-def set_total(given: Given, *, total: Total, as_json: AsJson = False) -> None:
+def set_total(
+    given: Given,
+    *,
+    total: Annotated[int | None, typer.Option(min=0, max=MOST, help="How many GPUs of it there are in all.")] = None,
+    follow_nodes: Annotated[
+        bool, typer.Option("--follow-nodes", help="As many as its ready nodes have, from now on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say how many GPUs of a type there are. No release, and no file of ours, changes that again.
 
     Fewer than are held is allowed: whoever has some keeps them, and nobody gets any until enough are given back.
+    A type that follows its nodes has more when a node comes, and fewer when one goes, until you give a --total again.
     """
+    if follow_nodes == (total is not None):
+        raise FleetError("Give --total or --follow-nodes.")
     with database() as conn, conn.transaction():
         row = known_type(conn, given)
-        if total and not row["max_gpus"]:
+        if (total or follow_nodes) and not row["max_gpus"]:
             raise Refusal(f"{row['gpu_type']} has no GPUs.")
-        _give_reason(conn, f"total_cluster_gpus from {row['total_cluster_gpus']} to {total}")
-        (seen,) = _change(conn, row, {"total_cluster_gpus": total})
-    print_result(
-        "gpu_type", row["gpu_type"], f"has {total} GPUs in all, of which {seen.held_gpus} are held", as_json=as_json
-    )
+        (seen,) = _follow(conn, row) if total is None else _set(conn, row, total)
+    _print_total(row["gpu_type"], seen, as_json=as_json)
+
+
+def _follow(conn: Connection, row: Row) -> list[Row]:
+    _give_reason(conn, f"total_cluster_gpus follows its nodes, from {row['total_cluster_gpus']} on")
+    return _change(conn, row, {"follows_nodes": True})
+
+
+def _set(conn: Connection, row: Row, total: int) -> list[Row]:
+    _give_reason(conn, f"total_cluster_gpus from {row['total_cluster_gpus']} to {total}")
+    return _change(conn, row, {"total_cluster_gpus": total, "follows_nodes": False})
+
+
+def _print_total(name: str, seen: Row, *, as_json: bool) -> None:
+    total, follows = seen.total_cluster_gpus, "follows its nodes: it " if seen.follows_nodes else ""
+    text = f"{follows}has {total} GPUs in all, of which {seen.held_gpus} are held"
+    print_result("gpu_type", name, text, as_json=as_json)
     if seen.held_gpus > total:
         less = seen.held_gpus - total
         err().print(f"That is fewer than are held. Nobody loses any, and nobody gets any until {less} are given back.")
@@ -154,7 +180,7 @@ def _switch(given: str, *, on: bool, as_json: bool) -> None:
         if changes:
             _give_reason(conn, f"switched {word}")
             _change(conn, row, {"is_active": on})
-        line = reads.lines(conn, [name], _grace())[name]
+        line = reads.lines(conn, [name], _grace(), FRONT)[name]
     waiting = f"; {line.number} wait for it" if line.number else ""
     print_result("gpu_type", name, f"is {'' if changes else 'already '}{word}{waiting}", as_json=as_json)
 
@@ -179,4 +205,4 @@ def _give_reason(conn: Connection, what: str) -> None:
 
 def _change(conn: Connection, row: Row, values: Mapping[str, Any]) -> list[Row]:
     mine = sa.update(gpu_types).where(_g.gpu_type == row["gpu_type"])
-    return fetch(conn, mine.values(**values).returning(_g.held_gpus))
+    return fetch(conn, mine.values(**values).returning(_g.held_gpus, _g.total_cluster_gpus, _g.follows_nodes))

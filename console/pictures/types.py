@@ -12,7 +12,7 @@ from pgfleet.schema.reads.place import Line
 
 def type_table(known: Mapping[str, Mapping[str, Any]], lines: dict[str, Line]) -> Table:
     numbers = ("GPUS", "FREE", "PER NODE", "WAITING")
-    notes = {name: text for name in known if (text := note(lines[name]))}
+    notes = {name: text for name, row in known.items() if (text := _said(row, lines[name]))}
     made = table("TYPE", *numbers, "NEXT END", *(("",) if notes else ()), right=numbers, fold=("",))
     for name, row in known.items():
         line = lines[name]
@@ -22,6 +22,11 @@ def type_table(known: Mapping[str, Mapping[str, Any]], lines: dict[str, Line]) -
         told = (notes.get(name, ""),) if notes else ()
         made.add_row(*map(cell, (*cells, ends, *told)))
     return made
+
+
+def _said(row: Mapping[str, Any], line: Line) -> str:
+    follows = "follows its nodes" if row["follows_nodes"] else None
+    return "; ".join(text for text in (follows, note(line)) if text)
 
 
 def note(line: Line) -> str | None:

@@ -225,7 +225,7 @@ def types(conn: Connection) -> dict[str, Row]:
     g = gpu_types.c
     columns = (
         *(g.gpu_type, g.total_cluster_gpus, g.held_gpus, g.is_active, g.max_gpus, g.max_per_node, g.available_gpus),
-        *(g.max_reservable, g.full_nodes_available, g.running_instances, g.desired_capacity),
+        *(g.follows_nodes, g.max_reservable, g.full_nodes_available, g.running_instances, g.desired_capacity),
         *(g.last_availability_update, g.last_availability_updated_by),
     )
     return {row["gpu_type"]: row for row in fetch(conn, sa.select(*columns).order_by(g.gpu_type))}

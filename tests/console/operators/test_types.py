@@ -50,6 +50,28 @@ def test_fewer_gpus_than_are_held_end_nothing_and_admit_nobody(
     assert "4 are held: nobody gets one until 2 are given back" in pgfleet("types").out
 
 
+def test_a_type_follows_its_nodes_until_it_is_given_a_total(pgfleet: Pgfleet, conn: Connection) -> None:
+    before = pgfleet("types", "set", "h100", "--follow-nodes")
+    conn.execute(
+        "insert into public.gpu_nodes (node_name, gpu_type, gpus, is_ready, is_cordoned, resource_version)"
+        " select 'h100-' || i, 'h100', 8, true, false, '1' from generate_series(1, 3) i"
+    )
+    conn.execute("select public.note_gpu_look('x', '{}', null)")
+    shown, told = pgfleet("types"), pgfleet("types", "--json")
+    pgfleet("types", "set", "h100", "--total", "4")
+    conn.execute("select public.note_gpu_look('x', '{}', null)")
+
+    assert before.out == "h100 follows its nodes: it has 16 GPUs in all, of which 0 are held\n"
+    assert "follows its nodes" in shown.out
+    (h100,) = (row for row in told.json if row["gpu_type"] == "h100")
+    assert (h100["total_cluster_gpus"], h100["follows_nodes"], h100["available_gpus"]) == (24, True, 24)
+    assert conn.execute(
+        "select total_cluster_gpus, follows_nodes from public.gpu_types where gpu_type = 'h100'"
+    ).fetchone() == (4, False)
+    by_hand = ["ada: total_cluster_gpus follows its nodes, from 16 on", "ada: total_cluster_gpus from 24 to 4"]
+    assert [reason for action, _, reason in audit(conn) if action == "GPU_TYPE_UPDATED" and reason] == by_hand
+
+
 def test_a_type_is_switched_off_and_on_again(pgfleet: Pgfleet, conn: Connection, worker: Worker) -> None:
     off = pgfleet("types", "disable", "h100")
     again = pgfleet("types", "disable", "h100")
@@ -87,6 +109,8 @@ def test_a_type_is_added_once(pgfleet: Pgfleet, conn: Connection) -> None:
         (("set", "cpu-x86", "--total", "8"), 1, "cpu-x86 has no GPUs"),
         (("set", "h100", "--total", "-1"), 2, "--total"),
         (("set", "h100"), 2, "--total"),
+        (("set", "h100", "--total", "8", "--follow-nodes"), 2, "Give --total or --follow-nodes"),
+        (("set", "cpu-x86", "--follow-nodes"), 1, "cpu-x86 has no GPUs"),
         (("add", "A 100", *ADD[3:], "--per-node", "8"), 2, "small letters, digits, dots and dashes"),
         (("add", "cpu-new", *ADD[3:], "--per-node", "8"), 2, "--per-node is 0 for a type whose name begins with cpu-"),
         (("add", "new", *ADD[3:], "--per-node", "0"), 2, "--per-node is 0 for a type whose name begins with cpu-"),

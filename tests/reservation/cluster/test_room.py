@@ -174,6 +174,71 @@ def test_nodes_that_were_not_seen_lately_do_not_count_and_that_is_told(conn: Con
     assert row_of(conn, row_id)["status_reason"] == "admitted by totals alone: its nodes were last seen 3 min ago"
 
 
+def follow(conn: Connection) -> None:
+    conn.execute("update public.gpu_types set follows_nodes = true where gpu_type = 'h100'")
+
+
+def total(conn: Connection) -> int:
+    row = conn.execute("select total_cluster_gpus from public.gpu_types where gpu_type = 'h100'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_total_that_follows_the_nodes_lets_in_who_waited_when_one_comes(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    look(worker)
+    follow(conn)
+    first = [active(conn, worker, gpu_count=8) for _ in range(2)]
+    waiting = create(conn, gpu_count=8)
+    worker.run()
+    assert (total(conn), status_of(conn, waiting)) == (16, "queued")
+
+    box.add_nodes("h100")
+    look(worker)
+    worker.run_until(lambda: status_of(conn, waiting) == "preparing")
+
+    assert total(conn) == 24
+    assert [row_of(conn, each)["gpus_held"] for each in first] == [8, 8]
+    assert_sound(conn)
+
+
+def test_a_total_that_follows_the_nodes_shrinks_below_what_is_held_and_ends_nothing(
+    conn: Connection, worker: Worker, cluster: Api
+) -> None:
+    look(worker)
+    follow(conn)
+    held = [active(conn, worker, gpu_count=4) for _ in range(3)]
+
+    cluster.delete_node("h100-2")
+    look(worker)
+    waiting = create(conn, gpu_count=4)
+    worker.run()
+
+    assert total(conn) == 8
+    assert status_of(conn, waiting) == "queued"
+    assert {row_of(conn, each)["gpus_held"] for each in held} == {4}
+    changes = "select description, details::jsonb ->> 'held' from autoscaler.audit_logs where user_email = 'pgfleet'"
+    assert conn.execute(changes).fetchall() == [("h100 has 8 GPUs, as its nodes have; before, 16", "12")]
+
+
+def test_a_node_that_is_not_ready_counts_as_far_as_its_gpus_are_held(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    look(worker)
+    follow(conn)
+    conn.execute(
+        "insert into public.gpu_pods (pod_uid, pod_name, namespace, gpu_type, node_name, gpus, phase, is_ready,"
+        " is_deleting, fingerprint, resource_version)"
+        " values ('1', 'one', 'x', 'h100', 'h100-1', 4, 'Running', true, false, '', '1')"
+    )
+
+    box.node("h100-1", ready=False)
+    look(worker)
+
+    assert total(conn) == 12
+
+
 def test_without_its_only_node_a_type_has_nothing_free_and_says_why(conn: Connection, worker: Worker, box: Box) -> None:
     (node,) = box.add_nodes("a100")
     look(worker)
