@@ -38,6 +38,7 @@ COMMANDS = {
     "release": Entry("console.commands.release:release", "Let go of an ended reservation whose pod never goes."),
     "disk": Entry("console.commands.disk.show:app", "Persistent disks: what is on them stays when a reservation ends."),
     "types": Entry("console.commands.types:app", "GPU types: how many, how many are free, who waits; change them."),
+    "lines": Entry("console.commands.lines:app", "Who waits for GPUs, in which order; how lines are ordered."),
     "nodes": Entry("console.commands.nodes.show:app", "The autoscaler's nodes, their pools and their configuration."),
     "clusters": Entry("console.commands.clusters:app", "Clusters of nodes: health, nodes, leaders."),
     "cluster": Entry("console.commands.clusters:cluster", "Show one cluster: its nodes, what to do, what happened."),

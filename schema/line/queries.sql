@@ -25,3 +25,13 @@ select e.* from public.gpu_ends e where e.gpu_type = :gpu_type::text;
 select p.preparing_s, p.teardown_s, s.extensions_win, public.fleet_now() as now
 from public.line_paces p cross join public.line_settings s
 where p.gpu_type = :gpu_type::text;
+
+-- name: settings
+-- What operators have set of lines.
+select s.fair_share, s.starving_after, s.extensions_win from public.line_settings s;
+
+-- name: set
+-- Sets what is given, and leaves the rest.
+update public.line_settings s set fair_share = coalesce(:fair_share::boolean, s.fair_share),
+  starving_after = coalesce(:starving_after::interval, s.starving_after),
+  extensions_win = coalesce(:extensions_win::boolean, s.extensions_win);
