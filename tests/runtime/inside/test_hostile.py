@@ -1,6 +1,5 @@
 """Rows that nobody should have put into a queue: each is buried alone, and what else is there is worked on."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -10,6 +9,8 @@ from pgfleet.schema.queue.claims import claim
 from pgfleet.schema.queue.large import look_at
 from worlds.small.kind import QUEUE, do
 from worlds.small.world import Small
+
+pytestmark = pytest.mark.usefixtures("any_time")
 
 DO = """'{"action": "do", "job_id": 1}'::jsonb"""
 ROW = "insert into pgmq.q_small_jobs (msg_id, vt, enqueued_at, read_ct, message, headers) overriding system value"
@@ -91,17 +92,6 @@ def work_beside(small: Small, *hostile: str) -> list[int]:
         claims.append(number)
         assert len(claims) < 10 + len(hostile), "messages are claimed again and again"
     return claims
-
-
-@pytest.fixture(autouse=True)
-def any_time(small: Small) -> Iterator[None]:
-    """A queue of before, which took times that nobody can read."""
-    asked = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'times_have_an_end' and conrelid = %s"
-    kept = small.one(asked + "::regclass", ("pgmq.q_small_jobs",))
-    small.conn.execute("alter table pgmq.q_small_jobs drop constraint times_have_an_end")
-    yield
-    small.conn.execute("truncate pgmq.q_small_jobs")
-    small.conn.execute(f"alter table pgmq.q_small_jobs add constraint times_have_an_end {kept}".encode())
 
 
 @pytest.mark.parametrize("name", [*LARGE, *ODD])
