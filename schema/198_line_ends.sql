@@ -6,9 +6,12 @@
 create or replace view public.gpu_ends as
 select r.gpu_type, coalesce(r.master_reservation_id, r.reservation_id) as unit_id, r.gpus_held as gpus, r.status, r.status_since, r.expires_at, r.duration_hours,
   coalesce(r.admitted_at, r.status_since) as admitted_at,
-  coalesce((select max(p.node_name) from public.gpu_pods p where p.reservation_id = r.reservation_id and p.gone_at is null),
+  -- Not its max: that is sought from the end of an index over all nodes.
+  coalesce((
+    select min(p.node_name || '') from public.gpu_pods p where p.reservation_id = r.reservation_id and p.gone_at is null),
     r.kept_to_node) as node,
-  exists (select from public.stuck_reservations s where s.reservation_id = r.reservation_id) as is_stuck
+  -- All of them at once: row by row they would be read as often as there are rows where statistics are of an empty table.
+  (r.reservation_id in (select s.reservation_id from public.stuck_reservations s)) is true as is_stuck
 from public.reservations r
 where r.reservation_ended is null and r.gpus_held > 0;
 
