@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model
 
 from pgfleet.schema.container import Container, GithubUser
 from pgfleet.schema.disk import DiskName, SizeGb
-from pgfleet.schema.gang.asked import GANG_NAME_LIMIT, TWO_NODES, Wanted, hint, long_name, most_of, wrong_count
+from pgfleet.schema.gang.asked import GANG_NAME_LIMIT, TWO_NODES, Wanted, hint, most_of, unfitting, wrong_count
 from pgfleet.schema.gang.nodes import NODES_LIMIT
 from pgfleet.schema.messages import (
     ONE_LINE,
@@ -144,7 +144,7 @@ class CreateReservation(Container):
 
     @model_validator(mode="after")
     def _fields_fit_each_other(self) -> Self:
-        problem = wrong_count(self) or long_name(self) or _never_idle(self)
+        problem = unfitting(self)
         if problem:
             raise ValueError(problem)
         return self
@@ -264,12 +264,6 @@ def read(body: Any) -> Message:
     if isinstance(body, dict) and "action" not in body and body.get("type") == "cancellation":
         body = {"action": "cancel", **{name: value for name, value in body.items() if name != "type"}}
     return read_message(body, ACTIONS)
-
-
-def _never_idle(message: CreateReservation) -> str | None:
-    if message.idle_minutes is not None and not message.gpu_count:
-        return f"idle_minutes: {message.gpu_type} has no GPUs that could be idle; leave it out"
-    return None
 
 
 def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float) -> str | None:

@@ -14,7 +14,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.rows.named import ask, named
 
-SQL = named("pgfleet.console", "whoami")
+SQL = named(__package__, "whoami")
 
 
 @example("pgfleet whoami")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.defaults import defaults, either
+from pgfleet.producers.moments import moment
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
@@ -26,8 +27,7 @@ from pgfleet.producers.submit.following import (
     wait,
     with_pause,
 )
-from pgfleet.producers.submit.moments import moment
-from pgfleet.producers.submit.options import named_as_options
+from pgfleet.producers.submit.options import OF_A_RESERVATION, named_as_options
 from pgfleet.producers.submit.terminal import err, print_json, progress
 from pgfleet.producers.submit.wording import default_user, story
 from pgfleet.schema.container import nobodys_keys
@@ -42,28 +42,6 @@ from pgfleet.schema.reservation import FINAL, QUEUE, CreateReservation, Retry, S
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings, read_settings
 
-# The fields of a message, as they are called at the prompt.
-OPTIONS = {
-    "gpu_type": "--gpu-type",
-    "gpu_count": "--gpus",
-    "total_nodes": "--nodes",
-    "duration_hours": "--hours",
-    "name": "--name",
-    "user_id": "--user",
-    "github_user": "--github-user",
-    "dockerimage": "--image",
-    "env_vars": "--env",
-    "command": "--command",
-    "preserve_entrypoint": "--keep-entrypoint",
-    "jupyter_enabled": "--jupyter",
-    "secondary_users": "--with-user",
-    "disk_name": "--disk",
-    "disk_size_gb": "--disk-size",
-    "idle_minutes": "--idle-minutes",
-    "reservation_id": "--id",
-    "request_id": "--request-id",
-    "start_at": "--at",
-}
 WORKS_ALONE = True
 EXAMPLE = "Example: pgfleet submit reservation --gpu-type h100 --gpus 2 --hours 4 --github-user ada --disk data --wait"
 
@@ -147,7 +125,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         "idle_minutes": idle_minutes,
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    with named_as_options(OPTIONS):
+    with named_as_options(OF_A_RESERVATION):
         message = check(CreateReservation, given)
         with connected(chosen_dsn(ctx.obj)) as conn:
             if only_ask:

@@ -29,6 +29,11 @@ class Wanted(Protocol):
     def duration_hours(self) -> float: ...
 
 
+def unfitting(message: CreateReservation) -> str | None:
+    """Which of its fields don't go together, and why."""
+    return wrong_count(message) or _long_name(message) or _never_idle(message)
+
+
 def wrong_count(wanted: Wanted) -> str | None:
     if wanted.gpu_type.startswith("cpu-") and wanted.gpu_count != 0:
         return f"gpu_count: must be 0 for {wanted.gpu_type}; not {wanted.gpu_count}"
@@ -37,10 +42,16 @@ def wrong_count(wanted: Wanted) -> str | None:
     return None
 
 
-def long_name(message: CreateReservation) -> str | None:
+def _long_name(message: CreateReservation) -> str | None:
     is_gang = (message.total_nodes or 1) > 1 or message.gpu_count == TWO_NODES
     if is_gang and len(message.name or "") > GANG_NAME_LIMIT:
         return f"name: must not have more than {GANG_NAME_LIMIT} characters, as each node's says which it is"
+    return None
+
+
+def _never_idle(message: CreateReservation) -> str | None:
+    if message.idle_minutes is not None and not message.gpu_count:
+        return f"idle_minutes: {message.gpu_type} has no GPUs that could be idle; leave it out"
     return None
 
 

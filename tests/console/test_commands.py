@@ -95,7 +95,7 @@ def test_a_dry_run_sends_nothing(pgfleet: Pgfleet, conn: Connection) -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(["--gpu-type", "nope"], "would be rejected"), (["--gpu-type", "h100", "--gpus", "16"], "a h100 node has 8")],
+    [(["--gpu-type", "nope"], "would be rejected"), (["--gpu-type", "l4", "--gpus", "16"], "a l4 node has 4")],
 )
 def test_a_dry_run_that_would_not_start_ends_with_1(pgfleet: Pgfleet, given: list[str], said: str) -> None:
     ended = pgfleet("submit", "reservation", *given, "--dry-run")

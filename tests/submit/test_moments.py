@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pgfleet.producers.submit.moments import moment
+from pgfleet.producers.moments import moment
 from pgfleet.schema.errors import FleetError
 
 # A Sunday.

@@ -37,7 +37,7 @@ def sent(conn: Connection) -> int:
     [
         (("--gpu-type", "h1000"), "--gpu-type: h1000 is not known; did you mean h100? There are h100, "),
         (("--gpu-type", "colossus"), "--gpu-type: colossus is not known. There are "),
-        (("--gpu-type", "h100", "--gpus", "16"), "--gpus: a h100 node has 8 GPUs, not 16"),
+        (("--gpu-type", "l4", "--gpus", "16"), "--gpus: a l4 node has 4 GPUs, not 16"),
     ],
 )
 def test_what_no_worker_would_take_is_refused_before_it_is_sent(
