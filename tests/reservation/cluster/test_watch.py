@@ -13,7 +13,7 @@ from pgfleet.workers.clients.kubernetes.watch.seen import fingerprint
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import Connection, Worker, row_of, send, settings_for, until, worker_on
 from worlds.outside.kubernetes import NS, Api, connected
-from worlds.reservations import QUEUE, active, create, reach, status_of
+from worlds.reservations import QUEUE, active, create, gang, reach, rows_of, status_of
 
 # Polls are so far apart that what a test waits for comes by the watch alone.
 RARELY: dict[str, Any] = {"pod_poll_s": 600, "watch_s": 600, "teardown_poll_s": 600, "line_recheck_s": 600}
@@ -101,14 +101,17 @@ def test_a_pod_that_is_gone_is_seen_at_once(conn: Connection, watching: Worker, 
     watching.run_until(lambda: "its pod" in row_of(conn, row["reservation_id"])["current_detailed_status"])
 
 
+@pytest.mark.parametrize("which", ["ssh", "headless"])
 def test_a_service_that_goes_before_its_pod_gives_the_row_a_turn(
-    conn: Connection, watching: Worker, cluster: Api
+    conn: Connection, watching: Worker, cluster: Api, which: str
 ) -> None:
-    row = row_of(conn, active(conn, watching))
+    ids = gang(conn, 2)
+    watching.run_until(lambda: all(row["status"] == "active" for row in rows_of(conn, ids)) and rows_of(conn, ids))
+    row = rows_of(conn, ids)[0]
     until(lambda: in_touch(watching), within_s=10)
     watching.run()
 
-    cluster.delete_namespaced_service(f"{row['pod_name']}-ssh", NS)
+    cluster.delete_namespaced_service(f"{row['pod_name']}-{which}", NS)
 
     until(lambda: nudges(conn) == 1, within_s=10)
 

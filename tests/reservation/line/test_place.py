@@ -21,7 +21,7 @@ def crowd(conn: Connection, worker: Worker) -> list[str]:
     rows = conn.execute(
         "insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours,"
         " created_at, waiting_since, line_number, ticket)"
-        " select gen_random_uuid()::text, 'user-' || mod(i, 3), 'queued', 'h100', 8, 4, t.at,"
+        " select gen_random_uuid()::text, 'user-' || mod(i, 3), 'pending', 'h100', 8, 4, t.at,"
         " t.at + i * interval '1 s', i, 1"
         " from generate_series(1, %s) i, (select public.fleet_now() - interval '1 hour' as at) t"
         " returning reservation_id",
