@@ -6,8 +6,9 @@ from statistics import median
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgfleet.console.simulate.line.engine import Arrival
 from pgfleet.schema.line.unit import Unit
-from worlds.lines.simulated import Arrival, Simulated
+from worlds.lines.simulated import Promising, arrival, simulated
 
 NODES = st.sampled_from([{}, {"a": 8}, {"a": 8, "b": 8}, {"a": 8, "b": 8, "c": 4}, {"a": 4, "b": 4, "c": 4, "d": 4}])
 
@@ -19,7 +20,7 @@ def arrivals(draw: st.DrawFn, size: int, many: int) -> list[Arrival]:
         nodes = draw(st.sampled_from([1, 1, 1, 1, 2])) if many > 1 else 1
         unit = Unit(f"u{number:02}", draw(st.sampled_from([1, 2, 4, size])), draw(st.integers(1, 12)), nodes=nodes)
         found.append(
-            Arrival(
+            arrival(
                 at_h=draw(st.integers(0, 16)) + draw(st.sampled_from([0, 0.0137])),
                 unit=unit,
                 used=draw(st.sampled_from([1.0, 1.0, 0.5, 0.1])),
@@ -30,22 +31,22 @@ def arrivals(draw: st.DrawFn, size: int, many: int) -> list[Arrival]:
 
 
 @st.composite
-def lines(draw: st.DrawFn) -> tuple[Simulated, list[Arrival]]:
+def lines(draw: st.DrawFn) -> tuple[Promising, list[Arrival]]:
     nodes = draw(NODES)
     total = sum(nodes.values()) if nodes else draw(st.sampled_from([8, 16]))
     size = max(nodes.values(), default=8)
     many = sum(gpus == size for gpus in nodes.values()) if nodes else total // 8
-    return Simulated(nodes, total), draw(arrivals(size, many))
+    return simulated(nodes, total), draw(arrivals(size, many))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines())
-def test_nobody_starts_later_than_promised(line: tuple[Simulated, list[Arrival]]) -> None:
-    simulated, coming = line
+def test_nobody_starts_later_than_promised(line: tuple[Promising, list[Arrival]]) -> None:
+    promising, coming = line
 
-    simulated.run(coming)
+    promising.run(coming)
 
-    assert {each.unit.key for each in coming if each.booked_in_h is None} <= simulated.started.keys()
+    assert {each.unit.key for each in coming if each.unit.start_at is None} <= promising.started.keys()
 
 
 def weeks(used: tuple[float, ...]) -> list[float]:
@@ -53,17 +54,17 @@ def weeks(used: tuple[float, ...]) -> list[float]:
     errors: list[float] = []
     for seed in range(12):
         chance = Random(seed)
-        simulated = Simulated({"a": 8, "b": 8}, 16)
-        simulated.run(
-            Arrival(
+        week = simulated({"a": 8, "b": 8}, 16)
+        week.run(
+            arrival(
                 at_h=chance.uniform(0, 40),
                 unit=Unit(f"u{number:02}", chance.choice([1, 2, 4, 8]), chance.choice([1, 4, 8, 12])),
                 used=chance.choice(used),
             )
             for number in range(40)
         )
-        told = {key: moments[0][1] for key, moments in simulated.told.items()}
-        errors += [(simulated.started[key] - at).total_seconds() / 3600 for key, at in told.items()]
+        told = {key: moments[0][1] for key, moments in week.told.items()}
+        errors += [(week.started[key] - at).total_seconds() / 3600 for key, at in told.items()]
     return sorted(errors)
 
 
