@@ -51,7 +51,9 @@ COMMANDS = {
     "resume": Entry("console.commands.pause:resume", "Let go what is paused."),
     "queues": Entry("console.commands.queues:queues", "Show how full the queues are."),
     "dead": Entry("console.commands.dead.show:app", "Messages that could not be handled: list, show, replay, discard."),
-    "simulate": Entry("console.simulate.command:app", "Send heartbeats as a fleet of any size would, with its faults."),
+    "simulate": Entry(
+        "console.simulate.command:app", "Heartbeats as of a fleet of any size; or waits with other GPUs."
+    ),
     "worker": Entry("console.commands.worker:worker", "Run the worker of a kind."),
     "doctor": Entry("console.commands.doctor:doctor", "Examine the database: each finding with what to do."),
     "db": Entry("console.commands.database:db", "The database: its URL, its state, stop it."),

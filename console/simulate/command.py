@@ -1,4 +1,4 @@
-"""`pgfleet simulate fleet`: a load of heartbeats as real nodes send them, with the faults that real nodes have."""
+"""`pgfleet simulate`, and its `fleet`: a load of heartbeats as real nodes send them, with the faults that they have."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.console.connection import database, database_url
+from pgfleet.console.simulate import reservations
 from pgfleet.console.simulate.engine import Beat, Engine, Fleet, Shares, node_name, reported
 from pgfleet.console.simulate.sender import Parcel, Registered, Sender, register
 from pgfleet.console.simulate.sender import forget as forget_nodes
@@ -80,6 +81,9 @@ def fleet(  # noqa: PLR0913  # one parameter an option
     else:
         _print_summary(summary)
         err().print("They will be silent from now on: `pgfleet simulate forget` takes them away.")
+
+
+app.command(epilog=reservations.EXAMPLE)(reservations.reservations)
 
 
 @app.command(epilog="Example: pgfleet simulate forget")
