@@ -8,37 +8,16 @@ from psycopg.types.json import Jsonb
 
 from pgfleet.console.sandbox import server as sandbox
 from worlds.fleet import Connection, assert_sound, new_id, until, worker_process
+from worlds.lines.overcommitted import refuse_overcommitment
 from worlds.reservations import QUEUE
 
 NUMBER = 2000
 GPUS = {"h100": 160, "a100": 80}
 
-# At every commit, whoever commits: held GPUs are those of the rows, and no more than there are.
-WATCH = """
-create function assert_gpus() returns trigger language plpgsql security definer as $$
-begin
-  if exists (
-    select from public.gpu_types g
-    where g.gpu_type = coalesce(new.gpu_type, old.gpu_type) and (
-      g.held_gpus > g.total_cluster_gpus
-      or g.held_gpus <> (
-        select coalesce(sum(r.gpus_held), 0) from public.reservations r
-        where r.gpu_type = g.gpu_type and r.gpus_held > 0))
-  ) then
-    raise exception 'GPUs of % were given twice', new.gpu_type;
-  end if;
-  return null;
-end
-$$;
-create index held_idx on public.reservations (gpu_type) include (gpus_held) where gpus_held > 0;
-create constraint trigger assert_gpus after update of gpus_held on public.reservations
-  deferrable initially deferred for each row execute function assert_gpus();
-"""
-
 
 def test_two_workers_take_2000_reservations_to_their_end(dsn: str, conn: Connection) -> None:
     dice = random.Random(3)
-    conn.execute(WATCH)
+    refuse_overcommitment(conn)
     for gpu_type, total in GPUS.items():
         conn.execute("update public.gpu_types set total_cluster_gpus = %s where gpu_type = %s", (total, gpu_type))
     rows = [new_id() for _ in range(NUMBER)]
