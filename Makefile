@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test demo-test clean
+  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ recovery-test: $(READY) ## Servers that restart, hang, move or are restored: how
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load
+
+day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and promises in a table; REQUESTS=3000 is a whole one
+	$(BIN)/python -m pytest tests/day
 
 demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
