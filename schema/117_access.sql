@@ -70,8 +70,8 @@ revoke execute on function public.keep_names() from public;
 create or replace trigger keep_names after update on public.reservations
   for each row when (
     (old.domain_name is not null or new.domain_name is not null)
-    and (old.status, old.domain_name, old.fqdn, old.node_ip, old.node_port, old.expires_at, old.jupyter_url,
-        old.jupyter_port)
-      is distinct from (new.status, new.domain_name, new.fqdn, new.node_ip, new.node_port, new.expires_at,
-        new.jupyter_url, new.jupyter_port))
+    and (old.status is distinct from new.status or old.domain_name is distinct from new.domain_name
+      or old.fqdn is distinct from new.fqdn or old.node_ip is distinct from new.node_ip
+      or old.node_port is distinct from new.node_port or old.expires_at is distinct from new.expires_at
+      or old.jupyter_url is distinct from new.jupyter_url or old.jupyter_port is distinct from new.jupyter_port))
   execute function public.keep_names();

@@ -134,6 +134,7 @@ create or replace view public.rights_of_assignment (who, thing, may) as values
   ('worker', 'hopsworks.split_members', 'select'),
   ('worker', 'public.forgotten_assignment', 'select'),
   ('worker', 'public.reservations', 'select (reservation_id, user_id, status, status_since, created_at, gpu_type, gpu_count)'),
+  ('worker', 'public.disks', 'select (disk_id, user_id, size_gb, status, status_since)'),
   ('worker', 'public.status_history', 'select'),
   ('worker', 'public.gpu_types', 'select'),
   ('worker', 'function public.users_of_reservations(text[])', 'execute'),

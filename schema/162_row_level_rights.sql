@@ -160,7 +160,9 @@ begin
     execute format('revoke all on %s from %s', t.name, everybody);
   end loop;
   -- A file that is applied alone comes before others whose things are not there yet.
-  for t in select * from public.given_rights() where to_regrole(role_name) is not null and public.is_there(thing) loop
+  for t in
+    select * from public.given_rights() where to_regrole(role_name) is not null and public.is_there(thing) order by 1, 2, 3
+  loop
     execute format('grant %s on %s to %I', t.may, t.thing, t.role_name);
   end loop;
 end

@@ -37,7 +37,7 @@ ROWS = """
   insert into autoscaler.nodes (name, region, status) values ('edge', 'here', 'ACTIVE');
 """
 # What workers and migrations look up by its name; only the owner writes it.
-OF_THE_OWNER = {"schema_migrations", "moves", "periodic", "retention", "meta"}
+OF_THE_OWNER = {"schema_migrations", "moves", "periodic", "retention", "limits", "meta"}
 OF_WORKERS = {"machine", "queue", "what", "dependency", "calls"}
 TEXTS = """
   select c.table_schema, c.table_name, c.column_name, c.udt_name

@@ -74,7 +74,7 @@ def test_what_no_gang_can_be_is_refused_with_the_reason(
 
 
 def test_a_gang_counts_as_many_reservations_as_it_has_nodes(conn: Connection, worker: Worker) -> None:
-    conn.execute("update public.limits set most = 3 where name = 'reservations'")
+    conn.execute("update public.policies set most = 3 where limit_name = 'reservations'")
     ids = gang(conn)
     all_are(conn, worker, ids, "active")
 

@@ -88,11 +88,11 @@ def test_cancel_and_retry_of_any_node_are_of_the_gang(pgfleet: Pgfleet, conn: Co
 def test_a_gang_that_has_failed_is_in_line_again_as_a_whole_when_its_letter_is_replayed(
     pgfleet: Pgfleet, conn: Connection, worker: Worker, box: Box
 ) -> None:
-    box.fault("/pods$", method="POST", times=100_000, status=422, message="no such pod")
-    ids = gang(conn)
+    box.rule("policy", image="forbidden")
+    ids = gang(conn, dockerimage="example.org/forbidden:1")
     all_ended(conn, worker, ids)
     assert {row["status"] for row in rows_of(conn, ids)} == {"failed"}
-    box.clear_faults()
+    box.clear_rules()
 
     (letter,) = json.loads(pgfleet("dead", "ls", "--json").out)
     assert pgfleet("dead", "replay", str(letter["dead_letter_id"])).code == 0

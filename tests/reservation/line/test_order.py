@@ -24,8 +24,8 @@ def in_line(conn: Connection) -> list[str]:
 def test_who_is_over_before_the_head_starts_may_go_first_and_who_is_not_may_not(
     conn: Connection, worker: Worker
 ) -> None:
-    for _ in range(3):
-        active(conn, worker, gpu_count=4)
+    active(conn, worker, gpu_count=8, duration_hours=24)
+    active(conn, worker, gpu_count=4)
     head = create(conn, gpu_count=8)
     long, short = create(conn, gpu_count=4, duration_hours=8), create(conn, gpu_count=4, duration_hours=1)
 

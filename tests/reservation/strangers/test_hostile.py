@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
     "ticket": 1,
     "pod_uid": "1",
     "pod_name": "gpu-dev-1",
+    "request_id": new_id(),
 }
 PATHS = ("../x", "..", ".", "a/b", "a?b", "a,b", "a b", "", "a\n", "-a", "x" * 254, "a%2fb", "ä")
 
