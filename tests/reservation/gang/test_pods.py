@@ -201,9 +201,11 @@ def test_where_no_place_has_room_for_all_it_goes_back_to_the_line_as_a_whole(her
 
 
 def test_a_pod_that_finds_no_node_takes_all_back_to_the_line_in_one_commit(here: Outside, conn: Connection) -> None:
+    here.box.scheduler(down=True)
     ids = gang(conn, gpu_count=8)
     here.worker.run_until(lambda: all(row["placement"] for row in rows_of(conn, ids)))
     cordon(here, "h100-1", on=True)
+    here.box.scheduler(down=False)
     here.worker.run_until(lambda: any("No node yet" in row["current_detailed_status"] for row in rows_of(conn, ids)))
 
     move_clock(conn, 40)
