@@ -317,6 +317,6 @@ def test_a_first_pod_that_is_made_anew_has_the_same_keys(here: Outside) -> None:
     before, uid = secret(here, ids), here.pod(ids[0]).metadata.uid
 
     here.api.delete_namespaced_pod(first_pod(here, ids), NAMESPACE)
-    here.worker.run_until(lambda: here.pods(ids[0]) and here.pod(ids[0]).metadata.uid != uid)
+    here.worker.run_until(lambda: [pod.metadata.uid for pod in here.pods(ids[0])] not in ([], [uid]))
 
     assert secret(here, ids) == before
