@@ -37,6 +37,7 @@ CALL = re.compile(r"^(read|list|create|patch|replace|delete)_(?:namespaced_)?([a
 VERBS = {"read": "get", "replace": "update"}
 EXEC = "connect_get_namespaced_pod_exec"
 SUBRESOURCES = {"podlogs": "pods/log"}
+PLURALS = {"networkpolicys": "networkpolicies.networking.k8s.io"}
 # What calls other clusters than the worker's, with rights that are theirs to give.
 ELSEWHERE = {"usage.py"}
 
@@ -92,8 +93,12 @@ def granted(documents: list[Document]) -> dict[str, set[str]]:
     for role in of_kind(documents, "Role", "ClusterRole"):
         for rule in role["rules"]:
             for resource in rule["resources"]:
-                verbs[resource] |= set(rule["verbs"])
+                verbs[_full(resource, *rule["apiGroups"])] |= set(rule["verbs"])
     return verbs
+
+
+def _full(resource: str, group: str) -> str:
+    return f"{resource}.{group}" if group else resource
 
 
 def called() -> dict[str, set[str]]:
@@ -110,15 +115,15 @@ def called() -> dict[str, set[str]]:
                 match = CALL.match(part.attr)
                 assert match, f"{path.name} calls {part.attr}: teach this test what right that needs"
                 resource = match[2].replace("_", "") + "s"
-                verbs[SUBRESOURCES.get(resource, resource)].add(VERBS.get(match[1], match[1]))
+                verbs[(SUBRESOURCES | PLURALS).get(resource, resource)].add(VERBS.get(match[1], match[1]))
             elif isinstance(part, ast.Call) and ast.unparse(part.func) == "Resource":
                 verbs[str(ast.literal_eval(part.args[0]))].add("watch")
     return verbs
 
 
 def _is_api(value: ast.expr) -> bool:
-    """Whether it is `api`, `self.api` or `self.pods.api`."""
-    return f".{ast.unparse(value)}".endswith(".api")
+    """Whether it is `api`, `self.api`, `self.pods.api` or the API of network policies."""
+    return f".{ast.unparse(value)}".endswith((".api", ".policies"))
 
 
 def looked_for() -> dict[str, set[str]]:
@@ -259,7 +264,8 @@ def test_the_roles_grant_the_rights_that_a_start_looks_for_and_no_more(documents
     for role in of_kind(documents, "Role", "ClusterRole"):
         wanted = IN_NAMESPACE if role["kind"] == "Role" else IN_CLUSTER
 
-        assert {name for rule in role["rules"] for name in rule["resources"]} == wanted.keys()
+        given = {_full(name, *rule["apiGroups"]) for rule in role["rules"] for name in rule["resources"]}
+        assert given == wanted.keys()
 
 
 def test_roles_are_bound_to_accounts_that_exist_in_the_namespace_of_the_reservations(
