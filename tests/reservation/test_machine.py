@@ -108,8 +108,8 @@ def test_of_a_batch_sent_at_one_moment_the_first_goes_first(conn: Connection, wo
 
 
 def test_when_the_head_of_the_line_leaves_those_behind_it_move_up(conn: Connection, worker: Worker) -> None:
-    for _ in range(3):
-        active(conn, worker, gpu_count=4)
+    active(conn, worker, gpu_count=8, duration_hours=24)
+    active(conn, worker, gpu_count=4)
     large = create(conn, gpu_count=8)
     worker.run()
     small = create(conn, gpu_count=4)

@@ -211,8 +211,8 @@ def test_a_pod_whose_creation_was_not_confirmed_is_adopted(
 def test_three_failed_attempts_fail_the_row_and_the_message_with_the_last_error(
     conn: Connection, worker: Worker, box: Box
 ) -> None:
-    row_id = create(conn)
-    box.fault(rf"{PODS}$", method="POST", status=409, times=3)
+    box.rule("webhook", image="forbidden", code=409)
+    row_id = create(conn, dockerimage="example.org/forbidden:1")
 
     row = ended(conn, worker, row_id)
 

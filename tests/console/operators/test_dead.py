@@ -26,11 +26,17 @@ def the_letter(conn: Connection) -> Row:
 
 def failed_by_its_message(conn: Connection, worker: Worker, box: Box) -> str:
     """A reservation that failed after three attempts, torn down."""
-    box.fault("/pods$", method="POST", status=409, times=3)
-    row_id = create(conn)
+    row_id = refused(conn, box)
     worker.run_until(lambda: status_of(conn, row_id) == "failed")
+    box.clear_rules()
     ended(conn, worker, row_id)
     return row_id
+
+
+def refused(conn: Connection, box: Box) -> str:
+    """A reservation whose pod nobody takes, and nobody knows whose fault that is."""
+    box.rule("webhook", image="forbidden", code=409)
+    return create(conn, dockerimage="example.org/forbidden:1")
 
 
 def queued_bodies(conn: Connection) -> list[Any]:
@@ -71,8 +77,7 @@ def test_the_history_says_who_replayed_it(conn: Connection, worker: Worker, box:
 def test_a_replay_while_its_pod_is_torn_down_is_refused_and_changes_nothing(
     conn: Connection, worker: Worker, box: Box
 ) -> None:
-    box.fault("/pods$", method="POST", status=409, times=3)
-    row_id = create(conn)
+    row_id = refused(conn, box)
     worker.run_until(lambda: status_of(conn, row_id) == "failed")
     number = the_letter(conn)["dead_letter_id"]
 
@@ -253,8 +258,7 @@ def test_many_are_replayed_and_those_that_cant_be_are_told_with_the_reason(
     pgfleet: Pgfleet, conn: Connection, worker: Worker, box: Box
 ) -> None:
     many(conn, 3, "throttled")
-    box.fault("/pods$", method="POST", status=409, times=3)
-    row_id = create(conn)
+    row_id = refused(conn, box)
     worker.run_until(lambda: status_of(conn, row_id) == "failed")
 
     replayed = pgfleet("dead", "replay", "--all", "--yes")

@@ -134,7 +134,7 @@ def test_a_port_that_is_taken_meanwhile_changes_and_is_told(here: Outside) -> No
 
 def test_a_service_that_went_before_the_pod_was_ready_is_made(here: Outside, conn: Connection) -> None:
     row_id = here.placed()
-    here.look(row_id, "Pulling")
+    here.look(row_id, "its container is being made")
     here.api.delete_namespaced_service(here.service(row_id), NAMESPACE)
     here.runs(row_id)
 

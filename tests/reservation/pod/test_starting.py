@@ -148,7 +148,7 @@ def test_what_can_t_be_mounted_is_told_and_is_no_pull(
     row_id = here.placed()
     shown = here.look(row_id, "its container is being made")
     here.says(row_id, reason, message)
-    trouble = here.look(row_id, reason)
+    trouble = here.look(row_id, message)
     move_clock(conn, 1500)
     here.worker.run()
     in_time = status_of(conn, row_id)
