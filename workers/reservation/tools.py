@@ -14,9 +14,9 @@ from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients import ssh_keys
 from pgfleet.workers.clients.kubernetes import home, rights
 from pgfleet.workers.clients.kubernetes import pods as kubernetes
+from pgfleet.workers.clients.kubernetes.exec import Commands
 from pgfleet.workers.clients.kubernetes.gangs.client import Gangs
 from pgfleet.workers.clients.kubernetes.inside.pod import Inside
-from pgfleet.workers.clients.kubernetes.inside.scripts import Commands
 from pgfleet.workers.clients.kubernetes.sweep.belongings import Belongings
 from pgfleet.workers.clients.kubernetes.template.reading import Template, read_template
 from pgfleet.workers.clients.verdicts import KUBERNETES
@@ -51,16 +51,17 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     template = read_template(settings)
     with kubernetes.connected(settings, template, breakers) as pods, ssh_keys.connected(settings, breakers) as keys:
         place = (pods.api, pods.namespace, pods.timeout_s)
+        commands = Commands(*place)
         yield Tools(
             settings,
             pods,
             home.Homes(*place),
-            Inside(*place),
+            Inside(commands),
             Belongings(*place),
             Gangs(*place),
             template,
             keys,
-            Commands(*place),
+            commands,
         )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.box import Box
+from pgfleet.workers.clients.kubernetes.exec import Commands
 from pgfleet.workers.clients.kubernetes.inside import jupyter
 from pgfleet.workers.clients.kubernetes.inside.jupyter import START, STOP, Started, start
-from pgfleet.workers.clients.kubernetes.inside.scripts import Commands
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, row_of

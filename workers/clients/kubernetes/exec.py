@@ -7,8 +7,8 @@ a method of the client that it is given.
 import json
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +25,7 @@ from kubernetes.stream.ws_client import (
 )
 
 from pgfleet.workers.clients.kubernetes.connection import UNAUTHORIZED, SignedClient
+from pgfleet.workers.clients.kubernetes.names import CONTAINER
 from pgfleet.workers.clients.kubernetes.status.containers import words
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
@@ -37,6 +38,42 @@ class Bounds:
 
     seconds: float
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands in the pods of one namespace; `timeout_s` is for each step of a connection."""
+
+    api: client.CoreV1Api
+    namespace: str
+    timeout_s: float
+    exec_api: client.CoreV1Api = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exec_api", upgraded(self.api))
+
+    def run(self, pod: str, command: Sequence[str], bounds: Bounds, typed: bytes = b"") -> bytes:
+        """What a command wrote, as `output` says; or programs of the pod's user, which may write as well.
+
+        Raises:
+            TryAgainError: the pod can't be asked now.
+        """
+        return output(
+            lambda timeout_s: self.exec_api.connect_get_namespaced_pod_exec(  # type: ignore[arg-type, return-value]
+                pod,
+                self.namespace,
+                command=list(command),
+                container=CONTAINER,
+                stdin=bool(typed),
+                stdout=True,
+                stderr=False,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=min(timeout_s, self.timeout_s),
+            ),
+            bounds,
+            typed,
+        )
 
 
 def upgraded(api: client.CoreV1Api) -> client.CoreV1Api:

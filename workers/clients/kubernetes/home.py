@@ -15,8 +15,8 @@ from kubernetes import client
 
 from pgfleet.schema.printable import harmless
 from pgfleet.workers.clients.kubernetes.answers import every, or_exists, or_none
-from pgfleet.workers.clients.kubernetes.exec import Bounds, output, upgraded
-from pgfleet.workers.clients.kubernetes.names import CONTAINER, HOME
+from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
+from pgfleet.workers.clients.kubernetes.names import HOME
 from pgfleet.workers.clients.kubernetes.volumes import (
     Home,
     Part,
@@ -54,10 +54,10 @@ class Homes:
     namespace: str
     timeout_s: float
     contents_timeout_s: float = 30.0
-    exec_api: client.CoreV1Api = field(init=False, repr=False, compare=False)
+    commands: Commands = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exec_api", upgraded(self.api))
+        object.__setattr__(self, "commands", Commands(self.api, self.namespace, self.timeout_s))
 
     def make(self, home: Home) -> None:
         """Create volume and claim, or adopt those that an earlier attempt has made.
@@ -127,21 +127,8 @@ class Homes:
         Raises:
             TryAgainError: the pod can't be asked now.
         """
-        written = output(
-            lambda timeout_s: self.exec_api.connect_get_namespaced_pod_exec(  # type: ignore[arg-type, return-value]
-                pod,
-                self.namespace,
-                command=["/bin/sh", "-c", listing(self.contents_timeout_s)],
-                container=CONTAINER,
-                stdin=False,
-                stdout=True,
-                stderr=False,
-                tty=False,
-                _preload_content=False,
-                _request_timeout=min(timeout_s, self.timeout_s),  # for each step of the connection
-            ),
-            Bounds(self.contents_timeout_s, LONGEST_CONTENTS_BYTES),
-        )
+        command = ["/bin/sh", "-c", listing(self.contents_timeout_s)]
+        written = self.commands.run(pod, command, Bounds(self.contents_timeout_s, LONGEST_CONTENTS_BYTES))
         text = harmless(written.decode("utf-8", "replace"))
         return text.encode()[:LONGEST_CONTENTS_BYTES].decode("utf-8", "ignore")
 

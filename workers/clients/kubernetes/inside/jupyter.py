@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pgfleet.schema.printable import cut, printable
-from pgfleet.workers.clients.kubernetes.exec import Bounds
-from pgfleet.workers.clients.kubernetes.inside.scripts import Commands
+from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
 from pgfleet.workers.clients.kubernetes.manifest import JUPYTER_PORT
 from pgfleet.workers.clients.kubernetes.names import HOME
 from pgfleet.workers.runtime.outcomes import TryAgainError
@@ -41,7 +40,7 @@ class Started:
 def start(commands: Commands, pod: str, token: str) -> Started:
     """Have Jupyter run in a pod with this token; where it does already, nothing happens."""
     try:
-        written = commands.run(pod, start_script(), START, Bounds(COMMAND_S, ANSWER_BYTES), f"{token}\n")
+        written = _run(commands, pod, start_script(), START, f"{token}\n")
     except TryAgainError as error:
         return Started(str(error).replace(token, "***"), again=True)
     said, _, more = written.strip().partition("\n")
@@ -59,10 +58,16 @@ def start(commands: Commands, pod: str, token: str) -> Started:
 def stop(commands: Commands, pod: str) -> str | None:
     """Have it run no more; why that can't be said, None where it does not run."""
     try:
-        commands.run(pod, stop_script(), STOP, Bounds(COMMAND_S, ANSWER_BYTES))
+        _run(commands, pod, stop_script(), STOP)
     except TryAgainError as error:
         return str(error)
     return None
+
+
+def _run(commands: Commands, pod: str, script: str, purpose: str, typed: str = "") -> str:
+    """What the script wrote. `purpose` is its name for itself ($0), as lists of processes show it."""
+    command = ("/bin/sh", "-c", script, purpose)
+    return commands.run(pod, command, Bounds(COMMAND_S, ANSWER_BYTES), typed.encode()).decode("utf-8", "replace")
 
 
 def start_script(port: int = JUPYTER_PORT, folder: str = FOLDER, home: str = HOME) -> str:

@@ -5,14 +5,12 @@ only as numbers. That it can't be run says nothing about the reservation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
-from kubernetes import client
 
-from pgfleet.workers.clients.kubernetes.exec import Bounds, output, upgraded
+from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
 from pgfleet.workers.clients.kubernetes.inside.commands import USE_BYTES, USE_OF_GPUS, clearing, use_in, warning
-from pgfleet.workers.clients.kubernetes.names import CONTAINER
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 # For what nothing depends on.
@@ -25,13 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Inside:
     """The inside of one namespace's pods. Every command has a timeout well under a lease, and none raises."""
 
-    api: client.CoreV1Api
-    namespace: str
-    timeout_s: float
-    exec_api: client.CoreV1Api = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exec_api", upgraded(self.api))
+    commands: Commands
 
     def warn(self, pod: str, minutes: int, text: str) -> None:
         """Write the file that says that the end is so near, in place of those before it."""
@@ -48,21 +40,7 @@ class Inside:
     def _run(self, pod: str, command: Sequence[str], size_bytes: int = 1024) -> bytes | None:
         """What it wrote; None where it could not be run, which is only told."""
         try:
-            return output(
-                lambda timeout_s: self.exec_api.connect_get_namespaced_pod_exec(  # type: ignore[arg-type, return-value]
-                    pod,
-                    self.namespace,
-                    command=list(command),
-                    container=CONTAINER,
-                    stdin=False,
-                    stdout=True,
-                    stderr=False,
-                    tty=False,
-                    _preload_content=False,
-                    _request_timeout=min(timeout_s, self.timeout_s),
-                ),
-                Bounds(SHORT_S, size_bytes),
-            )
+            return self.commands.run(pod, command, Bounds(SHORT_S, size_bytes))
         except (TryAgainError, NeverError) as error:
             log.warning("pod.command_failed", pod=pod, command=command[0], reason=str(error))
             return None
