@@ -25,6 +25,7 @@ def test_one_message_makes_all_rows_in_one_commit(conn: Connection, worker: Work
     assert {row["master_reservation_id"] for row in rows} == {ids[0]}
     assert {(row["total_nodes"], row["is_multinode"], row["gpu_count"]) for row in rows} == {(2, True, 4)}
     assert [row["jupyter_enabled"] for row in rows] == [True, False]
+    assert [row["jupyter_token"] is not None for row in rows] == [True, False]
     assert moments(conn, ids)["pending"] == 1
     assert letters(conn) == []
     assert_sound(conn)

@@ -34,7 +34,7 @@ def nodes_of(values: Values, total_nodes: int) -> list[dict[str, Any]]:
     return [
         {
             **values,
-            **({} if index == 0 else {"disk_name": None, "jupyter_enabled": False, "jupyter_error": None}),
+            **({} if index == 0 else {"disk_name": None, "jupyter_enabled": False, "jupyter_token": None}),
             "reservation_id": node_id,
             "name": node_name(values["name"], index, total_nodes),
             "is_multinode": True,
