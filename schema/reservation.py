@@ -142,6 +142,11 @@ class CreateReservation(Container):
     # It ends when all of its GPUs were idle for so long; without it, as the policy of its user says.
     idle_minutes: IdleMinutes | None = None
 
+    @property
+    def nodes(self) -> int:
+        """How many rows it makes."""
+        return self.total_nodes or 1
+
     @model_validator(mode="after")
     def _fields_fit_each_other(self) -> Self:
         problem = unfitting(self)

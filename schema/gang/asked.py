@@ -43,7 +43,7 @@ def wrong_count(wanted: Wanted) -> str | None:
 
 
 def _long_name(message: CreateReservation) -> str | None:
-    is_gang = (message.total_nodes or 1) > 1 or message.gpu_count == TWO_NODES
+    is_gang = message.nodes > 1 or message.gpu_count == TWO_NODES
     if is_gang and len(message.name or "") > GANG_NAME_LIMIT:
         return f"name: must not have more than {GANG_NAME_LIMIT} characters, as each node's says which it is"
     return None

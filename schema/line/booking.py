@@ -38,7 +38,7 @@ class Asked(Protocol):
     @property
     def duration_hours(self) -> float: ...
     @property
-    def total_nodes(self) -> int | None: ...
+    def nodes(self) -> int: ...
     @property
     def start_at(self) -> datetime | None: ...
 
@@ -48,7 +48,7 @@ def unit_asked_for(message: Asked) -> Unit:
         key=message.reservation_id,
         gpus=message.gpu_count,
         hours=message.duration_hours,
-        nodes=message.total_nodes or 1,
+        nodes=message.nodes,
         start_at=message.start_at,
     )
 

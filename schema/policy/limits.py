@@ -26,7 +26,7 @@ class Wanted(Protocol):
     @property
     def idle_minutes(self) -> int | None: ...
     @property
-    def total_nodes(self) -> int | None: ...
+    def nodes(self) -> int: ...
 
 
 def limits_in(rows: Iterable[Row]) -> Limits:
@@ -40,13 +40,12 @@ def beyond(limits: Limits, user_id: str, **more: float) -> str | None:
 
 def refused(limits: Limits, wanted: Wanted) -> str | None:
     """Why a reservation is not for this user, whatever the cluster has; None if it is."""
-    nodes = wanted.total_nodes or 1
     return (
         too_long(limits, wanted.user_id, wanted.duration_hours)
         or _image(limits.get((wanted.user_id, "images", "")), wanted)
         or _too_idle(limits.get((wanted.user_id, "idle_minutes", "")), wanted)
-        or _beyond(limits.get((wanted.user_id, "gpus", wanted.gpu_type)), wanted.gpu_count * nodes)
-        or beyond(limits, wanted.user_id, hours_week=wanted.duration_hours * nodes)
+        or _beyond(limits.get((wanted.user_id, "gpus", wanted.gpu_type)), wanted.gpu_count * wanted.nodes)
+        or beyond(limits, wanted.user_id, hours_week=wanted.duration_hours * wanted.nodes)
     )
 
 

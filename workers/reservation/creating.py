@@ -34,7 +34,7 @@ def create(message: CreateReservation, turn: Turn) -> Outcome:
 
 
 def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -> Outcome:
-    ids = gang_ids(message.reservation_id, message.total_nodes or 1)
+    ids = gang_ids(message.reservation_id, message.nodes)
     taken = [turn.view.rows[each] for each in ids if each in turn.view.rows]
     if taken:
         return _taken(taken[0], message, turn)
@@ -108,7 +108,7 @@ def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
     """A producer may have inserted its rows itself; otherwise it is a duplicate, or cancelled already."""
     if row.status != Status.PENDING or row.ticket != 0:
         return Done(f"known already, {row.status}")
-    rows, asked = rows_of_gang(row, view), message.total_nodes or 1
+    rows, asked = rows_of_gang(row, view), message.nodes
     if len(rows) != asked:
         return Reject(f"total_nodes: {asked}, but reservation {row.reservation_id} was inserted with {len(rows)}")
     # Its first ticket looks at it as a message would have been looked at.
@@ -141,12 +141,12 @@ def _too_many(message: CreateReservation, disk: Advance, view: View) -> str | No
     """Which limit of its user it is beyond, with the disk that would be made for it."""
     sizes = [change.values["size_gb"] for change in disk.changes]
     more = {"disks": len(sizes), "disk_gb": sum(sizes)} if sizes else {}
-    return beyond(view.limits, message.user_id, reservations=message.total_nodes or 1, **more)
+    return beyond(view.limits, message.user_id, reservations=message.nodes, **more)
 
 
 def _overridden(message: CreateReservation) -> str | None:
     """Each node of a gang is told who it is by variables that its user can't choose."""
-    ours = sorted(OURS_IN_GANGS & message.env_vars.keys()) if (message.total_nodes or 1) > 1 else []
+    ours = sorted(OURS_IN_GANGS & message.env_vars.keys()) if message.nodes > 1 else []
     return (
         f"env_vars: {', '.join(ours)} in a gang {'is' if len(ours) == 1 else 'are'} pgfleet's to say" if ours else None
     )
