@@ -50,10 +50,13 @@ where r.reservation_id = any (public.with_gangs(:keys::text[])) and r.master_res
 order by r.master_reservation_id, r.node_index;
 
 -- name: users_found
--- A few names at GitHub of active reservations: its server of SSH keys knew them. Read in the order of an index.
+-- A few names at GitHub of active reservations: its server of SSH keys knew them. Of these reservations, where one is being
+-- prepared, as only then are keys asked for: who has analyzed the table while it was empty reads all active ones here.
 select r.github_user
 from public.reservations r
 where r.status = 'active' and r.github_user is not null
+  and (:keys::text[] is null or exists (
+    select from public.reservations p where p.reservation_id = any (:keys::text[]) and p.status = 'preparing'))
 order by r.expires_at
 limit 3;
 

@@ -70,12 +70,12 @@ def probe(tools: Tools, use: Use[Any], dependency: str, calls: Calls) -> None:
     if dependency == KUBERNETES:
         tools.pods.probe(calls)
         return
-    tools.ssh_keys.remember(use(lambda conn: _users(conn, SQL["users_found"])))
+    tools.ssh_keys.remember(use(lambda conn: _users(conn, SQL["users_found"], {"keys": None})))
     tools.ssh_keys.probe(use(lambda conn: _users(conn, SQL["users_waiting"])))
 
 
-def _users(conn: Connection, statement: bytes) -> list[str]:
-    return [row[0] for row in conn.execute(statement)]
+def _users(conn: Connection, statement: bytes, given: dict[str, Any] | None = None) -> list[str]:
+    return [row[0] for row in conn.execute(statement, given)]
 
 
 def lacking(tools: Tools) -> list[str | NotNowError]:

@@ -118,7 +118,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         quarantined = conn.execute(SQL["quarantined"], {"uids": suspects}) if pods_swept or suspects else None
         limits = ask_limits(conn, askers) if askers else None
         github = conn.execute(SQL["github_users"], {"users": askers}) if askers else None
-        users = conn.execute(SQL["users_found"]) if keys else None
+        users = conn.execute(SQL["users_found"], {"keys": sorted(keys)}) if keys else None
         periodic = ask_periodic(conn, QUEUE) if pods_swept else None
         reading = conn.execute(SQL["log_requests"], {"requests": readers}) if readers else None
         read = conn.execute(SQL["read_along"], {"requests": readers}) if readers else None
