@@ -3,7 +3,7 @@
 
 -- How many bytes a value takes as text. A mebibyte is more than anybody is to read: of what is above it the answer is
 -- only that, as it is not written out, nor unpacked where that can be told without. A kilobyte may unpack to a hundred,
--- and a number of six characters (1e131071) to 131,072. Called by the claim for each message, small ones first of all.
+-- and a number of six characters (1e131071) to 131,072. Called by weigh_claim (106) for what is not small.
 create or replace function public.json_bytes(value jsonb) returns integer
 language plpgsql immutable strict parallel safe
 as $$
