@@ -1,0 +1,36 @@
+"""A transaction in which the database knows who asks (`107_asking.sql`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from psycopg.types.json import Json
+
+from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.queue.kernel import Connection
+
+SPEAK = "select set_config('request.jwt.claims', %s::jsonb::text, true)"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the audit."""
+
+    address: str | None = None
+    agent: str | None = None
+
+
+@contextmanager
+def speaking_for(conn: Connection, principal: Principal, origin: Origin | None = None) -> Iterator[None]:
+    """A transaction of the API's login in which the rows, the door and the audit know who asks."""
+    origin = origin or Origin()
+    claims = {
+        "sub": principal.username,
+        "pgfleet_role": principal.role.value,
+        "pgfleet_account": principal.account_id,
+        "pgfleet_address": origin.address,
+        "pgfleet_agent": origin.agent and origin.agent[:500],
+    }
+    with conn.transaction():
+        conn.execute(SPEAK, [Json(claims)])
+        yield
