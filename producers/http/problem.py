@@ -31,9 +31,7 @@ SLUGS: Mapping[str, str] = {
 }
 
 
-def problem(
-    status: int, slug: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
-) -> Response:
+def problem(status: int, slug: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """An answer that says what is wrong; `more` are members beside those of RFC 9457, None left out."""
     body = {"type": TYPE + slug, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     body |= {name: value for name, value in more.items() if value is not None}

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.defaults import defaults, either
+from pgfleet.producers.looking_ahead import refuse_hopeless
 from pgfleet.producers.moments import moment
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import chosen_dsn, connected
-from pgfleet.producers.submit.dry_run import ask, refuse_hopeless
+from pgfleet.producers.submit.dry_run import ask
 from pgfleet.producers.submit.following import (
     UNTAKEN,
     Followed,

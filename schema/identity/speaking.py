@@ -9,7 +9,10 @@ from psycopg.types.json import Json
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.queue.kernel import Connection
 
-SPEAK = "select set_config('request.jwt.claims', %s::jsonb::text, true)"
+SPEAK = """
+  select pg_catalog.set_config('request.jwt.claims', %s::jsonb::text, true),
+    pg_catalog.set_config('statement_timeout', %s, true)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,13 @@ class Origin:
 
 
 @contextmanager
-def speaking_for(conn: Connection, principal: Principal, origin: Origin | None = None) -> Iterator[None]:
-    """A transaction of the API's login in which the rows, the door and the audit know who asks."""
+def speaking_for(
+    conn: Connection, principal: Principal, origin: Origin | None = None, timeout_s: float = 0
+) -> Iterator[None]:
+    """A transaction of the API's login in which the rows, the door and the audit know who asks.
+
+    Each statement may last `timeout_s`; 0 is for ever.
+    """
     origin = origin or Origin()
     claims = {
         "sub": principal.username,
@@ -32,5 +40,5 @@ def speaking_for(conn: Connection, principal: Principal, origin: Origin | None =
         "pgfleet_agent": origin.agent and origin.agent[:500],
     }
     with conn.transaction():
-        conn.execute(SPEAK, [Json(claims)])
+        conn.execute(SPEAK, [Json(claims), str(round(timeout_s * 1000))])
         yield

@@ -1,0 +1,82 @@
+"""The application: routes made of the endpoints, each answered in a thread; what is no endpoint is a problem, too."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pgfleet.producers.http.answering import Asked, Desk
+from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.problem import problem
+from pgfleet.schema.identity.speaking import Origin
+
+# What says who asks and what: given twice, it is not for us to choose.
+ONCE = ("authorization", "x-api-key", "idempotency-key", "content-type", "if-match", "if-none-match", "last-event-id")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One address, with the endpoint of each method."""
+
+    desk: Desk
+    by_method: Mapping[str, Endpoint]
+    limiter: CapacityLimiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._response(request)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        endpoint = self.by_method.get(method)
+        if endpoint is None:
+            allowed = ", ".join(sorted(self.by_method))
+            return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
+        twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
+        if twice:
+            return problem(400, "bad-request", f"the header {twice[0]} is there twice")
+        asked = Asked(
+            path=request.path_params,
+            query=request.scope["query_string"],
+            headers=dict(request.headers),
+            body=await request.body(),
+            origin=origin(request),
+        )
+        return await to_thread.run_sync(partial(self.desk.answer, endpoint, asked), limiter=self.limiter)
+
+
+def origin(request: Request) -> Origin:
+    """Where a request comes from: the peer, or whom a proxy that is trusted names (`limits/proxies.py`)."""
+    address = request.scope.get("pgfleet.address") or (request.client and request.client.host)
+    return Origin(address or None, request.headers.get("user-agent"))
+
+
+def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = ()) -> ASGIApp:
+    """Routes of the endpoints, and others beside them."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    # Whoever has a thread has a session: there are as many.
+    limiter = CapacityLimiter(desk.serving.serve_threads)
+    made = [Route(path, Resource(desk, methods, limiter), include_in_schema=False) for path, methods in by_path.items()]
+    return Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint})
+
+
+async def _no_endpoint(_: Request, error: Any) -> Response:
+    await anyio.lowlevel.checkpoint()
+    if error.status_code == 404:
+        return problem(404, "not-found", "there is nothing at this address; /openapi.json lists what there is")
+    return problem(error.status_code, "bad-request", str(error.detail))

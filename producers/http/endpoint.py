@@ -1,0 +1,139 @@
+"""An endpoint: what a person can call, as routes and the OpenAPI document read it; and what its function is given."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from pgfleet.producers.http.settings import ServeSettings
+from pgfleet.schema.asking import Whose
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Shape(BaseModel):
+    """What is in a body: of a request, where a field that is not known is refused; of an answer, nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class NotFoundError(FleetError):
+    """There is no such row, or it is not for who asks to see: which of the two, nobody is told."""
+
+
+class NotPermittedError(FleetError):
+    """Who asks may not do this; the text says what was asked."""
+
+
+class PreconditionError(FleetError):
+    """The row is not any more as `If-Match` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """How a write is called in the audit: `RESERVATION_CANCELLED`, of what category, and what sort of thing."""
+
+    action: str
+    category: Literal["AUTH", "NODE", "POOL", "USER", "CONFIG", "SYSTEM"]
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered. `about` and `name`, of a write, say for the audit which row it was about."""
+
+    body: Any = None
+    status: int | None = None  # the endpoint's, unless it is said
+    headers: Mapping[str, str] = field(default_factory=dict)
+    about: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, proven, permitted and checked, within a transaction that speaks for the principal."""
+
+    conn: Connection
+    principal: Principal
+    whose: Whose
+    settings: Settings
+    serving: ServeSettings
+    path: Mapping[str, str]
+    query: BaseModel | None
+    body: BaseModel | None
+    headers: Mapping[str, str]
+    key: str | None = None  # Idempotency-Key
+
+    @property
+    def owner(self) -> str | None:
+        """Whose rows alone may be seen; None where everybody's may."""
+        return None if self.whose == Whose.ANY else self.principal.username
+
+    def must_see(self, user_id: str | None, what: str) -> None:
+        """Refuse another's row as if it were not there.
+
+        Raises:
+            NotFoundError: it is not for this principal.
+        """
+        if self.owner is not None and user_id != self.owner:
+            raise NotFoundError(f"there is no {what}")
+
+    def given(self, _: type[M]) -> M:
+        """The body, of the endpoint's own model."""
+        return self.body  # type: ignore[return-value]  # read by the same endpoint's `takes`
+
+    def asked(self, _: type[M]) -> M:
+        """The query's parameters, of the endpoint's own model."""
+        return self.query  # type: ignore[return-value]  # read by the same endpoint's `asks`
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one address.
+
+    Attributes:
+        does: what it does, in a sentence without a full stop.
+        permission: a name of PERMISSIONS.
+        handle: runs in a thread, in a transaction of the database.
+        takes, asks, gives: models of the body, of the query's parameters and of the answer.
+        audit: how a write is called; None for a read.
+        refuses: which further statuses it may answer with, beside those that all do.
+        waits: `?wait=` holds it until the row has moved; the function that says which row.
+    """
+
+    method: Method
+    path: str
+    does: str
+    permission: str
+    handle: Callable[[Call], Answer]
+    gives: type[BaseModel] | None = None
+    takes: type[BaseModel] | None = None
+    asks: type[BaseModel] | None = None
+    status: int = 200
+    audit: Audit | None = None
+    refuses: tuple[int, ...] = ()
+    waits: bool = False
+    example: Mapping[str, Any] | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """Its operationId: the function's name, which no two have."""
+        return self.handle.__name__
+
+    @property
+    def tag(self) -> str:
+        """The noun that it is about."""
+        return self.path.split("/")[2].partition(":")[0]
+
+
+def encoded(body: Any) -> bytes:
+    """JSON in UTF-8; text that is none (half a character) is escaped."""
+    return json.dumps(body, separators=(",", ":"), default=str).encode()

@@ -1,0 +1,1 @@
+"""What can be called: one file a noun, each with its ENDPOINTS."""

@@ -1,0 +1,265 @@
+"""`/v1/reservations`: asked for, looked at, and what a user asks of one."""
+
+import uuid
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
+from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, said
+from pgfleet.producers.http.shapes.reservations import DryRun, Logs, Reservation, Timeline
+from pgfleet.producers.http.shapes.shown import Accepted
+from pgfleet.producers.looking_ahead import as_json, look_ahead
+from pgfleet.producers.sending import put
+from pgfleet.producers.timeline import coming, past, read_timeline
+from pgfleet.schema.container import GithubUser
+from pgfleet.schema.errors import Refusal
+from pgfleet.schema.messages import Hours, Name, Uuid, checked
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reservation import (
+    ADDED_HOURS_LIMIT,
+    QUEUE,
+    AddUser,
+    Cancel,
+    CreateReservation,
+    DisableJupyter,
+    EnableJupyter,
+    Extend,
+    Request,
+    Retry,
+    retried_id,
+)
+from pgfleet.schema.rows.row import Row
+
+WHAT = "reservation"
+PATH = "/v1/reservations"
+ONE = f"{PATH}/{{id}}"
+
+
+class NewReservation(CreateReservation):
+    """Without an id it is the Idempotency-Key's, or a new one; without a user it is for who asks."""
+
+    reservation_id: Uuid | None = None  # type: ignore[assignment]  # filled in before it is sent
+    user_id: Name | None = None  # type: ignore[assignment]  # same
+
+
+class Extension(Shape):
+    extension_hours: Annotated[Hours, Field(le=ADDED_HOURS_LIMIT)]
+
+
+class NewUser(Shape):
+    github_username: GithubUser
+
+
+def href(reservation_id: str) -> str:
+    return f"{PATH}/{reservation_id}"
+
+
+def found(call: Call) -> Row:
+    """The reservation that the path names, by its id or by a beginning of it that no other of the user's has.
+
+    Raises:
+        NotFoundError: there is none that the principal may see.
+    """
+    try:
+        row = reads.resolve(call.conn, call.path["id"], call.principal.username)
+    except Refusal as error:
+        raise NotFoundError(f"there is no reservation {call.path['id'][:40]}") from error
+    call.must_see(row["user_id"], f"reservation {call.path['id'][:40]}")
+    return row
+
+
+def _grace(call: Call) -> timedelta:
+    return timedelta(seconds=call.settings.expiry_grace_s)
+
+
+def _shown(call: Call, row: Row) -> dict[str, Any]:
+    _, place = reads.place_now(call.conn, row, _grace(call))
+    return {**row, **(place.as_json() if place else {})}
+
+
+def create_reservation(call: Call) -> Answer:
+    message = _message(call)
+    put(call.conn, QUEUE, message)
+    return accepted(message.reservation_id, href(message.reservation_id), message.name)
+
+
+def _message(call: Call) -> CreateReservation:
+    given = said(call.body)
+    given["user_id"] = for_whom(call, given.get("user_id"))
+    given["reservation_id"] = new_id(call, given.get("reservation_id"), str(uuid.uuid4()))
+    return checked(CreateReservation, given)
+
+
+def try_reservation(call: Call) -> Answer:
+    message = _message(call)
+    answer, _ = look_ahead(call.conn, message, call.settings)
+    return Answer(as_json(answer, message))
+
+
+def get_reservation(call: Call) -> Answer:
+    return Answer(_shown(call, found(call)))
+
+
+def cancel_reservation(call: Call) -> Answer:
+    return _ask(call, Cancel)
+
+
+def extend_reservation(call: Call) -> Answer:
+    return _ask(call, Extend)
+
+
+def add_user(call: Call) -> Answer:
+    return _ask(call, AddUser)
+
+
+def enable_jupyter(call: Call) -> Answer:
+    return _ask(call, EnableJupyter)
+
+
+def disable_jupyter(call: Call) -> Answer:
+    return _ask(call, DisableJupyter)
+
+
+def retry_reservation(call: Call) -> Answer:
+    row = found(call)
+    sent = asked(call, QUEUE, Retry, _named(row))
+    made = retried_id(sent.reservation_id, sent.request_id)
+    return accepted(made, href(made), row["name"])
+
+
+def _ask(call: Call, model: type[Request]) -> Answer:
+    row = found(call)
+    asked(call, QUEUE, model, {**_named(row), **said(call.body)})
+    return accepted(row["reservation_id"], href(row["reservation_id"]), row["name"])
+
+
+def _named(row: Row) -> dict[str, Any]:
+    """Whose it is, as who asks may ask about it."""
+    return {"reservation_id": row["reservation_id"], "user_id": row["user_id"]}
+
+
+def get_timeline(call: Call) -> Answer:
+    row = found(call)
+    timeline = read_timeline(call.conn, row, _grace(call))
+    return Answer(
+        {
+            "reservation": {**row, **(timeline.place.as_json() if timeline.place else {})},
+            "past": [{"at": at, "what": what, "why": why} for at, what, why in past(timeline)],
+            "coming": [{"at": at, "what": what, "why": why} for at, what, why in coming(timeline)],
+            "paused": timeline.paused,
+            "gang": timeline.gang,
+        }
+    )
+
+
+def get_logs(call: Call) -> Answer:
+    row = found(call)
+    kept = reads.logs(call.conn, row["reservation_id"])
+    return Answer({"reservation_id": row["reservation_id"], "status": row["status"], "text": kept})
+
+
+def _audit(done: str) -> Audit:
+    return Audit(f"RESERVATION_{done}", "SYSTEM", WHAT)
+
+
+READ, WRITE = "reservations.read", "reservations.write"
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        PATH,
+        "Ask for GPUs",
+        WRITE,
+        create_reservation,
+        Accepted,
+        NewReservation,
+        status=202,
+        audit=_audit("CREATED"),
+        refuses=(422,),
+        example={"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2},
+    ),
+    Endpoint(
+        "POST",
+        f"{PATH}:dry-run",
+        "Whether it would start now, and if not why and when; nothing is asked for",
+        WRITE,
+        try_reservation,
+        DryRun,
+        NewReservation,
+        example={"gpu_type": "h100", "gpu_count": 1},
+    ),
+    Endpoint("GET", ONE, "One reservation", READ, get_reservation, Reservation, refuses=(404,), waits=True),
+    Endpoint(
+        "DELETE",
+        ONE,
+        "End it, whatever its state",
+        WRITE,
+        cancel_reservation,
+        Accepted,
+        status=202,
+        audit=_audit("CANCELLED"),
+        refuses=(404,),
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE}/extend",
+        "Give it more hours",
+        WRITE,
+        extend_reservation,
+        Accepted,
+        Extension,
+        status=202,
+        audit=_audit("EXTENDED"),
+        refuses=(404,),
+        example={"extension_hours": 2},
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE}/retry",
+        "Ask for the same again as an ended one",
+        WRITE,
+        retry_reservation,
+        Accepted,
+        status=202,
+        audit=_audit("RETRIED"),
+        refuses=(404,),
+    ),
+    Endpoint(
+        "PUT",
+        f"{ONE}/jupyter",
+        "Have Jupyter in it",
+        WRITE,
+        enable_jupyter,
+        Accepted,
+        status=202,
+        audit=_audit("JUPYTER_ENABLED"),
+        refuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        f"{ONE}/jupyter",
+        "Have no Jupyter in it any more",
+        WRITE,
+        disable_jupyter,
+        Accepted,
+        status=202,
+        audit=_audit("JUPYTER_DISABLED"),
+        refuses=(404,),
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE}/users",
+        "Let somebody else in, by their SSH keys at GitHub",
+        WRITE,
+        add_user,
+        Accepted,
+        NewUser,
+        status=202,
+        audit=_audit("USER_ADDED"),
+        refuses=(404,),
+        example={"github_username": "octocat"},
+    ),
+    Endpoint("GET", f"{ONE}/timeline", "What happened, what comes next", READ, get_timeline, Timeline, refuses=(404,)),
+    Endpoint("GET", f"{ONE}/logs", "What its pod wrote last, once it has ended", READ, get_logs, Logs, refuses=(404,)),
+)

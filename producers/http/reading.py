@@ -1,0 +1,121 @@
+"""What a request says, checked against the models of its endpoint."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ValidationError
+
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.explaining import explain
+from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.queue.reading import UnreadableJson, read_json
+
+# The namespace of ids that are made of an Idempotency-Key.
+IDS = UUID("6f0a1f3e-27a4-4f0e-9a55-6b2f1d9d7c11")
+KEY_LIMIT = 200
+MOST_PARAMETERS = 50
+
+
+class UnsupportedError(FleetError):
+    """The body is no JSON by its own words."""
+
+
+def read_body(model: type[BaseModel] | None, body: bytes, content_type: str | None) -> BaseModel | None:
+    """The body as its model; an absent one is an empty object.
+
+    Raises:
+        BadMessage: it makes none; the text names each field.
+        UnsupportedError: it is not JSON, as its Content-Type says.
+    """
+    if model is None:
+        if body.strip():
+            raise BadMessage("the body: none is taken here")
+        return None
+    if body.strip() and (content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedError("the body is JSON: Content-Type: application/json")
+    return model_of(model, _object(body))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode() if body.strip() else "{}"
+    except UnicodeDecodeError:
+        raise BadMessage("the body is not UTF-8") from None
+    value = read_json(text)
+    if isinstance(value, UnreadableJson):
+        raise BadMessage("the body is no JSON that can be read")
+    if not isinstance(value, dict):
+        raise BadMessage("the body is not an object")
+    return value
+
+
+def read_query(model: type[BaseModel] | None, raw: bytes) -> BaseModel | None:
+    """The parameters as their model; each may be there once, and none that is not known.
+
+    Raises:
+        BadMessage: they make none; the text names each.
+    """
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+    except (UnicodeDecodeError, ValueError):
+        raise BadMessage("the parameters can't be read") from None
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise BadMessage(f"{name}: is there twice")
+        given[name] = value
+    if model is None:
+        if given:
+            raise BadMessage(f"{next(iter(given))}: no parameter is known here")
+        return None
+    return model_of(model, given)
+
+
+def model_of(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    """Raises: BadMessage."""
+    _refuse_half_letters(given)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise BadMessage(explain(error, model)) from None
+
+
+def _refuse_half_letters(value: Any) -> None:
+    """PostgreSQL stores no NUL and no half of a surrogate pair."""
+    for text in _texts(value):
+        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise BadMessage("text must not contain NUL or half characters")
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield str(name)
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The client's Idempotency-Key, as its IETF draft has it: a string, in quotes or without.
+
+    Raises:
+        BadMessage: it can't be used.
+    """
+    given = headers.get("idempotency-key")
+    if given is None:
+        return None
+    key = given.strip().removeprefix('"').removesuffix('"')
+    if not 0 < len(key) <= KEY_LIMIT or not key.isascii() or not key.isprintable():
+        raise BadMessage(f"Idempotency-Key: must be 1 to {KEY_LIMIT} printable ASCII characters")
+    return key
+
+
+def id_of_key(username: str, what: str, key: str) -> str:
+    """The id of what a principal asks for under a key: the same again makes the same."""
+    return str(uuid5(IDS, f"{username}\n{what}\n{key}"))

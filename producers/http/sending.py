@@ -1,0 +1,53 @@
+"""How an endpoint sends: the message of a body, for whom the principal may ask, through the door of its queue."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from pgfleet.producers.http.endpoint import Answer, Call, NotPermittedError
+from pgfleet.producers.http.reading import id_of_key
+from pgfleet.producers.sending import put
+from pgfleet.schema.asking import Whose
+from pgfleet.schema.messages import Message, checked
+
+M = TypeVar("M", bound=Message)
+
+
+def said(body: BaseModel | None) -> dict[str, Any]:
+    """The fields that the client has given; those that it has not are the message's own to fill."""
+    return {} if body is None else body.model_dump(mode="json", exclude_unset=True)
+
+
+def for_whom(call: Call, given: str | None) -> str:
+    """The user for whom something is asked: the principal, unless it may name another.
+
+    Raises:
+        NotPermittedError: it names another, and may not.
+    """
+    user = given or call.principal.username
+    if call.whose != Whose.ANY and user != call.principal.username:
+        raise NotPermittedError("user_id: you may ask for nobody else")
+    return user
+
+
+def new_id(call: Call, given: str | None, made: str) -> str:
+    """The id of a new row: the client's, or that of its Idempotency-Key, or a new one."""
+    if given is not None:
+        return given
+    return made if call.key is None else id_of_key(call.principal.username, "id", call.key)
+
+
+def asked(call: Call, queue: str, model: type[M], fields: Mapping[str, Any]) -> M:
+    """Send a message about a row that there is; with an Idempotency-Key it is done once."""
+    given = dict(fields)
+    if call.key is not None and "request_id" in model.model_fields:
+        given.setdefault("request_id", id_of_key(call.principal.username, "request", call.key))
+    message = checked(model, given)
+    put(call.conn, queue, message)
+    return message
+
+
+def accepted(row_id: str, href: str, name: str | None = None) -> Answer:
+    """`202`, with the id and where to look."""
+    return Answer({"id": row_id, "href": href}, headers={"Location": href}, about=row_id, name=name)

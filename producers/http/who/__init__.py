@@ -1,0 +1,1 @@
+"""Who asks: what a request carries, and the principal that it proves."""

@@ -1,0 +1,73 @@
+"""From what a request carries to the principal whom it proves, by one of three proofs and by nothing else."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from pgfleet.schema.errors import FleetError
+from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.queue.kernel import Connection
+
+# A token of an issuer has three parts; a key of ours has one.
+TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
+LONGEST = 16_384
+ByHash = Callable[[Connection, str], Principal | None]
+
+
+class NotProvenError(FleetError):
+    """There is no proof of who asks, or it is not valid; the text says which, and never repeats it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """How each proof is looked at: keys by their SHA-256 in hex, tokens whole."""
+
+    by_key: ByHash
+    by_node_key: ByHash
+    by_token: Callable[[Connection, str], Principal] | None
+
+    def prove(self, conn: Connection, headers: Mapping[str, str]) -> Principal:
+        """Whom a request's headers prove.
+
+        Raises:
+            NotProvenError: nobody.
+        """
+        given = _given(headers)
+        if TOKEN.fullmatch(given):
+            if self.by_token is None:
+                raise NotProvenError("tokens are not taken here: no issuer is configured (PGFLEET_OIDC_ISSUERS)")
+            return self.by_token(conn, given)
+        if not KEY.fullmatch(given):
+            raise NotProvenError("this is no key, and no token")
+        hashed = sha256(given.encode()).hexdigest()
+        found = self.by_key(conn, hashed) or self.by_node_key(conn, hashed)
+        if found is None:
+            raise NotProvenError("this key is not known, has ended or was revoked; `pgfleet login` gets a new one")
+        return found
+
+
+def _given(headers: Mapping[str, str]) -> str:
+    """The key or token; of a node, also in `X-API-Key`.
+
+    Raises:
+        NotProvenError: there is none, or there are two.
+    """
+    authorization, node_key = headers.get("authorization"), headers.get("x-api-key")
+    if authorization is not None and node_key is not None:
+        raise NotProvenError("give Authorization or X-API-Key, not both")
+    if node_key is not None:
+        return _bounded(node_key)
+    if authorization is None:
+        raise NotProvenError("say who you are: `Authorization: Bearer <key or token>`")
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise NotProvenError("the scheme is Bearer: `Authorization: Bearer <key or token>`")
+    return _bounded(value.strip())
+
+
+def _bounded(value: str) -> str:
+    if len(value) > LONGEST:
+        raise NotProvenError(f"a key or token has at most {LONGEST:,} characters")
+    return value
