@@ -35,7 +35,7 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "disks.write": _OWN_ROWS,
         "usage.read": _OWN_ROWS,
         "assignments.read": _OWN_ROWS,
-        "assignments.write": _OPERATORS,
+        "assignments.write": _ADMINS,
         "hopsworks-clusters.read": _OPERATORS,
         "hopsworks-clusters.write": _ADMINS,
         "nodes.read": _OPERATORS,

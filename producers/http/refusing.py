@@ -60,9 +60,15 @@ def of_fleet(error: FleetError) -> Response:
 
 
 def _errors(text: str) -> list[dict[str, str]]:
-    """Each field that is wrong, as the sentences of `explain` name it."""
-    parts = (part.partition(": ") for part in text.split("; "))
-    return [{"field": field, "reason": reason} for field, _, reason in parts if reason]
+    """Each field that is wrong, as the sentences of `explain` name it; the rest goes on with the one before."""
+    listed: list[dict[str, str]] = []
+    for part in text.split("; "):
+        field, _, reason = part.partition(": ")
+        if reason and " " not in field:
+            listed.append({"field": field, "reason": reason})
+        elif listed:
+            listed[-1]["reason"] += f"; {part}"
+    return listed
 
 
 def of_database(error: psycopg.Error, log: Any) -> Response:

@@ -1,0 +1,219 @@
+"""`/v1/disks`: looked at, made, and what a user asks of one; an operation is followed by its id."""
+
+import uuid
+from typing import Any
+
+from pydantic import BaseModel
+
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
+from pgfleet.producers.http.sending import accepted, for_whom, new_id, said
+from pgfleet.producers.http.shapes.disks import DiskWhole, Operation
+from pgfleet.producers.http.shapes.shown import Accepted, Page
+from pgfleet.producers.sending import put
+from pgfleet.schema import disk as contract
+from pgfleet.schema.disk import DiskName, SizeGb, SnapshotKind
+from pgfleet.schema.messages import Name, Uuid, checked
+from pgfleet.schema.reads import disk as reads
+from pgfleet.schema.reads import operation as operations
+from pgfleet.schema.rows.row import Row
+
+PATH = "/v1/disks"
+ONE = f"{PATH}/{{name}}"
+READ, WRITE = "disks.read", "disks.write"
+MOST = 200
+
+
+class Whose(Shape):
+    """Whose disk; the principal's, unless an operator names another."""
+
+    user_id: Name | None = None
+
+
+class NewDisk(Shape):
+    disk_name: DiskName
+    size_gb: SizeGb = contract.DEFAULT_SIZE_GB
+    user_id: Name | None = None
+    operation_id: Uuid | None = None
+
+
+class Asked(Shape):
+    """What every operation may say: its id, and for an operator whose disk it is."""
+
+    user_id: Name | None = None
+    operation_id: Uuid | None = None
+
+
+class NewSnapshot(Asked):
+    kind: SnapshotKind = "manual"
+
+
+class NewClone(Asked):
+    target_disk: DiskName
+
+
+class Restore(Asked):
+    snapshot_id: Uuid
+
+
+def href(disk_name: str, operation_id: str) -> str:
+    return f"{PATH}/{disk_name}/operations/{operation_id}"
+
+
+def _user(call: Call) -> str:
+    given = call.asked(Whose).user_id
+    return for_whom(call, given)
+
+
+def found(call: Call) -> Row:
+    """The disk of that name.
+
+    Raises:
+        NotFoundError: the user has none.
+    """
+    row = reads.by_name(call.conn, _user(call), call.path["name"])
+    if row is None:
+        raise NotFoundError(f"there is no disk {call.path['name'][:60]}")
+    return row
+
+
+def get_disk(call: Call) -> Answer:
+    row = found(call)
+    snapshots = reads.snapshots(call.conn, row["disk_id"])
+    asked = operations.of_disk(call.conn, row)
+    return Answer({**row, "snapshots": snapshots, "operations": asked})
+
+
+def list_operations(call: Call) -> Answer:
+    return Answer({"items": operations.of_disk(call.conn, found(call), MOST)})
+
+
+def get_operation(call: Call) -> Answer:
+    given = reads.whole(call.path["operation_id"])
+    row = None if given is None else operations.by_id(call.conn, given)
+    if row is None or row["disk_name"] != call.path["name"]:
+        raise NotFoundError(f"there is no operation {call.path['operation_id'][:40]} on this disk")
+    call.must_see(row["user_id"], f"operation {call.path['operation_id'][:40]} on this disk")
+    return Answer(row)
+
+
+def create_disk(call: Call) -> Answer:
+    return _send(call, contract.CreateDisk, said(call.body))
+
+
+def snapshot_disk(call: Call) -> Answer:
+    return _send(call, contract.SnapshotDisk, _named(call))
+
+
+def delete_disk(call: Call) -> Answer:
+    return _send(call, contract.DeleteDisk, {"disk_name": call.path["name"], "user_id": call.asked(Whose).user_id})
+
+
+def undelete_disk(call: Call) -> Answer:
+    return _send(call, contract.UndeleteDisk, _named(call))
+
+
+def clone_disk(call: Call) -> Answer:
+    return _send(call, contract.CloneDisk, {**said(call.body), "source_disk": call.path["name"]})
+
+
+def restore_disk(call: Call) -> Answer:
+    return _send(call, contract.RestoreDisk, _named(call))
+
+
+def clear_disk_lock(call: Call) -> Answer:
+    return _send(call, contract.ClearDiskLock, _named(call))
+
+
+def _named(call: Call) -> dict[str, Any]:
+    return {**said(call.body), "disk_name": call.path["name"]}
+
+
+def _send(call: Call, model: type[contract.Operation], fields: dict[str, Any]) -> Answer:
+    fields["user_id"] = for_whom(call, fields.get("user_id"))
+    fields["operation_id"] = new_id(call, fields.get("operation_id"), str(uuid.uuid4()))
+    message = checked(model, fields)
+    put(call.conn, contract.QUEUE, message)
+    name = fields.get("target_disk") or fields["disk_name"]
+    return accepted(message.operation_id, href(name, message.operation_id), name)
+
+
+def _asks(  # noqa: PLR0913  # as an endpoint has them
+    path: str, does: str, done: str, handle: Any, takes: type[BaseModel], example: Any = None
+) -> Endpoint:
+    audit = Audit(f"DISK_{done}", "SYSTEM", "disk")
+    return Endpoint(
+        "POST", path, does, WRITE, handle, Accepted, takes, status=202, audit=audit, refuses=(422,), example=example
+    )
+
+
+ENDPOINTS = (
+    _asks(PATH, "Make a new, empty disk", "CREATED", create_disk, NewDisk, {"disk_name": "data", "size_gb": 100}),
+    Endpoint(
+        "GET",
+        ONE,
+        "One disk, with its snapshots and what was asked of it",
+        READ,
+        get_disk,
+        DiskWhole,
+        asks=Whose,
+        refuses=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        ONE,
+        "Delete it; for 30 days it can be brought back",
+        WRITE,
+        delete_disk,
+        Accepted,
+        asks=Whose,
+        status=202,
+        audit=Audit("DISK_DELETED", "SYSTEM", "disk"),
+    ),
+    _asks(
+        f"{ONE}/snapshots", "Keep a copy of a disk in use as it is now", "SNAPSHOT_ASKED", snapshot_disk, NewSnapshot
+    ),
+    _asks(f"{ONE}/undelete", "Bring a deleted disk back", "UNDELETED", undelete_disk, Asked),
+    _asks(
+        f"{ONE}/clone",
+        "Make a new disk with what this one holds",
+        "CLONED",
+        clone_disk,
+        NewClone,
+        {"target_disk": "copy"},
+    ),
+    _asks(
+        f"{ONE}/restore",
+        "Let the next reservation find what an older snapshot holds",
+        "RESTORED",
+        restore_disk,
+        Restore,
+    ),
+    _asks(
+        f"{ONE}/clear-lock",
+        "Release a disk whose reservation has gone without doing so",
+        "LOCK_CLEARED",
+        clear_disk_lock,
+        Asked,
+    ),
+    Endpoint(
+        "GET",
+        f"{ONE}/operations",
+        "What was asked of it last",
+        READ,
+        list_operations,
+        Page[Operation],
+        asks=Whose,
+        refuses=(404,),
+    ),
+    Endpoint(
+        "GET",
+        f"{ONE}/operations/{{operation_id}}",
+        "What became of an operation",
+        READ,
+        get_operation,
+        Operation,
+        asks=Whose,
+        refuses=(404,),
+        waits=True,
+    ),
+)

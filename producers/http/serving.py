@@ -1,0 +1,94 @@
+"""`pgfleet serve`: one process that answers, until it is asked to end."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import uvicorn
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from pgfleet.producers.http.answering import JSON, Desk
+from pgfleet.producers.http.application import application
+from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.openapi.document import document
+from pgfleet.schema.errors import FleetError
+
+PACKAGE = "pgfleet.producers.http.endpoints"
+# Streams have to have ended by then; what is asked and answered takes less.
+DRAIN_S = 10
+KEEP_ALIVE_S = 30
+BACKLOG = 2048
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """All that there are: of each file beside each other, in the order of the files."""
+    names = sorted(file.name.removesuffix(".py") for file in files(PACKAGE).iterdir() if file.name.endswith(".py"))
+    loaded = (import_module(f"{PACKAGE}.{name}") for name in names if name != "__init__")
+    return tuple(each for module in loaded for each in module.ENDPOINTS)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A socket that listens, and what is answered there."""
+
+    listening: socket.socket
+    server: uvicorn.Server
+
+    @property
+    def url(self) -> str:
+        host, port = self.listening.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Until SIGTERM or Ctrl-C."""
+        self.server.run(sockets=[self.listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises FleetError where the address can't be had."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server((address[0], port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise FleetError(f"The port {port} at {host} can't be had: {error}\nGive another one with --port.") from None
+
+
+@contextmanager
+def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
+    """What `run` answers with; the socket is closed at the end of the block."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=64 << 10,
+        # Who a proxy speaks for is `limits/proxies.py`'s to say.
+        proxy_headers=False,
+        ws="none",
+    )
+    with listen(host, port) as listening:
+        yield Served(listening, uvicorn.Server(config))
+
+
+def made(desk: Desk) -> ASGIApp:
+    """The application with all endpoints, and their document."""
+    listed = endpoints()
+    described = json.dumps(document(listed, version("pgfleet")), indent=1).encode()
+
+    async def openapi(_: Any) -> Response:  # noqa: RUF029  # Starlette runs what is none in a thread
+        return Response(described, media_type=JSON)
+
+    return application(desk, listed, [Route("/openapi.json", openapi)])

@@ -1,0 +1,38 @@
+"""The sessions of `pgfleet serve`: as many as threads that answer, each with a limit on its waits."""
+
+from functools import partial
+
+from pgfleet.producers.http.settings import ServeSettings
+from pgfleet.schema.database.missing import verify
+from pgfleet.schema.database.pool import Pool
+from pgfleet.schema.database.sessions import Connection, connect, is_pooler, open_session
+from pgfleet.schema.settings import Settings
+
+APPLICATION = "pgfleet serve"
+# Beyond the statement's own limit: the server says that it has given up, and has to be heard.
+GRACE_S = 3.0
+
+
+def open_pool(settings: Settings, serving: ServeSettings) -> Pool:
+    """Sessions for the threads that answer, in a database that has all that the program needs.
+
+    Raises:
+        FleetError: the server can't be reached, or lacks something; the message lists all of it.
+    """
+    dsn = settings.dsn()
+    with connect(dsn, autocommit=True, application_name=APPLICATION) as conn:
+        verify(conn)
+        pooled = settings.pooled or is_pooler(conn)
+    return Pool(partial(_open_one, dsn, serving.serve_timeout_s + GRACE_S, pooled=pooled), serving.serve_threads)
+
+
+def _open_one(dsn: str, longest_s: float, *, pooled: bool) -> Connection:
+    """Of a session that is our own, statements are prepared."""
+    return open_session(
+        dsn,
+        autocommit=True,
+        longest_s=longest_s,
+        writes=True,
+        application_name=APPLICATION,
+        prepare_threshold=None if pooled else 3,
+    )
