@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from pgfleet.producers.http.answering import JSON, Desk
 from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.openapi.asyncapi import document as of_queues
 from pgfleet.producers.http.openapi.document import document
 from pgfleet.schema.errors import FleetError
 
@@ -86,9 +87,14 @@ def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
 def made(desk: Desk) -> ASGIApp:
     """The application with all endpoints, and their document."""
     listed = endpoints()
-    described = json.dumps(document(listed, version("pgfleet")), indent=1).encode()
+    written = {"/openapi.json": document(listed, version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
+    return application(desk, listed, [_written(path, content) for path, content in written.items()])
 
-    async def openapi(_: Any) -> Response:  # noqa: RUF029  # Starlette runs what is none in a thread
+
+def _written(path: str, content: dict[str, Any]) -> Route:
+    described = json.dumps(content, indent=1).encode()
+
+    async def answer(_: Any) -> Response:  # what is no coroutine would be run in a thread
         return Response(described, media_type=JSON)
 
-    return application(desk, listed, [Route("/openapi.json", openapi)])
+    return Route(path, answer)
