@@ -20,7 +20,10 @@ HEADERS = {
 
 def document(version: str) -> dict[str, Any]:
     """The whole document; equal for equal code."""
-    channels, operations, messages, schemas = {}, {}, {}, {}
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for kind, contract in contracts().items():
         schema = _here(schema_of(contract.queue))
         schemas |= schema.pop("$defs")
