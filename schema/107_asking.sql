@@ -3,14 +3,15 @@
 -- wants to know of the request: `pgfleet_address`, `pgfleet_agent`. Anyone can set a setting, so it counts from nobody else.
 -- What is not allowed is PF013.
 
--- What the API has said of who asks; null for a login that speaks for itself. Called by the functions here and by those of
--- the API's writes.
+-- What the API has said of who asks; null for a login that speaks for itself, as the owner of the tables does who has said
+-- nothing (a superuser is a member of every role). Called by the functions here and by those of the API's writes.
 create or replace function public.asking_claims() returns jsonb
 language sql stable
 as $$
   select case
     when to_regrole('pgfleet_api') is not null and pg_has_role(session_user, to_regrole('pgfleet_api')::oid, 'member')
-    then coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb, '{}')
+    then coalesce(
+      nullif(current_setting('request.jwt.claims', true), '')::jsonb, case when not public.is_owner() then '{}'::jsonb end)
   end
 $$;
 
