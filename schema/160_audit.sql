@@ -4,7 +4,7 @@
 
 -- Who asks: the subject of the request's token where a service speaks for its users (a login that is a member of
 -- pgfleet_api, as PostgREST's is), else the login itself. Anyone can set a setting, so it counts from nobody else.
--- Called by audit_write, may_see and auth.uid.
+-- Called by audit_who, may_see and auth.uid.
 create or replace function public.request_user() returns text
 language plpgsql stable
 as $$
@@ -20,6 +20,42 @@ begin
 end
 $$;
 
+-- Whether what this transaction does is in the audit already, as a request that the API has noted (note_request, 166): the mark
+-- is this transaction's, and counts from nobody but the API. Called by audit_write.
+create or replace function public.is_audited() returns boolean
+language sql stable
+as $$
+  select current_setting('pgfleet.audited', true) = pg_current_xact_id_if_assigned()::text
+    and pg_has_role(session_user, to_regrole('pgfleet_api')::oid, 'member')
+$$;
+
+-- Who is to be in the audit: the account, its e-mail or else the name, the role that they ask in, and where a request came
+-- from. Called by audit_write and by note_request.
+create or replace function autoscaler.audit_who(
+  out who_id integer, out who text, out who_role text, out address text, out agent text) returns record
+language plpgsql stable
+as $$
+declare
+  claims constant jsonb := public.asking_claims();
+  account_email text;
+begin
+  who := left(public.request_user(), 255);
+  address := coalesce(left(claims ->> 'pgfleet_address', 45), host(inet_client_addr()));
+  agent := left(claims ->> 'pgfleet_agent', 500);
+  if claims ->> 'sub' is null then
+    select id, role into who_id, who_role from autoscaler.users where email = who;
+    return;
+  end if;
+  who_role := public.asking_role();
+  select id, email into who_id, account_email from autoscaler.users
+  where id = case when claims ->> 'pgfleet_account' ~ '^[0-9]{1,9}$' then (claims ->> 'pgfleet_account')::integer end;
+  -- An account without an e-mail has one that is none (164).
+  if account_email not like '%.invalid' then
+    who := account_email;
+  end if;
+end
+$$;
+
 -- Writes audit_logs for what people change. Arguments: what the row is called, the category, its key column, the
 -- column of its name ('' for none). Made a trigger by audit.
 create or replace function autoscaler.audit_write() returns trigger
@@ -31,9 +67,11 @@ declare
   row_before constant jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
   verb constant text := case tg_op when 'INSERT' then 'CREATED' when 'DELETE' then 'DELETED' else 'UPDATED' end;
   changed text[];
-  who_id integer;
-  who_role text;
+  asks record;
 begin
+  if public.is_audited() then
+    return null;
+  end if;
   if tg_op = 'UPDATE' then
     select coalesce(array_agg(key order by key), '{}') into changed
     from jsonb_each(row_now)
@@ -43,10 +81,10 @@ begin
       return null;
     end if;
   end if;
-  select id, role into who_id, who_role from autoscaler.users where email = public.request_user();
+  select * into asks from autoscaler.audit_who();
   insert into autoscaler.audit_logs (user_id, user_email, user_role, action, category, resource_type, resource_id,
-    resource_name, description, details, ip_address, timestamp)
-  values (who_id, left(public.request_user(), 255), who_role, upper(kind) || '_' || verb, tg_argv[1], kind,
+    resource_name, description, details, ip_address, user_agent, timestamp)
+  values (asks.who_id, asks.who, asks.who_role, upper(kind) || '_' || verb, tg_argv[1], kind,
     left(row_now ->> tg_argv[2], 255), left(row_now ->> nullif(tg_argv[3], ''), 255),
     format('%s %s was %s by hand', replace(kind, '_', ' '), row_now ->> tg_argv[2], lower(verb)),
     jsonb_strip_nulls(jsonb_build_object(
@@ -54,7 +92,7 @@ begin
       'reason', public.given_reason(),
       'from', case when 'status' = any (changed) then row_before ->> 'status' end,
       'to', case when 'status' = any (changed) then row_now ->> 'status' end))::text,
-    host(inet_client_addr()), public.fleet_now() at time zone 'UTC');
+    asks.address, asks.agent, public.fleet_now() at time zone 'UTC');
   return null;
 end
 $$;
@@ -84,6 +122,13 @@ select autoscaler.audit('autoscaler.schedules', 'insert or update or delete', 's
 select autoscaler.audit(
   'autoscaler.node_configurations', 'insert or update or delete', 'node_configuration', 'CONFIG', 'id', 'config_hash');
 select autoscaler.audit('autoscaler.users', 'insert or update or delete', 'user', 'USER', 'id', 'email');
+select autoscaler.audit('autoscaler.user_subjects', 'insert or delete', 'subject', 'USER', 'account_id', 'subject');
+select autoscaler.audit(
+  'public.api_users', 'insert or update of username, is_active, account_id, github_user or delete', 'username', 'USER',
+  'user_id', 'username');
+-- Not when it was last used, nor that it is gone long after its end.
+select autoscaler.audit(
+  'public.api_keys', 'insert or update of user_id, key_hash, expires_at, is_active', 'key', 'AUTH', 'key_id', 'key_prefix');
 select autoscaler.audit('clusters.clusters', 'insert or update or delete', 'cluster', 'SYSTEM', 'cluster_id', 'name');
 select autoscaler.audit(
   'clusters.cluster_nodes', 'insert or update or delete', 'cluster_node', 'NODE', 'node_id', 'name');

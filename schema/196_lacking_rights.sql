@@ -64,6 +64,8 @@ as $$
     union all
     select * from public.rights_to_read()
     union all
+    select 'pgfleet_serve', thing, 'execute' from public.identity_rights
+    union all
     values ('pgfleet_monitor', 'function clusters.note_read(text, text)', 'execute'),
       ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
       ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),

@@ -166,6 +166,10 @@ class Settings(BaseSettings):
     # What a user may owe before a charge is written.
     charge_at: Annotated[Decimal, Field(gt=0)] = Decimal(50)
 
+    # Keys of the HTTP API: how long one lasts that nobody says it of, and the longest that anybody may ask for.
+    key_hours: Annotated[float, Field(gt=0, le=365 * 24)] = 2
+    key_max_hours: Annotated[float, Field(gt=0, le=365 * 24)] = 365 * 24
+
     @property
     def pooled(self) -> bool:
         """Whether DATABASE_URL is a transaction pooler: no prepared statements, no LISTEN there."""

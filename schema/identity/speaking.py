@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from psycopg.types.json import Json
 
 from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 
 SPEAK = """
@@ -36,8 +37,8 @@ def speaking_for(
         "sub": principal.username,
         "pgfleet_role": principal.role.value,
         "pgfleet_account": principal.account_id,
-        "pgfleet_address": origin.address,
-        "pgfleet_agent": origin.agent and origin.agent[:500],
+        "pgfleet_address": origin.address and printable(origin.address)[:45],
+        "pgfleet_agent": origin.agent and printable(origin.agent)[:500],
     }
     with conn.transaction():
         conn.execute(SPEAK, [Json(claims), str(round(timeout_s * 1000))])
