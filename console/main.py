@@ -46,6 +46,8 @@ COMMANDS = {
     "hopsworks": Entry("console.commands.hopsworks.show:app", "Hopsworks clusters: load, health, drain."),
     "usage": Entry("console.commands.usage:usage", "Show what users have used, and what they owe."),
     "policy": Entry("console.commands.policy:app", "How much one user may have: show, set and remove limits."),
+    "keys": Entry("console.commands.people.keys:app", "API keys of people and services: make, list, revoke."),
+    "accounts": Entry("console.commands.people.accounts:app", "Accounts of the API: roles, passwords, who is let in."),
     "whoami": Entry("console.commands.whoami:whoami", "Show whom the database takes you for."),
     "pause": Entry("console.commands.pause:pause", "Hold a kind of messages back, or all deletions outside."),
     "resume": Entry("console.commands.pause:resume", "Let go what is paused."),
