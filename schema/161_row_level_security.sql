@@ -10,6 +10,9 @@
 --   pgfleet_user           own rows, and those of own team members; of       nothing; sends to the queues of
 --                          everybody how many wait, and what is free         reservations and disks (105)
 --   pgfleet_api            what pgfleet_user sees of the user it speaks for  the same; may speak for users (request_user)
+--   pgfleet_serve          what pgfleet_user sees of the user it speaks for  the same; a member of pgfleet_api,
+--                          (for DEVOPS and ADMIN every row), no secret       which it says the role of, too
+--                          column; whether row level security is on or off
 --   pgfleet_sender         nothing                                           nothing; sends for whom it names
 --   pgfleet_node           nothing                                           nothing; sends heartbeats
 --   pgfleet_migrator       everything: it owns tables and functions where   everything
@@ -28,12 +31,23 @@ begin
 end
 $$;
 
--- Whether a row of this user may be seen by who asks: one's own, and one's team members'. Called by the policies.
+-- In which role whom `pgfleet serve` speaks for asks; null for every other login, whatever it claims. Called by may_see and
+-- the policies.
+create or replace function public.serving_role() returns text
+language sql stable
+as $$
+  select case when pg_has_role(session_user, to_regrole('pgfleet_serve')::oid, 'member') then public.asking_role() end
+$$;
+
+-- Whether a row of this user may be seen by who asks: one's own, and one's team members'; whom `pgfleet serve` speaks for as
+-- an operator sees all, and a node none. Called by the policies.
 create or replace function public.may_see(of_user text) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-  select of_user = public.request_user() or exists (
-    select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
+  select case public.serving_role() when 'DEVOPS' then true when 'ADMIN' then true when 'NODE' then false
+    else of_user = public.request_user() or exists (
+      select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
+  end
 $$;
 
 revoke execute on function public.may_see(text) from public;

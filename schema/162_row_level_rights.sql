@@ -12,6 +12,8 @@ create or replace view public.fleet_roles as
 select 'pgfleet_' || name as role_name, null::text as member_of
 from unnest('{sender,user,api,node,monitor,migrator,worker}'::text[]) name
 union all
+select 'pgfleet_serve', 'pgfleet_api'
+union all
 select 'pgfleet_worker_' || kind, 'pgfleet_worker' from public.fleet_kinds;
 
 -- The statements that make what is not there yet of the roles. Read by create_fleet_roles, migrate and the doctor.
@@ -211,7 +213,7 @@ begin
   for t in select * from public.guarded_tables loop
     execute format('alter table %I.%I %s row level security', t.schema_name, t.table_name,
       case when switch_on then 'enable' else 'disable' end);
-    foreach policy in array '{pgfleet_worker_all,pgfleet_monitor_all,pgfleet_own_rows}'::text[] loop
+    foreach policy in array '{pgfleet_worker_all,pgfleet_monitor_all,pgfleet_asked_by_operators,pgfleet_own_rows}'::text[] loop
       execute format('drop policy if exists %I on %I.%I', policy, t.schema_name, t.table_name);
     end loop;
     continue when not switch_on;
@@ -219,6 +221,12 @@ begin
       t.schema_name, t.table_name);
     execute format('create policy pgfleet_monitor_all on %I.%I for select to pgfleet_monitor using (true)',
       t.schema_name, t.table_name);
+    -- Asked once a query. Where nobody may make that role, nobody serves.
+    if to_regrole('pgfleet_serve') is not null then
+      execute format('create policy pgfleet_asked_by_operators on %I.%I for select to pgfleet_serve
+          using ((select public.serving_role() in (''DEVOPS'', ''ADMIN'')))',
+        t.schema_name, t.table_name);
+    end if;
     if public.own_rows(t.table_name, t.user_column) is not null then
       execute format('create policy pgfleet_own_rows on %I.%I for select to pgfleet_user, pgfleet_api using (%s)',
         t.schema_name, t.table_name, public.own_rows(t.table_name, t.user_column));

@@ -78,6 +78,14 @@ as $$
     -- Before anything is asked of a name: in some schemas of PostgreSQL's own nobody may look.
     select * from listed
     union
+    -- Whoever serves reads what monitoring reads, of all queues how much waits, and what its users ask.
+    select 'pgfleet_serve', l.thing, l.may from listed l where l.role_name = 'pgfleet_monitor'
+    union
+    select 'pgfleet_serve', 'pgmq.q_' || q.queue_name, 'select (msg_id, read_ct, enqueued_at, vt)' from public.fleet_queues q
+    union
+    select 'pgfleet_serve', 'function public.' || f, 'execute'
+    from unnest('{may_see(text),team_of(text),limits_seen(text)}'::text[]) f
+    union
     select l.role_name, 'sequence ' || s.name, 'usage'
     from listed l join public.fleet_sequences s on s.of_table = l.thing
     where l.may ~ 'insert'
