@@ -20,11 +20,25 @@ as $$
       then current_setting(setting, true) end end
 $$;
 
--- Who moves rows in this transaction: the worker that named itself, else the person at the prompt. Called by whatever
--- writes a history, and a default of events (150). The one of 010 believes everybody, and is called by nothing.
+-- Whom `pgfleet serve` speaks for in this transaction (107); null for every other login, whatever it claims. Called by
+-- signed_by and move_reason.
+create or replace function public.served() returns text
+language plpgsql stable
+as $$
+begin
+  if pg_has_role(session_user, to_regrole('pgfleet_serve')::oid, 'member') then
+    return nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub';
+  end if;
+  return null;
+end
+$$;
+
+-- Who moves rows in this transaction: the worker that named itself, whom the API speaks for, else the person at the prompt.
+-- Called by whatever writes a history, and a default of events (150). The one of 010 believes everybody, and is called by
+-- nothing.
 create or replace function public.signed_by() returns text
 language sql stable
-as $$ select coalesce(public.said('pgfleet.actor'), session_user || ' (by hand)') $$;
+as $$ select coalesce(public.said('pgfleet.actor'), public.served(), session_user || ' (by hand)') $$;
 
 -- Why a person moves rows: `set pgfleet.reason = '...'`. It is shown as a person's word where nobody vouches for the
 -- login. Called by move_reason and audit_write.
@@ -47,13 +61,13 @@ begin
 end
 $$;
 
--- Why a row moves: a worker writes its reason into the row; a person may `set pgfleet.reason = '...'`. Called by the
--- triggers that write histories.
+-- Why a row moves: a worker, and a function of the API, writes its reason into the row; a person may `set
+-- pgfleet.reason = '...'`. Called by the triggers that write histories.
 create or replace function public.move_reason(status_reason text) returns text
 language sql stable
 as $$
   select case
-    when public.said('pgfleet.actor') is not null then coalesce(status_reason, '')
+    when public.said('pgfleet.actor') is not null or public.served() is not null then coalesce(status_reason, '')
     else coalesce(public.given_reason(), 'by hand')
   end
 $$;

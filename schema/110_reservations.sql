@@ -34,6 +34,7 @@ create or replace view public.rights_of_reservation (who, thing, may) as values
   ('user', 'pgmq.q_gpu_reservations', 'send'),
   ('api', 'pgmq.q_gpu_reservations', 'send'),
   ('sender', 'pgmq.q_gpu_reservations', 'send'),
+  ('serve', 'function public.insert_placed_reservation(jsonb, jsonb)', 'execute'),
   ('user', 'function public.jupyter_token_of(text)', 'execute'),
   ('api', 'function public.jupyter_token_of(text)', 'execute'),
   ('user', 'function public.ask_for_logs(text)', 'execute'),

@@ -48,12 +48,13 @@ as $$
     -- Whatever waited and ran for as long as any may.
     where r.user_id = of_user and r.created_at > w.begins - interval '30 days'
     offset 0) r
-  where r.status in ('pending', 'queued', 'preparing', 'active')
+  where r.status in ('pending', 'queued', 'preparing', 'active') and r.unchecked_since is null
     or r.launched_at is not null and r.status_since > w.begins
 $$;
 revoke execute on function public.hours_in_week(text) from public;
 
--- Of these users, each limit: how much is used of it, and the most (null: no limit, and nothing is counted). What is far
+-- Of these users, each limit: how much is used of it, and the most (null: no limit, and nothing is counted). What nobody has
+-- checked yet (058) is not counted. What is far
 -- beyond a limit is not counted to its end; nor is any table read whole, though it was last analyzed when it was empty.
 -- Called by keep_to_limits and limits_seen, and by workers before they make rows.
 create or replace function public.limits_of(of_users text[])
@@ -69,11 +70,12 @@ as $$
         select count(*) from (
           select from public.reservations r
           where r.user_id = p.user_id and r.status in ('pending', 'queued', 'preparing', 'active')
+            and r.unchecked_since is null
           limit p.most::bigint + 1) live)
       when 'gpus' then (
         select coalesce(sum(r.gpu_count), 0) from public.reservations r
         where r.user_id = p.user_id and r.status in ('pending', 'queued', 'preparing', 'active')
-          and r.gpu_type = p.gpu_type)
+          and r.gpu_type = p.gpu_type and r.unchecked_since is null)
       when 'hours_week' then public.hours_in_week(p.user_id)
       when 'disks' then (
         select count(*) from (
@@ -86,7 +88,7 @@ as $$
       when 'disk_operations' then (
         select count(*) from (
           select from public.disk_operations o
-          where o.user_id = p.user_id and o.status in ('pending', 'in_progress')
+          where o.user_id = p.user_id and o.status in ('pending', 'in_progress') and o.unchecked_since is null
           limit p.most::bigint + 1) live)
       when 'disk_snapshots' then (
         select count(*) from (
@@ -118,37 +120,59 @@ end
 $$;
 revoke execute on function public.limits_seen(text) from public;
 
--- Refuses what would be beyond a limit of its user. Arguments: the limits; the first one's row in limit_turns is held,
--- so that whoever comes next counts what was made before. A worker looks again, and tells who asked. A trigger of what
--- users have, once a statement of a worker's: an operator may go beyond a limit by hand.
+-- Refuses (PF409) what is beyond one of these limits of these users. The first limit's rows in limit_turns are held, so
+-- that whoever comes next counts what was made before. Called by keep_to_limits and keep_to_limits_checked.
+create or replace function public.hold_to_limits(of_users text[], of_types text[], limit_names text[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  beyond record;
+begin
+  insert into public.limit_turns as t (limit_name, user_id, taken_at)
+  select limit_names[1], u.user_id, public.fleet_now()
+  from unnest(of_users) with ordinality u (user_id, place) order by u.place
+  on conflict (limit_name, user_id) do update set taken_at = excluded.taken_at;
+  select * into beyond from public.limits_of(of_users) l
+  where l.used > l.most and l.name = any (limit_names) and (l.gpu_type = '' or l.gpu_type = any (of_types)) limit 1;
+  if found then
+    raise exception '% would have more than % %', beyond.user_id, beyond.most, beyond.counts
+      using errcode = 'PF409', hint = format('public.policies says how much one user may have: %s.', beyond.name);
+  end if;
+end
+$$;
+revoke execute on function public.hold_to_limits(text[], text[], text[]) from public;
+
+-- Refuses what would be beyond a limit of its user. Arguments: the limits. A worker looks again, and tells who asked. A
+-- trigger of what users have, once a statement of a worker's: an operator may go beyond a limit by hand.
 create or replace function public.keep_to_limits() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   of_users text[];
   of_types text[];
-  beyond record;
 begin
   select array_agg(distinct m.user_id::text order by m.user_id::text),
     array_agg(distinct coalesce(to_jsonb(m) ->> 'gpu_type', ''))
   into of_users, of_types
   from made m where m.status not in ('cancelled', 'expired', 'failed', 'purged', 'completed');
-  if of_users is null then
-    return null;
-  end if;
-  insert into public.limit_turns as t (limit_name, user_id, taken_at)
-  select tg_argv[0], u.user_id, public.fleet_now() from unnest(of_users) with ordinality u (user_id, place) order by u.place
-  on conflict (limit_name, user_id) do update set taken_at = excluded.taken_at;
-  select * into beyond from public.limits_of(of_users) l
-  where l.used > l.most and l.name = any (tg_argv) and (l.gpu_type = '' or l.gpu_type = any (of_types)) limit 1;
-  if found then
-    raise exception '% would have more than % %', beyond.user_id, beyond.most, beyond.counts
-      using errcode = 'PF409', hint = format('public.policies says how much one user may have: %s.', beyond.name);
+  if of_users is not null then
+    perform public.hold_to_limits(of_users, of_types, tg_argv[0:]);
   end if;
   return null;
 end
 $$;
 revoke execute on function public.keep_to_limits() from public;
+
+-- The same of a row that was there before its message was checked (168), and is counted from then on.
+create or replace function public.keep_to_limits_checked() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform public.hold_to_limits(array[new.user_id::text], array[coalesce(to_jsonb(new) ->> 'gpu_type', '')], tg_argv[0:]);
+  return null;
+end
+$$;
+revoke execute on function public.keep_to_limits_checked() from public;
 
 create or replace trigger keep_to_limits after insert on public.reservations
   referencing new table as made for each statement when (public.said('pgfleet.actor') is not null)

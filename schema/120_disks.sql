@@ -57,6 +57,7 @@ create or replace trigger guard_volume before update of status, ebs_volume_id on
 -- What the worker of this kind reads and writes, and who sends to it (163).
 create or replace view public.rights_of_disk (who, thing, may) as values
   ('worker', 'pgmq.q_disk_operations', 'work'),
+  ('serve', 'function public.insert_placed_operation(jsonb)', 'execute'),
   ('user', 'pgmq.q_disk_operations', 'send'),
   ('api', 'pgmq.q_disk_operations', 'send'),
   ('sender', 'pgmq.q_disk_operations', 'send'),

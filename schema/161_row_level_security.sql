@@ -83,6 +83,6 @@ language sql immutable
 as $$
   select column_name = any (
       '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
-        yaml_config,contents,command,body,chunk}')
+        yaml_config,contents,command,body,chunk,asked_hash}')
     or of_table = 'dead_letters' and column_name in ('message', 'headers')
 $$;

@@ -1,6 +1,6 @@
 -- 174: the lines of reservations, for the worker who serves them and the people who look at them.
 
--- Reservations that wait for GPUs. is_paused: its pod found no node, and it lets others pass for a while. is_kept: its
+-- Reservations that wait for GPUs, but for those that nobody has checked yet (058). is_paused: its pod found no node, and it lets others pass for a while. is_kept: its
 -- disk keeps it (170), and others pass it. is_lost: nobody can ever have its disk, and the next look at the line refuses
 -- it. unit_id: what the rows of a gang have in common, the id of its first node; else its own. is_first: whether it stands
 -- for its unit.
@@ -22,4 +22,4 @@ select r.reservation_id, r.user_id, r.disk_name, r.gpu_type, r.gpu_count, r.wait
   -- As a case, of which no plan believes that it holds for next to nobody.
   case when r.master_reservation_id is null then true else r.master_reservation_id = r.reservation_id end as is_first
 from public.reservations r
-where r.status in ('pending', 'queued') and r.gpu_count is not null;
+where r.status in ('pending', 'queued') and r.gpu_count is not null and r.unchecked_since is null;

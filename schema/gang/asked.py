@@ -67,6 +67,19 @@ def spread(message: CreateReservation, gpu_type: Mapping[str, Any] | None) -> Cr
     return message
 
 
+# Fields of a message that are a column of the same name.
+_COPIED = {
+    *("reservation_id", "user_id", "github_user", "gpu_type", "gpu_count", "duration_hours", "name", "start_at"),
+    *("disk_name", "jupyter_enabled", "idle_minutes"),
+    *("dockerimage", "env_vars", "command", "preserve_entrypoint", "secondary_users"),
+}
+
+
+def row_of(message: CreateReservation) -> dict[str, Any]:
+    """What a message itself says is in the row that it asks for; of a gang, in the first one (`nodes_of`)."""
+    return {**message.model_dump(include=_COPIED), "cli_version": message.version}
+
+
 def most_of(gpu_type: Mapping[str, Any]) -> int:
     most: int = gpu_type["max_per_node"] or gpu_type["max_gpus"]
     return most

@@ -18,6 +18,26 @@ def node_name(name: str | None, index: int, total_nodes: int) -> str:
     return f"{f'{name} - ' if name else ''}node {index + 1}/{total_nodes}"
 
 
+def nodes_of(values: Mapping[str, Any], total_nodes: int) -> list[dict[str, Any]]:
+    """The rows of a reservation, of what its first one has: the disk and Jupyter are that one's alone."""
+    if total_nodes == 1:
+        return [{**values, "total_nodes": 1}]
+    ids = gang_ids(values["reservation_id"], total_nodes)
+    return [
+        {
+            **values,
+            **({} if index == 0 else {"disk_name": None, "jupyter_enabled": False, "jupyter_token": None}),
+            "reservation_id": node_id,
+            "name": node_name(values["name"], index, total_nodes),
+            "is_multinode": True,
+            "master_reservation_id": ids[0],
+            "node_index": index,
+            "total_nodes": total_nodes,
+        }
+        for index, node_id in enumerate(ids)
+    ]
+
+
 def gang_name(row: Mapping[str, Any]) -> str | None:
     """What a gang was called, by the name of one of its rows."""
     name: str = row["name"] or ""

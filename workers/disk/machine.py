@@ -37,7 +37,7 @@ from pgfleet.workers.clients.verdicts import EC2, S3
 from pgfleet.workers.disk.life import begin as begin_disk
 from pgfleet.workers.disk.life import deleted, purged_name
 from pgfleet.workers.disk.operation import failed as failed_operation
-from pgfleet.workers.disk.operation import start
+from pgfleet.workers.disk.operation import is_unchecked, start
 from pgfleet.workers.disk.reconcile import look, reconcile
 from pgfleet.workers.disk.requests import go_on
 from pgfleet.workers.disk.snapshot import begin, failed, kept, prune, remove, watch
@@ -164,6 +164,8 @@ def fail(message: Message, view: View, reason: str) -> Outcome | None:
     """Given up: an operation, a snapshot or a new disk fails; a disk that can't be attached says why."""
     match message:
         case Proceed() if (row := view.operations.get(message.operation_id)) and row.status in LIVE_OPERATION:
+            return failed_operation(row, reason, view)
+        case Operation() if (row := view.operations.get(message.operation_id)) and is_unchecked(row):
             return failed_operation(row, reason, view)
         case SnapshotTicket() if (row := view.snapshots.get(message.snapshot_id)) and row.status in UNFINISHED:
             return failed(row, reason, view)

@@ -25,22 +25,41 @@ def start(message: Operation, turn: Turn) -> Outcome:
         # A producer may have inserted it itself; otherwise it is a duplicate.
         if row.user_id != message.user_id:
             return Reject(f"operation {message.operation_id} does not belong to {message.user_id}")
+        if is_unchecked(row):
+            return _take_up(row, message, turn)
         waiting = row.status == OperationStatus.PENDING
         return Done(f"known already, {row.status}", (proceed(row.operation_id),) if waiting else ())
     too_many = beyond(turn.view.limits, message.user_id, disk_operations=1)
     if too_many:
         return Reject(too_many)
-    body = message.model_dump(mode="json")
-    values = {
-        "operation_id": UUID(message.operation_id),
-        "action": body["action"],
-        "user_id": message.user_id,
-        "disk_name": message.disk_name,  # type: ignore[attr-defined]  # every operation has one
-        "body": body,
-        "created_at": turn.sent_at,
-    }
+    values = {**_asked(message), "operation_id": UUID(message.operation_id), "created_at": turn.sent_at}
     new = New(disk_operations, OperationStatus.PENDING, "asked for", values)
     return Advance((new,), (proceed(message.operation_id),))
+
+
+def _asked(message: Operation) -> dict[str, Any]:
+    """What a message itself says is in its row."""
+    return {
+        "action": message.action,  # type: ignore[attr-defined]  # every operation has one
+        "user_id": message.user_id,
+        "disk_name": message.disk_name,  # type: ignore[attr-defined]  # every operation has one
+        "body": message.model_dump(mode="json"),
+    }
+
+
+def is_unchecked(row: Row) -> bool:
+    """Whether the API has placed it with its message (168), and nobody has looked yet whether it may be."""
+    return row.unchecked_since is not None and row.status == OperationStatus.PENDING
+
+
+def _take_up(row: Row, message: Operation, turn: Turn) -> Outcome:
+    """It goes on as a new one would, if it is what the message asks for."""
+    wrong = [name for name, value in _asked(message).items() if row[name] != value]
+    unlike = f"{', '.join(wrong)}: not as the row has it that was placed with the message" if wrong else None
+    problem = unlike or beyond(turn.view.limits, row.user_id, disk_operations=1)
+    if problem:
+        return Reject(problem, failed(row, problem, turn.view).changes)
+    return Advance((Move(row, None, values={"unchecked_since": None}),), (proceed(row.operation_id),))
 
 
 def finish(row: Row, turn: Turn) -> Outcome:
@@ -116,7 +135,12 @@ def completed(row: Row, turn: Turn, detail: str | None, disk_id: Any = None, sna
 def failed(row: Row, reason: str, view: View) -> Advance:
     """The error is for the user who has asked; nothing else has changed."""
     disk = view.names.get((row.user_id, row.disk_name))
-    values = {"error": reason[:1000], "finished_at": view.now, "disk_id": row.disk_id or (disk and disk.disk_id)}
+    values = {
+        "error": reason[:1000],
+        "finished_at": view.now,
+        "unchecked_since": None,
+        "disk_id": row.disk_id or (disk and disk.disk_id),
+    }
     return Advance((Move(row, OperationStatus.FAILED, reason[:1000], values),))
 
 

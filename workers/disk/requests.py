@@ -18,6 +18,7 @@ from pgfleet.workers.disk.operation import (
     finish,
     gone_at,
     in_use,
+    is_unchecked,
     put_off,
 )
 from pgfleet.workers.disk.tools import Turn, proceed
@@ -26,6 +27,7 @@ from pgfleet.workers.handover import disk_ticket, hand_out_disk, release, snapsh
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
 from pgfleet.workers.runtime.tickets import withdraw
 
+LOST = "its message was lost, or could not be read"
 NOBODY_USES_IT = "nobody uses the disk: its newest snapshot holds all"
 
 
@@ -35,6 +37,9 @@ def go_on(row: Row, turn: Turn) -> Outcome:
         return Done(f"it is {row.status}")
     if row.status == OperationStatus.IN_PROGRESS:
         return finish(row, turn)
+    if is_unchecked(row):
+        # Only the sweep lets it go on, where there is no message.
+        return failed(row, LOST, turn.view)
     if row.action not in ACTIONS:
         raise RefusedError(f"action: {row.action} is not known")
     problem = _unusable(row)

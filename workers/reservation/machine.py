@@ -12,11 +12,7 @@ the one before it stale. A line is looked at (`admit`) whenever somebody joins i
 
 from datetime import datetime, timedelta
 
-from pgfleet.schema.line.extension import most_possible, moved_by
-from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.messages import Message
-from pgfleet.schema.policy.limits import beyond, too_long
-from pgfleet.schema.printable import minute, second
 from pgfleet.schema.reservation import (
     FINAL,
     IDS,
@@ -48,10 +44,10 @@ from pgfleet.workers.reservation.access.logs import serve
 from pgfleet.workers.reservation.access.noting import another as _another
 from pgfleet.workers.reservation.access.noting import noted as _done
 from pgfleet.workers.reservation.access.users import add
-from pgfleet.workers.reservation.active.idle import used
-from pgfleet.workers.reservation.active.warnings import rearmed
+from pgfleet.workers.reservation.asked.creating import create, retry, tombstone
+from pgfleet.workers.reservation.asked.extending import extend
+from pgfleet.workers.reservation.asked.placed import fail_placed, is_unchecked, wait_for_message
 from pgfleet.workers.reservation.cluster.watch import watching
-from pgfleet.workers.reservation.creating import create, retry, tombstone
 from pgfleet.workers.reservation.gang.rows import ending_together, rows_of_gang, together
 from pgfleet.workers.reservation.leaving import giving_up_place
 from pgfleet.workers.reservation.line import admit, admit_message, wait_in_line
@@ -97,6 +93,8 @@ def step(message: Message, turn: Turn) -> Outcome:
             # A final row is torn down by whatever ticket comes: the effect of a step that was overtaken by a cancel
             # may have come after the teardown.
             row = turn.view.rows.get(message.reservation_id)
+            if row is not None and is_unchecked(row):
+                return wait_for_message(rows_of_gang(row, turn.view), message.ticket, turn)
             return take_turn(row, message.ticket, STEPS, turn, takes_any=FINAL)
         case Admit():
             return admit(message, turn)
@@ -128,6 +126,8 @@ def _request(message: Request, turn: Turn) -> Outcome:
         return Reject(f"there is no reservation {message.reservation_id}")
     if row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
+    if is_unchecked(row) and not isinstance(message, Cancel):
+        return Wait("nobody has looked at the reservation yet", _next_look(turn))
     if isinstance(message, Retry):
         return retry(row, message, turn)
     if _is_done(row, message):
@@ -181,60 +181,6 @@ def _end(move: Move) -> Advance:
     return Advance(then=line) + hand_out(move)
 
 
-def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
-    """More time, for a gang as a whole. A row that waits still gets its whole time once it is active."""
-    total_h, most_h = row.duration_hours + message.extension_hours, turn.tools.settings.max_total_hours
-    if total_h > most_h:
-        return Reject(f"extension_hours: {total_h:g} hours in total are more than {most_h:g}")
-    limits, mates = turn.view.limits, rows_of_gang(row, turn.view)
-    refusal = (
-        too_long(limits, row.user_id, total_h)
-        or beyond(limits, row.user_id, hours_week=message.extension_hours * len(mates))
-        or _moves_others(row, message, turn)
-    )
-    if refusal is not None:
-        return Reject(refusal)
-    # Those who wait for its GPUs are told what they are promised now.
-    line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
-    return sum((_longer(each, message, turn) for each in mates), Advance(then=line))
-
-
-def _longer(row: Row, message: Extend, turn: Turn) -> Advance:
-    """Warnings are armed again."""
-    total_h = row.duration_hours + message.extension_hours
-    extended_h = row.extended_hours + message.extension_hours
-    values = {"duration_hours": total_h, "extended_hours": extended_h, **rearmed(row), **used(row)}
-    by = f"by {message.extension_hours:g} h"
-    told = f"{by}, to {total_h:g} h in all"
-    if row.expires_at is not None:
-        values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
-        told = f"{by}, until {second(values['expires_at'])}"
-    if (another := _another(row, turn)) is not None:
-        told = f"{told}, by {another}"
-    move = Move(row, None, values={**values, **_done(row, message, told, turn)})
-    # Its own turn takes back what was said in the pod.
-    return hand_out(move) if row.warnings_sent else Advance((move,))
-
-
-def _moves_others(row: Row, message: Extend, turn: Turn) -> str | None:
-    """Why it can't have so much more time: others are promised its GPUs from then on."""
-    standing, by = turn.view.standings.get(row.gpu_type), timedelta(hours=message.extension_hours)
-    if standing is None or standing.extensions_win:
-        return None
-    key = unit_key(row)
-    others = moved_by(standing, key, by)
-    if not others:
-        return None
-    possible = most_possible(standing, key, by)
-    until = f", until {minute(row.expires_at + possible)}" if row.expires_at is not None else ""
-    latest = f"at most {possible / timedelta(hours=1):.2f} h more{until}" if possible else "no more time is possible"
-    return f"extension_hours: {latest}: its GPUs are promised to {len(others)} that {_wait(len(others))}"
-
-
-def _wait(number: int) -> str:
-    return "waits" if number == 1 else "wait"
-
-
 def key(message: Message) -> str:
     match message:
         case Admit():
@@ -252,11 +198,14 @@ def key(message: Message) -> str:
 
 
 def fail(message: Message, view: View, reason: str) -> Outcome | None:
-    """Given up: a ticket fails its row. Anything else is only a dead letter: the row did nothing wrong."""
-    if not isinstance(message, Ticket):
-        return None
-    row = view.rows.get(message.reservation_id)
-    if row is None or row.status in FINAL or row.ticket != message.ticket:
+    """Given up: a ticket fails its row, and a create the rows that were placed with it.
+
+    Anything else is only a dead letter: the row did nothing wrong.
+    """
+    row = view.rows.get(message.reservation_id) if isinstance(message, (Ticket, CreateReservation)) else None
+    if row is not None and isinstance(message, CreateReservation) and is_unchecked(row):
+        return fail_placed(rows_of_gang(row, view), reason, view)
+    if row is None or not isinstance(message, Ticket) or row.status in FINAL or row.ticket != message.ticket:
         return None
     values = {"failed_at": view.now, "failure_reason": reason, **ended(row, view)}
     return together(_end(Move(row, Status.FAILED, reason, values)), view)

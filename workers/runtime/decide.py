@@ -62,7 +62,7 @@ def decide(running: Running, task: Task, outcome: Outcome) -> Unit:
         case Done():
             return Unit(task, "done", outcome.reason, sends=_sends(running, outcome.then))
         case Reject():
-            return bury(task, "reject", outcome.reason)
+            return replace(bury(task, "reject", outcome.reason), changes=outcome.changes)
         case _:
             assert_never(outcome)
 

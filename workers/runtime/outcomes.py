@@ -109,9 +109,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Nobody will ever be able to do this; a person reads the reason in the dead letters."""
+    """Nobody will ever be able to do this; a person reads the reason in the dead letters.
+
+    `changes` fail the rows that were inserted with the message.
+    """
 
     reason: str
+    changes: tuple[Change, ...] = ()
 
 
 Outcome: TypeAlias = Advance | Wait | Done | Reject

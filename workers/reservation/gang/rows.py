@@ -3,15 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from pgfleet.schema.gang.nodes import gang_ids, node_name
 from pgfleet.schema.reservation import FINAL, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.reservation.tools import Turn, ended, hand_out, ticket
 from pgfleet.workers.reservation.view import View
-from pgfleet.workers.runtime.outcomes import Advance, Move, Outcome, Send, Values
+from pgfleet.workers.runtime.outcomes import Advance, Move, Outcome, Send
 from pgfleet.workers.runtime.tickets import Step
 
 # What a last move writes of each of its gang as of itself.
@@ -26,24 +24,6 @@ def rows_of_gang(row: Row, view: View) -> Sequence[Row]:
 
 def others(row: Row, view: View) -> list[Row]:
     return [each for each in rows_of_gang(row, view) if each.reservation_id != row.reservation_id]
-
-
-def nodes_of(values: Values, total_nodes: int) -> list[dict[str, Any]]:
-    """The rows of a gang, of what its first one has: the disk and Jupyter are that one's alone."""
-    ids = gang_ids(values["reservation_id"], total_nodes)
-    return [
-        {
-            **values,
-            **({} if index == 0 else {"disk_name": None, "jupyter_enabled": False, "jupyter_token": None}),
-            "reservation_id": node_id,
-            "name": node_name(values["name"], index, total_nodes),
-            "is_multinode": True,
-            "master_reservation_id": ids[0],
-            "node_index": index,
-            "total_nodes": total_nodes,
-        }
-        for index, node_id in enumerate(ids)
-    ]
 
 
 def nudges(rows: Sequence[Row]) -> tuple[Send, ...]:

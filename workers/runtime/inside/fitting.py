@@ -14,14 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.rows.kernel import key_column
-from pgfleet.workers.runtime.outcomes import Advance, Change, New, Outcome, Send, Wait
+from pgfleet.workers.runtime.outcomes import Advance, Change, New, Outcome, Reject, Send, Wait
 
 _NUMBERS = {int: (int,), float: (float, int, Decimal), Decimal: (Decimal, int, float)}
 
 
 def refuse_unfit(outcome: Outcome) -> None:
     """Raises TypeError: a value is of another type than its column or time, or a row is changed twice; and which."""
-    if isinstance(outcome, (Advance, Wait)):
+    if isinstance(outcome, (Advance, Wait, Reject)):
         for change in outcome.changes:
             _refuse_change(change)
         _refuse_twice(outcome.changes)

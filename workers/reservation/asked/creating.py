@@ -1,9 +1,10 @@
 """(new) -> pending: a reservation that somebody asks for, and one that is asked for again."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from pgfleet.schema.gang.asked import spread
-from pgfleet.schema.gang.nodes import gang_ids, gang_name
+from pgfleet.schema.gang.asked import row_of, spread
+from pgfleet.schema.gang.nodes import gang_ids, gang_name, nodes_of
 from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
 from pgfleet.schema.policy.limits import beyond, idle_minutes, refused
@@ -12,8 +13,9 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import reservations
 from pgfleet.workers.clients.kubernetes.names import OURS_IN_GANGS
 from pgfleet.workers.reservation.access import jupyter
+from pgfleet.workers.reservation.asked.placed import is_unchecked, refuse, take_up, unlike
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
-from pgfleet.workers.reservation.gang.rows import nodes_of, rows_of_gang
+from pgfleet.workers.reservation.gang.rows import rows_of_gang
 from pgfleet.workers.reservation.line import admit_message
 from pgfleet.workers.reservation.tools import Turn, hand_out, ticket
 from pgfleet.workers.reservation.view import View
@@ -28,31 +30,35 @@ def create(message: CreateReservation, turn: Turn) -> Outcome:
     if row is not None and row.user_id != message.user_id:
         return Reject(f"reservation {message.reservation_id} does not belong to {message.user_id}")
     message = spread(message, turn.view.gpu_types.get(message.gpu_type))
-    if row is not None:
+    if row is None:
+        return _reserve(message, turn, "reserved")
+    if not is_unchecked(row):
         return _start(row, message, turn.view)
-    return _reserve(message, turn, "reserved")
+    placed = rows_of_gang(row, turn.view)
+    problem = unlike(placed, message)
+    return refuse(placed, problem, turn.view) if problem else _reserve(message, turn, "reserved", placed)
 
 
-def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -> Outcome:
+def _reserve(message: CreateReservation, turn: Turn, reason: str, placed: Sequence[Row] = (), **more: Any) -> Outcome:
+    """New rows, or those that were placed with the message as they are to be."""
     ids = gang_ids(message.reservation_id, message.nodes)
-    taken = [turn.view.rows[each] for each in ids if each in turn.view.rows]
+    there = {row.reservation_id: row for row in placed}
+    taken = [turn.view.rows[each] for each in ids if each in turn.view.rows and each not in there]
     if taken:
         return _taken(taken[0], message, turn)
     disk = first_disk(message.reservation_id, message.user_id, message.disk_name, message.disk_size_gb, turn.view)
     problem = _problem(message, turn) or _too_many(message, disk, turn.view)
     if problem:
-        return Reject(problem)
+        return refuse(placed, problem, turn.view)
     # What it is booked for is past by now: it waits as any other.
     start_at = message.start_at if message.start_at is not None and message.start_at > turn.now else None
     values = {
-        **message.model_dump(include=_COPIED),
-        "gpu_type": message.gpu_type,
+        **row_of(message),
         "instance_type": turn.view.gpu_types[message.gpu_type].instance_type,
         "created_at": turn.sent_at,
         "waiting_since": turn.sent_at if start_at is None else start_at,
         "start_at": start_at,
         "line_number": turn.msg_id,
-        "cli_version": message.version,
         "namespace": turn.tools.settings.namespace,
         "github_user": message.github_user or turn.view.github_users.get(message.user_id),
         "idle_minutes": idle_minutes(turn.view.limits, message),
@@ -61,11 +67,13 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, **more: Any) -
         "ticket": 1,
         **more,
     }
-    nodes = nodes_of(values, len(ids)) if len(ids) > 1 else [{**values, "total_nodes": 1}]
-    new = tuple(New(reservations, Status.PENDING, reason, node) for node in nodes)
+    rows = tuple(
+        take_up(there[node["reservation_id"]], node) if there else New(reservations, Status.PENDING, reason, node)
+        for node in nodes_of(values, len(ids))
+    )
     recheck = turn.later(turn.tools.settings.line_recheck_s)
     line = (admit_message(message.gpu_type), *(ticket(each, 1, recheck) for each in ids))
-    return Advance(new) + disk + Advance(then=line)
+    return Advance(rows) + disk + Advance(then=line)
 
 
 def _taken(row: Row, message: CreateReservation, turn: Turn) -> Outcome:
@@ -86,22 +94,6 @@ def tombstone(reservation_id: str, user_id: str, view: View) -> New:
         "reservation_ended": view.now,
     }
     return New(reservations, Status.CANCELLED, "cancelled before it was created", values)
-
-
-_COPIED = {
-    "reservation_id",
-    "user_id",
-    "disk_name",
-    "gpu_count",
-    "duration_hours",
-    "name",
-    "jupyter_enabled",
-    "dockerimage",
-    "env_vars",
-    "command",
-    "preserve_entrypoint",
-    "secondary_users",
-}
 
 
 def _start(row: Row, message: CreateReservation, view: View) -> Outcome:
