@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pgfleet.console.sandbox import Box, running
+from pgfleet.schema.fetching import bounded
 from pgfleet.schema.settings import read_settings
-from pgfleet.workers.clients import bounded
 from pgfleet.workers.clients.hopsworks.answers import ANSWER_BYTES, BUSY_CAP_S, BUSY_S, wait_s
 from pgfleet.workers.clients.hopsworks.client import (
     Address,

@@ -9,8 +9,8 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from pgfleet.schema.container import is_github_name
+from pgfleet.schema.fetching.fetch import Fetcher, NoReplyError, Reply, fetching, in_path
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.clients.fetching import Fetcher, NoReplyError, Reply, fetching, in_path
 from pgfleet.workers.clients.retry_after import retry_after_s
 from pgfleet.workers.clients.verdicts import NO_SENSE, SSH_KEYS, Verdict, status_class, verdict
 from pgfleet.workers.runtime.outcomes import Calls, NeverError, NotNowError, TryAgainError

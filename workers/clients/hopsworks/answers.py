@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import httpx
 
 from pgfleet.schema.assignment import Held
-from pgfleet.workers.clients.fetching import Fetcher, NoReplyError, Reply, line
+from pgfleet.schema.fetching.fetch import Fetcher, NoReplyError, Reply, line
 from pgfleet.workers.clients.retry_after import retry_after_s
 from pgfleet.workers.clients.verdicts import HOPSWORKS, NO_ANSWER, NO_SENSE, Verdict, status_class, verdict
 from pgfleet.workers.runtime.outcomes import Calls, NeverError, NotNowError

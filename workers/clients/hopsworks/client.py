@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from pgfleet.schema.fetching.fetch import Fetcher, fetching, plain_url
 from pgfleet.schema.settings import Settings
-from pgfleet.workers.clients.fetching import Fetcher, fetching, plain_url
 from pgfleet.workers.clients.hopsworks.answers import (
     ACTIVE,
     ANSWER_BYTES,

@@ -1,4 +1,4 @@
-"""HTTP requests of our own: to the servers of SSH keys and of Hopsworks, and to whatever comes next.
+"""HTTP requests of our own: to servers of SSH keys, of Hopsworks, of tokens' issuers, and to whatever comes next.
 
 Who answers is a stranger. Redirects are not followed, cookies not kept, the environment's proxies not asked, and TLS is
 verified; all of an answer has a bound: time, bytes, headers. Compression is not asked for, and what is compressed all
@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import httpx
 
+from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
 from pgfleet.schema.queue.reading import finite, is_deeper
-from pgfleet.workers.clients.bounded import BoundedTransport, Bounds
 
 WORDS_LENGTH = 300
 USER_AGENT = "pgfleet"
@@ -47,7 +47,7 @@ class Reply:
     @property
     def document(self) -> dict[str, Any] | None:
         """The JSON object that the body is; None where it is anything else."""
-        return _document(self.body)
+        return document_of(self.body)
 
     def is_of_type(self, media_type: str) -> bool:
         """Whether it says that it is of such a type, as `text/html`."""
@@ -151,7 +151,8 @@ def _body(response: httpx.Response, size_bytes: int) -> bytes | str:
     return bytes(body)
 
 
-def _document(body: bytes) -> dict[str, Any] | None:
+def document_of(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that these bytes are, as all readers agree on it; None for anything else."""
     # A few bytes of JSON are a hundred in memory: `[],[],`.
     if sum(map(body.count, (b"{", b"[", b","))) > MOST_PARTS:
         return None

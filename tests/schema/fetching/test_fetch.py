@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from pgfleet.workers.clients.fetching import DEEPEST, Fetcher, NoReplyError, Reply, fetching, in_path, line, plain_url
+from pgfleet.schema.fetching.fetch import DEEPEST, Fetcher, NoReplyError, Reply, fetching, in_path, line, plain_url
 from worlds.network.hostile import MIB, Hostile, Write, bomb, deep, drips, endless, hostile_server
 
 KEY = "k3y.Tell-Nobody"
