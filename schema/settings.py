@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
@@ -62,6 +62,9 @@ Minutes = Annotated[
     BeforeValidator(_listed),
     Field(min_length=1, max_length=10),
 ]
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -198,11 +201,17 @@ def read_settings(**given: Any) -> Settings:
     Raises:
         BadSettings: some value can't be used; the message names every variable and what is wrong.
     """
+    return read_as(Settings, **given)
+
+
+def read_as(settings: type[AnySettings], **given: Any) -> AnySettings:
+    """Settings of one sort, as `read_settings` reads those of all programs."""
     try:
-        return Settings(**given)
+        return settings(**given)
     except ValidationError as error:
         lines = [
-            f"  {_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            # What is wrong with several together names them in its text.
+            f"  {_variable(e['loc']) + ': ' if e['loc'] else ''}{e['msg'].removeprefix('Value error, ')}"
             for e in error.errors(include_input=False)
         ]
         raise BadSettings("These settings can't be used:\n" + "\n".join(lines)) from None
@@ -216,6 +225,21 @@ _READ_ELSEWHERE = {
     "PGFLEET_LOG_LEVEL",
     "PGFLEET_HOPSWORKS_KEY",
     "PGFLEET_NODE_KEY",
+    # Of the HTTP API (`producers/http/settings.py`).
+    "PGFLEET_BODY_TIMEOUT_S",
+    "PGFLEET_OIDC_ALLOW_HTTP",
+    "PGFLEET_OIDC_AUDIENCE",
+    "PGFLEET_OIDC_ISSUERS",
+    "PGFLEET_OIDC_LINK_ISSUER",
+    "PGFLEET_OIDC_ROLE_CLAIM",
+    "PGFLEET_OIDC_USERNAME_CLAIM",
+    "PGFLEET_QUEUE_MOST_WAITING",
+    "PGFLEET_QUEUE_OLDEST_S",
+    "PGFLEET_REQUESTS_BURST",
+    "PGFLEET_REQUESTS_PER_S",
+    "PGFLEET_STRANGERS_BURST",
+    "PGFLEET_STRANGERS_PER_S",
+    "PGFLEET_TRUSTED_PROXIES",
 }
 # How alike two names are of which one is a typo. A service's links in Kubernetes (PGFLEET_SERVICE_HOST) are less so.
 _ALIKE = 0.8
