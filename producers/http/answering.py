@@ -22,7 +22,8 @@ from pgfleet.producers.http.permissions import whose
 from pgfleet.producers.http.reading import idempotency_key, read_body, read_query
 from pgfleet.producers.http.refusing import REFUSED, mistake, of_database, of_fleet
 from pgfleet.producers.http.settings import ServeSettings
-from pgfleet.producers.http.who.proving import NotProvenError, Prover
+from pgfleet.producers.http.who.not_proven import NotProvenError
+from pgfleet.producers.http.who.proving import Prover
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.errors import FleetError, Refusal

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import UnsupportedError
-from pgfleet.producers.http.who.proving import NotProvenError
+from pgfleet.producers.http.who.not_proven import NotProvenError
 from pgfleet.schema.errors import FleetError, Refusal
 
 # SQLSTATEs of our own functions: what a principal may not, and what the door of a queue does not let in.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pgfleet.schema.errors import FleetError
+from pgfleet.producers.http.who.not_proven import NotProvenError
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.queue.kernel import Connection
 
@@ -14,10 +14,6 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 LONGEST = 16_384
 ByHash = Callable[[Connection, str], Principal | None]
-
-
-class NotProvenError(FleetError):
-    """There is no proof of who asks, or it is not valid; the text says which, and never repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
