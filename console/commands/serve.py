@@ -13,7 +13,9 @@ from pgfleet.schema.settings import read_settings
 @example("pgfleet serve --port 8080")
 def serve(
     *,
-    host: Annotated[str, typer.Option(help="The address to listen at: nobody but this machine, unless given.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="The address to listen at: nobody but this machine, unless given.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8080,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C; several may run on one database.
