@@ -56,6 +56,7 @@ COMMANDS = {
     "simulate": Entry(
         "console.simulate.command:app", "Heartbeats as of a fleet of any size; or waits with other GPUs."
     ),
+    "serve": Entry("console.commands.serve:serve", "Serve the HTTP API."),
     "worker": Entry("console.commands.worker:worker", "Run the worker of a kind."),
     "doctor": Entry("console.commands.doctor:doctor", "Examine the database: each finding with what to do."),
     "db": Entry("console.commands.database:db", "The database: its URL, its state, stop it."),

@@ -26,15 +26,18 @@ def serve(
     # Only now, so that --help is quick, and so that a missing extra is named.
     from pgfleet.producers.http.desk import desk_of  # noqa: PLC0415
     from pgfleet.producers.http.serving import made, served  # noqa: PLC0415
-    from pgfleet.producers.http.settings import read_serving  # noqa: PLC0415
+    from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
+    from pgfleet.workers.runtime.outside.port import Shown  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import serve as serve_metrics  # noqa: PLC0415
 
     database_url()
-    settings, serving = read_settings(), read_serving()
+    settings, serving = read_settings(), read_serve_settings()
     set_up_logs()
     with desk_of(settings, serving) as desk, served(made(desk), host, port) as server:
         if settings.metrics_port:
-            serve_metrics(settings.metrics_host, settings.metrics_port, desk.probes())
+            lacking = desk.pool.lacking
+            probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown(lacking())}
+            serve_metrics(settings.metrics_host, settings.metrics_port, probes)
         err().print(f"{server.url}  (what there is: {server.url}/openapi.json)")
         server.run()

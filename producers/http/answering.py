@@ -1,7 +1,7 @@
 """One request from its proof to its answer: prove, permit, check, do, write the audit; what goes wrong is a problem."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from pgfleet.producers.http.endpoint import (
     NotPermittedError,
     encoded,
 )
+from pgfleet.producers.http.limits.buckets import Buckets
+from pgfleet.producers.http.limits.fullness import Fullness
 from pgfleet.producers.http.permissions import whose
 from pgfleet.producers.http.reading import idempotency_key, read_body, read_query
 from pgfleet.producers.http.refusing import REFUSED, mistake, of_database, of_fleet
@@ -34,7 +36,6 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 
 JSON = "application/json"
-ACCEPTED = 202
 
 
 class AuditTrail(Protocol):
@@ -47,15 +48,6 @@ class AuditTrail(Protocol):
     def refused_nobody(self, address: str | None) -> None: ...
 
 
-class Bucket(Protocol):
-    def take(self, who: str) -> Mapping[str, str]:
-        """The headers that say what is left.
-
-        Raises:
-            TooManyError: nothing is.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What came in, read whole."""
@@ -65,6 +57,7 @@ class Asked:
     headers: Mapping[str, str]
     body: bytes
     origin: Origin
+    bucket: str
 
 
 @dataclass(frozen=True)
@@ -76,9 +69,9 @@ class Desk:
     settings: Settings
     serving: ServeSettings
     trail: AuditTrail
-    bucket: Bucket | None = None
-    # Raises TooFullError where nothing more is taken.
-    must_have_room: Callable[[], None] | None = None
+    principals: Buckets
+    strangers: Buckets
+    fullness: Fullness
 
     def answer(self, endpoint: Endpoint, asked: Asked) -> Response:
         """Runs in a thread: the answer, or the problem."""
@@ -104,9 +97,17 @@ class Desk:
             raise
 
     def _answer(self, endpoint: Endpoint, asked: Asked) -> Response:
+        if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
+            return full.response()
         with self.pool.connection(self.serving.serve_timeout_s) as conn:
-            principal = self.prove(conn, asked)
-            left = self.bucket.take(f"{principal.proof}:{principal.username}") if self.bucket else {}
+            try:
+                principal = self.prove(conn, asked)
+            except NotProvenError as error:
+                return self.strangers.take(asked.bucket).refusal() or of_fleet(error)
+            taken = self.principals.take(f"{principal.proof}:{principal.username}")
+            refused = taken.refusal()
+            if refused is not None:
+                return refused
             try:
                 answer = self._done(conn, endpoint, principal, asked)
             except (NotPermittedError, Refusal, BadMessage) as error:
@@ -116,20 +117,19 @@ class Desk:
                 if error.sqlstate in REFUSED:
                     self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
                 raise
-        return _response(endpoint, answer, asked, left)
+        return _response(endpoint, answer, asked, taken.headers)
 
     def _done(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked) -> Answer:
         of = whose(endpoint.permission, principal.role)
         if of == Whose.NOBODYS:
             raise NotPermittedError(f"the role {principal.role} may not do this: {endpoint.permission}")
-        if endpoint.audit is not None and self.must_have_room is not None and endpoint.status == ACCEPTED:
-            self.must_have_room()
         call_of = {
             "query": read_query(endpoint.asks, asked.query),
             "body": read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),
             "key": idempotency_key(asked.headers) if endpoint.method == "POST" else None,
         }
-        with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s):
+        is_write = endpoint.audit is not None
+        with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s, is_audited=is_write):
             call = Call(
                 conn=conn,
                 principal=principal,

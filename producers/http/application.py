@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pgfleet.producers.http.answering import Asked, Desk
 from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.limits.body import BodyLimits, Limits
+from pgfleet.producers.http.limits.proxies import bucket_of, client_address
 from pgfleet.producers.http.problem import problem
 from pgfleet.schema.identity.speaking import Origin
 
@@ -48,20 +50,17 @@ class Resource:
         twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")
+        peer = request.client.host if request.client else None
+        address = client_address(peer, request.headers.raw, self.desk.serving.trusted_proxies)
         asked = Asked(
             path=request.path_params,
             query=request.scope["query_string"],
             headers=dict(request.headers),
             body=await request.body(),
-            origin=origin(request),
+            origin=Origin(str(address) if address else None, request.headers.get("user-agent")),
+            bucket=bucket_of(address),
         )
         return await to_thread.run_sync(partial(self.desk.answer, endpoint, asked), limiter=self.limiter)
-
-
-def origin(request: Request) -> Origin:
-    """Where a request comes from: the peer, or whom a proxy that is trusted names (`limits/proxies.py`)."""
-    address = request.scope.get("pgfleet.address") or (request.client and request.client.host)
-    return Origin(address or None, request.headers.get("user-agent"))
 
 
 def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = ()) -> ASGIApp:
@@ -72,7 +71,8 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
     # Whoever has a thread has a session: there are as many.
     limiter = CapacityLimiter(desk.serving.serve_threads)
     made = [Route(path, Resource(desk, methods, limiter), include_in_schema=False) for path, methods in by_path.items()]
-    return Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint})
+    app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint})
+    return BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s))
 
 
 async def _no_endpoint(_: Request, error: Any) -> Response:

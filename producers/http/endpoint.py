@@ -106,6 +106,7 @@ class Endpoint:
         takes, asks, gives: models of the body, of the query's parameters and of the answer.
         audit: how a write is called; None for a read.
         refuses: which further statuses it may answer with, beside those that all do.
+        queue: where its message goes; one that is too full takes nothing.
         waits: `?wait=` holds it until the row has moved; the function that says which row.
     """
 
@@ -121,6 +122,7 @@ class Endpoint:
     audit: Audit | None = None
     refuses: tuple[int, ...] = ()
     waits: bool = False
+    queue: str | None = None
     example: Mapping[str, Any] | None = None
 
     @cached_property

@@ -27,6 +27,7 @@ SLUGS: Mapping[str, str] = {
     "too-many-requests": "Who asks has asked too often; `Retry-After` says when it may be again.",
     "internal": "A mistake of this program; its log has it under `instance`.",
     "too-full": "So much waits already that it would not be done soon; `Retry-After` says when to try again.",
+    "issuer-away": "The issuer of the token does not answer, and its keys are not known; try again.",
     "database-away": "The database does not answer in time; nothing was taken.",
 }
 

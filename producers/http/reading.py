@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,8 +11,6 @@ from pgfleet.schema.explaining import explain
 from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.queue.reading import UnreadableJson, read_json
 
-# The namespace of ids that are made of an Idempotency-Key.
-IDS = UUID("6f0a1f3e-27a4-4f0e-9a55-6b2f1d9d7c11")
 KEY_LIMIT = 200
 MOST_PARAMETERS = 50
 
@@ -114,8 +111,3 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if not 0 < len(key) <= KEY_LIMIT or not key.isascii() or not key.isprintable():
         raise BadMessage(f"Idempotency-Key: must be 1 to {KEY_LIMIT} printable ASCII characters")
     return key
-
-
-def id_of_key(username: str, what: str, key: str) -> str:
-    """The id of what a principal asks for under a key: the same again makes the same."""
-    return str(uuid5(IDS, f"{username}\n{what}\n{key}"))

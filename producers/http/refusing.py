@@ -1,7 +1,8 @@
 """Which problem an error is: one place decides, for all endpoints."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import psycopg
@@ -10,8 +11,11 @@ from starlette.responses import Response
 from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import UnsupportedError
-from pgfleet.producers.http.who.not_proven import NotProvenError
+from pgfleet.producers.http.who.not_proven import IssuerAwayError, NotProvenError
+from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.identity.people import NotLetIn
+from pgfleet.schema.identity.signing import TooSoon, WrongPassword
 
 # SQLSTATEs of our own functions: what a principal may not, and what the door of a queue does not let in.
 REFUSED = ("PF013", "PF011")
@@ -20,43 +24,40 @@ AWAY_S = 1
 AGAIN = "whether it was done is not known: the same request again, with the same id or Idempotency-Key, does no harm"
 
 
-class TooManyError(FleetError):
-    """Who asks has asked too often; `headers` say when it may again."""
-
-    def __init__(self, text: str, headers: Mapping[str, str]) -> None:
-        super().__init__(text)
-        self.headers = headers
-
-
-class TooFullError(FleetError):
-    """So much waits that nothing more is taken; the text says what, and for how long."""
-
-    def __init__(self, text: str, retry_after_s: int) -> None:
-        super().__init__(text)
-        self.retry_after_s = retry_after_s
+# The first that an error is an instance of; all others are about what was asked.
+PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
+    (IssuerAwayError, 503, "issuer-away"),
+    (NotProvenError, 401, "not-proven"),
+    (WrongPassword, 401, "not-proven"),
+    (NotPermittedError, 403, "not-permitted"),
+    (NotLetIn, 403, "not-permitted"),
+    (NotTheirsError, 403, "not-permitted"),
+    (NotFoundError, 404, "not-found"),
+    (PreconditionError, 412, "changed-meanwhile"),
+    (IdUsedError, 422, "used-otherwise"),
+    (UnsupportedError, 415, "unsupported-media-type"),
+    (TooSoon, 429, "too-many-requests"),
+    (Refusal, 409, "conflict"),
+)
 
 
 def of_fleet(error: FleetError) -> Response:
-    text = str(error)
+    """The problem that an error of ours is."""
+    for kind, status, slug in PROBLEMS:
+        if isinstance(error, kind):
+            return problem(status, slug, str(error), headers=_headers(error, status))
+    return problem(400, "bad-request", str(error), errors=_errors(str(error)))
+
+
+def _headers(error: FleetError, status: int) -> dict[str, str]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": 'Bearer realm="pgfleet"'}
     match error:
-        case NotProvenError():
-            return problem(401, "not-proven", text, headers={"WWW-Authenticate": 'Bearer realm="pgfleet"'})
-        case NotPermittedError():
-            return problem(403, "not-permitted", text)
-        case NotFoundError():
-            return problem(404, "not-found", text)
-        case PreconditionError():
-            return problem(412, "changed-meanwhile", text)
-        case UnsupportedError():
-            return problem(415, "unsupported-media-type", text)
-        case TooManyError():
-            return problem(429, "too-many-requests", text, headers=error.headers)
-        case TooFullError():
-            return problem(503, "too-full", text, headers={"Retry-After": str(error.retry_after_s)})
-        case Refusal():
-            return problem(409, "conflict", text)
-        case _:
-            return problem(400, "bad-request", text, errors=_errors(text))
+        case IssuerAwayError():
+            return {"Retry-After": str(error.retry_after_s)}
+        case TooSoon():
+            return {"Retry-After": str(error.after_s)}
+    return {}
 
 
 def _errors(text: str) -> list[dict[str, str]]:

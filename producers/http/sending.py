@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pgfleet.producers.http.endpoint import Answer, Call, NotPermittedError
-from pgfleet.producers.http.reading import id_of_key
+from pgfleet.producers.placing.ids import id_for_key
 from pgfleet.producers.sending import put
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.messages import Message, checked
@@ -35,14 +35,14 @@ def new_id(call: Call, given: str | None, made: str) -> str:
     """The id of a new row: the client's, or that of its Idempotency-Key, or a new one."""
     if given is not None:
         return given
-    return made if call.key is None else id_of_key(call.principal.username, "id", call.key)
+    return made if call.key is None else id_for_key(call.principal.username, call.key)
 
 
 def asked(call: Call, queue: str, model: type[M], fields: Mapping[str, Any]) -> M:
     """Send a message about a row that there is; with an Idempotency-Key it is done once."""
     given = dict(fields)
     if call.key is not None and "request_id" in model.model_fields:
-        given.setdefault("request_id", id_of_key(call.principal.username, "request", call.key))
+        given.setdefault("request_id", id_for_key(call.principal.username, call.key))
     message = checked(model, given)
     put(call.conn, queue, message)
     return message

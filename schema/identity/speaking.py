@@ -12,7 +12,8 @@ from pgfleet.schema.queue.kernel import Connection
 
 SPEAK = """
   select pg_catalog.set_config('request.jwt.claims', %s::jsonb::text, true),
-    pg_catalog.set_config('statement_timeout', %s, true)
+    pg_catalog.set_config('statement_timeout', %s, true),
+    case when %s then pg_catalog.set_config('pgfleet.audited', pg_catalog.pg_current_xact_id()::text, true) end
 """
 
 
@@ -26,11 +27,17 @@ class Origin:
 
 @contextmanager
 def speaking_for(
-    conn: Connection, principal: Principal, origin: Origin | None = None, timeout_s: float = 0
+    conn: Connection,
+    principal: Principal,
+    origin: Origin | None = None,
+    timeout_s: float = 0,
+    *,
+    is_audited: bool = False,
 ) -> Iterator[None]:
     """A transaction of the API's login in which the rows, the door and the audit know who asks.
 
-    Each statement may last `timeout_s`; 0 is for ever.
+    Each statement may last `timeout_s`; 0 is for ever. `is_audited` is for who puts the request into the audit: then
+    triggers of the rows don't do so once more.
     """
     origin = origin or Origin()
     claims = {
@@ -41,5 +48,5 @@ def speaking_for(
         "pgfleet_agent": origin.agent and printable(origin.agent)[:500],
     }
     with conn.transaction():
-        conn.execute(SPEAK, [Json(claims), str(round(timeout_s * 1000))])
+        conn.execute(SPEAK, [Json(claims), str(round(timeout_s * 1000)), is_audited])
         yield

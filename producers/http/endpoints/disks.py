@@ -9,7 +9,7 @@ from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFo
 from pgfleet.producers.http.sending import accepted, for_whom, new_id, said
 from pgfleet.producers.http.shapes.disks import DiskWhole, Operation
 from pgfleet.producers.http.shapes.shown import Accepted, Page
-from pgfleet.producers.sending import put
+from pgfleet.producers.placing.disk import place_disk_operation
 from pgfleet.schema import disk as contract
 from pgfleet.schema.disk import DiskName, SizeGb, SnapshotKind
 from pgfleet.schema.messages import Name, Uuid, checked
@@ -132,7 +132,7 @@ def _send(call: Call, model: type[contract.Operation], fields: dict[str, Any]) -
     fields["user_id"] = for_whom(call, fields.get("user_id"))
     fields["operation_id"] = new_id(call, fields.get("operation_id"), str(uuid.uuid4()))
     message = checked(model, fields)
-    put(call.conn, contract.QUEUE, message)
+    place_disk_operation(call.conn, message)
     name = fields.get("target_disk") or fields["disk_name"]
     return accepted(message.operation_id, href(name, message.operation_id), name)
 
@@ -142,7 +142,18 @@ def _asks(  # noqa: PLR0913  # as an endpoint has them
 ) -> Endpoint:
     audit = Audit(f"DISK_{done}", "SYSTEM", "disk")
     return Endpoint(
-        "POST", path, does, WRITE, handle, Accepted, takes, status=202, audit=audit, refuses=(422,), example=example
+        "POST",
+        path,
+        does,
+        WRITE,
+        handle,
+        Accepted,
+        takes,
+        status=202,
+        audit=audit,
+        refuses=(422,),
+        example=example,
+        queue=contract.QUEUE,
     )
 
 
@@ -168,6 +179,7 @@ ENDPOINTS = (
         asks=Whose,
         status=202,
         audit=Audit("DISK_DELETED", "SYSTEM", "disk"),
+        queue=contract.QUEUE,
     ),
     _asks(
         f"{ONE}/snapshots", "Keep a copy of a disk in use as it is now", "SNAPSHOT_ASKED", snapshot_disk, NewSnapshot

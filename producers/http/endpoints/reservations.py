@@ -11,7 +11,7 @@ from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, sa
 from pgfleet.producers.http.shapes.reservations import DryRun, Logs, Reservation, Timeline
 from pgfleet.producers.http.shapes.shown import Accepted
 from pgfleet.producers.looking_ahead import as_json, look_ahead
-from pgfleet.producers.sending import put
+from pgfleet.producers.placing.reservation import place_reservation
 from pgfleet.producers.timeline import coming, past, read_timeline
 from pgfleet.schema.container import GithubUser
 from pgfleet.schema.errors import Refusal
@@ -81,7 +81,7 @@ def _shown(call: Call, row: Row) -> dict[str, Any]:
 
 def create_reservation(call: Call) -> Answer:
     message = _message(call)
-    put(call.conn, QUEUE, message)
+    place_reservation(call.conn, message)
     return accepted(message.reservation_id, href(message.reservation_id), message.name)
 
 
@@ -176,6 +176,7 @@ ENDPOINTS = (
         NewReservation,
         status=202,
         audit=_audit("CREATED"),
+        queue=QUEUE,
         refuses=(422,),
         example={"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2},
     ),
@@ -199,6 +200,7 @@ ENDPOINTS = (
         Accepted,
         status=202,
         audit=_audit("CANCELLED"),
+        queue=QUEUE,
         refuses=(404,),
     ),
     Endpoint(
@@ -211,6 +213,7 @@ ENDPOINTS = (
         Extension,
         status=202,
         audit=_audit("EXTENDED"),
+        queue=QUEUE,
         refuses=(404,),
         example={"extension_hours": 2},
     ),
@@ -223,6 +226,7 @@ ENDPOINTS = (
         Accepted,
         status=202,
         audit=_audit("RETRIED"),
+        queue=QUEUE,
         refuses=(404,),
     ),
     Endpoint(
@@ -234,6 +238,7 @@ ENDPOINTS = (
         Accepted,
         status=202,
         audit=_audit("JUPYTER_ENABLED"),
+        queue=QUEUE,
         refuses=(404,),
     ),
     Endpoint(
@@ -245,6 +250,7 @@ ENDPOINTS = (
         Accepted,
         status=202,
         audit=_audit("JUPYTER_DISABLED"),
+        queue=QUEUE,
         refuses=(404,),
     ),
     Endpoint(
@@ -257,6 +263,7 @@ ENDPOINTS = (
         NewUser,
         status=202,
         audit=_audit("USER_ADDED"),
+        queue=QUEUE,
         refuses=(404,),
         example={"github_username": "octocat"},
     ),

@@ -1,7 +1,9 @@
 """Why somebody's proof is none: the reasons may be shown, and hold nothing of what was brought."""
 
+from pgfleet.schema.errors import FleetError
 
-class NotProvenError(Exception):
+
+class NotProvenError(FleetError):
     """A proof that is not believed."""
 
     def __init__(self, reason: str) -> None:

@@ -39,7 +39,7 @@ class Oidc:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
-        self._link_issuer = settings.oidc_link_issuer
+        self.link_issuer = settings.oidc_link_issuer
         self._issuers = {
             each.issuer: (
                 Issuer(each.issuer, allow_http=settings.oidc_allow_http, clock=clock),
@@ -79,7 +79,7 @@ class Oidc:
 
     def email_to_link(self, claims: Claims) -> str | None:
         """The e-mail address whose account is this person's: verified, and said by the issuer that settings name."""
-        believed = claims.email_verified and claims.issuer == self._link_issuer
+        believed = claims.email_verified and claims.issuer == self.link_issuer
         return claims.email if believed else None
 
     def prepare(self) -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 from pgfleet.producers.http.who.not_proven import NotProvenError
 from pgfleet.schema.identity.principal import Principal
@@ -13,15 +12,15 @@ from pgfleet.schema.queue.kernel import Connection
 TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 LONGEST = 16_384
-ByHash = Callable[[Connection, str], Principal | None]
+ByKey = Callable[[Connection, str], Principal | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Prover:
-    """How each proof is looked at: keys by their SHA-256 in hex, tokens whole."""
+    """How each proof is looked at."""
 
-    by_key: ByHash
-    by_node_key: ByHash
+    by_key: ByKey
+    by_node_key: ByKey
     by_token: Callable[[Connection, str], Principal] | None
 
     def prove(self, conn: Connection, headers: Mapping[str, str]) -> Principal:
@@ -37,8 +36,7 @@ class Prover:
             return self.by_token(conn, given)
         if not KEY.fullmatch(given):
             raise NotProvenError("this is no key, and no token")
-        hashed = sha256(given.encode()).hexdigest()
-        found = self.by_key(conn, hashed) or self.by_node_key(conn, hashed)
+        found = self.by_key(conn, given) or self.by_node_key(conn, given)
         if found is None:
             raise NotProvenError("this key is not known, has ended or was revoked; `pgfleet login` gets a new one")
         return found
