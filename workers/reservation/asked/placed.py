@@ -35,7 +35,8 @@ def _differing(node: Mapping[str, Any], row: Row) -> list[str]:
 
 def take_up(row: Row, values: Mapping[str, Any]) -> Move:
     """The row as a new one would be."""
-    return Move(row, None, values={**values, "unchecked_since": None})
+    known = {name: value for name, value in values.items() if name != "reservation_id"}
+    return Move(row, None, values={**known, "unchecked_since": None})
 
 
 def refuse(placed: Sequence[Row], reason: str, view: View) -> Reject:
