@@ -16,6 +16,7 @@ from pgfleet.producers.http.endpoint import (
     Call,
     Endpoint,
     NotPermittedError,
+    Opened,
     encoded,
 )
 from pgfleet.producers.http.limits.buckets import Buckets
@@ -30,6 +31,7 @@ from pgfleet.schema.asking import Whose
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.identity.signing import WrongPassword
 from pgfleet.schema.identity.speaking import Origin, speaking_for
 from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.queue.kernel import Connection
@@ -99,6 +101,8 @@ class Desk:
     def _answer(self, endpoint: Endpoint, asked: Asked) -> Response:
         if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
             return full.response()
+        if endpoint.is_open:
+            return self._answer_nobody(endpoint, asked)
         with self.pool.connection(self.serving.serve_timeout_s) as conn:
             try:
                 principal = self.prove(conn, asked)
@@ -117,6 +121,21 @@ class Desk:
                 if error.sqlstate in REFUSED:
                     self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
                 raise
+        return _response(endpoint, answer, asked, taken.headers)
+
+    def _answer_nobody(self, endpoint: Endpoint, asked: Asked) -> Response:
+        taken = self.strangers.take(asked.bucket)
+        refused = taken.refusal()
+        if refused is not None:
+            return refused
+        body = read_body(endpoint.takes, asked.body, asked.headers.get("content-type"))
+        read_query(endpoint.asks, asked.query)
+        opened = Opened(self.pool, body, asked.origin, self.serving.serve_timeout_s)
+        try:
+            answer = endpoint.handle(opened)  # type: ignore[arg-type]  # of an open endpoint
+        except WrongPassword:
+            self.trail.refused_nobody(asked.origin.address)
+            raise
         return _response(endpoint, answer, asked, taken.headers)
 
     def _done(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked) -> Answer:
@@ -140,7 +159,7 @@ class Desk:
                 headers=asked.headers,
                 **call_of,  # type: ignore[arg-type]  # by their names
             )
-            answer = endpoint.handle(call)
+            answer = endpoint.handle(call)  # type: ignore[arg-type]  # of one that is not open
             if endpoint.audit is not None:
                 self.trail.note(conn, endpoint.audit, answer.about, answer.name, "SUCCESS", None)
         return answer

@@ -8,10 +8,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from pgfleet.producers.http.permissions import OPEN
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.asking import Whose
+from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.identity.speaking import Origin
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 
@@ -96,13 +99,27 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A request of somebody who has yet to prove who they are; it makes its own transactions."""
+
+    pool: Pool
+    body: BaseModel | None
+    origin: Origin
+    timeout_s: float
+
+    def given(self, _: type[M]) -> M:
+        """The body, of the endpoint's own model."""
+        return self.body  # type: ignore[return-value]  # read by the same endpoint's `takes`
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One method of one address.
 
     Attributes:
         does: what it does, in a sentence without a full stop.
-        permission: a name of PERMISSIONS.
-        handle: runs in a thread, in a transaction of the database.
+        permission: a name of PERMISSIONS, or of OPEN.
+        handle: runs in a thread, in a transaction of the database; one that is open makes its own.
         takes, asks, gives: models of the body, of the query's parameters and of the answer.
         audit: how a write is called; None for a read.
         refuses: which further statuses it may answer with, beside those that all do.
@@ -114,7 +131,7 @@ class Endpoint:
     path: str
     does: str
     permission: str
-    handle: Callable[[Call], Answer]
+    handle: Callable[[Call], Answer] | Callable[[Opened], Answer]
     gives: type[BaseModel] | None = None
     takes: type[BaseModel] | None = None
     asks: type[BaseModel] | None = None
@@ -129,6 +146,11 @@ class Endpoint:
     def name(self) -> str:
         """Its operationId: the function's name, which no two have."""
         return self.handle.__name__
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody need prove anything: the table says so."""
+        return self.permission in OPEN
 
     @property
     def tag(self) -> str:

@@ -65,6 +65,10 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
 )
 
 
+# What nobody need prove anything for.
+OPEN = frozenset({"sessions.create"})
+
+
 def whose(permission: str, role: Role) -> Whose:
     """Whose rows a role may ask about; nobody's where the table does not say."""
     return PERMISSIONS.get(permission, {}).get(role, Whose.NOBODYS)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pgfleet.producers.http.endpoint import Endpoint
-from pgfleet.producers.http.permissions import PERMISSIONS
+from pgfleet.producers.http.permissions import OPEN, PERMISSIONS
 from pgfleet.producers.http.problem import MEDIA_TYPE, SLUGS, TYPE
 from pgfleet.schema.asking import Whose
 
@@ -117,6 +117,8 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
         "tags": [endpoint.tag],
         "responses": _responses(endpoint, refs),
     }
+    if endpoint.is_open:
+        made["security"] = []
     parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint.asks)]
     if endpoint.method == "POST" and endpoint.audit is not None:
         parameters.append(IDEMPOTENCY_KEY)
@@ -132,6 +134,8 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _who_may(permission: str) -> str:
+    if permission in OPEN:
+        return "Anybody may."
     words = {Whose.ANY: "everybody's", Whose.OWN: "their own"}
     listed = [f"{role} ({words[of]})" for role, of in PERMISSIONS[permission].items() if of in words]
     return f"Who may ({permission}): {', '.join(listed)}."
