@@ -50,8 +50,7 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "clusters.read": _OPERATORS,
         "clusters.write": _OPERATORS,
         "queues.read": _OPERATORS,
-        # What a person's own messages became.
-        "dead-letters.read": _OWN_ROWS,
+        "dead-letters.read": _OPERATORS,
         "dead-letters.write": _OPERATORS,
         "periodic.read": _OPERATORS,
         "doctor.read": _OPERATORS,
