@@ -63,14 +63,15 @@ $$;
 
 -- Whether anything goes by this name already, so that nobody gets it by calling themselves so: rows, logins and roles, users of
 -- Hopsworks, whose teams are theirs to see. A subject is what its own issuer says, so it may be the id of a Hopsworks user.
--- Called by claim_username.
+-- Called by claim_username. (Reservations have a column `name`, too.)
 create or replace function public.is_name_used(name text, is_own_subject boolean) returns boolean
 language sql stable
 as $$
-  select exists (select from public.reservations r where r.user_id = name)
-    or exists (select from public.disks d where d.user_id = name)
-    or exists (select from pg_roles l where lower(l.rolname) = lower(name))
-    or not is_own_subject and exists (select from hopsworks.users u where u.id = name or u.account_owner_id = name)
+  select exists (select from public.reservations r where r.user_id = is_name_used.name)
+    or exists (select from public.disks d where d.user_id = is_name_used.name)
+    or exists (select from pg_roles l where lower(l.rolname) = lower(is_name_used.name))
+    or not is_own_subject and exists (
+      select from hopsworks.users u where u.id = is_name_used.name or u.account_owner_id = is_name_used.name)
 $$;
 
 -- Gives an account the name that its token says, if it is nobody's. Returns why not, or null. Called by principal_of_subject,

@@ -281,11 +281,13 @@ create or replace function public.unlock_account(account text) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  meant integer;
   forgotten integer;
 begin
   perform public.must_be_person('{ADMIN}');
+  meant := public.lock_account(account);
   delete from public.sign_in_failures f using autoscaler.users u
-  where u.id = public.lock_account(account)
+  where u.id = meant
     and f.email_hash = encode(sha256(convert_to(lower(u.email), 'UTF8')), 'hex');
   get diagnostics forgotten = row_count;
   return forgotten;

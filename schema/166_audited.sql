@@ -48,6 +48,7 @@ $$;
 create or replace function public.note_refusals(address text, number bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
   this_minute constant timestamptz := date_trunc('minute', public.fleet_now());
   of_group text := public.address_group(address);
