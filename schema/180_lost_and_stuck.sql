@@ -31,34 +31,34 @@ where r.status in ('expired', 'cancelled', 'failed')
   and (r.held_by is not null or not exists (
     select from public.disks d where d.reservation_id = r.reservation_id and d.release_asked_at is not null));
 
--- Lets go of what an ended reservation holds, whether it is gone or not: its GPUs count as free at once, and its ticket,
--- which is due now (note_release_by_force), deletes its pod without waiting for the node. Called by
--- `pgfleet release --force`, and by a person. Returns whether there was anything to let go of; raises PF008 and, for a
--- live one, PF002.
+-- Lets go of what an ended reservation holds, whether it is gone or not, and of a gang all rows that hold something, as
+-- they end together: their GPUs count as free at once, and their tickets, which are due now (note_release_by_force), delete
+-- their pods without waiting for the nodes. Called by `pgfleet release --force`, and by a person. Returns whether there was
+-- anything to let go of; raises PF008 and, for a live one, PF002.
 create or replace function public.release_by_force(of_reservation text) returns boolean
 language plpgsql
 as $$
 declare
-  held public.reservations;
+  its_rows text[] := public.with_gangs(array[of_reservation]);
+  live text;
 begin
   -- Counters are locked ahead of the rows that they count, as workers do.
   perform from public.gpu_types
   where gpu_type = (select r.gpu_type from public.reservations r where r.reservation_id = of_reservation) for update;
-  select * into held from public.reservations where reservation_id = of_reservation for update;
+  perform from public.reservations r where r.reservation_id = any (its_rows) order by r.reservation_id for update;
   if not found then
     raise exception 'there is no reservation %', of_reservation using errcode = 'PF008';
   end if;
-  if held.status not in ('expired', 'cancelled', 'failed') then
-    raise exception 'reservation % is %, and only an ended one can be released', of_reservation, held.status
+  select r.status into live from public.reservations r
+  where r.reservation_id = any (its_rows) and r.status not in ('expired', 'cancelled', 'failed') limit 1;
+  if live is not null then
+    raise exception 'reservation % is %, and only an ended one can be released', of_reservation, live
       using errcode = 'PF002', hint = 'Cancel it first.';
-  end if;
-  if held.reservation_ended is not null and held.held_by is null then
-    return false;
   end if;
   update public.reservations
   set forced_at = public.fleet_now(), forced_by = public.signed_by(), gpus_held = 0
-  where reservation_id = of_reservation;
-  return true;
+  where reservation_id = any (its_rows) and (reservation_ended is null or held_by is not null);
+  return found;
 end
 $$;
 

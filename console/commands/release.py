@@ -1,6 +1,6 @@
 """`pgfleet release ID --force`: an operator lets go of an ended reservation whose pod never goes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -38,11 +38,15 @@ def release(
     No two pods write to one volume by this: the next reservation gets a new volume, made from a snapshot. The volume of
     this one stays, and its snapshot is made only when AWS says that it is attached to nothing; until then its disk
     is in use. What the node had not written to it by then is lost.
+
+    A gang is let go of as a whole, whichever of its nodes is named: it ends together.
     """
     with database() as conn:
         row = reads.resolve(conn, given, user or default_user())
-        _refuse(row)
-        told = list(_consequences(row, span((about.now(conn) - row["status_since"]).total_seconds())))
+        rows = [each for each in reads.gang(conn, row) or [row] if _holds(each)]
+        if not rows or row["status"] not in FINAL:
+            raise Refusal(_refusal(row))
+        told = list(_consequences(row, rows, span((about.now(conn) - row["status_since"]).total_seconds())))
         if not force:
             so = f"If it shall be so: pgfleet release {printable(row['reservation_id'])} --force"
             raise Refusal("\n".join([*told, so]))
@@ -52,31 +56,50 @@ def release(
     print_result("reservation_id", row["reservation_id"], "released by force", as_json=as_json)
 
 
-def _refuse(row: Row) -> None:
+def _holds(row: Row) -> bool:
+    """Whether something of it is left in the cluster, as far as anybody knows."""
+    return row["waits_for"] is not None or (row["reservation_ended"] is None and not row["disk_released"])
+
+
+def _refusal(row: Row) -> str:
     row_id = printable(row["reservation_id"])
     if row["status"] not in FINAL:
         end_it = f"pgfleet cancel {row_id} --user {typed(row['user_id'], 'USER')}"
-        raise Refusal(f"Reservation {row_id} is {row['status']}, and only an ended one is released. First: {end_it}")
-    if row["reservation_ended"] is not None and row["waits_for"] is None:
-        raise Refusal(f"Reservation {row_id} holds nothing: it is over.")
-    if row["disk_released"] and row["waits_for"] is None:
-        see = f"pgfleet disk show {typed(row['disk_name'], 'NAME')} --user {typed(row['user_id'], 'USER')}"
-        raise Refusal(f"The pod of reservation {row_id} is gone. It waits for its disk: {see}")
+        return f"Reservation {row_id} is {row['status']}, and only an ended one is released. First: {end_it}"
+    if row["reservation_ended"] is not None:
+        return f"Reservation {row_id} holds nothing: it is over."
+    see = f"pgfleet disk show {typed(row['disk_name'], 'NAME')} --user {typed(row['user_id'], 'USER')}"
+    return f"The pod of reservation {row_id} is gone. It waits for its disk: {see}"
 
 
-def _consequences(row: Row, ago: str) -> Iterator[str]:
+def _consequences(row: Row, rows: Sequence[Row], ago: str) -> Iterator[str]:
+    """What is known of it, and what follows for each of its rows that hold something."""
     which = f"{printable(row['reservation_id'])} of {printable(row['user_id'])}"
     yield f"Reservation {which} ended {ago} ago ({row['status']})."
-    yield f"What is left: {printable(row['waits_for'] or 'nobody has looked')}."
-    if row["gpus_held"]:
+    if row["master_reservation_id"] is not None:
+        yield f"It is a gang, which is let go of as a whole: of its {row['total_nodes']} nodes, {_nodes(rows)}."
+    for each in rows:
+        where = (
+            f" of node {each['node_index'] + 1}/{each['total_nodes']}"
+            if row["master_reservation_id"] is not None
+            else ""
+        )
+        yield f"What is left{where}: {printable(each['waits_for'] or 'nobody has looked')}."
+    gpus = sum(each["gpus_held"] for each in rows)
+    if gpus:
         yield (
-            f"- Its {row['gpus_held']} x {row['gpu_type']} count as free at once: the next reservation may get them "
+            f"- Its {gpus} x {row['gpu_type']} count as free at once: the next reservation may get them "
             "while its pod still runs on them."
         )
     yield "- Its pod is deleted without waiting for its node, on which it may go on: make sure that the node is gone."
-    if row["disk_name"] is not None:
+    for disk in (each["disk_name"] for each in rows if each["disk_name"] is not None):
         yield (
-            f"- Disk {printable(row['disk_name'])}: its volume may still be attached and written to, so it stays. Its "
+            f"- Disk {printable(disk)}: its volume may still be attached and written to, so it stays. Its "
             "snapshot is made, and the disk is free, when AWS says that it is detached; what the node has not written "
             "to it by then is lost."
         )
+
+
+def _nodes(rows: Sequence[Row]) -> str:
+    which = ", ".join(str(each["node_index"] + 1) for each in rows)
+    return f"{which} still {'hold' if len(rows) > 1 else 'holds'} something"

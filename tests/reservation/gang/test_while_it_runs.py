@@ -291,7 +291,7 @@ def test_more_hours_count_for_each_node_in_a_policy(conn: Connection, worker: Wo
     assert column(conn, ids, "duration_hours") == [6, 6]
 
 
-def test_a_node_that_is_let_go_of_by_force_frees_its_gpus_and_no_other(
+def test_a_gang_that_is_let_go_of_by_force_is_so_as_a_whole_whichever_node_is_named(
     dsn: str, conn: Connection, pgfleet: Pgfleet
 ) -> None:
     with (
@@ -304,14 +304,25 @@ def test_a_node_that_is_let_go_of_by_force_frees_its_gpus_and_no_other(
         move_clock(conn, 3600)
         worker.run_until(lambda: all(column(conn, ids, "held_by")))
 
-        ended = pgfleet("release", ids[1], "--force", "--yes")
-        worker.run_until(lambda: row_of(conn, ids[1])["reservation_ended"])
+        told = pgfleet("release", ids[1])
+        done = pgfleet("release", ids[1], "--force", "--yes")
 
-        assert ended.code == 0
-        assert column(conn, ids, "gpus_held") == [4, 0]
-        assert row_of(conn, ids[0])["reservation_ended"] is None
-        pgfleet("release", ids[0], "--force", "--yes")
-        all_ended(conn, worker, ids)
+        assert "of its 2 nodes, 1, 2 still hold something" in told.err
+        assert "Its 8 x h100 count as free at once" in told.err
+        assert done.code == 0
         assert column(conn, ids, "gpus_held") == [0, 0]
+        assert all(column(conn, ids, "forced_at"))
+        all_ended(conn, worker, ids)
         worker.run_until(lambda: not box.state()["objects"]["secrets"])
         assert_sound(conn)
+
+
+def test_of_a_gang_only_what_holds_something_is_let_go_of(conn: Connection, worker: Worker) -> None:
+    ids = running(conn, worker)
+    ask(conn, "cancel", ids[0])
+    all_ended(conn, worker, ids)
+    conn.execute("update public.reservations set held_by = 'its pod' where reservation_id = %s", (ids[1],))
+
+    conn.execute("select public.release_by_force(%s)", (ids[0],))
+
+    assert [at is not None for at in column(conn, ids, "forced_at")] == [False, True]
