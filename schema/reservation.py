@@ -4,9 +4,10 @@ The moves between the states are in `011_reservation_machine.sql`, where the dat
 make them are in `workers/reservation/machine.py`.
 """
 
+import json
 import re
 from base64 import b32encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model
 
 from pgfleet.schema.container import Container, GithubUser
 from pgfleet.schema.disk import DiskName, SizeGb
-from pgfleet.schema.gang.asked import GANG_NAME_LIMIT, TWO_NODES, Wanted, hint, most_of, unfitting, wrong_count
+from pgfleet.schema.gang.asked import TOGETHER, Wanted, hint, most_of, unfitting, wrong_count
 from pgfleet.schema.gang.nodes import NODES_LIMIT
 from pgfleet.schema.messages import (
     ONE_LINE,
@@ -94,27 +95,6 @@ ADDED_HOURS_LIMIT = 1000
 POD_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$"
 
 
-# What the validators of CreateReservation say, for who checks by the schema.
-_TOGETHER: dict[str, Any] = {
-    "allOf": [
-        {
-            "if": {
-                "anyOf": [
-                    {"properties": {"total_nodes": {"type": "integer", "minimum": 2}}, "required": ["total_nodes"]},
-                    {"properties": {"gpu_count": {"const": TWO_NODES}}},
-                ]
-            },
-            "then": {"properties": {"name": {"maxLength": GANG_NAME_LIMIT}}},
-        },
-        {
-            "if": {"properties": {"gpu_type": {"pattern": "^cpu-"}}},
-            "then": {"properties": {"gpu_count": {"const": 0}, "idle_minutes": {"const": None}}},
-            "else": {"properties": {"gpu_count": {"not": {"const": 0}}}},
-        },
-    ]
-}
-
-
 class CreateReservation(Container):
     """Reserve GPUs for some hours. The same `reservation_id` twice is one reservation.
 
@@ -122,7 +102,7 @@ class CreateReservation(Container):
     a gang: so many nodes with `gpu_count` GPUs each, which start and end together.
     """
 
-    model_config = ConfigDict(json_schema_extra=_TOGETHER)
+    model_config = ConfigDict(json_schema_extra=TOGETHER)
 
     action: Literal["create_reservation"] = "create_reservation"
     reservation_id: Uuid
@@ -167,6 +147,21 @@ class Request(Message):
         """The first of the words that its action may be."""
         word: str = type(self).model_fields["action"].default
         return word
+
+    @property
+    def content(self) -> str:
+        """A hash of what is asked for, of whichever node of a gang and by whatever word."""
+        asked = self.model_dump(mode="json", exclude={"action", "reservation_id", "user_id", "request_id"})
+        return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    def noted_in(self, requests_done: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """What is noted of a request of its sort with its `request_id`, whatever that asked for."""
+        mine = (each for each in requests_done if each.get("request_id") == self.request_id is not None)
+        return next((each for each in mine if each["action"] == self.asks), None)
+
+    def is_as(self, done: Mapping[str, Any]) -> bool:
+        """Whether what is noted asked for the same; older versions noted nothing of that."""
+        return done.get("content") in (None, self.content)
 
 
 class Cancel(Request):

@@ -41,10 +41,9 @@ def send_request(conn: Connection, message: Request, output: Output, result: Res
 def look(conn: Connection, message: Request, known: frozenset[int], result: Result) -> Look:
     """What has become of it by now."""
     row = reads.by_id(conn, message.reservation_id)
-    noted = [] if row is None else row["requests_done"]
-    done = [each["told"] for each in noted if each.get("request_id") == message.request_id]
-    if row is not None and done:
-        return result(row, printable(done[-1])) or Look(row, printable(done[-1]))
+    noted = None if row is None else message.noted_in(row["requests_done"])
+    if row is not None and noted is not None and message.is_as(noted):
+        return result(row, printable(noted["told"])) or Look(row, printable(noted["told"]))
     for letter in about.letters(conn, RESERVATION, message.reservation_id):
         body = letter["message"] if isinstance(letter["message"], dict) else {}
         if letter["dead_letter_id"] not in known and body.get("request_id") == message.request_id:

@@ -60,8 +60,8 @@ def look(conn: Connection, message: Extend, known_letters: frozenset[int]) -> Lo
 
 def _done(row: Row, message: Extend) -> str | None:
     """What was done: `by 2 h, until 2026-11-28 14:03:00 UTC`."""
-    noted = [done for done in row["requests_done"] if done.get("request_id") == message.request_id]
-    return printable(noted[-1]["told"]) if noted else None
+    noted = message.noted_in(row["requests_done"])
+    return printable(noted["told"]) if noted is not None and message.is_as(noted) else None
 
 
 def _planned(row: Row, message: Extend) -> str:

@@ -18,6 +18,27 @@ GANG_NAME_LIMIT = 255 - len(f" - node {NODES_LIMIT}/{NODES_LIMIT}")
 TWO_NODES = 16
 
 
+# What the validators of CreateReservation say, for who checks by the schema.
+TOGETHER: dict[str, Any] = {
+    "allOf": [
+        {
+            "if": {
+                "anyOf": [
+                    {"properties": {"total_nodes": {"type": "integer", "minimum": 2}}, "required": ["total_nodes"]},
+                    {"properties": {"gpu_count": {"const": TWO_NODES}}},
+                ]
+            },
+            "then": {"properties": {"name": {"maxLength": GANG_NAME_LIMIT}}},
+        },
+        {
+            "if": {"properties": {"gpu_type": {"pattern": "^cpu-"}}},
+            "then": {"properties": {"gpu_count": {"const": 0}, "idle_minutes": {"const": None}}},
+            "else": {"properties": {"gpu_count": {"not": {"const": 0}}}},
+        },
+    ]
+}
+
+
 class Wanted(Protocol):
     """What is asked for, by a message or in a row."""
 

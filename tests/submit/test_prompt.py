@@ -247,6 +247,21 @@ def test_the_same_extend_again_is_told_as_done(pgfleet: Pgfleet, conn: Connectio
     assert row_of(conn, row_id)["duration_hours"] == 6
 
 
+def test_an_extend_with_the_id_of_another_is_not_told_as_done(
+    pgfleet: Pgfleet, conn: Connection, worker: Worker
+) -> None:
+    row_id = active(conn, worker)
+    pgfleet("extend", row_id, "--hours", "2", "--request-id", "r")
+    worker.run()
+
+    other = pgfleet("extend", row_id, "--hours", "3", "--request-id", "r")
+    worker.run()
+
+    assert "extend sent: by 3 h" in other.out
+    assert letters(conn)[0].startswith("request_id: r was used for another extend (by 2 h, until ")
+    assert row_of(conn, row_id)["duration_hours"] == 6
+
+
 def sent_extends(conn: Connection) -> list[Any]:
     return conn.execute("select 1 from pgmq.q_gpu_reservations where message->>'action' = 'extend'").fetchall()
 

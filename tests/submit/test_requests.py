@@ -40,6 +40,51 @@ def test_extends_without_an_id_or_with_others_are_all_done(conn: Connection, wor
     assert row_of(conn, row_id)["duration_hours"] == 8
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("action", "first", "other", "told"),
+    [
+        ("extend", {"extension_hours": 1}, {"extension_hours": 2}, "another extend (by 1 h, until "),
+        ("add_user", {"github_username": "bob"}, {"github_username": "cyd"}, "another add_user (bob is let in)"),
+    ],
+)
+def test_an_id_that_was_used_for_something_else_is_refused_and_says_for_what(
+    conn: Connection,
+    worker: Worker,
+    action: str,
+    first: dict[str, Any],
+    other: dict[str, Any],
+    told: str,
+    *,
+    at_once: bool,
+) -> None:
+    row_id = active(conn, worker)
+
+    ask(conn, action, row_id, request_id="a", **first)
+    if not at_once:
+        worker.run()
+    ask(conn, action, row_id, request_id="a", **other)
+    worker.run()
+
+    (refusal,) = letters(conn)
+    assert refusal.startswith(f"request_id: a was used for {told}")
+    assert refusal.endswith("; choose another")
+    assert len(requests(conn, row_id)) == 1
+
+
+def test_what_an_older_version_has_noted_of_a_request_is_the_same_request(conn: Connection, worker: Worker) -> None:
+    row_id = active(conn, worker)
+    ask(conn, "extend", row_id, extension_hours=1, request_id="a")
+    worker.run()
+    conn.execute("update public.reservations set requests_done = requests_done #- '{0,content}'")
+
+    ask(conn, "extend", row_id, extension_hours=2, request_id="a")
+    worker.run()
+
+    assert row_of(conn, row_id)["duration_hours"] == 5
+    assert letters(conn) == []
+
+
 def test_one_id_for_two_sorts_of_requests_is_two_requests(conn: Connection, worker: Worker) -> None:
     row_id = active(conn, worker)
 

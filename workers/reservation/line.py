@@ -45,6 +45,16 @@ def admit_message(gpu_type: str) -> Send:
     return Send({"action": "admit", "gpu_type": gpu_type})
 
 
+def checked_in_turn(gpu_type: str | None, turn: Turn) -> Advance:
+    """A change of the row of its GPU type, with whatever takes GPUs of it that others may be promised.
+
+    What others do so at the same time is checked anew, on what it has left: two that were each checked alone might
+    move a promise together.
+    """
+    row = turn.view.gpu_types.get(gpu_type or "")
+    return Advance() if row is None else Advance((Move(row, None, values={"promises_checked_at": turn.now}),))
+
+
 def admit(message: Admit, turn: Turn) -> Outcome:
     """Pending -> preparing | queued, queued -> preparing: as many as the plan of the line lets in.
 

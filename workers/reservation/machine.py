@@ -43,6 +43,7 @@ from pgfleet.workers.reservation.access.jupyter import switch
 from pgfleet.workers.reservation.access.logs import serve
 from pgfleet.workers.reservation.access.noting import another as _another
 from pgfleet.workers.reservation.access.noting import noted as _done
+from pgfleet.workers.reservation.access.noting import repeated
 from pgfleet.workers.reservation.access.users import add
 from pgfleet.workers.reservation.asked.creating import create, retry, tombstone
 from pgfleet.workers.reservation.asked.extending import extend
@@ -130,8 +131,8 @@ def _request(message: Request, turn: Turn) -> Outcome:
         return Wait("nobody has looked at the reservation yet", _next_look(turn))
     if isinstance(message, Retry):
         return retry(row, message, turn)
-    if _is_done(row, message):
-        return Done(f"done already, as request {message.request_id}")
+    if (before := repeated(row, message)) is not None:
+        return before
     if row.status in FINAL:
         return Done(f"too late, it is {row.status}")
     return _asked_of(row, message, turn)
@@ -156,13 +157,6 @@ def _next_look(turn: Turn) -> datetime:
     """Whoever makes the row wakes what waits for it (180), but for what is in a worker's hands just then."""
     waited_s = (turn.now - turn.sent_at).total_seconds()
     return turn.later(min(max(waited_s, FIRST_LOOK_S), LONGEST_LOOK_S))
-
-
-def _is_done(row: Row, message: Request) -> bool:
-    """Whether the same request has come before: a client that got no answer sends it again."""
-    return message.request_id is not None and any(
-        done.get("request_id") == message.request_id and done["action"] == message.asks for done in row.requests_done
-    )
 
 
 def cancel(row: Row, message: Cancel, turn: Turn) -> Outcome:

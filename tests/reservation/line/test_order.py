@@ -1,10 +1,12 @@
 """The order of a line: who may pass, who may not, gangs as a whole, fair share, and nobody who waits for ever."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.reads.about import now
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of
 from worlds.reservations import active, create, letters, reach, status_of
 
@@ -153,6 +155,43 @@ def test_an_extension_that_would_move_a_promised_start_is_refused_with_the_lates
     assert refusal == "extension_hours: no more time is possible: its GPUs are promised to 1 that waits"
     assert row_of(conn, first)["duration_hours"] == 4
     assert row_of(conn, second)["duration_hours"] == 11
+
+
+def test_two_extensions_at_once_that_would_move_a_promised_start_together_are_checked_one_after_the_other(
+    conn: Connection, worker: Worker
+) -> None:
+    """Each alone leaves the head the node of the other."""
+    both = [active(conn, worker, gpu_count=8) for _ in range(2)]
+    conn.execute("update public.reservations set expires_at = public.fleet_now() + interval '4 hours'")
+    head = create(conn, gpu_count=8)
+    worker.run_until(lambda: row_of(conn, head)["promised_at"] is not None)
+    promised = row_of(conn, head)["promised_at"]
+
+    for row_id in both:
+        ask_to_extend(conn, row_id, 5)
+    worker.run()
+
+    (refusal,) = letters(conn)
+    assert refusal == "extension_hours: no more time is possible: its GPUs are promised to 1 that waits"
+    assert sorted(row_of(conn, row_id)["duration_hours"] for row_id in both) == [4, 9]
+    assert abs((row_of(conn, head)["promised_at"] - promised).total_seconds()) < 1
+    assert_sound(conn)
+
+
+def test_of_a_booking_and_an_extension_at_once_that_want_the_same_gpus_one_is_refused(
+    conn: Connection, worker: Worker
+) -> None:
+    first = active(conn, worker, gpu_count=8)
+    active(conn, worker, gpu_count=8, duration_hours=72)
+
+    booking = create(conn, gpu_count=8, start_at=(now(conn) + timedelta(hours=6)).isoformat())
+    ask_to_extend(conn, first, 12)
+    worker.run()
+
+    (refusal,) = letters(conn)
+    is_extended = row_of(conn, first)["duration_hours"] == 16
+    assert refusal.startswith("start_at: not all its GPUs are free" if is_extended else "extension_hours: at most ")
+    assert status_of(conn, booking) == (None if is_extended else "queued")
 
 
 def test_where_extensions_win_those_who_wait_are_told(conn: Connection, worker: Worker) -> None:

@@ -16,7 +16,7 @@ from pgfleet.workers.reservation.access import jupyter
 from pgfleet.workers.reservation.asked.placed import is_unchecked, refuse, take_up, unlike
 from pgfleet.workers.reservation.disk import asks_for_disk, disk_misfit, first_disk
 from pgfleet.workers.reservation.gang.rows import rows_of_gang
-from pgfleet.workers.reservation.line import admit_message
+from pgfleet.workers.reservation.line import admit_message, checked_in_turn
 from pgfleet.workers.reservation.tools import Turn, hand_out, ticket
 from pgfleet.workers.reservation.view import View
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject
@@ -73,7 +73,8 @@ def _reserve(message: CreateReservation, turn: Turn, reason: str, placed: Sequen
     )
     recheck = turn.later(turn.tools.settings.line_recheck_s)
     line = (admit_message(message.gpu_type), *(ticket(each, 1, recheck) for each in ids))
-    return Advance(rows) + disk + Advance(then=line)
+    booked = Advance() if start_at is None else checked_in_turn(message.gpu_type, turn)
+    return Advance(rows) + disk + booked + Advance(then=line)
 
 
 def _taken(row: Row, message: CreateReservation, turn: Turn) -> Outcome:

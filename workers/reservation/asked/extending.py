@@ -1,4 +1,4 @@
-"""More time, for a reservation or a gang as a whole."""
+"""More time for a reservation, which moves no start that others are promised."""
 
 from datetime import timedelta
 
@@ -8,12 +8,11 @@ from pgfleet.schema.policy.limits import beyond, too_long
 from pgfleet.schema.printable import minute, second
 from pgfleet.schema.reservation import Extend
 from pgfleet.schema.rows.row import Row
-from pgfleet.workers.reservation.access.noting import another as _another
-from pgfleet.workers.reservation.access.noting import noted as _done
+from pgfleet.workers.reservation.access.noting import another, noted
 from pgfleet.workers.reservation.active.idle import used
 from pgfleet.workers.reservation.active.warnings import rearmed
 from pgfleet.workers.reservation.gang.rows import rows_of_gang
-from pgfleet.workers.reservation.line import admit_message
+from pgfleet.workers.reservation.line import admit_message, checked_in_turn
 from pgfleet.workers.reservation.tools import Turn, hand_out
 from pgfleet.workers.runtime.outcomes import Advance, Move, Outcome, Reject
 
@@ -33,7 +32,9 @@ def extend(row: Row, message: Extend, turn: Turn) -> Outcome:
         return Reject(refusal)
     # Those who wait for its GPUs are told what they are promised now.
     line = (admit_message(row.gpu_type),) if row.gpus_held or row.start_at else ()
-    return sum((_longer(each, message, turn) for each in mates), Advance(then=line))
+    return sum(
+        (_longer(each, message, turn) for each in mates), checked_in_turn(row.gpu_type, turn) + Advance(then=line)
+    )
 
 
 def _longer(row: Row, message: Extend, turn: Turn) -> Advance:
@@ -46,9 +47,9 @@ def _longer(row: Row, message: Extend, turn: Turn) -> Advance:
     if row.expires_at is not None:
         values["expires_at"] = row.expires_at + timedelta(hours=message.extension_hours)
         told = f"{by}, until {second(values['expires_at'])}"
-    if (another := _another(row, turn)) is not None:
-        told = f"{told}, by {another}"
-    move = Move(row, None, values={**values, **_done(row, message, told, turn)})
+    if (who := another(row, turn)) is not None:
+        told = f"{told}, by {who}"
+    move = Move(row, None, values={**values, **noted(row, message, told, turn)})
     # Its own turn takes back what was said in the pod.
     return hand_out(move) if row.warnings_sent else Advance((move,))
 
@@ -65,8 +66,5 @@ def _moves_others(row: Row, message: Extend, turn: Turn) -> str | None:
     possible = most_possible(standing, key, by)
     until = f", until {minute(row.expires_at + possible)}" if row.expires_at is not None else ""
     latest = f"at most {possible / timedelta(hours=1):.2f} h more{until}" if possible else "no more time is possible"
-    return f"extension_hours: {latest}: its GPUs are promised to {len(others)} that {_wait(len(others))}"
-
-
-def _wait(number: int) -> str:
-    return "waits" if number == 1 else "wait"
+    wait = "waits" if len(others) == 1 else "wait"
+    return f"extension_hours: {latest}: its GPUs are promised to {len(others)} that {wait}"
