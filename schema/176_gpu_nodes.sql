@@ -237,6 +237,19 @@ create or replace trigger note_total after update on public.gpu_types
     new.follows_nodes and old.follows_nodes and new.total_cluster_gpus is distinct from old.total_cluster_gpus)
   execute function public.note_total();
 
+-- How many instances of a type would serve all who hold or wait for its GPUs now: their GPUs in whole instances, however many
+-- those are. Whoever is booked for later, or waits for its disk, does not wait for GPUs. Null for a type without GPUs. Called
+-- by note_availability; an autoscaler of instances reads it as gpu_types.desired_capacity.
+create or replace function public.instances_wanted(kept public.gpu_types) returns integer
+language sql stable
+as $$
+  select ceil((kept.held_gpus + (
+      select coalesce(sum(w.gpu_count), 0) from public.waiting_reservations w
+      where w.gpu_type = kept.gpu_type and not w.is_kept
+        and coalesce(w.start_at <= public.fleet_now(), true)
+    ))::numeric / nullif(coalesce(nullif(kept.max_per_node, 0), kept.max_gpus), 0))::integer
+$$;
+
 -- Keeps what 009 shows of GPU types; guard_gpus (111) sets the total of those that follow their nodes. Called after each look, and when nodes have changed:
 -- pods come and go too often for it.
 create or replace function public.note_availability(by_whom text, of_types text[] default null) returns void
@@ -244,7 +257,7 @@ language sql
 set enable_nestloop = off
 as $$
   update public.gpu_types g set available_gpus = s.available, max_reservable = s.most, full_nodes_available = s.whole,
-    running_instances = s.nodes, last_availability_update = public.fleet_now(),
+    running_instances = s.nodes, desired_capacity = public.instances_wanted(g), last_availability_update = public.fleet_now(),
     last_availability_updated_by = left(coalesce(by_whom, last_availability_updated_by), 100)
   from (
     select r.gpu_type, r.nodes, r.whole,

@@ -1,4 +1,4 @@
--- 199: the rows of a gang (045) are in one state at every commit, whoever moves them.
+-- 199: the rows of a gang (045) are in one state at every commit, whoever moves them; and its first has what it has once.
 
 -- Refuses a commit in which rows of a gang are in different states. A trigger of public.reservations, looked at when all
 -- of the transaction is done.
@@ -30,3 +30,31 @@ begin
   end if;
 end
 $$;
+
+-- Refuses a disk and Jupyter on any node of a gang but the first, to whoever writes them. Those that are there already, of
+-- an older version, go on. A trigger of public.reservations.
+create or replace function public.keep_to_first_node() returns trigger
+language plpgsql
+as $$
+begin
+  raise exception '%: reservation % is not the first node of gang %, and only that has a disk and Jupyter',
+    case when new.disk_name is not null then 'disk_name' else 'jupyter_enabled' end, new.reservation_id,
+    new.master_reservation_id
+    using errcode = 'PF004', hint = format('Write it into the row of reservation %s.', new.master_reservation_id);
+end
+$$;
+revoke execute on function public.keep_to_first_node() from public;
+
+create or replace trigger keep_to_first_node_new before insert on public.reservations
+  for each row when (
+    (new.node_index > 0 or new.master_reservation_id <> new.reservation_id)
+    and (new.jupyter_enabled or new.disk_name is not null))
+  execute function public.keep_to_first_node();
+create or replace trigger keep_to_first_node
+  before update of jupyter_enabled, disk_name, node_index, master_reservation_id on public.reservations
+  for each row when (
+    (new.node_index > 0 or new.master_reservation_id <> new.reservation_id)
+    and (new.jupyter_enabled or new.disk_name is not null)
+    and ((old.node_index > 0 or old.master_reservation_id <> old.reservation_id)
+      and (old.jupyter_enabled or old.disk_name is not null)) is not true)
+  execute function public.keep_to_first_node();

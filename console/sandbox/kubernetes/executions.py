@@ -37,7 +37,11 @@ LISTING = b"""1.2G\t/home/dev
 2 directories, 2 files
 """
 # What commands write, by their names for themselves.
-USUAL = {"pgfleet-jupyter-start": b"running\n", "pgfleet-jupyter-stop": b"stopped\n"}
+USUAL = {
+    "pgfleet-jupyter-start": b"running\n",
+    "pgfleet-jupyter-look": b"running\n",
+    "pgfleet-jupyter-stop": b"stopped\n",
+}
 
 
 class Executions:

@@ -7,7 +7,7 @@ import pytest
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.clients.kubernetes.exec import Commands
 from pgfleet.workers.clients.kubernetes.inside import jupyter
-from pgfleet.workers.clients.kubernetes.inside.jupyter import START, STOP, Started, start
+from pgfleet.workers.clients.kubernetes.inside.jupyter import LOOK, START, STOP, Started, start
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, row_of
@@ -144,6 +144,44 @@ def test_what_it_wrote_when_it_ended_is_told_without_the_token(conn: Connection,
     worker.run_until(lambda: row_of(conn, row_id)["jupyter_error"] is not None)
 
     assert "secret-of-ada" not in row_of(conn, row_id)["jupyter_error"]
+
+
+def test_one_that_ends_by_itself_is_noticed_and_told_and_starts_again_when_it_is_asked_for(
+    conn: Connection, worker: Worker, box: Box, pgfleet: Pgfleet
+) -> None:
+    row = with_jupyter(conn, worker)
+    row_id, token = row["reservation_id"], row["jupyter_token"]
+    box.command(NS, row["pod_name"], LOOK, f"ended\nKilled, with {token}\n")
+
+    move_clock(conn, 310)
+    worker.run_until(lambda: row_of(conn, row_id)["jupyter_error"] is not None)
+    found = row_of(conn, row_id)
+    move_clock(conn, 310)
+    worker.run()
+    shown = [pgfleet("jupyter", "show", row_id).err, pgfleet("watch", row_id, "--once").out]
+
+    told = f"it has ended: Killed, with ***; `pgfleet jupyter on {row_id}` starts it again"
+    assert (found["jupyter_error"], found["jupyter_url"], found["status"]) == (told, None, "active")
+    assert all("it has ended: Killed" in said for said in shown)
+    assert len(typed(box, row)) == 1, "it is not started again by itself"
+    box.command(NS, row["pod_name"], LOOK, "running\n")
+    ask(conn, "enable_jupyter", row_id)
+    worker.run_until(lambda: row_of(conn, row_id)["jupyter_url"] is not None)
+    assert row_of(conn, row_id)["jupyter_error"] is None
+
+
+@pytest.mark.parametrize("answer", ["running\n", "", "what a user's program writes\n"])
+def test_one_of_which_nobody_can_say_that_it_has_ended_runs_on(
+    conn: Connection, worker: Worker, box: Box, answer: str
+) -> None:
+    row = with_jupyter(conn, worker)
+    box.command(NS, row["pod_name"], LOOK, answer, failure="" if answer else "exec is away")
+
+    move_clock(conn, 310)
+    worker.run_until(lambda: row_of(conn, row["reservation_id"])["jupyter_looked_at"] > row["jupyter_looked_at"])
+
+    after = row_of(conn, row["reservation_id"])
+    assert (after["jupyter_url"], after["jupyter_error"]) == (row["jupyter_url"], None)
 
 
 def test_a_quota_of_services_keeps_it_away_and_nothing_else(conn: Connection, worker: Worker, box: Box) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pgfleet.workers.clients.kubernetes.inside.jupyter import start_script, stop_script
+from pgfleet.workers.clients.kubernetes.inside.jupyter import look_script, start_script, stop_script
 from worlds.fleet import until
 
 OPENS = f"""#!{sys.executable}
@@ -48,6 +48,9 @@ class Pod:
 
     def start(self, token: str = "t1") -> list[str]:  # noqa: S107  # no secret
         return self.run(start_script(self.port, str(self.folder / "jupyter"), str(self.folder)), f"{token}\n")
+
+    def look(self) -> list[str]:
+        return self.run(look_script(self.port, str(self.folder / "jupyter")))
 
     def stop(self) -> list[str]:
         return self.run(stop_script(str(self.folder / "jupyter")))
@@ -135,3 +138,31 @@ def test_stopped_its_port_is_closed_and_nothing_of_it_is_left(pod: Pod) -> None:
 
     until(lambda: not pod.is_open())
     assert not (pod.folder / "jupyter").exists()
+
+
+def test_a_look_sees_that_it_runs_and_how_it_ended(pod: Pod) -> None:
+    pod.image_has(OPENS)
+    pod.start("t1")
+
+    running = pod.look()
+    os.kill(pod.pid, signal.SIGKILL)
+    until(lambda: not pod.is_open())
+    ended = pod.look()
+
+    assert running == ["running"]
+    assert ended == ["ended", "t1 in the environment"]
+
+
+def test_a_look_takes_nobody_else_for_it(pod: Pod) -> None:
+    pod.image_has(OPENS)
+    pod.start()
+    os.kill(pod.pid, signal.SIGKILL)
+    until(lambda: not pod.is_open())
+
+    with socket.create_server(("127.0.0.1", pod.port)):
+        seen = pod.look()
+        (pod.folder / "jupyter" / "pid").unlink()
+        unknown = pod.look()
+
+    assert seen[0] == "ended"
+    assert unknown == ["running"], "nobody knows whose it is, and it answers"

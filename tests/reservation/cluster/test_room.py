@@ -9,6 +9,7 @@ from kubernetes import client
 
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.about import now
 from pgfleet.schema.reads.place import place
 from pgfleet.schema.reads.trial import DryRun, dry_run
 from pgfleet.schema.reservation import CreateReservation
@@ -259,6 +260,21 @@ def availability(conn: Connection, gpu_type: str) -> Any:
         " where gpu_type = %s and last_availability_updated_by like 'reservation@%%'",
         (gpu_type,),
     ).fetchone()
+
+
+def test_the_instances_that_all_who_hold_or_wait_would_need_are_said(conn: Connection, worker: Worker) -> None:
+    """16 GPUs are held and 11 waited for: 27, in whole instances of 8. What is booked for later is not counted."""
+    for _ in range(2):
+        active(conn, worker, gpu_count=8)
+    waits = [create(conn, gpu_count=count) for count in (8, 1, 2)]
+    create(conn, gpu_count=8, start_at=(now(conn) + timedelta(days=5)).isoformat())
+    worker.run_until(lambda: [status_of(conn, row_id) for row_id in waits] == ["queued"] * 3)
+
+    look(worker)
+
+    wanted = "select gpu_type, desired_capacity from public.gpu_types where gpu_type = any(%s)"
+    types = dict(conn.execute(wanted, (["h100", "a100", "cpu-arm"],)).fetchall())
+    assert types == {"h100": 4, "a100": 0, "cpu-arm": None}
 
 
 def test_pods_of_ours_take_their_node_s_gpus_and_give_them_back(conn: Connection, dsn: str, box: Box) -> None:

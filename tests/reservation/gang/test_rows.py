@@ -241,3 +241,26 @@ def test_nobody_moves_one_node_of_a_gang_alone(conn: Connection, worker: Worker)
 
     assert refused.value.sqlstate == "PF012"
     assert statuses(conn, ids) == ["cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize(("column", "value"), [("jupyter_enabled", True), ("disk_name", "data")])
+def test_nobody_gives_a_disk_or_jupyter_to_another_node_than_the_first(
+    conn: Connection, worker: Worker, column: str, value: Any
+) -> None:
+    """A service that inserts rows itself is told so; it gets neither, and not in silence."""
+    ids = gang_ids(new_id(), 2)
+    insert = (
+        "insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours,"
+        f" created_at, is_multinode, master_reservation_id, node_index, total_nodes, {column})"
+        " values (%s, 'ada', 'pending', 'h100', 4, 1, now(), true, %s, %s, 2, %s)"
+    )
+    conn.execute(insert, (ids[0], ids[0], 0, value))
+    there = gang(conn)
+    all_are(conn, worker, there, "active")
+
+    with pytest.raises(psycopg.Error, match=f"{column}: reservation {ids[1]} is not the first node") as inserted:
+        conn.execute(insert, (ids[1], ids[0], 1, value))
+    with pytest.raises(psycopg.Error, match="is not the first node of gang") as updated:
+        conn.execute(f"update public.reservations set {column} = %s where reservation_id = %s", (value, there[1]))
+
+    assert {inserted.value.sqlstate, updated.value.sqlstate} == {"PF004"}

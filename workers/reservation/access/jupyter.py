@@ -3,11 +3,15 @@
     asked for: jupyter_enabled, and a token of its own --> a look at the active pod: service <pod>-jupyter, the program
     in it --> jupyter_port, jupyter_url; or jupyter_error, and the reservation goes on
 
-A container that was started again has lost it: `jupyter_in` says in which it was started.
+A container that was started again has lost it: `jupyter_in` says in which it was started. Where it has ended by itself,
+which is looked for every few minutes, it stays so until its user switches it on again: what ended it may be theirs.
 """
 
 import secrets
+from datetime import timedelta
 from typing import Any
+
+import structlog
 
 from pgfleet.schema.reservation import DisableJupyter, EnableJupyter, Status
 from pgfleet.schema.rows.row import Row
@@ -31,6 +35,8 @@ from pgfleet.workers.runtime.outcomes import (
 
 TOKEN_BYTES = 32
 GONE: dict[str, Any] = {"jupyter_url": None, "jupyter_port": None, "jupyter_error": None, "jupyter_in": None}
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def wanted() -> dict[str, Any]:
@@ -83,12 +89,27 @@ def _on(row: Row, pod: PodState, turn: Turn) -> dict[str, Any]:
     place = f"{pod.uid}/{pod.restarts}"
     reached = {"jupyter_port": service.node_port, "jupyter_url": url_of(row.node_ip, service.node_port)}
     if row.jupyter_in == place:
-        return reached if row.jupyter_error is None else {}
+        return {} if row.jupyter_error is not None else reached | _looked_at(row, pod, turn)
     turn.hold()
     started = jupyter.start(turn.tools.commands, pod.name, row.jupyter_token)
     if started.trouble is None:
-        return {**reached, "jupyter_error": None, "jupyter_in": place}
+        return {**reached, "jupyter_error": None, "jupyter_in": place, "jupyter_looked_at": turn.now}
     return {**GONE, "jupyter_error": started.trouble, "jupyter_in": None if started.again else place}
+
+
+def _looked_at(row: Row, pod: PodState, turn: Turn) -> dict[str, Any]:
+    """Now and then, whether the program still runs; its service goes on, for when it is switched on again."""
+    seen_at = row.jupyter_looked_at
+    if seen_at is not None and turn.now - seen_at < timedelta(seconds=turn.tools.settings.idle_poll_s):
+        return {}
+    turn.hold()
+    ended = jupyter.ended(turn.tools.commands, pod.name, row.jupyter_token)
+    looked = {"jupyter_looked_at": turn.now}
+    if ended is None:
+        return looked
+    log.warning("reservation.jupyter_ended", reservation_id=row.reservation_id)
+    told = f"{ended}; `pgfleet jupyter on {row.reservation_id}` starts it again"
+    return {**looked, "jupyter_url": None, "jupyter_port": None, "jupyter_error": told}
 
 
 def _service(row: Row, pod: PodState, turn: Turn) -> ServiceState:

@@ -4,6 +4,7 @@ start:  its own is there, with this token ------------------------> wait until t
         its own is there, with another token: ended first ---+            | not in time: slow
         the port is somebody else's: taken                   |            | ended meanwhile: failed
         no `jupyter` in the image: missing                   +-> started -+
+look:   its port is open, and it lives, as far as is known: running; else ended, with the last that it wrote
 """
 
 import re
@@ -15,13 +16,13 @@ from pgfleet.workers.clients.kubernetes.manifest import JUPYTER_PORT
 from pgfleet.workers.clients.kubernetes.names import HOME
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
-START, STOP = "pgfleet-jupyter-start", "pgfleet-jupyter-stop"
+START, LOOK, STOP = "pgfleet-jupyter-start", "pgfleet-jupyter-look", "pgfleet-jupyter-stop"
 FOLDER = "/tmp/.pgfleet-jupyter"  # noqa: S108  # in the pod, which is one user's
 # How long its port is waited for, and the whole command.
 PORT_S, COMMAND_S = 20, 30.0
 ANSWER_BYTES = 4096
 LONGEST_LINE = 300
-RUNNING = "running"
+RUNNING, ENDED = "running", "ended"
 # What no other try would change: the image, or the user's own programs have to.
 FOR_GOOD = {
     "missing": "there is no `jupyter` in its image",
@@ -50,9 +51,26 @@ def start(commands: Commands, pod: str, token: str) -> Started:
         return Started(FOR_GOOD[said])
     if said == "slow":
         return Started(f"it does not answer within {PORT_S} seconds", again=True)
-    # Whatever a program of the user's may have written there.
-    line = cut(printable(more or said), LONGEST_LINE).replace(token, "***")
-    return Started(f"it ended at once: {line}" if line else "it ended at once")
+    return Started(_with_line("it ended at once", more or said, token))
+
+
+def ended(commands: Commands, pod: str, token: str) -> str | None:
+    """How it has ended since it was started; None where it runs, or where that can't be seen.
+
+    Only what the script itself says counts: of an answer that is cut short, or of another's, nothing is known.
+    """
+    try:
+        written = _run(commands, pod, look_script(), LOOK)
+    except TryAgainError:
+        return None
+    said, _, more = written.strip().partition("\n")
+    return _with_line("it has ended", more, token) if said == ENDED else None
+
+
+def _with_line(told: str, line: str, token: str) -> str:
+    """With whatever a program of the user's may have written there."""
+    line = cut(printable(line), LONGEST_LINE).replace(token, "***")
+    return f"{told}: {line}" if line else told
 
 
 def stop(commands: Commands, pod: str) -> str | None:
@@ -75,8 +93,7 @@ def start_script(port: int = JUPYTER_PORT, folder: str = FOLDER, home: str = HOM
     return _without_indent(f"""
         umask 077
         IFS= read -r token || exit 1
-        open() {{ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ':{port:04X} [0-9A-F]*:[0-9A-F]* 0A '; }}
-        lives() {{ [ -n "$pid" ] && grep -qs jupyter /proc/$pid/cmdline; }}
+        {_looks(port)}
         mkdir -p {folder} && cd {folder} || exit 1
         pid=$(cat pid 2>/dev/null)
         if lives && [ "$(cat token 2>/dev/null)" != "$token" ]; then
@@ -107,6 +124,25 @@ def start_script(port: int = JUPYTER_PORT, folder: str = FOLDER, home: str = HOM
           n=$((n + 1))
         done
         echo {RUNNING}
+    """)
+
+
+def _looks(port: int) -> str:
+    """Whether somebody listens, and whether the program that was started is there."""
+    listens = f"cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ':{port:04X} [0-9A-F]*:[0-9A-F]* 0A '"
+    lives = '[ -n "$pid" ] && grep -qs jupyter /proc/$pid/cmdline'
+    return f"open() {{ {listens}; }}; lives() {{ {lives}; }}"
+
+
+def look_script(port: int = JUPYTER_PORT, folder: str = FOLDER) -> str:
+    """Where its user has removed what is known of it, whoever listens there may be it."""
+    return _without_indent(f"""
+        {_looks(port)}
+        pid=$(cat {folder}/pid 2>/dev/null)
+        if open && {{ [ -z "$pid" ] || lives; }}; then echo {RUNNING}; exit; fi
+        echo {ENDED}
+        tail -n 1 {folder}/log 2>/dev/null
+        exit 0
     """)
 
 
