@@ -188,6 +188,7 @@ def test_zones_with_room_are_told_the_freest_first(homes: Homes, box: Box, pods:
 
     assert homes.zones("a100", 4) == ["us-east-2c", "us-east-2b", "us-east-2a"]  # 20, 17 and 6 GPUs are free
     assert homes.zones("a100", 8) == ["us-east-2b"]
+    assert [homes.zones("a100", 4, kept_to) for kept_to in ("a100-1", "a100-2")] == [["us-east-2a"], []]
     assert homes.zones("a100", 0) == ["us-east-2c", "us-east-2b", "us-east-2a"]
     assert homes.zones("a100", 9) == homes.zones("none", 1) == []
 

@@ -11,6 +11,7 @@ import pytest
 from crashes.nursery import Nursery, nursery
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
+from pgfleet.workers.clients.kubernetes.inside.jupyter import LOOK
 from pgfleet.workers.reservation.machine import KIND
 from reservation.access.test_jupyter import services, typed
 from reservation.access.test_users import keys_of
@@ -143,6 +144,23 @@ def test_jupyter_comes_once_and_goes_whenever_its_worker_dies(scene: Scene) -> N
     assert typed(scene.box, on[1]) == []
     assert [sorted(services(scene.worker, row)) for row in on] == [["headless", "ssh"]] * 2
     scene.assert_done_once("enable_jupyter", "disable_jupyter")
+
+
+def test_jupyter_that_has_ended_is_told_whenever_its_worker_dies(scene: Scene) -> None:
+    scene.ask("enable_jupyter")
+    scene.worker.run_until(lambda: scene.rows()[0]["jupyter_url"])
+    first = scene.rows()[0]
+    scene.box.command("gpu-dev", first["pod_name"], LOOK, "ended\nKilled\n")
+    move_clock(scene.conn, 61)
+
+    scene.kill((f"{INSIDE}.jupyter:ended", "after"), *writing("reservations.jupyter_error"))
+    scene.worker.run_until(lambda: scene.rows()[0]["jupyter_error"])
+
+    row = scene.rows()[0]
+    assert row["jupyter_error"].startswith("it has ended: Killed; ")
+    assert (row["status"], row["jupyter_url"]) == ("active", None)
+    assert len(typed(scene.box, row)) == 1
+    scene.assert_done_once("enable_jupyter")
 
 
 def test_who_is_added_is_let_into_all_pods_once_whenever_a_worker_dies(scene: Scene) -> None:

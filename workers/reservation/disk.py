@@ -175,7 +175,7 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
 
 
 def _zones(row: Row, turn: Turn) -> list[str]:
-    return turn.tools.homes.zones(row.gpu_type, row.gpu_count)
+    return turn.tools.homes.zones(row.gpu_type, row.gpu_count, row.kept_to_node)
 
 
 def remove_home(row: Row, turn: Turn) -> bool:

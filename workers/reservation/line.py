@@ -171,8 +171,8 @@ def _admission(start: Start, rows: Sequence[Row], standing: Standing, turn: Turn
     """With its GPUs it takes its disk, and with one row of a gang go all of them: all or nothing."""
     doubt = standing.room.doubt if standing.room.seen_ago_s is not None and start.unit.gpus else None
     reason = f"admitted by totals alone: {doubt}" if doubt else "admitted"
-    # Where its disk is decides about its node: it is kept to none.
-    nodes = [None if asks_for_disk(row) or not start.is_kept else start.spots[at] for at, row in enumerate(rows)]
+    # The volume of a disk is made where its node is: a disk at rest is a snapshot, and in no zone.
+    nodes = [start.spots[at] if start.is_kept else None for at, _ in enumerate(rows)]
     return _sum(
         hand_out(Move(row, Status.PREPARING, reason, {**_admitted(row, turn), "kept_to_node": node}))
         + attachment(row, turn.view)

@@ -273,7 +273,7 @@ def test_the_instances_that_all_who_hold_or_wait_would_need_are_said(conn: Conne
     look(worker)
 
     wanted = "select gpu_type, desired_capacity from public.gpu_types where gpu_type = any(%s)"
-    types = dict(conn.execute(wanted, (["h100", "a100", "cpu-arm"],)).fetchall())
+    types: dict[str, int | None] = dict(conn.execute(wanted, (["h100", "a100", "cpu-arm"],)).fetchall())
     assert types == {"h100": 4, "a100": 0, "cpu-arm": None}
 
 

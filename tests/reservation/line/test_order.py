@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from pgfleet.console.sandbox import server as sandbox
 from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.reads.about import now
-from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of
+from pgfleet.workers.reservation.machine import KIND
+from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of, settings_for, worker_on
 from worlds.reservations import active, create, letters, reach, status_of
+from worlds.rows_of_disks import disk
 
 H = 3600
 
@@ -38,6 +41,34 @@ def test_who_is_over_before_the_head_starts_may_go_first_and_who_is_not_may_not(
     assert shown(conn, head) == "NO_CAPACITY: 8 GPUs wanted, 0 of 16 free"
     assert shown(conn, long) == "BEHIND_OTHERS: others of this type go first"
     assert_sound(conn)
+
+
+def test_who_passes_the_head_with_a_disk_gets_its_volume_where_no_promise_is_moved(conn: Connection, dsn: str) -> None:
+    """Both nodes have four GPUs free; on one of them they are promised to the head, with the other four."""
+    nodes = "select gpus_free from public.gpu_node_room where gpu_type = 'h100' order by node_name"
+    with (
+        sandbox.running(["h100:1x8"], ready_delay_s=0.02, termination_delay_s=0.02) as box,
+        worker_on(KIND, settings_for(dsn, box), watches=True) as worker,
+    ):
+        box.add_nodes("h100", count=1, gpus=8, zone="us-east-2b")
+        worker.run_until(lambda: conn.execute(nodes).fetchall() == [(8,), (8,)])
+        for _ in range(2):
+            active(conn, worker, gpu_count=4, duration_hours=24)
+        worker.run_until(lambda: conn.execute(nodes).fetchall() == [(4,), (4,)])
+        sooner = (
+            "update public.reservations set expires_at = expires_at - interval '20 hours' where pod_node = 'h100-1'"
+        )
+        conn.execute(sooner)
+        head = create(conn, gpu_count=8)
+        worker.run_until(lambda: row_of(conn, head)["promised_nodes"] == ["h100-1"])
+        disk(conn, "data")
+        row_id = create(conn, gpu_count=4, duration_hours=8, disk_name="data")
+
+        zone = "select ebs_availability_zone from public.disks where ebs_availability_zone is not null"
+        (found,) = worker.run_until(lambda: conn.execute(zone).fetchone())
+
+        assert row_of(conn, row_id)["kept_to_node"] == "h100-2"
+        assert found == "us-east-2b"
 
 
 def test_what_is_promised_to_the_head_is_written_down_and_kept(conn: Connection, worker: Worker) -> None:

@@ -95,8 +95,8 @@ class Homes:
             return False
         return True
 
-    def zones(self, gpu_type: str, gpus: int) -> list[str]:
-        """The zones in which a pod could go now, the one with the most room first.
+    def zones(self, gpu_type: str, gpus: int, kept_to: str | None = None) -> list[str]:
+        """The zones in which a pod could go now, the one with the most room first; that of the node it is kept to.
 
         Raises:
             NeverError: the type's nodes don't say in which zone they are.
@@ -104,7 +104,8 @@ class Homes:
         machines = self._machines(gpu_type)
         if machines and not any(each.zone for each in machines):
             raise NeverError(f"no node of {gpu_type} has the label {ZONE}")
-        return zones_with_room(machines, self._used(machines, gpus), gpus)
+        possible = [each for each in machines if kept_to in (None, each.name)]
+        return zones_with_room(possible, self._used(possible, gpus), gpus)
 
     def places(self, gpu_type: str, asked: Together) -> list[dict[str, str]]:
         """Where a gang could go now, as the labels of its nodes; the place with the most room first."""
