@@ -91,9 +91,13 @@ def _gaps(story: Story, scene: Scene) -> Iterator[str]:
 
 
 def _doubles(story: Story, scene: Scene, state: dict[str, Any]) -> Iterator[str]:
-    """There were as many pods as admissions, and no name of a pod was used twice."""
-    admitted = sum(move["to_status"] == Status.PREPARING for _, each in _nodes(story) for move in scene.history[each])
-    if state["double_creations"] or state["created_pods"] > admitted:
+    """There were as many pods as admissions, and a name came again only with who was let in again.
+
+    On a busy machine a pod may find no node in its time: its reservation goes back to the line, as it should.
+    """
+    each = [sum(move["to_status"] == Status.PREPARING for move in scene.history[node]) for _, node in _nodes(story)]
+    admitted, again = sum(each), sum(times - 1 for times in each if times)
+    if state["double_creations"] > again or state["created_pods"] > admitted:
         yield f"{state['created_pods']} pods for {admitted} admissions, {state['double_creations']} twice"
 
 

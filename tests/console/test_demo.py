@@ -5,7 +5,7 @@ from pgfleet.console.demo.story import Line, Planned, Story, story
 from pgfleet.console.demo.view import Scene
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.reads import reservation as reads
-from worlds.fleet import Connection, Worker
+from worlds.fleet import Connection, Worker, row_of, until
 from worlds.reservations import active, status_of
 
 
@@ -46,6 +46,28 @@ def test_a_gap_in_a_history_is_noticed(conn: Connection, worker: Worker, box: Bo
     found = untrue(conn, box, story_of(row_id), scene_of(conn))
 
     assert "(new) pending active, its row says active" in found
+
+
+def test_a_pod_that_was_made_twice_is_noticed_unless_its_reservation_was_let_in_again(
+    conn: Connection, worker: Worker, box: Box
+) -> None:
+    row_id = active(conn, worker)
+    pods, name = worker.running.tools.pods, row_of(conn, row_id)["pod_name"]
+    pods.api.delete_namespaced_pod(name, pods.namespace)
+    until(lambda: pods.find(name) is None)
+    again = {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "x"}]}}
+    pods.api.create_namespaced_pod(pods.namespace, again)
+
+    noticed = untrue(conn, box, story_of(row_id), scene_of(conn))
+    conn.execute(
+        "insert into public.status_history (machine, row_id, from_status, to_status, reason, actor)"
+        " values ('reservation', %s, 'queued', 'preparing', 'admitted', 'test')",
+        (row_id,),
+    )
+    let_in_again = untrue(conn, box, story_of(row_id), scene_of(conn))
+
+    assert "no pod was made twice: ('2 pods for 1 admissions, 1 twice',)" in noticed
+    assert "no pod was made twice" not in let_in_again
 
 
 def test_another_end_than_planned_is_noticed(conn: Connection, worker: Worker, box: Box) -> None:
