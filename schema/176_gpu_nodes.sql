@@ -147,7 +147,8 @@ select c.node_name, c.until, format('is cordoned by %s until %s%s', c.by_whom,
   to_char(c.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), ': ' || nullif(c.reason, '')) as problem
 from public.node_cordons c where c.until > public.fleet_now();
 
--- The nodes that there are, each with the GPUs that pods have on it, whoever they belong to, and those that are free.
+-- The nodes that there are, each with the GPUs that pods have on it, whoever they belong to, and those that are free. A
+-- reservation ends when its pod was seen gone, and the watch may hear of it later: that pod has none.
 create or replace view public.gpu_node_room as
 select n.node_name, n.gpu_type, n.zone, n.gpus, why.problem, n.gpus_of_others + ours.gpus as gpus_used,
   case when why.problem is null then greatest(n.gpus - n.gpus_of_others - ours.gpus, 0) else 0 end as gpus_free
@@ -159,8 +160,12 @@ cross join lateral (
   -- statistics are of an empty table.
   select coalesce(((
     select jsonb_object_agg(p.node_name, p.gpus) from (
-      select node_name, sum(gpus) as gpus from public.gpu_pods
-      where node_name is not null and gone_at is null and phase not in ('Succeeded', 'Failed') group by node_name) p
+      select o.node_name, sum(o.gpus) as gpus from public.gpu_pods o
+      where o.node_name is not null and o.gone_at is null and o.phase not in ('Succeeded', 'Failed')
+        and exists (
+          select from public.reservations r
+          where r.reservation_id = o.reservation_id and r.reservation_ended is not null and r.forced_at is null) is not true
+      group by o.node_name) p
   ) ->> n.node_name)::integer, 0) as gpus) ours
 where n.gone_at is null;
 

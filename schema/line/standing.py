@@ -107,4 +107,4 @@ def end_of(row: Mapping[str, Any], pace: Pace, now: datetime) -> End:
             at = ready + timedelta(hours=row["duration_hours"]) + pace.grace + pace.teardown
         case _:
             at = max(row["status_since"] + pace.teardown, soonest)
-    return End(at, row["gpus"], row["node"], row["unit_id"])
+    return End(at, row["gpus"], row["node"], row["unit_id"], row["kept_to_node"])

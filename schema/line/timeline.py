@@ -1,7 +1,7 @@
 """What is free when, on each node and in all, and where a unit finds its GPUs."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -21,12 +21,19 @@ MOMENT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """GPUs of a node, where that is known, that will be free. `at` is None where nobody knows when; `unit` has them."""
+    """GPUs that will be free; `unit` has them.
+
+    Attributes:
+        at: None where nobody knows when.
+        node: None where its pod is on none yet; empty where it is on none any more: only the total will rise.
+        kept_to: the node that such a pod is for, if it is for one.
+    """
 
     at: datetime | None
     gpus: int
     node: str | None = None
     unit: str | None = None
+    kept_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +133,14 @@ class Timeline:
         return replace(self, total=nodes.get(ANYWHERE, total), nodes=nodes)
 
 
-def timeline(room: Room, ends: Iterable[End], now: datetime) -> Timeline:
-    """What is free now, and will be by these ends; those of which nobody knows when are not counted.
-
-    A pod that is on no node yet is where the room has placed it.
-    """
-    placed, most = list(room.placed), room.unheld
-    known: list[tuple[float, int, str | None]] = []
-    for end in ends:
-        most += end.gpus
-        node = end.node
-        if node is None and (of_this := next((each for each in placed if each[0] == end.gpus), None)) is not None:
-            placed.remove(of_this)
-            node = of_this[1]
-        if end.at is not None and end.gpus:
-            at = (end.at - now).total_seconds()
-            known.append((at if at > 0 else SOON_S, end.gpus, node))
+def timeline(room: Room, ends: Sequence[End], now: datetime) -> Timeline:
+    """What is free now, and will be by these ends; those of which nobody knows when are not counted."""
+    most = room.unheld + sum(end.gpus for end in ends)
+    known = [
+        (max((end.at - now).total_seconds(), 0) or SOON_S, end.gpus, node)
+        for end, node in placed(room, ends)
+        if end.at is not None and end.gpus
+    ]
     known.sort(key=itemgetter(0))
     total = rising(room.unheld, [(at, gpus) for at, gpus, _ in known])
     if not room.is_seen:
@@ -152,3 +151,16 @@ def timeline(room: Room, ends: Iterable[End], now: datetime) -> Timeline:
     usable = {name: free for name, free in room.free.items() if name not in room.problems}
     nodes = {name: rising(free, on_node[name]) for name, free in usable.items()}
     return Timeline(total, nodes, room.zones, room.sizes, most)
+
+
+def placed(room: Room, ends: Sequence[End]) -> Iterator[tuple[End, str | None]]:
+    """Ends with their nodes. A pod that is on none yet is where the room has placed it; None where it has not."""
+    places = list(room.placed)
+    for end in sorted(ends, key=lambda end: end.kept_to is None):
+        node = end.node
+        if node is None:
+            place = next((each for each in places if each == (end.gpus, end.kept_to or each[1])), None)
+            if place is not None:
+                places.remove(place)
+                node = place[1]
+        yield end, node

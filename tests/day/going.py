@@ -21,6 +21,7 @@ from worlds.reservations import QUEUE
 
 TICK = timedelta(minutes=2)
 SWEPT_EVERY = 5  # ticks
+LOOKS = 5
 # As often as this no step fails for good; each is one request.
 FAULTS: Sequence[dict[str, Any]] = (
     {"method": "POST", "status": 500},
@@ -76,10 +77,12 @@ class Day:
         self.ticks += 1
 
     def _look_at_nodes(self) -> None:
-        """A look at all nodes; one that is not answered is missed."""
+        """A look at all nodes. One that is not answered is begun again, as it is each minute; in an outage it is missed."""
         pods = self.worker.running.tools.pods
-        with suppress(NotNowError):
-            Looker(Nodes(pods.api, NS, 10, MANAGED), Book(self.worker.running)).look()
+        for _ in range(LOOKS):
+            with suppress(NotNowError):
+                Looker(Nodes(pods.api, NS, 10, MANAGED), Book(self.worker.running)).look()
+                return
 
     def _send(self, sent: Sent) -> None:
         start = self.begin + timedelta(hours=sent.at_h + sent.start_in_h) if sent.start_in_h is not None else None

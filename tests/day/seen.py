@@ -1,11 +1,11 @@
 """What is seen of a day while it goes on: what those who wait are told, and why a promise has moved."""
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.line.standing import Standing
+from pgfleet.schema.line.timeline import placed
 from pgfleet.schema.line.unit import Unit
 from worlds.fleet import Connection
 
@@ -33,8 +33,7 @@ class Promise:
 
     Attributes:
         fewest: how few those nodes have had since.
-        is_blind: it was written while nodes were not seen, or since then some have had pods that were gone, as the
-            watch was cut off: the plan can't count on their GPUs.
+        is_blind: it was written while nodes were not seen, or they were not since.
     """
 
     at: datetime
@@ -60,7 +59,7 @@ class Promise:
 
 @dataclass(slots=True)
 class Seen:
-    """What was told to each unit first, and the promises of each type; of each that has moved, why.
+    """What was told to each unit first, and the promises of each type, to heads and bookings; of each that has moved, why.
 
     `ends` are those that were seen last of everybody, of those too that have none any more.
     """
@@ -85,48 +84,48 @@ class Seen:
         standing = standing_in(answers, self.grace_s)
         assert standing is not None
         self._tell(standing)
-        before = set(self.promises.get(gpu_type, ()))
-        self._compare(standing, self.promises.setdefault(gpu_type, {}))
+        late = self._compare(standing, self.promises.setdefault(gpu_type, {}))
         holders = {end.unit for end in standing.ends if end.unit is not None}
         new, self.had[gpu_type] = holders - self.had.get(gpu_type, holders), holders
-        if standing.room.is_seen and not _has_gone_pods(standing):
-            self._weigh(standing, new, before)
+        for key, why in late.items():
+            self._weigh(standing, key, why, new)
 
-    def _weigh(self, standing: Standing, new: set[str], promised: set[str]) -> None:
-        """Whether the head would start sooner if those had not that have started since the last look and came later."""
-        head = next((unit for unit in standing.line if unit.promised is not None), None)
-        if head is None or head.key not in promised or not new:
+    def _weigh(self, standing: Standing, key: str, why: str, new: set[str]) -> None:
+        """Whether a head that starts later would not if those had no GPUs that got them in this look and came later."""
+        head = next((unit for unit in standing.line if unit.key == key), None)
+        if head is None or not new:
             return
-        later = {str(row[0]) for row in self.conn.execute(CAME_LATER, (list(new), head.key))}
+        later = {str(row[0]) for row in self.conn.execute(CAME_LATER, (list(new), key))}
         with_them, without = (_earliest(each, head) for each in (standing, _without(standing, later)))
         if with_them is not None and without is not None and with_them > without + A_MOMENT.total_seconds():
-            self.delayed.append(f"{head.key} by {with_them - without:.0f} s, for {sorted(later)}")
+            self.delayed.append(f"{why}; {with_them - without:.0f} s of it for {sorted(later)}")
 
-    def _compare(self, standing: Standing, known: dict[str, Promise]) -> None:
+    def _compare(self, standing: Standing, known: dict[str, Promise]) -> dict[str, str]:
+        """Those whose promise has moved since it was best, with what is known of it."""
         ends = _ends(standing)
         self.ends |= ends
-        is_blind = not standing.room.is_seen or _has_gone_pods(standing)
+        is_blind = not standing.room.is_seen
         gpus = sum(size for name, size in standing.room.sizes.items() if name not in standing.room.problems)
-        now = {unit.key: unit.promised[0] for unit in standing.line if unit.promised is not None}
+        now = {unit.key: unit.promised[0] for unit in standing.units if unit.promised is not None}
+        late = {}
         for key, promise in list(known.items()):
             promise.fewest, promise.is_blind = min(promise.fewest, gpus), promise.is_blind or is_blind
             # Who has started has done so since the tick before.
             at = now.get(key) or (standing.now if key in ends else None)
-            if at is None:
-                del known[key]
-                continue
-            by = at - promise.at
-            if by > A_MOMENT:
-                self._note(key, promise, by)
-            if by > A_MOMENT or key not in now:
+            if at is not None and at - promise.at > A_MOMENT:
+                late[key] = self._note(key, promise, at - promise.at)
+            if key in late or key not in now or now[key] < promise.at:
                 del known[key]
         for key in now.keys() - known.keys():
             known[key] = Promise(now[key], gpus, gpus, is_blind, ends, bool(standing.bookings))
         self.promised |= now.keys()
+        return late
 
-    def _note(self, key: str, promise: Promise, by: timedelta) -> None:
+    def _note(self, key: str, promise: Promise, by: timedelta) -> str:
         why = promise.excuse(self.ends, by)
-        (self.passed if why is None else self.moved).append(f"{key}, promised {promise.at}, {by} later: {why}")
+        told = f"{key}, promised {promise.at}, {by} later: {why}"
+        (self.passed if why is None else self.moved).append(told)
+        return told
 
     def _tell(self, standing: Standing) -> None:
         """What those who are new in line are told of their start."""
@@ -150,17 +149,6 @@ def _ends(standing: Standing) -> dict[str, datetime | None]:
     return found
 
 
-def _has_gone_pods(standing: Standing) -> bool:
-    """Whether nodes have less free than those who hold GPUs have of them."""
-    room, taken = standing.room, Counter[str]()
-    for end in standing.ends:
-        if end.node is not None:
-            taken[end.node] += end.gpus
-    for gpus, node in room.placed:
-        taken[node] += gpus
-    return any(size - room.free.get(name, 0) > taken[name] for name, size in room.sizes.items())
-
-
 def _earliest(standing: Standing, head: Unit) -> float | None:
     return standing.ground().promising(head, 0, standing.known(head)).sooner(head).promises[-1].at
 
@@ -168,13 +156,14 @@ def _earliest(standing: Standing, head: Unit) -> float | None:
 def _without(standing: Standing, those: set[str]) -> Standing:
     """As if these had no GPUs."""
     room = standing.room
-    free, placed, unheld = dict(room.free), list(room.placed), room.unheld
-    for end in (each for each in standing.ends if each.unit in those):
+    free, left, unheld = dict(room.free), list(room.placed), room.unheld
+    for end, node in placed(room, standing.ends):
+        if end.unit not in those:
+            continue
         unheld += end.gpus
-        node = end.node or next((name for gpus, name in placed if gpus == end.gpus), None)
-        if (end.gpus, node) in placed:
-            placed.remove((end.gpus, str(node)))
+        if end.node is None and node is not None:
+            left.remove((end.gpus, node))
         if node in free:
             free[node] += end.gpus
     ends = tuple(end for end in standing.ends if end.unit not in those)
-    return replace(standing, room=replace(room, unheld=unheld, free=free, placed=tuple(placed)), ends=ends)
+    return replace(standing, room=replace(room, unheld=unheld, free=free, placed=tuple(left)), ends=ends)
