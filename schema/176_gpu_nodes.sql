@@ -148,7 +148,7 @@ select c.node_name, c.until, format('is cordoned by %s until %s%s', c.by_whom,
 from public.node_cordons c where c.until > public.fleet_now();
 
 -- The nodes that there are, each with the GPUs that pods have on it, whoever they belong to, and those that are free. A
--- reservation ends when its pod was seen gone, and the watch may hear of it later: that pod has none.
+-- reservation ends when its pod was seen gone, and the watch may hear of it later: a pod as it was seen before has none.
 create or replace view public.gpu_node_room as
 select n.node_name, n.gpu_type, n.zone, n.gpus, why.problem, n.gpus_of_others + ours.gpus as gpus_used,
   case when why.problem is null then greatest(n.gpus - n.gpus_of_others - ours.gpus, 0) else 0 end as gpus_free
@@ -164,7 +164,7 @@ cross join lateral (
       where o.node_name is not null and o.gone_at is null and o.phase not in ('Succeeded', 'Failed')
         and exists (
           select from public.reservations r
-          where r.reservation_id = o.reservation_id and r.reservation_ended is not null and r.forced_at is null) is not true
+          where r.reservation_id = o.reservation_id and r.reservation_ended >= o.seen_at and r.forced_at is null) is not true
       group by o.node_name) p
   ) ->> n.node_name)::integer, 0) as gpus) ours
 where n.gone_at is null;
