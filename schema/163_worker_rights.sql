@@ -24,7 +24,9 @@ create or replace view public.rights_of_runtime (who, thing, may) as values
   ('worker', 'function public.keep_house()', 'execute'),
   ('worker', 'function public.note_database()', 'execute'),
   ('worker', 'function public.lacking_rights(text)', 'execute'),
-  ('monitor', 'function public.lacking_rights(text)', 'execute');
+  ('worker', 'function public.needless_rights()', 'execute'),
+  ('monitor', 'function public.lacking_rights(text)', 'execute'),
+  ('monitor', 'function public.needless_rights()', 'execute');
 
 -- The rights that the views of all kinds list: the role, what it is on, and the words of a GRANT. Called by
 -- given_rights.

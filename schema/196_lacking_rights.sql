@@ -106,8 +106,8 @@ as $$
   from public.given_rights() g
   cross join lateral regexp_matches(g.may, '(\w+)(?: *\(([^)]*)\))?', 'g') m
   cross join lateral (
-    select m[1] as right_to, string_to_array(m[2], ', ') as columns, coalesce(login, g.role_name)::name as holder,
-      split_part(g.thing, ' ', 1) as kind, regexp_replace(g.thing, '^(function|schema|sequence) ', '') as name
+    select m[1] as right_to, regexp_split_to_array(m[2], '\s*,\s*') as columns,
+      coalesce(login, g.role_name)::name as holder, split_part(g.thing, ' ', 1) as kind, regexp_replace(g.thing, '^(function|schema|sequence) ', '') as name
   ) l
   cross join lateral (
     select string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns

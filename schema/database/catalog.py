@@ -9,7 +9,18 @@ from importlib.resources import files
 # In the order in which they are applied.
 _FOLDERS = ("schema", "fixtures")
 _MADE = re.compile(r"(?m)^create (?:or replace )?(function|view) ([\w.]+)")
-_OF_PGMQ = ("pgmq.create", "pgmq.send")
+# As whoever sends may call them, and as they call one another.
+OF_PGMQ = (
+    "pgmq.create(text)",
+    "pgmq.send(text,jsonb)",
+    "pgmq.send(text,jsonb,integer)",
+    "pgmq.send(text,jsonb,timestamp with time zone)",
+    "pgmq.send(text,jsonb,jsonb)",
+    "pgmq.send(text,jsonb,jsonb,integer)",
+    "pgmq.send(text,jsonb,jsonb,timestamp with time zone)",
+    "pgmq.send_batch(text,jsonb[])",
+    "pgmq.send_batch(text,jsonb[],jsonb[],timestamp with time zone)",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ def sql_files() -> list[SqlFile]:
 
 def functions() -> list[str]:
     """What the files make, and what they need of PGMQ."""
-    return sorted({*_OF_PGMQ, *(name for file in sql_files() for name in file.made("function"))})
+    return sorted({*OF_PGMQ, *(name for file in sql_files() for name in file.made("function"))})
 
 
 def views() -> list[str]:

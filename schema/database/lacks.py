@@ -1,8 +1,9 @@
 """What a database is compared with: each thing that is not there, or not as the program makes it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 import psycopg
@@ -19,8 +20,11 @@ MIGRATIONS = "public.schema_migrations"
 # In the order in which they are told.
 KINDS = (
     *("schema", "type", "table", "column", "view", "function", "closed function", "constraint", "index", "trigger"),
-    *("queue", "move", "periodic", "retention", "rights of"),
+    *("queue", "move", "periodic", "retention", "row", "rights of", "needless rights of"),
 )
+# What may have been given another name, and is then there under that.
+RENAMED = ("table", "column", "constraint", "index", "trigger")
+OF_RIGHTS = ("rights of", "needless rights of")
 _DISABLED = " (disabled)"
 # Where one of these is not as it has to be, nobody can be asked which rights there are.
 _ASKED_FOR_RIGHTS = ("schema", "type", "table", "column", "view", "function")
@@ -33,14 +37,18 @@ class Lack:
     Attributes:
         wanted: what it should be, as the catalog writes it.
         found: what it is; None where it is not there.
+        renamed: what is there of the same kind, and what nobody knows: perhaps it under another name.
     """
 
     kind: str
     name: str
     wanted: str = ""
     found: str | None = None
+    renamed: str = ""
 
     def __str__(self) -> str:
+        if self.renamed:
+            return f"{self.kind} {self.name} is missing; {self.renamed} is there that nobody knows: renamed?"
         if self.found is None:
             return f"{self.kind} {self.name}"
         if self.found.endswith(_DISABLED):
@@ -53,10 +61,10 @@ class Lack:
     def stops(self) -> bool:
         """Whether a service must not start: not where somebody has only changed what a function does, or when.
 
-        Nor for a right of any role's; a worker looks itself for those of its own.
+        Nor for a row that says what there is, or for a right of any role's; a worker looks itself for those of its own.
         """
         is_body = self.kind in ("view", "function") and self.found is not None
-        return not is_body and self.kind not in ("periodic", "retention", "rights of")
+        return not is_body and self.kind not in ("periodic", "retention", "row", *OF_RIGHTS)
 
     @property
     def table(self) -> str:
@@ -76,21 +84,38 @@ def lacks(conn: Connection, program: list[SqlFile]) -> list[Lack]:
     if things.describes(program) and _is_of(recorded(conn, there), program):
         found = [lack for lack in _compared(there) if not _says_itself(lack, there)]
         if not any(lack.kind in _ASKED_FOR_RIGHTS for lack in found):
-            found += lost_rights(conn)
+            found += [*lost_rights(conn), *needless_rights(conn)]
         return sorted(found, key=lambda lack: KINDS.index(lack.kind))
     return list(absent(there))
 
 
 def lost_rights(conn: Connection) -> list[Lack]:
     """What somebody took back of the rights that our roles are given; a login that may not ask is told none."""
-    row = conn.execute(SQL["may_ask_for_rights"]).fetchone()
-    if row is None or not row[0]:
+    if not _is_true(conn, SQL["may_ask_for_rights"]):
         return []
     lost: dict[str, list[str]] = {}
     for role, thing, may in conn.execute(SQL["lost_rights"]):
         if ours := _on_ours(thing, may):
             lost.setdefault(role, []).append(f"{ours} on {thing}")
     return [Lack("rights of", f"{role}: {'; '.join(found)}") for role, found in lost.items()]
+
+
+def needless_rights(conn: Connection) -> list[Lack]:
+    """What somebody gave a role of ours, or everybody, beyond that; a login that may not ask is told none."""
+    if not _is_true(conn, SQL["may_ask_for_needless_rights"]):
+        return []
+    wanted = things.wanted()
+    known = [name for kind, name in wanted if kind in ("table", "view")]
+    needless: dict[str, list[str]] = {}
+    for role, thing, table, may in conn.execute(SQL["needless_rights"]):
+        if table in (None, *known):
+            needless.setdefault(role, []).append(f"{may} on {thing}")
+    return [Lack("needless rights of", f"{role}: {'; '.join(found)}") for role, found in needless.items()]
+
+
+def _is_true(conn: Connection, question: bytes) -> bool:
+    row = conn.execute(question).fetchone()
+    return row is not None and bool(row[0])
 
 
 _WITH_COLUMNS = re.compile(r"(\w+)(?: \(([^)]*)\))?")
@@ -142,12 +167,39 @@ def _is_of(applied: dict[str, str | None], program: list[SqlFile]) -> bool:
 
 
 def _compared(there: Things) -> Iterator[Lack]:
+    unknown = {thing: found for thing, found in there.items() if thing not in things.wanted()}
     for (kind, name), wanted in things.wanted().items():
         found = there.get((kind, name))
         if found is None or (kind == "queue" and not _is_queue(name, there)):
-            yield Lack(kind, name, " or ".join(sorted(wanted)))
+            renamed = renamed_to((kind, name), unknown) if kind in RENAMED else ""
+            yield Lack(kind, name, " or ".join(sorted(wanted)), renamed=renamed)
         elif not (wanted <= found or _is_widened(wanted, found) or (kind == "type" and _has_more_words(wanted, found))):
             yield Lack(kind, name, " or ".join(sorted(wanted)), " or ".join(sorted(found)))
+
+
+def renamed_to(thing: Name, unknown: Things) -> str:
+    """What has its definition, and a name that nobody knows; of several the one whose name is most like it."""
+    kind, name = thing
+    room, _, own = name.rpartition(".")
+    alike = [
+        other
+        for (other_kind, other), found in unknown.items()
+        if other_kind == kind and other.rpartition(".")[0] == room and _is_same(thing, other, found, unknown)
+    ]
+    return max(alike, key=lambda other: SequenceMatcher(None, own, other).ratio(), default="")
+
+
+def _is_same(thing: Name, other: str, found: set[str], unknown: Things) -> bool:
+    kind, name = thing
+    if kind == "table":
+        return _columns(name, things.wanted()) == _columns(other, unknown)
+    own, others = (f" {each.rpartition('.')[2]} " for each in (name, other))
+    return things.wanted()[thing] == {each.replace(others, own, 1) for each in found}
+
+
+def _columns(table: str, of: Mapping[Name, set[str]]) -> dict[str, set[str]]:
+    room = f"{table}."
+    return {name.removeprefix(room): of["column", name] for kind, name in of if kind == "column" and room in name}
 
 
 _NUMBERED = re.compile(r"integer( generated .* as identity| default nextval\(.*\)) not null")

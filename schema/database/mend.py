@@ -5,14 +5,15 @@ statement. All else is made by applying files again, which may be applied any nu
 triggers and views (from 100 on) first, and all of them only where that is not enough.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 
 from pgfleet.schema.database.catalog import SqlFile
-from pgfleet.schema.database.lacks import Lack, lacks
+from pgfleet.schema.database.lacks import OF_RIGHTS, Lack, lacks, needless_rights
 from pgfleet.schema.database.queueing import pgmq
-from pgfleet.schema.database.remedies import by_hand, statements
+from pgfleet.schema.database.remedies import by_hand, revokes, statements
 from pgfleet.schema.database.things import describes
 from pgfleet.schema.errors import FleetError
 
@@ -34,6 +35,8 @@ def mend(conn: Connection, program: list[SqlFile]) -> list[str]:
     if not describes(program):
         return []
     before = left = _lacking(conn, program)
+    if renamed := [lack for lack in before if lack.renamed and by_hand(lack)]:
+        raise NotMended(_told(renamed, {}))
     refusals: Refusals = {}
     late = [file for file in program if file.may_change]
     for files in (late, program, []):
@@ -45,9 +48,16 @@ def mend(conn: Connection, program: list[SqlFile]) -> list[str]:
     return [str(lack) for lack in before]
 
 
+def take_needless_rights(conn: Connection) -> None:
+    """What another than the owner has granted, only that one can take back: the doctor goes on telling it."""
+    for statement in [each for lack in needless_rights(conn) for each in revokes(lack)]:
+        with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
+            conn.execute(statement.encode())
+
+
 def _lacking(conn: Connection, program: list[SqlFile]) -> list[Lack]:
     """But for rights, which are given once all is there that they are on."""
-    return [lack for lack in lacks(conn, program) if lack.kind != "rights of"]
+    return [lack for lack in lacks(conn, program) if lack.kind not in OF_RIGHTS]
 
 
 def _make(conn: Connection, lacking: list[Lack], program: list[SqlFile]) -> Refusals:

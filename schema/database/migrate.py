@@ -11,8 +11,8 @@ from pgfleet.schema.database.before import is_of_before, made_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.database.holders import SQL, WITHOUT_WRITERS, holders, lock_table
-from pgfleet.schema.database.lacks import MIGRATIONS, lacks
-from pgfleet.schema.database.mend import mend
+from pgfleet.schema.database.lacks import MIGRATIONS, OF_RIGHTS, lacks
+from pgfleet.schema.database.mend import mend, take_needless_rights
 from pgfleet.schema.database.queueing import pgmq
 from pgfleet.schema.database.sessions import connect, open_session
 from pgfleet.schema.errors import FleetError
@@ -101,9 +101,11 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
             files = sql_files()
             _act_as_owner(conn)
             _begin(conn, files[0])
-            lost = _lost_rights(conn, files)
+            lost = _wrong_rights(conn, files)
             done = [*_bring_up(conn, files), *_mended(conn, files), *lost]
             _secure(conn, rls=rls, changed=bool(done))
+            if done:
+                take_needless_rights(conn)
             return done
     except _MadeMeanwhileError:
         return migrate(dsn, rls=rls)
@@ -194,10 +196,10 @@ def _mended(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     return [Applied(thing, again=True, lacked=True) for thing in mend(conn, files)]
 
 
-def _lost_rights(conn: Connection, files: list[SqlFile]) -> list[Applied]:
-    """Of what is there already: what is made now has none yet. All are given in the end (`_secure`)."""
-    lost = [lack for lack in lacks(conn, files) if lack.kind == "rights of"]
-    return [Applied(str(lack), again=True, lacked=True) for lack in lost]
+def _wrong_rights(conn: Connection, files: list[SqlFile]) -> list[Applied]:
+    """Of what is there already: what is made now has none yet. All are given and taken in the end (`_secure`)."""
+    wrong = [lack for lack in lacks(conn, files) if lack.kind in OF_RIGHTS]
+    return [Applied(str(lack), again=True, lacked=True) for lack in wrong]
 
 
 def _apply(conn: Connection, due: list[SqlFile], made_by: dict[str, set[str]]) -> None:

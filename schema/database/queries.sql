@@ -92,8 +92,12 @@ where n.nspname = any(:schemas::text[]) and not exists (
   select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) r
   where r.grantee = 0 and r.privilege_type = 'EXECUTE')
 union all
-select 'function', n.nspname || '.' || p.proname, ''
+-- Each way to call it: it may be there with some arguments, and not with others.
+select 'function', n.nspname || '.' || p.proname || '(' || coalesce((
+    select string_agg(format_type(t.type_id, null), ',' order by t.place)
+    from unnest(p.proargtypes) with ordinality t (type_id, place) where t.place <= given), '') || ')', ''
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+cross join generate_series((p.pronargs - p.pronargdefaults)::integer, p.pronargs::integer) given
 where n.nspname = 'pgmq';
 
 -- name: moves
@@ -109,6 +113,14 @@ select 'periodic', p.name, p.queue || ' ' || p.message::text from public.periodi
 select 'retention', r.table_name, jsonb_build_object(
   'time_column', r.time_column, 'by_day', r.by_day, 'only_where', r.only_where)::text
 from public.retention r;
+
+-- name: rows
+-- What there is to choose from, and what the order of a line goes by; what each row says is the operator's.
+select 'row', 'public.limits ' || name, '' from public.limits
+union all select 'row', 'public.gpu_types ' || gpu_type, '' from public.gpu_types
+union all select 'row', 'public.line_settings', '' from public.line_settings
+union all select 'row', 'hopsworks.billing_rates ' || resource, '' from hopsworks.billing_rates
+union all select 'row', 'clusters.cluster_config_templates ' || name, '' from clusters.cluster_config_templates;
 
 -- name: queues
 -- The queues that PGMQ knows.
@@ -174,3 +186,11 @@ select coalesce(has_function_privilege(to_regprocedure('public.lacking_rights(te
 -- name: lost_rights
 -- What each role has not of what it is given.
 select role_name, thing, may from public.lacking_rights() order by role_name, thing;
+
+-- name: may_ask_for_needless_rights
+-- Whether this login may ask which rights are too many.
+select coalesce(has_function_privilege(to_regprocedure('public.needless_rights()'), 'execute'), false);
+
+-- name: needless_rights
+-- What each role, or everybody, may do that it is not given, and the table that it is about, if any.
+select role_name, thing, of_table, may from public.needless_rights() order by role_name, thing, may;

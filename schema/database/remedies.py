@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgfleet.schema.database.catalog import SqlFile
 from pgfleet.schema.database.lacks import Lack
+from pgfleet.schema.database.queueing import of_pgmq
 
 _COLUMN = re.compile(
     r"(?P<type>.+?)(?P<made> generated .+? (?:as identity|stored))?(?: default (?P<default>.+?))?(?P<filled> not null)?"
@@ -33,13 +34,22 @@ _NUMBERED = re.compile(r"nextval\('(?P<name>[^']+)'::regclass\)")
 
 def statements(lack: Lack, program: list[SqlFile]) -> list[str]:
     """What makes it as it should be; none where a whole file does, or a person."""
+    if lack.renamed:
+        return [] if by_hand(lack) else [_NAMED[lack.kind].format(**_names(lack)).as_string()]
+    if lack.kind == "function" and lack.name.startswith("pgmq."):
+        return of_pgmq(lack.name)
     if lack.kind == "function":
         return [text for file in program if (text := file.function(lack.name))]
     return _MAKERS[lack.kind](lack) if lack.kind in _MAKERS else []
 
 
 def by_hand(lack: Lack) -> str | None:
-    """The statement that a person has to run, as it may lose what is in the rows; None where `migrate` does it."""
+    """The statement that a person has to run, as it may lose what is in the rows; None where `migrate` does it.
+
+    A column or a table that was made anew would be empty, beside all that was in it.
+    """
+    if lack.renamed and lack.kind in ("table", "column"):
+        return _NAMED[lack.kind].format(**_names(lack)).as_string()
     if lack.kind == "column" and lack.found and not _is_same_column(lack):
         wanted = _parts(lack.wanted)
         kind = wanted["type"]
@@ -47,6 +57,28 @@ def by_hand(lack: Lack) -> str | None:
             return f"alter table {lack.table} alter column {_own(lack)} add{wanted['made']}"
         return f"alter table {lack.table} alter column {_own(lack)} type {kind} using {_own(lack)}::{kind}"
     return None
+
+
+def revokes(lack: Lack) -> list[str]:
+    """What takes back rights that are too many."""
+    role, _, rights = lack.name.partition(": ")
+    return [f"revoke {right} from {role}" for right in rights.split("; ")]
+
+
+_NAMED = {
+    "table": SQL("alter table {schema}.{renamed} rename to {own}"),
+    "column": SQL("alter table {schema}.{table} rename column {renamed} to {own}"),
+    "constraint": SQL("alter table {schema}.{table} rename constraint {renamed} to {own}"),
+    "trigger": SQL("alter trigger {renamed} on {schema}.{table} rename to {own}"),
+    "index": SQL("alter index {schema}.{renamed} rename to {own}"),
+}
+
+
+def _names(lack: Lack) -> dict[str, Identifier]:
+    parts = {"own": _own(lack), "renamed": lack.renamed.rpartition(".")[2]}
+    schema, _, rest = lack.name.partition(".")
+    parts |= {"schema": schema, "table": rest.partition(".")[0]}
+    return {name: Identifier(part) for name, part in parts.items()}
 
 
 def _type(lack: Lack) -> list[str]:

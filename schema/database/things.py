@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from pgfleet.schema.database.catalog import SqlFile, sql_files
+from pgfleet.schema.database.catalog import OF_PGMQ, SqlFile, sql_files
 from pgfleet.schema.database.needed import SCHEMAS
 from pgfleet.schema.kinds import queues
 from pgfleet.schema.rows.named import named
@@ -25,20 +25,29 @@ Name = tuple[str, str]
 Things = dict[Name, set[str]]
 
 SQL = named(__package__)
-# Each list of rows with the table that they are in.
-_ROWS = {"moves": "public.moves", "periodic": "public.periodic", "retention": "public.retention", "queues": "pgmq.meta"}
+# Each list of rows with the tables that they are in.
+_ROWS = {
+    "moves": ("public.moves",),
+    "periodic": ("public.periodic",),
+    "retention": ("public.retention",),
+    "rows": (
+        *("public.limits", "public.gpu_types", "public.line_settings"),
+        *("hopsworks.billing_rates", "clusters.cluster_config_templates"),
+    ),
+    "queues": ("pgmq.meta",),
+}
 
 
 def there(conn: Connection, *, with_rows: bool = True) -> Things:
     """What there is in this database; without the rows for a login that may not read them."""
-    tables = [prefix + queue for queue in queues() for prefix in ("q_", "a_")]
+    of_queues = [prefix + queue for queue in queues() for prefix in ("q_", "a_")]
     # With no search_path every name is written with its schema, whatever the session's is; it has it back afterwards.
     with conn.transaction(force_rollback=True):
         conn.execute("set local search_path = ''")
-        found = conn.execute(SQL["things"], {"schemas": list(SCHEMAS), "queue_tables": [*tables, "meta"]}).fetchall()
+        found = conn.execute(SQL["things"], {"schemas": list(SCHEMAS), "queue_tables": [*of_queues, "meta"]}).fetchall()
         names = {(kind, name) for kind, name, _ in found}
-        for name, table in _ROWS.items() if with_rows else ():
-            if can_be_read(table, names):
+        for name, tables in _ROWS.items() if with_rows else ():
+            if all(can_be_read(table, names) for table in tables):
                 found += conn.execute(SQL[name]).fetchall()
     return _by_name(found)
 
@@ -79,7 +88,6 @@ def render(conn: Connection) -> str:
     return f'{{\n  "files": "{digest(sql_files())}",\n  "things": {{\n' + ",\n".join(parts) + "\n  }\n}\n"
 
 
-_OF_PGMQ = ("pgmq.create", "pgmq.send")
 _COLUMNS_OF_QUEUES = ("msg_id", "read_ct", "enqueued_at", "last_read_at", "vt", "message", "headers")
 
 
@@ -90,7 +98,7 @@ def _is_ours(kind: str, name: str) -> bool:
     if kind == "column":
         return name.startswith("pgmq.q_") and name.endswith(_COLUMNS_OF_QUEUES)
     if kind == "function":
-        return name in _OF_PGMQ
+        return name in OF_PGMQ
     ours = {"index": "_claim_idx", "constraint": ".times_have_an_end"}
     return kind in ("table", "trigger", "retention") or name.endswith(ours.get(kind, "\n"))
 

@@ -8,7 +8,7 @@ from pgfleet.schema.database.before import is_of_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.lacks import lacks
 from pgfleet.schema.database.missing import pending
-from pgfleet.schema.database.remedies import by_hand
+from pgfleet.schema.database.remedies import by_hand, revokes
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
@@ -44,14 +44,16 @@ def _own_version() -> str:
 def absent(conn: Connection, _: Limits) -> list[Finding]:
     """All of the list that `migrate` and services have, not only the first of it."""
     found = lacks(conn, sql_files())
+    needless = [lack for lack in found if lack.kind == "needless rights of"]
     by_person = [lack for lack in found if by_hand(lack)]
-    missing = [str(lack) for lack in found if lack.found is None]
+    missing = [str(lack) for lack in found if lack.found is None and lack not in (*by_person, *needless)]
     missing += pending(conn, whole=not found)
     altered = [str(lack) for lack in found if lack.found is not None and lack not in by_person]
     return [
         *_lacking("missing", f"{len(missing)} missing", missing),
         *_lacking("altered", f"{len(altered)} not as they have to be", altered),
         *(Finding(SCHEMA, Severity.ERROR, str(lack), by_hand(lack), "by_hand") for lack in by_person),
+        *(Finding(SCHEMA, Severity.ERROR, str(lack), "; ".join(revokes(lack)), "needless") for lack in needless),
     ]
 
 

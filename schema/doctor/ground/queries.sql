@@ -118,3 +118,38 @@ order by 1;
 -- name: lacking_roles
 -- Roles that are not there, or not members of each other, with what makes them.
 select role_name, statement from public.lacking_roles;
+
+-- name: able_roles
+-- Roles of ours that may what no role of ours is made with, and what makes them as they were.
+select r.rolname as role_name, string_agg(a.able, ', ') as able,
+  format('alter role %I %s', r.rolname, string_agg('no' || a.able, ' ')) as statement
+from public.fleet_roles f
+join pg_roles r on r.rolname = f.role_name
+cross join lateral (values ('superuser', rolsuper), ('bypassrls', rolbypassrls), ('createrole', rolcreaterole),
+  ('createdb', rolcreatedb), ('replication', rolreplication), ('login', rolcanlogin)) a (able, it_is)
+where a.it_is
+group by r.rolname order by r.rolname;
+
+-- name: strange_members
+-- Roles of ours that were let into others than the one that they are made in; to watch a server harms nothing.
+select r.rolname as role_name, g.rolname as group_name, format('revoke %I from %I', g.rolname, r.rolname) as statement
+from public.fleet_roles f
+join pg_roles r on r.rolname = f.role_name
+join pg_auth_members m on m.member = r.oid
+join pg_roles g on g.oid = m.roleid
+where g.rolname is distinct from f.member_of
+  and g.rolname not in ('pg_monitor', 'pg_read_all_settings', 'pg_read_all_stats', 'pg_stat_scan_tables')
+  -- Whose all of it is may let itself in.
+  and r.oid <> (select relowner from pg_class where oid = 'public.schema_migrations'::regclass)
+order by 1, 2;
+
+-- name: strange_policies
+-- Where row level security is on: policies of others, which let see what ours don't.
+select format('%I.%I', g.schema_name, g.table_name) as table_name, p.polname as name,
+  format('drop policy %I on %I.%I', p.polname, g.schema_name, g.table_name) as statement
+from public.guarded_tables g
+join pg_namespace n on n.nspname = g.schema_name
+join pg_class c on c.relnamespace = n.oid and c.relname = g.table_name and c.relrowsecurity
+join pg_policy p on p.polrelid = c.oid and p.polpermissive
+where p.polname not in ('pgfleet_worker_all', 'pgfleet_monitor_all', 'pgfleet_own_rows')
+order by 1, 2;

@@ -90,7 +90,14 @@ def rights(conn: Connection, _: Limits) -> list[Finding]:
     names = [name for kind, name in wanted() if kind in ("table", "view", "function") and not name.startswith("pgmq.")]
     strangers = [row["thing"] for row in ask(conn, SQL["strangers"], names=names)]
     unguarded = [row["name"] for row in ask(conn, SQL["unguarded_tables"])]
-    return [*_strange(strangers), *_unguarded(unguarded), *_lacking(ask(conn, SQL["lacking_roles"]))]
+    return [
+        *_strange(strangers),
+        *_unguarded(unguarded),
+        *_lacking(ask(conn, SQL["lacking_roles"])),
+        *(_able(row) for row in ask(conn, SQL["able_roles"])),
+        *(_member(row) for row in ask(conn, SQL["strange_members"])),
+        *(_policy(row) for row in ask(conn, SQL["strange_policies"])),
+    ]
 
 
 def _strange(things: list[str]) -> Iterator[Finding]:
@@ -110,6 +117,21 @@ def _lacking(roles: list[Row]) -> Iterator[Finding]:
             f"as somebody who may make roles: {' '.join(row['statement'] + ';' for row in roles)} Then pgfleet migrate"
         )
         yield Finding(RIGHTS, Severity.WARNING, text, remedy, "roles")
+
+
+def _able(row: Row) -> Finding:
+    text = f"the role {row['role_name']} has {row['able']}, which no role of ours is given"
+    return Finding(RIGHTS, Severity.ERROR, text, row["statement"], "able")
+
+
+def _member(row: Row) -> Finding:
+    text = f"the role {row['role_name']} was let into {row['group_name']}, and may what that may"
+    return Finding(RIGHTS, Severity.ERROR, text, row["statement"], "member")
+
+
+def _policy(row: Row) -> Finding:
+    text = f"{row['table_name']} has a policy {row['name']} of somebody's, which lets see rows that ours keep back"
+    return Finding(RIGHTS, Severity.ERROR, text, row["statement"], "policy")
 
 
 def _unguarded(tables: list[str]) -> Iterator[Finding]:

@@ -65,6 +65,20 @@ BREAKS = {
     "revoke execute on function public.keep_house() from pgfleet_worker": "execute on function public.keep_house()",
     "revoke usage on sequence pgmq.q_disk_operations_msg_id_seq from pgfleet_sender": "usage on sequence pgmq.q_disk",
     "revoke all on public.moves from pgfleet_monitor": "rights of pgfleet_monitor: select (",
+    "revoke update (running_instances) on public.gpu_types from pgfleet_worker_reservation": "running_instances",
+    "drop function pgmq.send(text, jsonb)": "function pgmq.send(text,jsonb)",
+    "drop function pgmq.send(text, jsonb, jsonb, timestamptz)": "pgmq.send(text,jsonb,jsonb,timestamp with time zone)",
+    "drop function pgmq.send_batch(text, jsonb[])": "function pgmq.send_batch(text,jsonb[])",
+    "grant update on public.disks to pgfleet_user": "needless rights of pgfleet_user: update on public.disks",
+    "grant all on pgmq.q_disk_operations to public": "needless rights of PUBLIC: delete, insert,",
+    "grant select (env_vars, command) on public.reservations to pgfleet_monitor": "select (env_vars, command) on",
+    "grant select on public.disks to pgfleet_worker_disk with grant option": "_disk: grant option for select",
+    "grant execute on function public.keep_house() to pgfleet_node": "needless rights of pgfleet_node: execute on",
+    "grant select on autoscaler.metrics_default to public": "PUBLIC: select on autoscaler.metrics_default",
+    "grant create on schema clusters to pgfleet_sender": "needless rights of pgfleet_sender: create on schema clusters",
+    "delete from public.limits where name = 'images'": "row public.limits images",
+    "alter trigger note_status_since on public.disks rename to other": "public.disks.other is there that nobody",
+    "alter index public.disk_snapshots_disk_idx rename to other": "public.other is there that nobody knows: renamed?",
 }
 
 
@@ -79,7 +93,15 @@ LARGE = {
     "drop table pgmq.q_disk_operations cascade": "queue disk_operations",
     "drop function public.ring_for_gpu_reservations() cascade": "function public.ring_for_gpu_reservations",
     "drop function public.fleet_now() cascade": "function public.fleet_now",
-    "drop schema pgmq cascade": "function pgmq.send",
+    "drop schema pgmq cascade": "function pgmq.send(text,jsonb)",
+    "delete from public.gpu_types where gpu_type = 'h100'": "row public.gpu_types h100",
+    "delete from hopsworks.billing_rates where resource = 'gpu_hour'": "row hopsworks.billing_rates gpu_hour",
+    "truncate public.line_settings": "row public.line_settings",
+    "truncate public.gpu_types cascade": "row public.gpu_types t4",
+    "truncate public.limits cascade": "row public.limits gpus",
+    "truncate public.moves": "move disk: available -> deleted",
+    "truncate public.periodic": "periodic reservation.sweep",
+    "truncate public.retention": "retention public.outages",
 }
 # What `migrate` does not do, as what is in the rows may be lost: to be done by hand, or as PostgreSQL says.
 BY_HAND = {
@@ -87,6 +109,12 @@ BY_HAND = {
     " alter column msg_id type bigint using msg_id::bigint",
     "alter table public.disks drop constraint disks_size_gb_check;"
     " insert into public.disks (disk_name, user_id, size_gb) values ('a', 'ada', -1)": "size_gb can't be -1",
+    "alter table public.disks rename column size_gb to size": "column public.disks.size_gb is missing;"
+    " public.disks.size is there that nobody knows: renamed?\n"
+    '    do: alter table "public"."disks" rename column "size" to "size_gb"',
+    "alter table public.domain_mappings rename to mappings": "table public.domain_mappings is missing;"
+    " public.mappings is there that nobody knows: renamed?\n"
+    '    do: alter table "public"."mappings" rename to "domain_mappings"',
     "drop function public.in_words(interval) cascade;"
     " create function public.in_words(span interval) returns integer language sql as 'select 1'": "in_words",
 }

@@ -203,6 +203,37 @@ BREAKS: dict[str, tuple[str, str, bool]] = {
         True,
     ),
     "alter table public.reservations enable row level security": ("rights.unguarded", "row level security", False),
+    "alter role pgfleet_worker_disk superuser bypassrls": (
+        "rights.able",
+        "the role pgfleet_worker_disk has superuser, bypassrls",
+        True,
+    ),
+    "alter role pgfleet_user login": ("rights.able", "the role pgfleet_user has login", True),
+    "grant pgfleet_worker to pgfleet_user": ("rights.member", "pgfleet_user was let into pgfleet_worker", True),
+    "grant pg_read_all_data to pgfleet_node": ("rights.member", "let into pg_read_all_data", True),
+    "select public.switch_row_level_security(true);create policy mine on public.reservations for select using (true)": (
+        "rights.policy",
+        "public.reservations has a policy mine",
+        True,
+    ),
+    "grant update on public.reservations to pgfleet_user": (
+        "schema.needless",
+        "needless rights of pgfleet_user: update on public.reservations",
+        True,
+    ),
+    "grant all on pgmq.q_gpu_reservations, pgmq.a_gpu_reservations to public": (
+        "schema.needless",
+        "select, trigger, truncate, update on pgmq.a_gpu_reservations; ",
+        True,
+    ),
+    "alter table public.disks rename column size_gb to size": (
+        "schema.by_hand",
+        "column public.disks.size_gb is missing; public.disks.size is there that nobody knows: renamed?",
+        True,
+    ),
+    "delete from public.limits where name = 'images'": ("schema.missing", "row public.limits images", False),
+    "delete from public.gpu_types where gpu_type = 'h100'": ("schema.missing", "row public.gpu_types h100", False),
+    "drop function pgmq.send(text, jsonb)": ("schema.missing", "function pgmq.send(text,jsonb)", False),
     "alter view public.fleet_views owner to pg_monitor": ("rights.owner", "public.fleet_views", False),
 }
 
