@@ -60,7 +60,7 @@ begin
     node_id = r.node_id,
     current_instances = r.current_instances,
     status = r.status,
-    is_active = r.is_active,
+    is_active = r.is_active and not known.switched_off,
     last_reported_at = r.heard_at,
     active_instances = r.active_instances,
     avg_cpu_utilization = r.avg_cpu_utilization,

@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
+from psycopg.types.json import Jsonb
+
 from pgfleet.schema.nodes.proofs import hash_of
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
@@ -15,14 +17,24 @@ PREFIX = 8
 KEY_BYTES = 48
 
 
-def add_node(conn: Connection, name: str, region: str, login: str | None) -> tuple[int, str]:
+def add_node(
+    conn: Connection,
+    name: str,
+    region: str,
+    login: str | None = None,
+    *,
+    ip_address: str | None = None,
+    description: str | None = None,
+) -> tuple[int, str]:
     """A new node of the autoscaler and its key, shown to nobody else and kept nowhere; its number, and the key."""
+    key = secrets.token_urlsafe(KEY_BYTES)
+    given = Jsonb({"name": name, "region": region, "ip_address": ip_address, "description": description})
     with conn.transaction():
-        (row,) = ask(conn, SQL["add_node"], name=name, region=region)
-        key = rotate(conn, str(row["id"]))
+        (row,) = ask(conn, SQL["add_node"], given=given, key_hash=hash_of(key), key_prefix=key[:PREFIX])
+        number = int(row["result"]["id"])
         if login is not None:
-            let(conn, str(row["id"]), login)
-    return int(row["id"]), key
+            let(conn, str(number), login)
+    return number, key
 
 
 def rotate(conn: Connection, node: str) -> str:
@@ -30,6 +42,12 @@ def rotate(conn: Connection, node: str) -> str:
     key = secrets.token_urlsafe(KEY_BYTES)
     ask(conn, SQL["rotate"], node=node, key_hash=hash_of(key), key_prefix=key[:PREFIX])
     return key
+
+
+def principal_of(conn: Connection, key: str) -> str | None:
+    """The node whose key this is and is valid now: its number, or the id of a cluster's node. None for any other."""
+    (row,) = ask(conn, SQL["principal_of"], key_hash=hash_of(key))
+    return None if row["result"] is None else str(row["result"])
 
 
 def revoke(conn: Connection, node: str) -> int:
@@ -49,7 +67,8 @@ def remove(conn: Connection, node: str) -> bool:
 
     A node of a cluster leaves with `clusters.update_node_status` or `decommission_cluster`.
     """
-    return bool(ask(conn, SQL["remove"], node=node))
+    (row,) = ask(conn, SQL["remove"], node=node)
+    return bool(row["result"])
 
 
 def valid_keys(conn: Connection, nodes: Iterable[str]) -> tuple[dict[str, list[str]], datetime | None]:

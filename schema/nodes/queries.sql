@@ -22,16 +22,16 @@ where case when q.vt <= public.fleet_now() or q.read_ct > 0
   then q.headers -> 'asked_role' is not null and q.message ? 'proof' and q.message ->> 'action' = 'heartbeat' end;
 
 -- name: add_node
--- A new node of the autoscaler; its number.
-insert into autoscaler.nodes (name, region) values (:name, :region) returning id;
+-- A new node of the autoscaler and its first key; its row.
+select autoscaler.add_node(:given, :key_hash, :key_prefix) as result;
 
 -- name: rotate
 -- Gives a node a key.
-select public.add_node_key(:node, :key_hash, :key_prefix);
+select public.rotate_node_key(:node, :key_hash, :key_prefix);
 
 -- name: revoke
 -- Ends all keys of a node; how many were valid.
-select public.revoke_node_keys(:node) as result;
+select public.end_node_keys(:node) as result;
 
 -- name: let
 -- Lets a login speak for a node; the queue in which it is answered.
@@ -39,6 +39,45 @@ with bound as materialized (select public.bind_node_login(:node, :login))
 select public.reply_queue(:node) as result from bound;
 
 -- name: remove
--- Deletes a node of the autoscaler, with its keys; a row where it was there.
-update autoscaler.nodes set deleted_at = public.fleet_now()
-where id = public.node_number(:node) and deleted_at is null returning id;
+-- Deletes a node of the autoscaler, with its keys; whether it was there.
+select autoscaler.remove_node(public.node_number(:node)) as result;
+
+-- name: change
+-- Changes what is said of a node of the autoscaler; its row.
+select autoscaler.change_node(:node, :changes) as result;
+
+-- name: principal_of
+-- The node whose key this is the hash of, where it is valid now.
+select public.principal_of_node_key(:key_hash) as result;
+
+-- name: change_pool
+-- Changes what operators say of a pool; its row.
+select autoscaler.change_pool(:pool, :changes) as result;
+
+-- name: set_schedule
+-- Changes a schedule, or makes one of a node; its row.
+select autoscaler.set_schedule(:schedule, :node, :changes) as result;
+
+-- name: remove_schedule
+-- Deletes a schedule.
+select autoscaler.remove_schedule(:schedule);
+
+-- name: add_configuration
+-- Keeps a new configuration of a node and makes it the active one.
+select * from autoscaler.add_configuration(:node, :text, :limits);
+
+-- name: activate
+-- Makes a configuration of before the active one again; its hash.
+select autoscaler.activate_configuration(:node, :configuration) as result;
+
+-- name: configurations
+-- What is known of a node's configurations but their text, the newest first.
+select * from autoscaler.configurations_of(:node, :before, :most);
+
+-- name: configuration_text
+-- The text of a configuration; without an id that of the active one.
+select autoscaler.configuration_text(:node, :configuration) as result;
+
+-- name: call_cluster
+-- One of document 004's functions, for an operator.
+select clusters.call_as_operator(:verb, :given) as result;
