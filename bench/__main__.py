@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bench import claim, fleet, heartbeats, peers, transitions, wake
+from bench import claim, fleet, gateway, heartbeats, peers, transitions, wake
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "transitions": transitions.measure,
@@ -14,6 +14,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "peers": peers.measure,
     "heartbeats": heartbeats.measure,
     "heartbeats-memory": heartbeats.memory,
+    "gateway": gateway.measure,
     "fleet": fleet.measure,
 }
 

@@ -18,13 +18,14 @@ declare
     "record_cluster_metrics": ["cluster_id", "node_id", "metrics", "epoch"],
     "get_cluster_info": ["cluster_id"],
     "get_cluster_health_summary": ["cluster_id"]}';
-  epoch constant bigint := (given ->> 'epoch')::bigint;
+  epoch bigint;
 begin
   perform public.must_ask_as(array['DEVOPS', 'ADMIN']);
   if not coalesce(known ? verb, false) then
     perform public.refuse_value('a call', left(quote_nullable(verb), 60), 'one of document 004');
   end if;
   perform autoscaler.check_changes(given, array(select jsonb_array_elements_text(known -> verb)));
+  epoch := (given ->> 'epoch')::bigint;
   case verb
     when 'create_cluster' then
       return jsonb_build_object('result', clusters.create_cluster(given ->> 'name', given ->> 'description',

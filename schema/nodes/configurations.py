@@ -67,9 +67,7 @@ def read(given: bytes | str) -> Configuration:
 
 def add(conn: Connection, node: int, configuration: Configuration) -> Kept:
     """Keep a new configuration of a node and make it the active one. PF008 where there is no such node."""
-    (row,) = ask(
-        conn, SQL["add_configuration"], node=node, text=configuration.text, limits=Jsonb(configuration.limits)
-    )
+    (row,) = ask(conn, SQL["add_configuration"], node=node, text=configuration.text, limits=Jsonb(configuration.limits))
     return Kept(row["id"], row["config_hash"], row["changed"])
 
 
@@ -80,7 +78,7 @@ def activate(conn: Connection, node: int, configuration: int) -> str:
 
 
 def listing(conn: Connection, node: int, *, before: int | None = None, most: int = 50) -> list[Row]:
-    """What is known of a node's configurations, the newest first, without their text; those of lower ids than `before`."""
+    """A node's configurations without their text, the newest first; those of lower ids than `before`."""
     return ask(conn, SQL["configurations"], node=node, before=before, most=most)
 
 

@@ -2,8 +2,9 @@
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -17,20 +18,14 @@ PREFIX = 8
 KEY_BYTES = 48
 
 
-def add_node(
-    conn: Connection,
-    name: str,
-    region: str,
-    login: str | None = None,
-    *,
-    ip_address: str | None = None,
-    description: str | None = None,
-) -> tuple[int, str]:
-    """A new node of the autoscaler and its key, shown to nobody else and kept nowhere; its number, and the key."""
+def add_node(conn: Connection, given: Mapping[str, Any], login: str | None = None) -> tuple[int, str]:
+    """A new node of the autoscaler and its key, shown to nobody else and kept nowhere; its number, and the key.
+
+    Given are its name and region, perhaps its ip_address and description.
+    """
     key = secrets.token_urlsafe(KEY_BYTES)
-    given = Jsonb({"name": name, "region": region, "ip_address": ip_address, "description": description})
     with conn.transaction():
-        (row,) = ask(conn, SQL["add_node"], given=given, key_hash=hash_of(key), key_prefix=key[:PREFIX])
+        (row,) = ask(conn, SQL["add_node"], given=Jsonb(given), key_hash=hash_of(key), key_prefix=key[:PREFIX])
         number = int(row["result"]["id"])
         if login is not None:
             let(conn, str(number), login)

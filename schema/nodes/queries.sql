@@ -81,3 +81,22 @@ select autoscaler.configuration_text(:node, :configuration) as result;
 -- name: call_cluster
 -- One of document 004's functions, for an operator.
 select clusters.call_as_operator(:verb, :given) as result;
+
+-- name: pools
+-- Pools of one node or of all, by their numbers from one on.
+select id, node_id, oracle_pool_id, name, region, status::text, is_active, switched_off, min_instances, max_instances,
+  current_instances, active_instances, target_instances, last_reported_at
+from autoscaler.pools
+where (:node::integer is null or node_id = :node) and id > :after
+order by id limit :most;
+
+-- name: pool_number
+-- The number of a pool by its cloud's id.
+select id from autoscaler.pools where oracle_pool_id = :pool;
+
+-- name: schedules
+-- Schedules of one node or of all, by their numbers from one on.
+select id, node_id, name, start_time, end_time, target_instances, is_active
+from autoscaler.schedules
+where (:node::integer is null or node_id = :node) and id > :after
+order by id limit :most;

@@ -26,7 +26,7 @@ def change_pool(conn: Connection, pool: int, changes: Fields) -> dict[str, Any]:
 
 
 def add_schedule(conn: Connection, node: int, fields: Fields) -> dict[str, Any]:
-    """Make a schedule: name, start_time and end_time (HH:MM, UTC), target_instances; is_active unless said otherwise."""
+    """Make a schedule: name, start_time and end_time (HH:MM, UTC), target_instances; perhaps is_active."""
     return _asked(conn, "set_schedule", schedule=None, node=node, changes=Jsonb(fields))
 
 

@@ -127,5 +127,5 @@ def _said(error: yaml.MarkedYAMLError) -> str:
     return f"it is no YAML that is read here: {(error.problem or 'unreadable')[:200]}{_at(error.problem_mark)}"
 
 
-def _at(mark: yaml.Mark | None) -> str:
+def _at(mark: Any) -> str:
     return "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"

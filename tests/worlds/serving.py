@@ -1,4 +1,4 @@
-"""A login with what the API's role is given for nodes, and nothing else; and the transaction in which it speaks for somebody."""
+"""A login with what the API's role is given for nodes and nothing else, and how it speaks for somebody."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -28,7 +28,7 @@ def add(
 ) -> None:
     """Make a node of the autoscaler, and its key, which is shown once."""
     with database() as conn:
-        number, key = keys.add_node(conn, name, region, login)
+        number, key = keys.add_node(conn, {"name": name, "region": region}, login)
     _show(str(number), key, f"node {number}, {name}", as_json=as_json)
 
 

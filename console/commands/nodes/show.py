@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pgfleet.console.commands.nodes import cordons, keys, silence
+from pgfleet.console.commands.nodes import config, cordons, keys, pools, schedules, silence
 from pgfleet.console.connection import database
 from pgfleet.console.groups import ListsByDefault
 from pgfleet.console.pictures.fleet import STYLES, clock, short, status, sweep_notes
@@ -135,3 +135,6 @@ app.command("remove", epilog="Example: pgfleet nodes remove 17")(keys.remove)
 app.command("cordon", epilog='Example: pgfleet nodes cordon gpu-7 --until 18:00 --reason "new memory"')(cordons.cordon)
 app.command("uncordon", epilog="Example: pgfleet nodes uncordon gpu-7")(cordons.uncordon)
 app.command("believe", epilog="Example: pgfleet nodes believe")(silence.believe_nodes)
+app.add_typer(config.app, name="config")
+app.add_typer(pools.app, name="pools")
+app.add_typer(schedules.app, name="schedules")

@@ -1,9 +1,9 @@
-"""Sends the heartbeats of nodes in batches on one held connection, and tells each node whether its configuration is old.
+"""Sends heartbeats of nodes in batches on one held connection, and tells each node whether its configuration is old.
 
     submit -> checked by itself -> waits a few ms -> one statement for all that came -> each its answer
 
-Nobody waits for longer than the deadline, whatever hangs, and no more wait than the limits say. A batch whose answer was
-lost is sent again: a heartbeat counts once by its id.
+Nobody waits for longer than the deadline, whatever hangs, and no more wait than the limits say. A batch whose answer
+was lost is sent again: a heartbeat counts once by its id.
 """
 
 import threading

@@ -22,7 +22,7 @@ class NotItsOwn(Refusal):
 
 
 def text_of(node: str, body: Any) -> bytes:
-    """The message of a heartbeat that a node sends. What it may leave out: `action`, `source`, `node_id`, `id`, `sent_at`.
+    """The message of a heartbeat; a node may leave out `action`, `source`, `node_id`, `id` and `sent_at`.
 
     Raises:
         BadMessage: it is none.

@@ -25,6 +25,6 @@ def api(api_dsn: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def gateway(api_dsn: str, heart: Heart) -> Iterator[Batcher]:  # noqa: ARG001  # clean before it opens
+def gateway(api_dsn: str, heart: Heart) -> Iterator[Batcher]:  # clean before it opens
     with Batcher(lambda: open_session(api_dsn, autocommit=True)) as batcher:
         yield batcher

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,6 +15,9 @@ from pgfleet.schema.messages import CONTRACT, BadMessage
 from pgfleet.schema.nodes import configurations
 from worlds.database import Connection
 from worlds.heartbeats import Heart, pool
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 PATIENCE_S = 60
 OK = {"status": "ok"}
@@ -159,7 +161,11 @@ def test_a_node_that_speaks_for_another_is_refused_and_nothing_is_sent(
 def test_a_bad_body_fails_alone_with_its_reason(heart: Heart, gateway: Batcher, body: Any) -> None:
     nodes = [heart.node() for _ in range(3)]
 
-    replies = [gateway.submit(str(nodes[0]), OK), gateway.submit(str(nodes[1]), body), gateway.submit(str(nodes[2]), OK)]
+    replies = [
+        gateway.submit(str(nodes[0]), OK),
+        gateway.submit(str(nodes[1]), body),
+        gateway.submit(str(nodes[2]), OK),
+    ]
     good, bad, other = (ended(reply) for reply in replies)
 
     assert isinstance(bad, BadMessage)
@@ -270,7 +276,7 @@ def test_a_batch_that_is_none_is_refused_as_a_whole(api: Connection, bodies: Any
     ],
 )
 def test_the_login_of_the_api_reaches_nothing_past_these_functions(
-    heart: Heart,  # noqa: ARG001  # there is a database
+    heart: Heart,  # there is a database
     api: Connection,
     statement: str,
 ) -> None:
