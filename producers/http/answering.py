@@ -1,9 +1,11 @@
 """One request from its proof to its answer: prove, permit, check, do, write the audit; what goes wrong is a problem."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import psycopg
@@ -19,6 +21,7 @@ from pgfleet.producers.http.endpoint import (
     Opened,
     encoded,
 )
+from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.limits.buckets import Buckets
 from pgfleet.producers.http.limits.fullness import Fullness
 from pgfleet.producers.http.permissions import whose
@@ -30,6 +33,7 @@ from pgfleet.producers.http.who.proving import Prover
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.feed.reading import last_move
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.signing import WrongPassword
 from pgfleet.schema.identity.speaking import Origin, speaking_for
@@ -62,6 +66,24 @@ class Asked:
     bucket: str
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that comes later; `finish` makes it of what comes."""
+
+    future: Future[Any]
+    finish: Callable[[Any], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An answer that is held back until the row moves past its last move, or the time is over."""
+
+    response: Response
+    machine: str
+    row_id: str
+    last_move: int
+
+
 @dataclass(frozen=True)
 class Desk:
     """What every request is answered with."""
@@ -74,54 +96,61 @@ class Desk:
     principals: Buckets
     strangers: Buckets
     fullness: Fullness
+    batcher: Batcher
 
-    def answer(self, endpoint: Endpoint, asked: Asked) -> Response:
-        """Runs in a thread: the answer, or the problem."""
+    def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Response | Later | Held:
+        """Runs in a thread: the answer, or the problem; or what comes later, and holds no thread until then."""
         log = structlog.get_logger()
         began = time.monotonic()
         try:
-            response = self._answer(endpoint, asked)
+            found = self._answer(endpoint, asked, may_wait=may_wait)
         except psycopg.Error as error:
-            response = of_database(error, log)
+            found = of_database(error, log)
         except FleetError as error:
-            response = of_fleet(error)
+            found = of_fleet(error)
         except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer and the log the trace
-            response = mistake(lambda instance: log.exception("http.failed", endpoint=endpoint.name, instance=instance))
-        response.headers["Server-Timing"] = f"all;dur={(time.monotonic() - began) * 1000:.1f}"
-        return response
+            found = mistake(lambda instance: log.exception("http.failed", endpoint=endpoint.name, instance=instance))
+        if isinstance(found, Response):
+            found.headers["Server-Timing"] = f"all;dur={(time.monotonic() - began) * 1000:.1f}"
+        return found
 
-    def prove(self, conn: Connection, asked: Asked) -> Principal:
-        """Whom the request proves, counted where it proves nobody."""
-        try:
-            return self.prover.prove(conn, asked.headers)
-        except NotProvenError:
-            self.trail.refused_nobody(asked.origin.address)
-            raise
-
-    def _answer(self, endpoint: Endpoint, asked: Asked) -> Response:
+    def _answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Response | Later | Held:
         if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
             return full.response()
         if endpoint.is_open:
             return self._answer_nobody(endpoint, asked)
-        with self.pool.connection(self.serving.serve_timeout_s) as conn:
-            try:
-                principal = self.prove(conn, asked)
-            except NotProvenError as error:
-                return self.strangers.take(asked.bucket).refusal() or of_fleet(error)
-            taken = self.principals.take(f"{principal.proof}:{principal.username}")
-            refused = taken.refusal()
-            if refused is not None:
-                return refused
-            try:
-                answer = self._done(conn, endpoint, principal, asked)
-            except (NotPermittedError, Refusal, BadMessage) as error:
-                self._note_refusal(conn, endpoint, principal, asked, str(error))
-                raise
-            except psycopg.Error as error:
-                if error.sqlstate in REFUSED:
-                    self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
-                raise
-        return _response(endpoint, answer, asked, taken.headers)
+        try:
+            brought = self.prover.brought(asked.headers)
+            with self.pool.connection(self.serving.serve_timeout_s) as conn:
+                principal = self.prover.prove(conn, brought)
+                return self._answer_somebody(conn, endpoint, principal, asked, may_wait=may_wait)
+        except NotProvenError as error:
+            self.trail.refused_nobody(asked.origin.address)
+            return self.strangers.take(asked.bucket).refusal() or of_fleet(error)
+
+    def _answer_somebody(
+        self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, *, may_wait: bool
+    ) -> Response | Later | Held:
+        taken = self.principals.take(f"{principal.proof}:{principal.username}")
+        refused = taken.refusal()
+        if refused is not None:
+            return refused
+        try:
+            answer = self._done(conn, endpoint, principal, asked, may_wait=may_wait)
+        except (NotPermittedError, Refusal, BadMessage) as error:
+            self._note_refusal(conn, endpoint, principal, asked, str(error))
+            raise
+        except psycopg.Error as error:
+            if error.sqlstate in REFUSED:
+                self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
+            raise
+        if isinstance(answer.body, Future):
+            return Later(answer.body, lambda reply: _response(endpoint, Answer(reply), asked, taken.headers))
+        response = _response(endpoint, answer, asked, taken.headers)
+        has_changed = "if-none-match" in asked.headers and response.status_code != HTTPStatus.NOT_MODIFIED
+        if answer.row is None or has_changed:
+            return response
+        return Held(response, *answer.row)
 
     def _answer_nobody(self, endpoint: Endpoint, asked: Asked) -> Response:
         taken = self.strangers.take(asked.bucket)
@@ -138,7 +167,9 @@ class Desk:
             raise
         return _response(endpoint, answer, asked, taken.headers)
 
-    def _done(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked) -> Answer:
+    def _done(
+        self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, *, may_wait: bool
+    ) -> Answer:
         of = whose(endpoint.permission, principal.role)
         if of == Whose.NOBODYS:
             raise NotPermittedError(f"the role {principal.role} may not do this: {endpoint.permission}")
@@ -147,19 +178,27 @@ class Desk:
             "body": read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),
             "key": idempotency_key(asked.headers) if endpoint.method == "POST" else None,
         }
+        call = Call(
+            conn=conn,
+            principal=principal,
+            whose=of,
+            settings=self.settings,
+            serving=self.serving,
+            batcher=self.batcher,
+            path=asked.path,
+            headers=asked.headers,
+            **call_of,  # type: ignore[arg-type]  # by their names
+        )
+        if endpoint.is_alone:
+            return endpoint.handle(call)  # type: ignore[arg-type]  # of one that is not open
         is_write = endpoint.audit is not None
         with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s, is_audited=is_write):
-            call = Call(
-                conn=conn,
-                principal=principal,
-                whose=of,
-                settings=self.settings,
-                serving=self.serving,
-                path=asked.path,
-                headers=asked.headers,
-                **call_of,  # type: ignore[arg-type]  # by their names
-            )
-            answer = endpoint.handle(call)  # type: ignore[arg-type]  # of one that is not open
+            answer = endpoint.handle(call)  # type: ignore[arg-type]  # same
+            if may_wait and answer.about is not None and endpoint.machine is not None:
+                # Read once more, after its last move: one that comes between the two is one to wait no longer for.
+                last = last_move(conn, endpoint.machine, answer.about)
+                again = endpoint.handle(call)  # type: ignore[arg-type]  # same
+                answer = replace(again, row=(endpoint.machine, answer.about, last))
             if endpoint.audit is not None:
                 self.trail.note(conn, endpoint.audit, answer.about, answer.name, "SUCCESS", None)
         return answer

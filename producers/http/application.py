@@ -60,7 +60,41 @@ class Resource:
             origin=Origin(str(address) if address else None, request.headers.get("user-agent")),
             bucket=bucket_of(address),
         )
-        return await to_thread.run_sync(partial(self.desk.answer, endpoint, asked), limiter=self.limiter)
+        return await self._answered(endpoint, asked)
+
+    async def _answered(self, endpoint: Endpoint, asked: Asked) -> Response:
+        wait_s = _wait_s(endpoint, asked.query)
+        found = await self._in_thread(endpoint, asked, may_wait=wait_s > 0)
+        if isinstance(found, Later):
+            try:
+                return found.finish(await wrap_future(found.future))
+            except FleetError as error:
+                return of_fleet(error)
+        if not isinstance(found, Held):
+            return found
+        try:
+            has_moved = await self.hub.wait_for(found.machine, found.row_id, found.last_move, wait_s)
+        except TooManyStreams as error:
+            return of_fleet(error)
+        except psycopg.Error:
+            return found.response
+        again = await self._in_thread(endpoint, asked, may_wait=False) if has_moved else found.response
+        return again if isinstance(again, Response) else found.response
+
+    async def _in_thread(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Response | Later | Held:
+        call = partial(self.desk.answer, endpoint, asked, may_wait=may_wait)
+        return await to_thread.run_sync(call, limiter=self.limiter)
+
+
+def _wait_s(endpoint: Endpoint, query: bytes) -> float:
+    """How long it may be held back; what can't be read is told by whoever reads all parameters."""
+    if endpoint.machine is None or b"wait" not in query:
+        return 0
+    try:
+        asked = read_query(endpoint.asks, query)
+    except FleetError:
+        return 0
+    return asked.wait if isinstance(asked, Waiting) else 0
 
 
 def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = ()) -> ASGIApp:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -11,16 +11,20 @@ import structlog
 
 from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.endpoint import Audit
+from pgfleet.producers.http.gateway.batcher import gateway_of
 from pgfleet.producers.http.limits.buckets import Buckets, Policy
 from pgfleet.producers.http.limits.fullness import Fill, Fullness
 from pgfleet.producers.http.sessions import open_pool
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.producers.http.who.oidc import Oidc
 from pgfleet.producers.http.who.proving import Prover
+from pgfleet.schema.asking import Role
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.identity import audit, keys, people
-from pgfleet.schema.identity.principal import Principal
+from pgfleet.schema.identity.people import Verified
+from pgfleet.schema.identity.principal import Principal, Proof
 from pgfleet.schema.kinds import contracts
+from pgfleet.schema.nodes import keys as nodes
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
 from pgfleet.schema.settings import Settings
@@ -87,7 +91,7 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
     Raises:
         FleetError: the database can't be reached or lacks something; the message lists all of it.
     """
-    with open_pool(settings, serving) as pool:
+    with open_pool(settings, serving) as pool, ExitStack() as stack:
         trail = Trail(pool)
         counting = threading.Thread(target=trail.run, name="refusals", daemon=True)
         counting.start()
@@ -96,7 +100,13 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
         try:
             yield Desk(
                 pool=pool,
-                prover=Prover(keys.principal_of, _no_node, _by_token(oidc) if oidc else None),
+                prover=Prover(
+                    by_key=keys.principal_of,
+                    by_node_key=_of_node,
+                    verify=_verifier(oidc) if oidc else None,
+                    by_token=lambda conn, token: people.principal_of(conn, token, oidc.link_issuer),
+                ),
+                batcher=stack.enter_context(gateway_of(settings)),
                 settings=settings,
                 serving=serving,
                 trail=trail,
@@ -109,14 +119,15 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
             counting.join(COUNTED_EVERY_S)
 
 
-def _no_node(_conn: Connection, _key: str) -> Principal | None:
-    return None
+def _of_node(conn: Connection, key: str) -> Principal | None:
+    node = nodes.principal_of(conn, key)
+    return None if node is None else Principal(node, Role.NODE, Proof.NODE_KEY)
 
 
-def _by_token(oidc: Oidc) -> Callable[[Connection, str], Principal]:
-    def principal_of(conn: Connection, token: str) -> Principal:
+def _verifier(oidc: Oidc) -> Callable[[str], Verified]:
+    def verify(token: str) -> Verified:
         said = oidc.verify(token)
-        verified = people.Verified(
+        return Verified(
             issuer=said.issuer,
             subject=said.subject,
             username=said.username or said.subject,
@@ -126,9 +137,8 @@ def _by_token(oidc: Oidc) -> Callable[[Connection, str], Principal]:
             role=said.role and said.role.value,
             expires_at=said.expires_at,
         )
-        return people.principal_of(conn, verified, oidc.link_issuer)
 
-    return principal_of
+    return verify
 
 
 def _fullness(pool: Pool, serving: ServeSettings) -> Fullness:

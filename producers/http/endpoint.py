@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.permissions import OPEN
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.asking import Whose
@@ -26,6 +27,12 @@ class Shape(BaseModel):
     """What is in a body: of a request, where a field that is not known is refused; of an answer, nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Waiting(Shape):
+    """Parameters of an answer that can be held back."""
+
+    wait: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0
 
 
 class NotFoundError(FleetError):
@@ -51,13 +58,14 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. `about` and `name`, of a write, say for the audit which row it was about."""
+    """What is answered; a body may be a future. `about` and `name` say which row it is about."""
 
     body: Any = None
     status: int | None = None  # the endpoint's, unless it is said
     headers: Mapping[str, str] = field(default_factory=dict)
     about: str | None = None
     name: str | None = None
+    row: tuple[str, str, int] | None = None  # to be waited for: its machine, its id, its last move
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Call:
     query: BaseModel | None
     body: BaseModel | None
     headers: Mapping[str, str]
+    batcher: Batcher
     key: str | None = None  # Idempotency-Key
 
     @property
@@ -124,7 +133,8 @@ class Endpoint:
         audit: how a write is called; None for a read.
         refuses: which further statuses it may answer with, beside those that all do.
         queue: where its message goes; one that is too full takes nothing.
-        waits: `?wait=` holds it until the row has moved; the function that says which row.
+        machine: of one whose `?wait=` holds it until its row has moved: which machine the row is of.
+        is_alone: `handle` is given a session without a transaction.
     """
 
     method: Method
@@ -138,7 +148,8 @@ class Endpoint:
     status: int = 200
     audit: Audit | None = None
     refuses: tuple[int, ...] = ()
-    waits: bool = False
+    machine: str | None = None
+    is_alone: bool = False
     queue: str | None = None
     example: Mapping[str, Any] | None = None
 

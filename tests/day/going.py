@@ -77,7 +77,7 @@ class Day:
         self.ticks += 1
 
     def _look_at_nodes(self) -> None:
-        """A look at all nodes. One that is not answered is begun again, as it is each minute; in an outage it is missed."""
+        """A look at all nodes. One that is not answered is begun again, as each minute; in an outage it is missed."""
         pods = self.worker.running.tools.pods
         for _ in range(LOOKS):
             with suppress(NotNowError):

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.sending import accepted, for_whom, new_id, said
 from pgfleet.producers.http.shapes.disks import DiskWhole, Operation
 from pgfleet.producers.http.shapes.shown import Accepted, Page
@@ -27,6 +27,10 @@ class Whose(Shape):
     """Whose disk; the principal's, unless an operator names another."""
 
     user_id: Name | None = None
+
+
+class WhoseWaiting(Whose, Waiting):
+    """The same, of an answer that can be held back."""
 
 
 class NewDisk(Shape):
@@ -93,7 +97,7 @@ def get_operation(call: Call) -> Answer:
     if row is None or row["disk_name"] != call.path["name"]:
         raise NotFoundError(f"there is no operation {call.path['operation_id'][:40]} on this disk")
     call.must_see(row["user_id"], f"operation {call.path['operation_id'][:40]} on this disk")
-    return Answer(row)
+    return Answer(row, about=row["operation_id"])
 
 
 def create_disk(call: Call) -> Answer:
@@ -226,6 +230,6 @@ ENDPOINTS = (
         Operation,
         asks=Whose,
         refuses=(404,),
-        waits=True,
+        machine="disk_operation",
     ),
 )

@@ -1,4 +1,4 @@
-"""`/v1/queues`, `/v1/dead-letters`, `/v1/periodic`, `/v1/doctor` and `/v1/audit`: what is under way, and what went wrong."""
+"""`/v1/queues`, `/v1/dead-letters`, `/v1/periodic`, `/v1/doctor` and `/v1/audit`: what goes on, and what went wrong."""
 
 from typing import Literal
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, said
 from pgfleet.producers.http.shapes.reservations import DryRun, Logs, Reservation, Timeline
 from pgfleet.producers.http.shapes.shown import Accepted
@@ -19,6 +19,7 @@ from pgfleet.schema.messages import Hours, Name, Uuid, checked
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reservation import (
     ADDED_HOURS_LIMIT,
+    MACHINE,
     QUEUE,
     AddUser,
     Cancel,
@@ -99,7 +100,8 @@ def try_reservation(call: Call) -> Answer:
 
 
 def get_reservation(call: Call) -> Answer:
-    return Answer(_shown(call, found(call)))
+    row = found(call)
+    return Answer(_shown(call, row), about=row["reservation_id"])
 
 
 def cancel_reservation(call: Call) -> Answer:
@@ -190,7 +192,7 @@ ENDPOINTS = (
         NewReservation,
         example={"gpu_type": "h100", "gpu_count": 1},
     ),
-    Endpoint("GET", ONE, "One reservation", READ, get_reservation, Reservation, refuses=(404,), waits=True),
+    Endpoint("GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE),
     Endpoint(
         "DELETE",
         ONE,

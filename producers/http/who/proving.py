@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pgfleet.producers.http.who.not_proven import NotProvenError
+from pgfleet.schema.identity.people import Verified
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.queue.kernel import Connection
 
 # A token of an issuer has three parts; a key of ours has one.
-TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 KEY = re.compile(r"[A-Za-z0-9_-]{20,200}")
 LONGEST = 16_384
 ByKey = Callable[[Connection, str], Principal | None]
@@ -21,22 +22,33 @@ class Prover:
 
     by_key: ByKey
     by_node_key: ByKey
-    by_token: Callable[[Connection, str], Principal] | None
+    verify: Callable[[str], Verified] | None
+    by_token: Callable[[Connection, Verified], Principal]
 
-    def prove(self, conn: Connection, headers: Mapping[str, str]) -> Principal:
-        """Whom a request's headers prove.
+    def brought(self, headers: Mapping[str, str]) -> str | Verified:
+        """The key, or what the token says, which is verified: without the database, as an issuer may be slow.
+
+        Raises:
+            NotProvenError: there is none, or it is no token of an issuer that is trusted here.
+        """
+        given = _given(headers)
+        if TOKEN.fullmatch(given):
+            if self.verify is None:
+                raise NotProvenError("tokens are not taken here: no issuer is configured (PGFLEET_OIDC_ISSUERS)")
+            return self.verify(given)
+        if not KEY.fullmatch(given):
+            raise NotProvenError("this is no key, and no token")
+        return given
+
+    def prove(self, conn: Connection, brought: str | Verified) -> Principal:
+        """Whom a key or a token is of.
 
         Raises:
             NotProvenError: nobody.
         """
-        given = _given(headers)
-        if TOKEN.fullmatch(given):
-            if self.by_token is None:
-                raise NotProvenError("tokens are not taken here: no issuer is configured (PGFLEET_OIDC_ISSUERS)")
-            return self.by_token(conn, given)
-        if not KEY.fullmatch(given):
-            raise NotProvenError("this is no key, and no token")
-        found = self.by_key(conn, given) or self.by_node_key(conn, given)
+        if isinstance(brought, Verified):
+            return self.by_token(conn, brought)
+        found = self.by_key(conn, brought) or self.by_node_key(conn, brought)
         if found is None:
             raise NotProvenError("this key is not known, has ended or was revoked; `pgfleet login` gets a new one")
         return found

@@ -13,7 +13,7 @@ from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.looker import Looker
 from worlds.fleet import Connection, Worker, move_clock, row_of
 from worlds.outside.kubernetes import NS
-from worlds.reservations import active, ask, create, ended
+from worlds.reservations import active, ask, ended
 
 # A pod as the watch has seen it.
 SEEN = """
