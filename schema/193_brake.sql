@@ -60,6 +60,7 @@ begin
   then
     return false;
   end if;
+  perform public.note_timeline();
   -- Another worker may just have done so.
   select * into known from public.database_identity for update;
   why := case

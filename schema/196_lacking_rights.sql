@@ -69,7 +69,15 @@ as $$
     values ('pgfleet_monitor', 'function clusters.note_read(text, text)', 'execute'),
       ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
       ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),
-      ('pgfleet_monitor', 'pgmq.meta', 'select')
+      ('pgfleet_monitor', 'pgmq.meta', 'select'),
+      ('pgfleet_monitor', 'function public.feed_end()', 'execute'),
+      ('pgfleet_monitor', 'function public.feed_held()', 'execute')
+    union all
+    -- The API sees the feed whole, and shows each principal what is theirs.
+    select 'pgfleet_api', 'function public.' || f, 'execute'
+    from unnest(array[
+      'events_since(integer, xid8, bigint, integer, text[], text[], text, text, integer, xid8, bigint)',
+      'feed_end()', 'feed_held()', 'last_move(text, text)', 'note_timeline()']) f
     union all
     select r.role_name, 'schema ' || s, 'usage'
     from public.fleet_roles r, unnest('{public,pgmq,hopsworks,autoscaler,clusters}'::text[]) s

@@ -53,6 +53,7 @@ class Limits:
         outage_s: how long something outside may not answer.
         periodic_late_s: how long periodic work may be overdue.
         placeless_s: how long a row may wait for a place that a quota or a rule does not give it.
+        feed_held_s: for how long an open transaction may hold the feed of events back.
     """
 
     old_s: float = 60
@@ -68,6 +69,7 @@ class Limits:
     outage_s: float = 60
     periodic_late_s: float = 180
     placeless_s: float = 600
+    feed_held_s: float = 5
 
 
 LIMITS = Limits()

@@ -9,6 +9,18 @@ from pgfleet.schema.database.needed import PRIMARY_KEY, needed
 
 metadata = sa.MetaData(schema="public")
 
+
+class Xid8(sa.types.UserDefinedType[str]):
+    """The number of a transaction (`pg_current_xact_id()`), as text: SQLAlchemy does not know the type."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+postgresql.base.ischema_names["xid8"] = Xid8
+
 _TYPES: dict[str, type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]] = {
     "bigint": sa.BigInteger,
     "boolean": sa.Boolean,
@@ -25,6 +37,7 @@ _TYPES: dict[str, type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]] = {
     "timestamp without time zone": sa.TIMESTAMP,
     "uuid": postgresql.UUID,
     "uuid[]": sa.ARRAY(postgresql.UUID),
+    "xid8": Xid8,
 }
 
 

@@ -139,12 +139,14 @@ def dump(dsn: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """Without times, and the rows of a table in one order: an update moves a row within its table.
+    """Without times and transactions, and the rows of a table in one order: an update moves a row within its table.
 
     And without the numbers by which some releases (15.20) tell changed columns from others.
     """
     unnumbered = re.sub(r"(?m)^ALTER TABLE ONLY \S+ ALTER COLUMN \S+ SET \(pg_attver=\d+\);\n", "", text)
     timeless = re.sub(r"\d{4}-\d\d-\d\d [\d:.]+\+00", "<time>", unnumbered)
+    # Of the history of moves.
+    timeless = re.sub(r"(?m)(\t<time>\t\d+)\t\d+$", r"\1\t<transaction>", timeless)
     return re.sub(
         r"(?ms)^(COPY [^\n]* FROM stdin;\n)(.*?)^(\\\.\n)",
         lambda table: table[1] + "".join(sorted(table[2].splitlines(keepends=True))) + table[3],
