@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -33,7 +34,10 @@ from pgfleet.producers.http.who.proving import Prover
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.feed.cursor import Cursor
+from pgfleet.schema.feed.filters import Filters
 from pgfleet.schema.feed.reading import last_move
+from pgfleet.schema.identity.people import Verified
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.signing import WrongPassword
 from pgfleet.schema.identity.speaking import Origin, speaking_for
@@ -84,6 +88,19 @@ class Held:
     last_move: int
 
 
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer that is a stream of events, from a position on; None is from now on."""
+
+    principal: Principal
+    filters: Filters
+    position: Cursor | None
+    brought: str | Verified
+
+
+Found = Response | Later | Held | Streamed
+
+
 @dataclass(frozen=True)
 class Desk:
     """What every request is answered with."""
@@ -98,14 +115,14 @@ class Desk:
     fullness: Fullness
     batcher: Batcher
 
-    def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Response | Later | Held:
+    def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Found:
         """Runs in a thread: the answer, or the problem; or what comes later, and holds no thread until then."""
         log = structlog.get_logger()
         began = time.monotonic()
         try:
             found = self._answer(endpoint, asked, may_wait=may_wait)
         except psycopg.Error as error:
-            found = of_database(error, log)
+            found = of_database(error)
         except FleetError as error:
             found = of_fleet(error)
         except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer and the log the trace
@@ -114,7 +131,7 @@ class Desk:
             found.headers["Server-Timing"] = f"all;dur={(time.monotonic() - began) * 1000:.1f}"
         return found
 
-    def _answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Response | Later | Held:
+    def _answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Found:
         if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
             return full.response()
         if endpoint.is_open:
@@ -123,14 +140,21 @@ class Desk:
             brought = self.prover.brought(asked.headers)
             with self.pool.connection(self.serving.serve_timeout_s) as conn:
                 principal = self.prover.prove(conn, brought)
-                return self._answer_somebody(conn, endpoint, principal, asked, may_wait=may_wait)
+                return self._answer_somebody(conn, endpoint, principal, brought, asked, may_wait=may_wait)
         except NotProvenError as error:
             self.trail.refused_nobody(asked.origin.address)
             return self.strangers.take(asked.bucket).refusal() or of_fleet(error)
 
-    def _answer_somebody(
-        self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, *, may_wait: bool
-    ) -> Response | Later | Held:
+    def _answer_somebody(  # noqa: PLR0913  # what a request is
+        self,
+        conn: Connection,
+        endpoint: Endpoint,
+        principal: Principal,
+        brought: str | Verified,
+        asked: Asked,
+        *,
+        may_wait: bool,
+    ) -> Found:
         taken = self.principals.take(f"{principal.proof}:{principal.username}")
         refused = taken.refusal()
         if refused is not None:
@@ -144,6 +168,9 @@ class Desk:
             if error.sqlstate in REFUSED:
                 self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
             raise
+        if endpoint.streams:
+            position = asked.headers.get("last-event-id")
+            return Streamed(principal, answer.body, None if position is None else Cursor.parse(position), brought)
         if isinstance(answer.body, Future):
             return Later(answer.body, lambda reply: _response(endpoint, Answer(reply), asked, taken.headers))
         response = _response(endpoint, answer, asked, taken.headers)
@@ -151,6 +178,21 @@ class Desk:
         if answer.row is None or has_changed:
             return response
         return Held(response, *answer.row)
+
+    def is_still(self, principal: Principal, brought: str | Verified) -> bool:
+        """Whether who has proven to be a principal still is, in the same role; asked of the database."""
+        if isinstance(brought, Verified) and brought.expires_at is not None and brought.expires_at < datetime.now(UTC):
+            return False
+        with self.pool.connection(self.serving.serve_timeout_s) as conn:
+            try:
+                now = self.prover.prove(conn, brought)
+            except FleetError:
+                return False
+            except psycopg.Error as error:
+                if error.sqlstate in REFUSED:
+                    return False
+                raise
+        return (now.username, now.role) == (principal.username, principal.role)
 
     def _answer_nobody(self, endpoint: Endpoint, asked: Asked) -> Response:
         taken = self.strangers.take(asked.bucket)

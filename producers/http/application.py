@@ -1,28 +1,48 @@
 """The application: routes made of the endpoints, each answered in a thread; what is no endpoint is a problem, too."""
 
-from collections.abc import Iterable, Mapping
+from asyncio import wrap_future
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import anyio
+import psycopg
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pgfleet.producers.http.answering import Asked, Desk
-from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Streamed
+from pgfleet.producers.http.endpoint import Endpoint, Waiting
+from pgfleet.producers.http.events.hub import Hub, TooManyStreams
+from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
 from pgfleet.producers.http.limits.body import BodyLimits, Limits
 from pgfleet.producers.http.limits.proxies import bucket_of, client_address
 from pgfleet.producers.http.problem import problem
+from pgfleet.producers.http.reading import read_query
+from pgfleet.producers.http.refusing import of_database, of_fleet
+from pgfleet.schema.errors import FleetError
 from pgfleet.schema.identity.speaking import Origin
 
 # What says who asks and what: given twice, it is not for us to choose.
 ONCE = ("authorization", "x-api-key", "idempotency-key", "content-type", "if-match", "if-none-match", "last-event-id")
+
+
+@dataclass
+class Live:
+    """What exists while the application runs, on its loop."""
+
+    hub: Hub | None = None
+
+    def started(self) -> Hub:
+        if self.hub is None:
+            raise RuntimeError("the application was not started (lifespan)")
+        return self.hub
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,7 @@ class Resource:
     desk: Desk
     by_method: Mapping[str, Endpoint]
     limiter: CapacityLimiter
+    live: Live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -70,10 +91,12 @@ class Resource:
                 return found.finish(await wrap_future(found.future))
             except FleetError as error:
                 return of_fleet(error)
+        if isinstance(found, Streamed):
+            return await self._stream(found)
         if not isinstance(found, Held):
             return found
         try:
-            has_moved = await self.hub.wait_for(found.machine, found.row_id, found.last_move, wait_s)
+            has_moved = await self.live.started().wait_for(found.machine, found.row_id, found.last_move, wait_s)
         except TooManyStreams as error:
             return of_fleet(error)
         except psycopg.Error:
@@ -81,7 +104,18 @@ class Resource:
         again = await self._in_thread(endpoint, asked, may_wait=False) if has_moved else found.response
         return again if isinstance(again, Response) else found.response
 
-    async def _in_thread(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Response | Later | Held:
+    async def _stream(self, wanted: Streamed) -> Response:
+        is_still = partial(self.desk.is_still, wanted.principal, wanted.brought)
+        try:
+            body = await stream(self.live.started(), wanted.principal, wanted.position, wanted.filters, is_still)
+        except FleetError as error:
+            return of_fleet(error)
+        except psycopg.Error as error:
+            return of_database(error)
+        # What lies between must neither keep it back nor keep it.
+        return StreamingResponse(body, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, MEDIA_TYPE)
+
+    async def _in_thread(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Found:
         call = partial(self.desk.answer, endpoint, asked, may_wait=may_wait)
         return await to_thread.run_sync(call, limiter=self.limiter)
 
@@ -98,14 +132,26 @@ def _wait_s(endpoint: Endpoint, query: bytes) -> float:
 
 
 def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = ()) -> ASGIApp:
-    """Routes of the endpoints, and others beside them."""
+    """Routes of the endpoints, and others beside them; the hub of streams lives as long as it runs."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     # Whoever has a thread has a session: there are as many.
-    limiter = CapacityLimiter(desk.serving.serve_threads)
-    made = [Route(path, Resource(desk, methods, limiter), include_in_schema=False) for path, methods in by_path.items()]
-    app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint})
+    limiter, live = CapacityLimiter(desk.serving.serve_threads), Live()
+    made = [
+        Route(path, Resource(desk, methods, limiter, live), include_in_schema=False)
+        for path, methods in by_path.items()
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        live.hub = Hub(desk.settings.direct_dsn(), desk.pool)
+        try:
+            yield
+        finally:
+            await live.hub.stop()
+
+    app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
     return BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s))
 
 

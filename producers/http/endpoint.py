@@ -134,6 +134,7 @@ class Endpoint:
         refuses: which further statuses it may answer with, beside those that all do.
         queue: where its message goes; one that is too full takes nothing.
         machine: of one whose `?wait=` holds it until its row has moved: which machine the row is of.
+        streams: its answer is a stream of events; `handle` says which.
         is_alone: `handle` is given a session without a transaction.
     """
 
@@ -150,6 +151,7 @@ class Endpoint:
     refuses: tuple[int, ...] = ()
     machine: str | None = None
     is_alone: bool = False
+    streams: bool = False
     queue: str | None = None
     example: Mapping[str, Any] | None = None
 

@@ -3,20 +3,24 @@
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 import psycopg
+import structlog
 from starlette.responses import Response
 
 from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
+from pgfleet.producers.http.events.hub import TooManyStreams
+from pgfleet.producers.http.gateway.waiting import Busy, Unanswered
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import UnsupportedError
 from pgfleet.producers.http.who.not_proven import IssuerAwayError, NotProvenError
 from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.feed.cursor import CursorTooOld
 from pgfleet.schema.identity.people import NotLetIn
 from pgfleet.schema.identity.signing import TooSoon, WrongPassword
 
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 # SQLSTATEs of our own functions: what a principal may not, and what the door of a queue does not let in.
 REFUSED = ("PF013", "PF011")
 AWAY_S = 1
@@ -36,7 +40,11 @@ PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
     (PreconditionError, 412, "changed-meanwhile"),
     (IdUsedError, 422, "used-otherwise"),
     (UnsupportedError, 415, "unsupported-media-type"),
+    (CursorTooOld, 410, "cursor-too-old"),
     (TooSoon, 429, "too-many-requests"),
+    (TooManyStreams, 503, "too-full"),
+    (Busy, 503, "too-full"),
+    (Unanswered, 503, "database-away"),
     (Refusal, 409, "conflict"),
 )
 
@@ -55,6 +63,8 @@ def _headers(error: FleetError, status: int) -> dict[str, str]:
     match error:
         case IssuerAwayError():
             return {"Retry-After": str(error.retry_after_s)}
+        case TooManyStreams() | Busy() | Unanswered():
+            return {"Retry-After": str(AWAY_S)}
         case TooSoon():
             return {"Retry-After": str(error.after_s)}
     return {}
@@ -72,7 +82,7 @@ def _errors(text: str) -> list[dict[str, str]]:
     return listed
 
 
-def of_database(error: psycopg.Error, log: Any) -> Response:
+def of_database(error: psycopg.Error) -> Response:
     said = error.diag.message_primary or ""
     match error.sqlstate:
         case state if state in REFUSED:
@@ -88,7 +98,7 @@ def of_database(error: psycopg.Error, log: Any) -> Response:
         case _ if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return _away("the database can't be reached")
     return mistake(
-        lambda instance: log.error("http.database_error", instance=instance, sqlstate=error.sqlstate, error=said)
+        lambda instance: LOG.error("http.database_error", instance=instance, sqlstate=error.sqlstate, error=said)
     )
 
 

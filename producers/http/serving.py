@@ -71,7 +71,7 @@ def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
         access_log=False,
         server_header=False,
         date_header=True,
-        lifespan="off",
+        lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
         backlog=BACKLOG,

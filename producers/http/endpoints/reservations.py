@@ -192,7 +192,9 @@ ENDPOINTS = (
         NewReservation,
         example={"gpu_type": "h100", "gpu_count": 1},
     ),
-    Endpoint("GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE),
+    Endpoint(
+        "GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE
+    ),
     Endpoint(
         "DELETE",
         ONE,

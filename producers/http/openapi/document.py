@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.events.streams import MEDIA_TYPE as EVENTS
 from pgfleet.producers.http.permissions import OPEN, PERMISSIONS
 from pgfleet.producers.http.problem import MEDIA_TYPE, SLUGS, TYPE
 from pgfleet.schema.asking import Whose
@@ -23,6 +24,13 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "The same one again is done once, and answered as the first was.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+}
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was read: what came since comes first. Without it, from now on.",
+    "schema": {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{1,20}\.[0-9]{1,19}$"},
 }
 PROBLEM = {
     "type": "object",
@@ -96,7 +104,7 @@ def _statuses(endpoints: Iterable[Endpoint]) -> set[int]:
 def _refusals(endpoint: Endpoint) -> tuple[int, ...]:
     """Which problems an endpoint may answer with."""
     of_body = (409, 413, 415) if endpoint.takes is not None else (409, 413) if endpoint.audit is not None else ()
-    of_reads = (304,) if endpoint.method == "GET" else ()
+    of_reads = (410,) if endpoint.streams else (304,) if endpoint.method == "GET" else ()
     return (*ALL, *of_body, *endpoint.refuses, *of_reads)
 
 
@@ -120,6 +128,8 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
     if endpoint.is_open:
         made["security"] = []
     parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint.asks)]
+    if endpoint.streams:
+        parameters.append(LAST_EVENT_ID)
     if endpoint.method == "POST" and endpoint.audit is not None:
         parameters.append(IDEMPOTENCY_KEY)
     if parameters:
@@ -143,6 +153,8 @@ def _who_may(permission: str) -> str:
 
 def _responses(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
+    if endpoint.streams:
+        done["content"] = {EVENTS: {"schema": {"type": "string"}}}
     if endpoint.gives is not None:
         done["content"] = {"application/json": {"schema": refs[endpoint.gives, "serialization"]}}
     if endpoint.status == HTTPStatus.ACCEPTED:
