@@ -8,5 +8,15 @@ alter table public.reservations
   -- A hash of what was asked for: whoever asks again under the same id has to ask for the same.
   add column if not exists asked_hash text;
 
+-- Pages of all of them, newest first (schema/reads/pages/).
+create index if not exists reservations_created_idx on public.reservations (created_at, reservation_id);
+create index if not exists disk_operations_created_idx on public.disk_operations (created_at, operation_id);
+
 alter table public.disk_operations
   add column if not exists unchecked_since timestamptz;
+
+-- What is shown of columns that hold secrets, for logins that may read no secret.
+alter table public.disk_operations
+  add column if not exists source_disk text generated always as (body ->> 'source_disk') stored;
+alter table hopsworks.hopsworks_clusters
+  add column if not exists has_kubeconfig boolean generated always as (coalesce(kubeconfig, '') <> '') stored;

@@ -75,11 +75,16 @@ def read_status(text: str) -> str:
 
 def user(conn: Connection, user_id: str) -> Row | None:
     """A user by the whole id, with the assignment; its columns are None where there is none."""
-    return first(conn, _people().where(_u.id == user_id))
+    return first(conn, people().where(_u.id == user_id))
 
 
-def _people() -> sa.Select[Any]:
+def people() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(_everybody)
+
+
+def assigned(filters: UserFilters) -> tuple[sa.Select[Any], Any, Any]:
+    """Those who have an assignment, in no order; and the columns of user and assignment to order them by."""
+    return people().where(_a.id.is_not(None), *_conditions(filters)), _u, _a
 
 
 def find_user(conn: Connection, given: str) -> Row | None:
@@ -112,7 +117,7 @@ def resolve_user(conn: Connection, given: str) -> Row:
 
 
 def _by_email() -> sa.Select[Any]:
-    return _people().order_by(_u.email, _u.id)
+    return people().order_by(_u.email, _u.id)
 
 
 def _several(given: str) -> Several:
@@ -126,7 +131,7 @@ def _several(given: str) -> Several:
 def listing(conn: Connection, filters: UserFilters) -> list[Row]:
     """Users with their assignments, those who need somebody first; who has none comes last."""
     place = sa.case({status.value: number for number, status in enumerate(ORDER)}, value=_a.status, else_=len(ORDER))
-    statement = _people().where(*_conditions(filters)).order_by(place, _a.asked_at.nulls_first(), _u.email, _u.id)
+    statement = people().where(*_conditions(filters)).order_by(place, _a.asked_at.nulls_first(), _u.email, _u.id)
     return fetch(conn, statement.limit(filters.most))
 
 

@@ -63,13 +63,13 @@ _SNAPSHOT_COLUMNS = (
 )
 
 
-def _rows() -> sa.Select[Any]:
+def rows() -> sa.Select[Any]:
     held = disks.outerjoin(reservations, _r.reservation_id == _d.reservation_id)
     return sa.select(*_COLUMNS).select_from(held)
 
 
 def by_name(conn: Connection, user_id: str, disk_name: str) -> Row | None:
-    return first(conn, _rows().where(_d.user_id == user_id, _d.disk_name == disk_name))
+    return first(conn, rows().where(_d.user_id == user_id, _d.disk_name == disk_name))
 
 
 def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
@@ -93,7 +93,7 @@ def resolve(conn: Connection, disk_name: str, user_id: str) -> Row:
 
 def listing(conn: Connection, user_id: str | None, *, lost_too: bool, most: int) -> list[Row]:
     """Disks by their user and name; those that are purged, or could not be made, only if asked for."""
-    statement = _rows().order_by(_d.user_id, _d.disk_name).limit(most)
+    statement = rows().order_by(_d.user_id, _d.disk_name).limit(most)
     if user_id is not None:
         statement = statement.where(_d.user_id == user_id)
     if not lost_too:

@@ -54,7 +54,7 @@ def _overview() -> sa.Select[Any]:
     return sa.select(
         *columns,
         assigned.label("assigned"),
-        (sa.func.coalesce(_c.kubeconfig, "") != "").label("has_kubeconfig"),
+        _c.has_kubeconfig,
         _c.metadata["client_id"].astext.label("client_id"),
         *(_b[name].label(f"breaker_{name}") for name in _BREAKER),
     ).select_from(hopsworks_clusters.outerjoin(_unanswered, _b.cluster_id == _c.id))

@@ -18,6 +18,7 @@ from pgfleet.schema.tables.runtime import offline_sweeps
 # The worst first.
 ORDER = (NodeStatus.OFFLINE, NodeStatus.ERROR, NodeStatus.ACTIVE, NodeStatus.INACTIVE)
 _n, _p, _c, _s = nodes.c, pools.c, node_configurations.c, offline_sweeps.c
+_worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=sa.cast(_n.status, sa.Text))
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,18 @@ def read_node_status(text: str) -> NodeStatus:
 
 def listing(conn: Connection, filters: NodeFilters) -> list[Row]:
     """Nodes, the worst first, each with its `pools`, and `drift`: it runs another configuration than it should."""
-    found = fetch(conn, _nodes(filters))
+    return with_pools(conn, fetch(conn, rows(filters).order_by(_worst, _n.name, _n.id).limit(filters.most)))
+
+
+def with_pools(conn: Connection, found: list[Row]) -> list[Row]:
+    """These nodes, each with its `pools` and its `drift`."""
     by_node = defaultdict(list)
     for pool in fetch(conn, _pools([node["id"] for node in found])):
         by_node[pool.pop("node_id")].append(pool)
     return [Row({**node, "drift": _drifts(node), "pools": by_node[node["id"]]}) for node in found]
 
 
-def _nodes(filters: NodeFilters) -> sa.Select[Any]:
+def rows(filters: NodeFilters) -> sa.Select[Any]:
     last_heartbeat = sa.func.timezone("UTC", _n.last_heartbeat)
     expected = (
         sa.select(_c.config_hash)
@@ -58,21 +63,15 @@ def _nodes(filters: NodeFilters) -> sa.Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=sa.cast(_n.status, sa.Text))
-    return (
-        sa.select(
-            *(_n.id, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since, _n.error_message),
-            last_heartbeat.label("last_heartbeat"),
-            age_s(last_heartbeat).label("seen_s"),
-            *skew(_n.skews),
-            _n.config_hash,
-            expected.label("expected_config_hash"),
-            _n.deleted_at,
-        )
-        .where(*_wanted(filters))
-        .order_by(worst, _n.name, _n.id)
-        .limit(filters.most)
-    )
+    return sa.select(
+        *(_n.id, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since, _n.error_message),
+        last_heartbeat.label("last_heartbeat"),
+        age_s(last_heartbeat).label("seen_s"),
+        *skew(_n.skews),
+        _n.config_hash,
+        expected.label("expected_config_hash"),
+        _n.deleted_at,
+    ).where(*_wanted(filters))
 
 
 def age_s(moment: Any) -> sa.ColumnElement[float]:

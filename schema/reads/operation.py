@@ -21,19 +21,19 @@ _o, _s = disk_operations.c, disk_snapshots.c
 _queue = queue_table(QUEUE).c
 _COLUMNS = (
     *(as_text(_o.operation_id, "operation_id"), _o.action, _o.user_id, _o.disk_name),
-    *(_o.body["source_disk"].astext.label("source_disk"), as_text(_o.disk_id, "disk_id")),
+    *(_o.source_disk, as_text(_o.disk_id, "disk_id")),
     *(_o.status, _o.status_reason, _o.status_since, _o.error, _o.detail, _o.created_at, _o.finished_at),
     *(as_text(_o.snapshot_id, "snapshot_id"), _s.status.label("snapshot_status"), _s.progress_percent),
 )
 
 
-def _rows() -> sa.Select[Any]:
+def rows() -> sa.Select[Any]:
     """Each with the snapshot that it waits for, or has made."""
     return sa.select(*_COLUMNS).select_from(disk_operations.outerjoin(disk_snapshots, _s.snapshot_id == _o.snapshot_id))
 
 
 def by_id(conn: Connection, operation_id: str) -> Row | None:
-    return first(conn, _rows().where(_o.operation_id == operation_id))
+    return first(conn, rows().where(_o.operation_id == operation_id))
 
 
 def resolve(conn: Connection, given: str, user_id: str) -> str:
@@ -49,7 +49,7 @@ def resolve(conn: Connection, given: str, user_id: str) -> str:
             raise Refusal(f"There is no operation {exact}. `pgfleet disk show NAME` lists those of a disk.")
         return exact
     begins = sa.cast(_o.operation_id, sa.Text).startswith(given, autoescape=True)
-    mine = _rows().where(_o.user_id == user_id, begins).order_by(_o.created_at.desc()).limit(CANDIDATES + 1)
+    mine = rows().where(_o.user_id == user_id, begins).order_by(_o.created_at.desc()).limit(CANDIDATES + 1)
     several = Several(
         f"{printable(given)} is the beginning of several operations of {printable(user_id)}",
         lambda row: f"{row['operation_id']}  {row['action']} {row['disk_name']}",
@@ -69,9 +69,9 @@ def of_disk(conn: Connection, disk: Mapping[str, Any], most: int = RECENT) -> li
     Not of an earlier one of its name, which is purged.
     """
     waiting = sa.and_(_o.disk_id.is_(None), _o.disk_name == disk["disk_name"])
-    named = sa.or_(waiting, _o.body["source_disk"].astext == disk["disk_name"])
+    named = sa.or_(waiting, _o.source_disk == disk["disk_name"])
     by_name = sa.and_(named, _o.created_at >= disk["created_at"])
-    mine = _rows().where(_o.user_id == disk["user_id"], sa.or_(_o.disk_id == disk["disk_id"], by_name))
+    mine = rows().where(_o.user_id == disk["user_id"], sa.or_(_o.disk_id == disk["disk_id"], by_name))
     return fetch(conn, mine.order_by(_o.created_at.desc(), _o.operation_id).limit(most))
 
 

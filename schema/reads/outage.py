@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.rows.core import FLEET_NOW, fetch, queue_table
+from pgfleet.schema.rows.core import FLEET_NOW, fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.hopsworks import hopsworks_clusters
 from pgfleet.schema.tables.runtime import outages
@@ -47,6 +47,5 @@ def _recent() -> sa.Select[Any]:
 
 def held(conn: Connection, queue: str) -> dict[str, int]:
     """How many messages of a queue wait, by dependency."""
-    waits_for = queue_table(queue).c.headers["pgfleet"]["waits_for"].astext.label("waits_for")
-    counted = sa.select(waits_for, sa.func.count().label("number")).where(waits_for.is_not(None)).group_by(waits_for)
-    return {row["waits_for"]: row["number"] for row in fetch(conn, counted)}
+    counted = sa.func.public.messages_held(queue).table_valued("waits_for", "number")
+    return {row["waits_for"]: row["number"] for row in fetch(conn, sa.select(counted))}

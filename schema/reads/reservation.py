@@ -95,14 +95,14 @@ def read_status(text: str) -> Status:
 
 
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
-    return first(conn, _rows().where(_c.reservation_id == reservation_id))
+    return first(conn, rows().where(_c.reservation_id == reservation_id))
 
 
 def gang(conn: Connection, row: Mapping[str, Any]) -> list[Row]:
     """All rows of its gang, node by node; none of a reservation of one node."""
     first_id = row["master_reservation_id"]
     short = _short(_c.reservation_id).label("short_id")
-    wanted = _rows().add_columns(short).where(_c.master_reservation_id == first_id).order_by(_c.node_index)
+    wanted = rows().add_columns(short).where(_c.master_reservation_id == first_id).order_by(_c.node_index)
     return [] if first_id is None else fetch(conn, wanted)
 
 
@@ -118,7 +118,7 @@ def short(conn: Connection, reservation_id: str) -> str:
     return found
 
 
-def _rows() -> sa.Select[Any]:
+def rows() -> sa.Select[Any]:
     """Each with the disk that it wants."""
     return sa.select(*_COLUMNS).select_from(RESERVATIONS_WITH_DISK)
 
@@ -150,7 +150,7 @@ def _written_out(given: str) -> str:
 
 def _with_prefix(prefix: str) -> sa.Select[Any]:
     begins = _c.reservation_id.startswith(prefix, autoescape=True)
-    return _rows().where(begins).order_by(_c.created_at.desc()).limit(CANDIDATES + 1)
+    return rows().where(begins).order_by(_c.created_at.desc()).limit(CANDIDATES + 1)
 
 
 def _candidate(row: Row) -> str:
@@ -194,10 +194,10 @@ def listing(conn: Connection, filters: Filters) -> list[Row]:
 
 
 def _matching(conn: Connection, filters: Filters, *conditions: sa.ColumnElement[bool]) -> list[Row]:
-    rows = _rows().add_columns(_short(_c.reservation_id).label("short_id")).where(*conditions)
+    found = rows().add_columns(_short(_c.reservation_id).label("short_id")).where(*conditions)
     # The nodes of a gang in their order.
     together = sa.func.coalesce(_c.master_reservation_id, _c.reservation_id)
-    statement = rows.order_by(_c.created_at.desc(), together, _c.node_index).limit(filters.most)
+    statement = found.order_by(_c.created_at.desc(), together, _c.node_index).limit(filters.most)
     if filters.user_id is not None:
         statement = statement.where(_c.user_id == filters.user_id)
     if filters.gpu_type is not None:

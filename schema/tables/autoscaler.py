@@ -4,4 +4,5 @@ from pgfleet.schema.tables.described import described
 
 nodes = described("autoscaler.nodes")
 pools = described("autoscaler.pools")
+audit_logs = described("autoscaler.audit_logs")
 node_configurations = described("autoscaler.node_configurations")
