@@ -82,7 +82,7 @@ create or replace function public.is_secret(of_table text, column_name text) ret
 language sql immutable
 as $$
   select column_name = any (
-      '{api_key,kubeconfig,key_hash,api_key_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
+      '{api_key,kubeconfig,key_hash,api_key_hash,email_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
         yaml_config,contents,command,body,chunk,asked_hash}')
     or of_table = 'dead_letters' and column_name in ('message', 'headers')
 $$;
