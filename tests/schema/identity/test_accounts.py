@@ -124,8 +124,8 @@ def test_no_other_login_calls_any_of_it_whatever_it_claims(
         "delete from autoscaler.audit_logs",
         "delete from public.refusals",
         "select public.insert_key(1, repeat('a', 64), 'abcdefgh', 60, '', false)",
-        "select public.claim_username(1, 'root', true)",
-        "select public.follow_token(1, null, 'ADMIN')",
+        "select public.claim_username((select max(id) from autoscaler.users), 'free', true)",
+        "select public.follow_token((select max(id) from autoscaler.users), null, 'DEVOPS')",
         "select autoscaler.write_audit('X', 'AUTH', '', '', '', '', 'SUCCESS', '')",
     ],
 )
