@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from worlds.api.login import serving_on
 from worlds.database import Connection
-from worlds.served import serving_on
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
 from pgfleet.schema.disk import CloneDisk, CreateDisk, DeleteDisk, Operation
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.speaking import speaking_for
+from worlds.api.login import ADA, BOB, serving_on
 from worlds.database import Connection
 from worlds.disks import World, for_a_test, servers, world_on
 from worlds.fleet import new_id, owner_dsn
-from worlds.served import ADA, BOB, serving_on
 
 
 @pytest.fixture(scope="module")

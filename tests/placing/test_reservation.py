@@ -14,9 +14,9 @@ from pgfleet.schema.gang.nodes import gang_ids
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.speaking import speaking_for
 from pgfleet.schema.reservation import CreateReservation
+from worlds.api.login import ADA, BOB, BOSS, NODE, OPS, serving_on
 from worlds.fleet import Connection, Worker, history_of, move_clock, new_id, row_of, until
 from worlds.reservations import ask, create, letters, reach, rows_of, status_of, statuses
-from worlds.served import ADA, BOB, BOSS, NODE, OPS, serving_on
 
 
 def wanted(**fields: Any) -> CreateReservation:

