@@ -136,7 +136,10 @@ class CreateReservation(Container):
 
 
 class Request(Message):
-    """What a user asks about a reservation of theirs. With a `request_id`, the same one again is done once."""
+    """What a user asks about a reservation of theirs.
+
+    With a `request_id`, the same one again is done once; one that asks for something else is refused.
+    """
 
     reservation_id: Uuid
     user_id: Name
