@@ -30,7 +30,9 @@ from (
 ) h
 group by h.gpu_type, h.user_id;
 
--- The lines in their order with fair share: stands counts from 1 in each.
+-- The lines in their order with fair share: stands counts from 1 in each. The hours of all users are summed up at once, and
+-- then each found by its name: joined, they would be gone through, or summed up anew, for each who waits, where
+-- statistics are of an empty table.
 create or replace view public.fair_units as
 select s.*, row_number() over (
   partition by s.gpu_type
@@ -39,13 +41,14 @@ select s.*, row_number() over (
     s.line_number, s.reservation_id) as stands
 from (
   select u.*, u.waiting_since < public.fleet_now() - r.starving_after as starves,
-    (coalesce(h.gpu_hours, 0) + coalesce(sum(u.gpu_count * u.nodes * u.duration_hours) over (
+    (coalesce(((
+      select jsonb_object_agg(concat_ws(' ', h.gpu_type, h.user_id), h.gpu_hours) from public.gpu_shares h
+    ) ->> concat_ws(' ', u.gpu_type, u.user_id))::float8, 0) + coalesce(sum(u.gpu_count * u.nodes * u.duration_hours) over (
       partition by u.gpu_type, u.user_id order by u.waiting_since, u.line_number, u.reservation_id
       rows between unbounded preceding and 1 preceding), 0)) / greatest(g.total_cluster_gpus, 1) as hours_later
   from public.line_units u
   join public.gpu_types g on g.gpu_type = u.gpu_type
   cross join public.line_settings r
-  left join public.gpu_shares h on h.gpu_type = u.gpu_type and h.user_id = u.user_id
   where u.start_at is null) s;
 
 -- The first of a line, in the order in which they are let in (044 says how it is made), and the first of those that are
