@@ -1,11 +1,13 @@
 """The day itself: two minutes after two minutes, on a real worker and the sandbox, with the clock that tests move."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, LiteralString
 
 from day.asked import Sent, Trouble
 from day.seen import Seen
@@ -22,6 +24,9 @@ from worlds.reservations import QUEUE
 TICK = timedelta(minutes=2)
 SWEPT_EVERY = 5  # ticks
 LOOKS = 5
+# So many messages are claimed at once, after what was asked of the cluster has happened, or this long: a claim costs about
+# the same, however many messages it has.
+CLAIMED, PATIENCE_S, GLANCE_S = 500, 0.15, 0.01
 # As often as this no step fails for good; each is one request.
 FAULTS: Sequence[dict[str, Any]] = (
     {"method": "POST", "status": 500},
@@ -30,6 +35,15 @@ FAULTS: Sequence[dict[str, Any]] = (
     {"method": "GET", "status": 429, "retry_after": 1},
 )
 SENT_NOW = "update pgmq.q_gpu_reservations set enqueued_at = public.fleet_now() where msg_id = %s"
+# No pod is about to start or to go where nodes answer.
+IS_QUIET = """
+select not exists (
+  select from public.reservations r
+  left join public.gpu_pods p on p.reservation_id = r.reservation_id and p.gone_at is null
+  where r.reservation_ended is null and r.gpus_held > 0
+    and (r.status = 'preparing' and (p.is_ready or p.node_name is null) is not true
+      or r.status not in ('preparing', 'active') and p.pod_uid is not null))
+"""
 # A settled day: nobody waits, and nothing is left outside.
 LIVE = "select count(*) from public.reservations where reservation_ended is null"
 
@@ -70,11 +84,18 @@ class Day:
             send(self.conn, QUEUE, {"action": "sweep"})
             send(self.conn, QUEUE, {"action": "sweep_pods"})
         self._look_at_nodes()
-        self.worker.run()
+        while self.worker.run_once(CLAIMED):
+            self._rest()
         for gpu_type in self.types:
             self.seen.look(gpu_type)
         move_clock(self.conn, TICK.total_seconds())
         self.ticks += 1
+
+    def _rest(self) -> None:
+        """Until the cluster has done what it was asked for, so that one claim has what comes of it; not for long."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._one(IS_QUIET) is False and time.monotonic() < deadline:
+            threading.Event().wait(GLANCE_S)
 
     def _look_at_nodes(self) -> None:
         """A look at all nodes. One that is not answered is begun again, as each minute; in an outage it is missed."""
@@ -115,9 +136,12 @@ class Day:
             yield name
 
     def _live(self) -> int:
-        row = self.conn.execute(LIVE).fetchone()
+        return int(self._one(LIVE))
+
+    def _one(self, query: LiteralString) -> Any:
+        row = self.conn.execute(query).fetchone()
         assert row is not None
-        return int(row[0])
+        return row[0]
 
     def _stuck(self) -> list[tuple[Any, ...]]:
         query = (
