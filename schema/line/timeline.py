@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
+from math import inf
 from operator import itemgetter
 
 from pgfleet.schema.line.steps import Steps, least, openings, rising, taken
@@ -137,20 +138,33 @@ def timeline(room: Room, ends: Sequence[End], now: datetime) -> Timeline:
     """What is free now, and will be by these ends; those of which nobody knows when are not counted."""
     most = room.unheld + sum(end.gpus for end in ends)
     known = [
-        (max((end.at - now).total_seconds(), 0) or SOON_S, end.gpus, node)
+        (max((end.at - now).total_seconds(), 0) or SOON_S, end, node)
         for end, node in placed(room, ends)
         if end.at is not None and end.gpus
     ]
     known.sort(key=itemgetter(0))
-    total = rising(room.unheld, [(at, gpus) for at, gpus, _ in known])
+    total = rising(room.unheld, [(at, end.gpus) for at, end, _ in known])
     if not room.is_seen:
         return Timeline(total, {ANYWHERE: total}, {}, {ANYWHERE: most}, most)
     on_node: dict[str | None, list[tuple[float, int]]] = defaultdict(list)
-    for at, gpus, node in known:
-        on_node[node].append((at, gpus))
+    for at, end, node in known:
+        on_node[node].append((at, end.gpus))
     usable = {name: free for name, free in room.free.items() if name not in room.problems}
     nodes = {name: rising(free, on_node[name]) for name, free in usable.items()}
+    for at, end, node in known:
+        nodes |= _where_it_will_be(nodes, end, at) if node is None else {}
     return Timeline(total, nodes, room.zones, room.sizes, most)
+
+
+def _where_it_will_be(nodes: Mapping[str, Steps], end: End, until: float) -> dict[str, Steps]:
+    """The node of a pod for which none has room now, with it: it gets the first GPUs that are free, before any line."""
+    found = (
+        (next(openings(steps, end.gpus, MOMENT_S, 0), inf), name)
+        for name, steps in nodes.items()
+        if end.kept_to in (None, name)
+    )
+    at, name = min(found, default=(inf, ANYWHERE))
+    return {name: taken(nodes[name], at, until, end.gpus)} if at < until else {}
 
 
 def placed(room: Room, ends: Sequence[End]) -> Iterator[tuple[End, str | None]]:

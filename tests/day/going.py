@@ -24,9 +24,9 @@ from worlds.reservations import QUEUE
 TICK = timedelta(minutes=2)
 SWEPT_EVERY = 5  # ticks
 LOOKS = 5
-# So many messages are claimed at once, after what was asked of the cluster has happened, or this long: a claim costs about
-# the same, however many messages it has.
-CLAIMED, PATIENCE_S, GLANCE_S = 500, 0.15, 0.01
+# So many messages are claimed at once, when what was asked of the cluster has happened, or after a while: a claim costs
+# about as much, however many messages it has. With more claims in a tick, messages keep each other alive.
+CLAIMED, PATIENCE_S, GLANCE_S, CLAIMS = 500, 0.15, 0.01, 1000
 # As often as this no step fails for good; each is one request.
 FAULTS: Sequence[dict[str, Any]] = (
     {"method": "POST", "status": 500},
@@ -35,12 +35,12 @@ FAULTS: Sequence[dict[str, Any]] = (
     {"method": "GET", "status": 429, "retry_after": 1},
 )
 SENT_NOW = "update pgmq.q_gpu_reservations set enqueued_at = public.fleet_now() where msg_id = %s"
-# No pod is about to start or to go where nodes answer.
+# No pod is about to start or to go for what has just been decided; those on nodes that are silent stay for long.
 IS_QUIET = """
 select not exists (
   select from public.reservations r
   left join public.gpu_pods p on p.reservation_id = r.reservation_id and p.gone_at is null
-  where r.reservation_ended is null and r.gpus_held > 0
+  where r.reservation_ended is null and r.gpus_held > 0 and r.status_since = public.fleet_now()
     and (r.status = 'preparing' and (p.is_ready or p.node_name is null) is not true
       or r.status not in ('preparing', 'active') and p.pod_uid is not null))
 """
@@ -84,12 +84,19 @@ class Day:
             send(self.conn, QUEUE, {"action": "sweep"})
             send(self.conn, QUEUE, {"action": "sweep_pods"})
         self._look_at_nodes()
-        while self.worker.run_once(CLAIMED):
-            self._rest()
+        self._work()
         for gpu_type in self.types:
             self.seen.look(gpu_type)
         move_clock(self.conn, TICK.total_seconds())
         self.ticks += 1
+
+    def _work(self) -> None:
+        """Answer all that is due, and what that makes due."""
+        for _ in range(CLAIMS):
+            if not self.worker.run_once(CLAIMED):
+                return
+            self._rest()
+        raise AssertionError(f"messages keep each other alive: {self._stuck()}")
 
     def _rest(self) -> None:
         """Until the cluster has done what it was asked for, so that one claim has what comes of it; not for long."""

@@ -59,7 +59,7 @@ class Promise:
 
 @dataclass(slots=True)
 class Seen:
-    """What was told to each unit first, and the promises of each type, to heads and bookings; of who has moved, why.
+    """What was told to each unit first, and the promises of each type, to heads and bookings; why those have moved.
 
     `ends` are those that were seen last of everybody, of those too that have none any more.
     """

@@ -1,4 +1,4 @@
-"""A day of 500 users on a real worker: no GPU is given twice, nobody is forgotten, and no promised start is moved by others.
+"""A day of 500 users on a real worker: no GPU is given twice, nobody is forgotten, nobody's promise is moved by others.
 
 What moves one are ends that are late, nodes that are gone, and times in which nodes are not seen: those are counted."""
 
@@ -135,7 +135,7 @@ def report(day: Day, took_s: float) -> Iterator[str]:
     yield str(told(day.seen, found.values()))
     moved, unexplained = len(day.seen.moved), len(day.seen.passed)
     yield (
-        f"{len(day.seen.promised)} heads and bookings were promised a start. Promises moved {moved + unexplained} times: "
-        f"{moved} as an end was late, nodes were gone or were not seen, {unexplained} as others went ahead. "
+        f"{len(day.seen.promised)} heads and bookings were promised a start. Promises moved {moved + unexplained} "
+        f"times: {moved} as an end was late, nodes were gone or were not seen, {unexplained} as others went ahead. "
         f"In {len(day.seen.delayed)} of them the head would have started sooner without those who had just gone ahead."
     )

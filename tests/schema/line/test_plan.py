@@ -133,3 +133,39 @@ def test_a_hundred_behind_them_are_not_looked_at_and_one_that_fits_is() -> None:
     plan = standing(*behind, Unit("small", 1, 1), free={"a": 4}, ends=[End(h(2), 4, "a")]).plan()
 
     assert started(plan) == {"small": ("a",)}
+
+
+def test_pods_that_are_on_no_node_yet_end_where_they_are_expected() -> None:
+    """One that is kept to a node, and one that the scheduler puts on another."""
+    ends = [End(h(1), 4, unit="anywhere"), End(h(9), 4, unit="kept", kept_to="a")]
+    room = Room("h100", 0, {"a": 0, "b": 0}, is_seen=True, sizes={"a": 4, "b": 4}, placed=((4, "a"), (4, "b")))
+
+    plan = Standing("h100", NOW, room, (Unit("head", 4, 1),), ends=tuple(ends)).plan()
+
+    promise = plan.promise_of("head")
+    assert promise is not None
+    assert (promise.at, promise.spots) == (3600, ("b",))
+
+
+def test_what_is_on_no_node_any_more_is_kept_for_the_head_all_the_same() -> None:
+    """The node has the GPUs back, and the total not yet: who took them now would be in the head's way."""
+    room = Room("h100", 4, {"a": 8}, is_seen=True, sizes={"a": 8})
+
+    plan = Standing(
+        "h100", NOW, room, (Unit("head", 8, 1), Unit("later", 4, 9)), ends=(End(h(1), 4, "", "over"),)
+    ).plan()
+
+    assert started(plan) == {}
+    assert waiting(plan, "head").starts_in_s == 3600
+
+
+def test_a_pod_that_finds_no_node_gets_the_first_gpus_that_are_free_before_the_head() -> None:
+    """The scheduler gives them to it: that is nobody's choice any more."""
+    ends = (End(h(1), 4, "a", "short"), End(h(2), 4, "b", "long"), End(h(5), 4, None, "waits"))
+    room = Room("h100", 0, {"a": 0, "b": 0}, is_seen=True, sizes={"a": 4, "b": 4})
+
+    plan = Standing("h100", NOW, room, (Unit("head", 4, 1),), ends=ends).plan()
+
+    promise = plan.promise_of("head")
+    assert promise is not None
+    assert (promise.at, promise.spots) == (7200, ("b",))
