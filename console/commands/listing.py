@@ -32,7 +32,7 @@ def reservations(  # noqa: PLR0913  # one parameter an option
     ended_too: Annotated[
         bool, typer.Option("--all", help="Those that are over, too; and everybody's, unless --mine or --user.")
     ] = False,
-    most: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 200,
+    most: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """List your reservations, newest first; live ones unless --all or --status."""

@@ -32,8 +32,8 @@ def kinds() -> list[str]:
 def worker(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(kinds())}.")],
     *,
-    threads: Annotated[int, typer.Option(min=1, help="Claims worked on at once.")] = 4,
-    processes: Annotated[int, typer.Option(min=1, help=PROCESSES)] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Claims worked on at once.")] = 4,
+    processes: Annotated[int, typer.Option(min=1, max=256, help=PROCESSES)] = 1,
     parent: Annotated[int | None, typer.Option(help="End when this process has.", hidden=True)] = None,
 ) -> None:
     """Run the worker of a kind until SIGTERM or Ctrl-C; what it has claimed is finished or given back."""

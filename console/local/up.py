@@ -50,7 +50,7 @@ SANDBOX_PACE = {"PGFLEET_POD_MISSING_GRACE_S": "10", "PGFLEET_WATCH_S": "5"}
 def up(
     *,
     nodes: Annotated[str, typer.Option(help="The simulated fleet: type:nodes x GPUs.")] = NODES,
-    workers: Annotated[int, typer.Option(min=1, help="Reservation workers.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Reservation workers.")] = 2,
 ) -> None:
     """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, and a view of them.
 

@@ -81,6 +81,7 @@ def _code(command: Callable[..., object]) -> int:
 
     wrong_usage: type[Exception] = typer.BadParameter.__mro__[2]  # click's, which typer has under another name by now
     try:
+        _refuse_what_is_no_text()
         with _interrupts_kept():
             code = command(standalone_mode=False)
     except Refusal as error:
@@ -129,6 +130,13 @@ def _write_what_can_be_written() -> None:
     for stream in (sys.stdout, sys.stderr):
         if not _writes_all_letters(stream) and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _refuse_what_is_no_text() -> None:
+    """Bytes that are no UTF-8 come as halves of letters, which neither a message nor the database can hold."""
+    for given in (*sys.argv[1:], os.environ.get("PGFLEET_USER", "")):
+        if any("\ud800" <= letter <= "\udfff" for letter in given):
+            raise FleetError(f"{ascii(given)} is no UTF-8 text.")
 
 
 def _tell_misspelt() -> None:

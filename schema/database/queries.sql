@@ -114,11 +114,17 @@ select 'retention', r.table_name, jsonb_build_object(
   'time_column', r.time_column, 'by_day', r.by_day, 'only_where', r.only_where)::text
 from public.retention r;
 
+-- name: may_read_rows
+-- Whether this login may look at all of the rows below.
+select bool_and(has_column_privilege(t.name, t.key, 'select'))
+from (values ('public.limits', 'name'), ('public.gpu_types', 'gpu_type'), ('public.line_settings', 'only_one'),
+  ('hopsworks.billing_rates', 'resource'), ('clusters.cluster_config_templates', 'name')) t (name, key);
+
 -- name: rows
 -- What there is to choose from, and what the order of a line goes by; what each row says is the operator's.
 select 'row', 'public.limits ' || name, '' from public.limits
 union all select 'row', 'public.gpu_types ' || gpu_type, '' from public.gpu_types
-union all select 'row', 'public.line_settings', '' from public.line_settings
+union all select 'row', 'public.line_settings', '' from public.line_settings where only_one
 union all select 'row', 'hopsworks.billing_rates ' || resource, '' from hopsworks.billing_rates
 union all select 'row', 'clusters.cluster_config_templates ' || name, '' from clusters.cluster_config_templates;
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.heartbeat import ClusterStatus
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.printable import printable
 from pgfleet.schema.reads.node import age_s, skew
 from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
@@ -88,9 +89,10 @@ def resolve(conn: Connection, given: str) -> Row:
         f"{given} fits several clusters; give more of the id",
         lambda row: f"{row['cluster_id']}  {row['name']}  {row['status']}",
     )
-    found = best(conn, _overview().order_by(_c.name, _c.cluster_id), conditions, several)
+    found = best(conn, _overview().order_by(_c.name, _c.cluster_id), conditions if given else (), several)
     if found is None:
-        raise Refusal(f"There is no cluster whose id or name begins with {given}. See `pgfleet clusters --all`.")
+        begun = printable(given) or "nothing"
+        raise Refusal(f"There is no cluster whose id or name begins with {begun}. See `pgfleet clusters --all`.")
     return found
 
 

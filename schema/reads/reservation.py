@@ -127,9 +127,12 @@ def resolve(conn: Connection, given: str, user_id: str) -> Row:
     """The reservation of a whole id, whoever owns it, or of a prefix that is unique among the user's.
 
     Raises:
-        AmbiguousId, Refusal: several have this prefix, or none; the message lists what there is.
+        AmbiguousId, Refusal: several have this prefix, or none; the message lists what there is. Nothing is no prefix:
+            a variable that was never set must not mean the only reservation that somebody has.
     """
     given = _written_out(given.strip().lower())
+    if not given:
+        raise Refusal(_not_found(given, user_id, []))
     exact = by_id(conn, given)
     if exact is not None:
         return exact
@@ -179,7 +182,7 @@ def asked_for(conn: Connection, given: str, user_id: str) -> str | None:
 
 
 def _not_found(given: str, user_id: str, others: list[Row]) -> str:
-    text = f"{printable(user_id)} has no reservation whose id begins with {printable(given)}."
+    text = f"{printable(user_id)} has no reservation whose id begins with {printable(given) or 'nothing'}."
     owners = sorted({row["user_id"] for row in others})
     return f"{text}\n--user {owners[0]} has one." if owners and given else f"{text} See `pgfleet ls --all`."
 

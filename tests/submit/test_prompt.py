@@ -168,6 +168,58 @@ def test_a_slip_is_told_what_was_meant(pgfleet: Pgfleet, command: tuple[str, ...
     assert said in pgfleet(*command).err
 
 
+@pytest.mark.parametrize("nothing", ["", " ", "\t"])
+@pytest.mark.parametrize(
+    "command", ["cancel", "watch", "logs", "ssh", "retry", "release --force", "extend --hours 1", "add-user eve"]
+)
+def test_an_id_that_is_empty_means_none_and_not_the_only_one(
+    pgfleet: Pgfleet, conn: Connection, worker: Worker, command: str, nothing: str
+) -> None:
+    conn.execute("delete from pgmq.q_gpu_reservations")
+    assert pgfleet("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100").code == 0
+    worker.run()
+    name, *options = command.split()
+
+    end = pgfleet(name, nothing, *options)
+
+    assert (end.code, "whose id begins with nothing" in end.err) == (1, True)
+    assert conn.execute("select count(*) from pgmq.q_gpu_reservations where message ? 'user_id'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cancel", "\udcff"),
+        ("ls", "--user", "a\udcff"),
+        ("disk", "show", "\udcff", "--json"),
+        ("hopsworks", "show", "\udcff"),
+        ("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--name", "\udcff"),
+    ],
+)
+def test_bytes_that_are_no_text_are_wrong_usage(pgfleet: Pgfleet, command: tuple[str, ...]) -> None:
+    end = pgfleet(*command)
+
+    assert end.code == 2
+    assert "is no UTF-8 text" in end.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ls", "--limit", "99999999999999999999"),
+        ("worker", "reservation", "--processes", "99999999999"),
+        ("dead", "show", "99999999999999999999"),
+    ],
+)
+def test_a_number_that_is_too_large_is_told_as_such_and_not_as_the_databases(
+    pgfleet: Pgfleet, command: tuple[str, ...]
+) -> None:
+    end = pgfleet(*command)
+
+    assert end.code == 2
+    assert "Input should be less than or equal to" in end.err
+
+
 def test_the_database_that_is_not_there_ends_with_2(pgfleet: Pgfleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
 

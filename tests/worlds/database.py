@@ -127,7 +127,7 @@ def remove_servers(folder: Path) -> None:
 
 @contextmanager
 def container(image: str) -> Iterator[str]:
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is asked for
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is asked for
 
     with PostgresContainer(image, driver=None) as server:
         yield server.get_connection_url()

@@ -17,7 +17,9 @@ from pgfleet.schema.printable import plural
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.replay import letters
 
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER...]", help="As `pgfleet dead` shows.")]
+Numbers = Annotated[
+    list[int] | None, typer.Argument(metavar="[NUMBER...]", max=2**63 - 1, help="As `pgfleet dead` shows.")
+]
 All = Annotated[bool, typer.Option("--all", help="All open ones that the other options leave.")]
 SHOWN = 5
 

@@ -99,7 +99,7 @@ def _without_secrets(letter: dict[str, Any]) -> dict[str, Any]:
 
 @app.command(epilog="Example: pgfleet dead show 17")
 def show(
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `pgfleet dead` shows.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", max=2**63 - 1, help="As `pgfleet dead` shows.")],
     *,
     as_json: AsJson = False,
 ) -> None:

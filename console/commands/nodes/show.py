@@ -33,7 +33,7 @@ def list_nodes(
         str | None, typer.Option("--status", help="Only these: offline, error, active, inactive.")
     ] = None,
     deleted_too: Annotated[bool, typer.Option("--all", help="Deleted ones, too.")] = False,
-    most: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    most: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
     watching: Watch = False,
 ) -> None:
