@@ -136,7 +136,7 @@ def _refuse_what_is_no_text() -> None:
     """Bytes that are no UTF-8 come as halves of letters, which neither a message nor the database can hold."""
     for given in (*sys.argv[1:], os.environ.get("PGFLEET_USER", "")):
         if any("\ud800" <= letter <= "\udfff" for letter in given):
-            raise FleetError(f"{ascii(given)} is no UTF-8 text.")
+            raise FleetError(f"{given!a} is no UTF-8 text.")
 
 
 def _tell_misspelt() -> None:

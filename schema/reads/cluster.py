@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.heartbeat import ClusterStatus
-from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.printable import printable
+from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.node import age_s, skew
 from pgfleet.schema.reads.resolve import Several, begins, best, first
 from pgfleet.schema.rows.core import fetch
