@@ -96,6 +96,15 @@ begin
 end
 $$;
 
+-- Refuses (PF013) whom the API speaks for, unless it is an operator, or this node itself: a user may be called 17, too. Called
+-- by the functions that read.
+create or replace function autoscaler.must_ask_as_node_or_operator(of_node integer) returns void
+language sql stable
+as $$
+  select public.must_ask_as(
+    array['DEVOPS', 'ADMIN'] || case when public.request_user() = of_node::text then array['NODE'] end)
+$$;
+
 -- What is known of a node's configurations but their text, the newest first: at most so many, with ids below `before`.
 -- Called by the API and the console.
 create or replace function autoscaler.configurations_of(of_node integer, before bigint default null, most integer default 50)
@@ -105,7 +114,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform public.must_ask_as(array['DEVOPS', 'ADMIN']);
+  perform autoscaler.must_ask_as_node_or_operator(of_node);
   return query
     select c.id, c.config_hash::text, coalesce(c.is_active, false), c.config_hash is not distinct from n.config_hash,
       octet_length(c.yaml_config), c.scaling_limits, c.created_at at time zone 'UTC', c.activated_at, c.activated_by
@@ -121,7 +130,7 @@ create or replace function autoscaler.configuration_text(of_node integer, wanted
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform public.must_ask_as(array['DEVOPS', 'ADMIN']);
+  perform autoscaler.must_ask_as_node_or_operator(of_node);
   return (
     select c.yaml_config from autoscaler.node_configurations c
     where c.node_id = of_node and case when wanted is null then c.is_active else c.id = wanted end);

@@ -152,9 +152,6 @@ class Settings(BaseSettings):
     snapshots_kept: Annotated[int, Field(ge=1)] = 3
     snapshot_kept_s: Seconds = 7 * 24 * 3600
 
-    # The heartbeat gateway gathers what arrives within the window, and answers within the deadline.
-    gateway_window_s: Annotated[float, Field(ge=0, le=1)] = 0.005
-    gateway_deadline_s: Annotated[float, Field(ge=1, le=60)] = 5
     node_offline_s: Seconds = 300
     cluster_offline_intervals: Annotated[float, Field(gt=0)] = 3
     mass_outage_share: Annotated[float, Field(gt=0, le=1)] = 0.55

@@ -97,6 +97,9 @@ class ServeSettings(BaseSettings):
     serve_threads: Annotated[int, Field(ge=1, le=64)] = 16
     # What the database has not answered by then is given up.
     serve_timeout_s: Annotated[float, Field(gt=0, le=60)] = 2
+    # Heartbeats that arrive within the window go to the queue as one batch, and are answered within the deadline.
+    heartbeat_window_s: Annotated[float, Field(ge=0, le=1)] = 0.005
+    heartbeat_deadline_s: Annotated[float, Field(ge=1, le=60)] = 5
     # The addresses and networks of proxies whose X-Forwarded-For and Forwarded are believed.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks), Field(max_length=1000)] = ()
     # A request's body has to be here in so long.

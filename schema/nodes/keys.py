@@ -8,6 +8,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from pgfleet.schema.asking import Role
+from pgfleet.schema.identity.principal import Principal, Proof
 from pgfleet.schema.nodes.proofs import hash_of
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
@@ -16,6 +18,7 @@ SQL = named(__package__)
 PREFIX = 8
 # 64 characters of text that is safe in a URL.
 KEY_BYTES = 48
+LONGEST_KEY = 512
 
 
 def add_node(conn: Connection, given: Mapping[str, Any], login: str | None = None) -> tuple[int, str]:
@@ -39,10 +42,13 @@ def rotate(conn: Connection, node: str) -> str:
     return key
 
 
-def principal_of(conn: Connection, key: str) -> str | None:
-    """The node whose key this is and is valid now: its number, or the id of a cluster's node. None for any other."""
+def principal_of(conn: Connection, key: str) -> Principal | None:
+    """The node whose key this is and is valid now, by its number or, of a cluster, its id. None for any other key."""
+    if not 0 < len(key) <= LONGEST_KEY:
+        return None
     (row,) = ask(conn, SQL["principal_of"], key_hash=hash_of(key))
-    return None if row["result"] is None else str(row["result"])
+    node = row["result"]
+    return None if node is None else Principal(str(node), Role.NODE, Proof.NODE_KEY)
 
 
 def revoke(conn: Connection, node: str) -> int:

@@ -17,6 +17,8 @@ import psycopg
 
 from pgfleet.producers.http.gateway import bodies
 from pgfleet.producers.http.gateway.waiting import Busy, Limits, Line, Unanswered, Waiting
+from pgfleet.producers.http.sessions import APPLICATION
+from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.errors import FleetError, Refusal
@@ -159,9 +161,9 @@ def _answer(batch: Sequence[Waiting], rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 @contextmanager
-def gateway_of(settings: Settings) -> Iterator[Batcher]:
+def gateway_of(settings: Settings, serving: ServeSettings) -> Iterator[Batcher]:
     """The gateway of a service, on a session of its own."""
-    limits = Limits(window_s=settings.gateway_window_s, deadline_s=settings.gateway_deadline_s)
+    limits = Limits(window_s=serving.heartbeat_window_s, deadline_s=serving.heartbeat_deadline_s)
 
     def open_one() -> Connection:
         return open_session(
@@ -171,6 +173,7 @@ def gateway_of(settings: Settings) -> Iterator[Batcher]:
             longest_s=limits.deadline_s,
             # Whole seconds, and libpq takes 1 for 2.
             connect_timeout=max(2, round(limits.deadline_s)),
+            application_name=APPLICATION,
         )
 
     with Batcher(open_one, limits) as batcher:

@@ -12,6 +12,7 @@ import pytest
 
 from pgfleet.producers.http.gateway.batcher import Batcher, Reply, gateway_of
 from pgfleet.producers.http.gateway.waiting import Busy, Limits, Unanswered
+from pgfleet.producers.http.settings import read_serve_settings
 from pgfleet.schema.database.sessions import open_session
 from worlds.database import Connection
 from worlds.fleet import settings_for, until
@@ -180,9 +181,9 @@ def heart_body(node: str) -> dict[str, Any]:
 
 def test_the_gateway_of_a_service_sends_as_the_settings_say(heart: Heart, api_dsn: str) -> None:
     node = str(heart.node())
-    settings = settings_for(api_dsn, gateway_window_s=0.0, gateway_deadline_s=30)
+    serving = read_serve_settings(heartbeat_window_s=0.0, heartbeat_deadline_s=30)
 
-    with gateway_of(settings) as gateway:
+    with gateway_of(settings_for(api_dsn), serving) as gateway:
         assert gateway.submit(node, OK).result(PATIENCE_S).status == "success"
 
     assert len(heart.queue()) == 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -186,23 +187,48 @@ def test_heartbeats_and_configurations_at_once_do_not_block_each_other_for_ever(
     assert (failed, heart.letters()) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda conn, node: give(conn, node, "a: 1"),
-        lambda conn, node: configurations.activate(conn, node, 1),
-        configurations.text_of,
-        configurations.listing,
-    ],
-)
-@pytest.mark.parametrize("role", [Role.USER, Role.NODE])
-def test_who_is_no_operator_neither_sets_nor_reads_one(heart: Heart, api: Connection, call: Any, role: Role) -> None:
+READS: dict[str, Callable[[Connection, int], Any]] = {
+    "text_of": configurations.text_of,
+    "listing": configurations.listing,
+}
+CALLS: dict[str, Callable[[Connection, int], Any]] = {
+    **READS,
+    "add": lambda conn, node: give(conn, node, "a: 1"),
+    "activate": lambda conn, node: configurations.activate(conn, node, 1),
+}
+WRITES = sorted(CALLS.keys() - READS.keys())
+
+
+def refused_as(api: Connection, call: str, node: int, role: Role, name: str) -> str | None:
+    with pytest.raises(psycopg.Error) as refused, speaking_as(api, role, name):
+        CALLS[call](api, node)
+    return refused.value.sqlstate
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_user_sets_or_reads_one_though_called_as_the_node(heart: Heart, api: Connection, call: str) -> None:
     node = heart.node()
 
-    with pytest.raises(psycopg.Error) as refused, speaking_as(api, role, str(node)):
-        call(api, node)
+    assert refused_as(api, call, node, Role.USER, str(node)) == "PF013"
 
-    assert refused.value.sqlstate == "PF013"
+
+@pytest.mark.parametrize("call", WRITES)
+def test_a_node_sets_none_of_its_own(heart: Heart, api: Connection, call: str) -> None:
+    node = heart.node()
+
+    assert refused_as(api, call, node, Role.NODE, str(node)) == "PF013"
+
+
+@pytest.mark.parametrize("call", READS)
+def test_a_node_reads_its_own_and_no_others(heart: Heart, api: Connection, call: str) -> None:
+    node, other = heart.node(), heart.node()
+    give(heart.conn, node, "a: 1")
+
+    with speaking_as(api, Role.NODE, str(node)):
+        own = CALLS[call](api, node)
+
+    assert own
+    assert refused_as(api, call, other, Role.NODE, str(node)) == "PF013"
 
 
 def test_what_is_not_there_is_told(heart: Heart) -> None:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from pgfleet.schema.asking import Role
+from pgfleet.schema.identity.principal import Principal, Proof
 from pgfleet.schema.nodes import keys, listing, writes
 from pgfleet.schema.nodes.proofs import hash_of
 from pgfleet.schema.queue.kernel import Connection
@@ -24,6 +25,10 @@ def code_of(conn: Connection, call: Callable[[], Any], role: Role = Role.DEVOPS)
     return refused.value.sqlstate
 
 
+def of_node(node: str) -> Principal:
+    return Principal(node, Role.NODE, Proof.NODE_KEY)
+
+
 def number_of_pool(heart: Heart, name: str) -> int:
     return int(heart.pool(name)["id"])
 
@@ -37,7 +42,7 @@ def test_a_node_is_made_changed_and_removed_in_the_name_of_who_asks(heart: Heart
 
     assert (row["name"], row["region"], row["ip_address"], row["description"]) == ("rack-2", "eu", "10.0.0.1", None)
     assert not {"api_key_hash", "recent_ids"} & row.keys()
-    assert (known, removed, again, keys.principal_of(heart.conn, key)) == (str(node), True, False, None)
+    assert (known, removed, again, keys.principal_of(heart.conn, key)) == (of_node(str(node)), True, False, None)
     audited = "select distinct user_email from autoscaler.audit_logs where resource_id = %s and resource_type = 'node'"
     assert heart.all(audited, (str(node),)) == ["grace"]
 
@@ -195,12 +200,12 @@ def test_a_key_names_its_node_for_as_long_as_it_is_valid(heart: Heart, api: Conn
     with speaking_as(api):
         revoked = keys.revoke(api, node)
 
-    assert within == [node, node, cluster_node]
-    assert after == [None, node, cluster_node]
+    assert within == [of_node(node), of_node(node), of_node(cluster_node)]
+    assert after == [None, of_node(node), of_node(cluster_node)]
     assert (revoked, keys.principal_of(api, new)) == (1, None)
 
 
-@pytest.mark.parametrize("odd", ["", "x", "\ud7ff", "0" * 64])
+@pytest.mark.parametrize("odd", ["", "x", "\ud7ff", "0" * 64, "x" * 10_000])
 def test_no_other_text_is_a_key(heart: Heart, api: Connection, odd: str) -> None:
     assert keys.principal_of(api, odd) is None
 
@@ -209,7 +214,7 @@ def test_the_hash_of_a_key_is_no_key(heart: Heart, api: Connection) -> None:
     node = str(heart.node())
     key = keys.rotate(heart.conn, node)
 
-    assert (keys.principal_of(api, key), keys.principal_of(api, hash_of(key))) == (node, None)
+    assert (keys.principal_of(api, key), keys.principal_of(api, hash_of(key))) == (of_node(node), None)
 
 
 def test_the_functions_of_clusters_are_called_as_document_004_prints_them(heart: Heart, api: Connection) -> None:
