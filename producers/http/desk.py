@@ -18,11 +18,9 @@ from pgfleet.producers.http.sessions import open_pool
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.producers.http.who.oidc import Oidc
 from pgfleet.producers.http.who.proving import Prover
-from pgfleet.schema.asking import Role
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.identity import audit, keys, people
 from pgfleet.schema.identity.people import Verified
-from pgfleet.schema.identity.principal import Principal, Proof
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.nodes import keys as nodes
 from pgfleet.schema.queue.kernel import Connection
@@ -102,11 +100,11 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
                 pool=pool,
                 prover=Prover(
                     by_key=keys.principal_of,
-                    by_node_key=_of_node,
+                    by_node_key=nodes.principal_of,
                     verify=_verifier(oidc) if oidc else None,
                     by_token=lambda conn, token: people.principal_of(conn, token, oidc.link_issuer),
                 ),
-                batcher=stack.enter_context(gateway_of(settings)),
+                batcher=stack.enter_context(gateway_of(settings, serving)),
                 settings=settings,
                 serving=serving,
                 trail=trail,
@@ -117,11 +115,6 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
         finally:
             trail.stop()
             counting.join(COUNTED_EVERY_S)
-
-
-def _of_node(conn: Connection, key: str) -> Principal | None:
-    node = nodes.principal_of(conn, key)
-    return None if node is None else Principal(node, Role.NODE, Proof.NODE_KEY)
 
 
 def _verifier(oidc: Oidc) -> Callable[[str], Verified]:
