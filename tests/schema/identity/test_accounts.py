@@ -125,7 +125,7 @@ def test_no_other_login_calls_any_of_it_whatever_it_claims(
         "delete from public.refusals",
         "select public.insert_key(1, repeat('a', 64), 'abcdefgh', 60, '', false)",
         "select public.claim_username((select max(id) from autoscaler.users), 'free', true)",
-        "select public.follow_token((select max(id) from autoscaler.users), null, 'DEVOPS')",
+        "select public.account_at_first_sight('issuer', 'subject', null, 'x', false)",
         "select autoscaler.write_audit('X', 'AUTH', '', '', '', '', 'SUCCESS', '')",
     ],
 )
