@@ -305,7 +305,7 @@ from public.reservations r, lateral (
 create or replace view public.event_of_disk as
 select d.disk_id as row_key, d.user_id as owner, to_jsonb(s) as shown
 from public.disks d, lateral (
-  select d.user_id, d.disk_name, d.status, d.size_gb, d.created_at, d.last_used, d.reservation_id, d.in_use,
+  select d.user_id, d.disk_name, d.status, to_jsonb(d) -> 'size_gb' as size_gb, d.created_at, d.last_used, d.reservation_id, d.in_use,
     d.snapshot_count, d.pending_snapshot_count, d.last_snapshot_at, d.operation_id, d.operation_status, d.operation_error,
     d.marked_deleted_at, d.delete_date, d.data_lost, d.detail) s;
 

@@ -16,8 +16,8 @@ from pgfleet.schema.database.migrate import migrate
 from pgfleet.schema.feed import reading
 from pgfleet.schema.feed.filters import ALL, Filters
 from worlds.database import Connection
-from worlds.moves import make
-from worlds.streaming import ADA, OPERATOR, hub_of, listening, on_a_loop, until
+from worlds.feed.moves import make
+from worlds.feed.streaming import ADA, OPERATOR, hub_of, listening, on_a_loop, until
 
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 MEBIBYTE = 1024 * 1024

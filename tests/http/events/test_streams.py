@@ -16,8 +16,8 @@ from pgfleet.schema.feed.cursor import Cursor, CursorTooOld
 from pgfleet.schema.feed.filters import ALL, Filters
 from pgfleet.schema.identity.principal import Principal, Proof
 from worlds.database import Connection
-from worlds.moves import make, move
-from worlds.streaming import ADA, OPERATOR, QUICK, Client, always, hub_of, listening, on_a_loop, until
+from worlds.feed.moves import make, move
+from worlds.feed.streaming import ADA, OPERATOR, QUICK, Client, always, hub_of, listening, on_a_loop, until
 
 
 def test_a_move_that_is_committed_comes_as_an_event(dsn: str, conn: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from pgfleet.schema.feed import reading
 from worlds.database import Connection
-from worlds.moves import make
+from worlds.feed.moves import make
 
 
 def test_a_page_ends_at_the_position_that_is_given(conn: Connection) -> None:

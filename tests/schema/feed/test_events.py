@@ -10,7 +10,7 @@ from pgfleet.schema.feed.cursor import Cursor
 from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.filters import ALL, Filters, may_see
 from worlds.database import Connection
-from worlds.moves import make, move
+from worlds.feed.moves import make, move
 
 # A row of each machine but reservations, made by hand.
 EACH = """

@@ -10,8 +10,8 @@ from pgfleet.schema.feed import reading
 from pgfleet.schema.feed.cursor import Cursor
 from pgfleet.schema.feed.event import Event
 from worlds.database import Connection
+from worlds.feed.moves import make, move
 from worlds.fleet import until
-from worlds.moves import make, move
 
 
 def all_after(conn: Connection, cursor: Cursor, limit: int = 100) -> tuple[list[Event], Cursor]:

@@ -10,7 +10,7 @@ from pgfleet.schema.feed.cursor import BEGINNING, Cursor, CursorTooOld
 from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.filters import Filters
 from worlds.database import Connection, by_psql, run_program
-from worlds.moves import make
+from worlds.feed.moves import make
 
 KNOWN = "select timeline from public.feed_timelines order by timeline"
 
