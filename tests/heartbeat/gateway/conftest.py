@@ -9,7 +9,7 @@ from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.schema.database.sessions import open_session
 from worlds.database import Connection
 from worlds.heartbeats import Heart
-from worlds.serving import serving_dsn
+from worlds.served import serving_dsn
 
 
 @pytest.fixture(scope="module")

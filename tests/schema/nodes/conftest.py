@@ -7,7 +7,7 @@ import pytest
 
 from worlds.database import Connection, fresh_database
 from worlds.heartbeats import Heart, heart_in
-from worlds.serving import serving_dsn
+from worlds.served import serving_dsn
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pgfleet.schema.nodes.configurations import Kept
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
 from worlds.heartbeats import Heart, pool
-from worlds.serving import speaking_as
+from worlds.served import speaking_as
 
 LIMITED = "pools: [{{instance_pool_id: {name}, scaling_limits: {{min: {least}, max: {most}}}}}]"
 

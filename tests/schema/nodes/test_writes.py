@@ -13,7 +13,7 @@ from pgfleet.schema.nodes.proofs import hash_of
 from pgfleet.schema.queue.kernel import Connection
 from worlds.fleet import move_clock
 from worlds.heartbeats import Heart, pool
-from worlds.serving import speaking_as
+from worlds.served import speaking_as
 
 RACK = {"name": "rack", "region": "eu"}
 NIGHT = {"name": "nights", "start_time": "20:00", "end_time": "06:00", "target_instances": 2}
