@@ -91,7 +91,8 @@ def plan(ground: Ground, line: Sequence[Unit], known: Mapping[str, Spot], looked
             has_head = made.waiting[-1].is_promised
             # Where nobody knows when it starts, all others end before. Who has waited for too long lets nobody pass.
             stands_still = not has_head and unit.is_starving and ground.free.could_hold(unit)
-    return replace(made, waiting=tuple(_told(made, looked_ahead)))
+    starts = tuple(_kept(start, made.ground) for start in made.starts)
+    return replace(made, starts=starts, waiting=tuple(_told(made, looked_ahead)))
 
 
 def _looked_at(ground: Ground, line: Sequence[Unit]) -> frozenset[str]:
@@ -120,6 +121,14 @@ def _begin_bookings(ground: Ground) -> Plan:
             waiting = Waiting(promise.unit, code, promise.at, is_promised=promise.at is not None)
             made = replace(made, waiting=(*made.waiting, waiting))
     return made
+
+
+def _kept(start: Start, ground: Ground) -> Start:
+    """Who goes before the head is kept to its node, too: the scheduler could choose one that is the head's in a moment."""
+    length = ground.pace.length_s(start.unit)
+    if not start.spots or not any(promise.at is not None and promise.at < length for promise in ground.promises):
+        return start
+    return replace(start, is_kept=True)
 
 
 def _shown_spots(spots: tuple[str, ...]) -> tuple[str, ...]:

@@ -169,3 +169,14 @@ def test_a_pod_that_finds_no_node_gets_the_first_gpus_that_are_free_before_the_h
     promise = plan.promise_of("head")
     assert promise is not None
     assert (promise.at, promise.spots) == (7200, ("b",))
+
+
+def test_who_goes_before_the_head_is_kept_to_where_the_head_does_not_need_it() -> None:
+    """Its node has room now, and that of the head in a moment: by then the scheduler could choose either."""
+    first, head = Unit("first", 4, 4), Unit("head", 8, 4)
+
+    plan = standing(first, head, free={"a": 4, "b": 0}, ends=[End(NOW, 8, "b")]).plan()
+
+    assert started(plan) == {"first": ("a",)}
+    assert plan.starts[0].is_kept
+    assert waiting(plan, "head").is_promised
