@@ -56,8 +56,8 @@ COMMANDS = {
     "simulate": Entry(
         "console.simulate.command:app", "Heartbeats as of a fleet of any size; or waits with other GPUs."
     ),
-    "serve": Entry("console.commands.serve:serve", "Serve the HTTP API."),
-    "worker": Entry("console.commands.worker:worker", "Run the worker of a kind."),
+    "serve": Entry("console.commands.running.serve:serve", "Serve the HTTP API."),
+    "worker": Entry("console.commands.running.worker:worker", "Run the worker of a kind."),
     "doctor": Entry("console.commands.doctor:doctor", "Examine the database: each finding with what to do."),
     "db": Entry("console.commands.database:db", "The database: its URL, its state, stop it."),
     "migrate": Entry("console.commands.database:migrate_command", "Bring the database to what this version needs."),

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE
 
 FOLDER = Path(__file__).parent / "base" / "kinds"

@@ -12,7 +12,7 @@ from typing import Any
 import grimp
 import pytest
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.schema.database.catalog import sql_files, views
 from pgfleet.schema.published import json_schema
 from worlds.fleet import REPOSITORY

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.console.sandbox.aws.handle import BUCKET
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.errors import FleetError

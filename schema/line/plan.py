@@ -124,7 +124,7 @@ def _begin_bookings(ground: Ground) -> Plan:
 
 
 def _kept(start: Start, ground: Ground) -> Start:
-    """Who goes before the head is kept to its node, too: the scheduler could choose one that is the head's in a moment."""
+    """Who goes before the head is kept to its node, too: the scheduler could choose one that is soon the head's."""
     length = ground.pace.length_s(start.unit)
     if not start.spots or not any(promise.at is not None and promise.at < length for promise in ground.promises):
         return start

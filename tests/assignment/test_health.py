@@ -7,7 +7,7 @@ import pytest
 
 from worlds.assignments import KEY, QUEUE, Place, World
 from worlds.fleet import new_id, send, until, worker_process
-from worlds.outages import out
+from worlds.trouble.outages import out
 
 ADA, BOB, CLEO, DAN = "auth0|ada", "auth0|bob", "auth0|cleo", "auth0|dan"
 FOR_EVER = 100_000

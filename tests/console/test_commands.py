@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.console.main import COMMANDS, load
 from pgfleet.producers.submit.following import follow
 from pgfleet.producers.submit.reservation import Asked, look

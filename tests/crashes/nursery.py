@@ -25,7 +25,7 @@ from dramatiq import cli
 from pgfleet.workers import disk, reservation
 from pgfleet.workers.runtime import settle
 from pgfleet.workers.runtime.outcomes import Change
-from worlds import kill_at
+from worlds.trouble import kill_at
 
 KINDS = (disk, reservation)
 SETTLE = "settle "

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.console.sandbox.kubernetes.rules.new import New
 from pgfleet.console.sandbox.kubernetes.rules.pod_security import PodSecurity
 from pgfleet.console.sandbox.kubernetes.store import Store
@@ -155,7 +155,7 @@ def test_the_manifests_are_those_of_the_kinds_that_there_are() -> None:
 def test_a_new_kind_has_a_manifest_without_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     with_a_new_one = [*kinds(), "new"]
-    monkeypatch.setattr("pgfleet.console.commands.worker.kinds", lambda: with_a_new_one)
+    monkeypatch.setattr("pgfleet.console.commands.running.worker.kinds", lambda: with_a_new_one)
     monkeypatch.setattr(sys, "argv", ["manifests.py"])
 
     runpy.run_path(str(tmp_path / "deploy" / "manifests.py"), run_name="__main__")

@@ -33,7 +33,7 @@ from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.serve import open_pool, run_kind
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
-from worlds import kill_at
+from worlds.trouble import kill_at
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 REPOSITORY = Path(__file__).parents[2]

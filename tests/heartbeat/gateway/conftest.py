@@ -7,9 +7,9 @@ import pytest
 
 from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.schema.database.sessions import open_session
+from worlds.api.login import serving_dsn
 from worlds.database import Connection
 from worlds.heartbeats import Heart
-from worlds.served import serving_dsn
 
 
 @pytest.fixture(scope="module")

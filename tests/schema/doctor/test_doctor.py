@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from pgfleet.console.commands.worker import kinds
+from pgfleet.console.commands.running.worker import kinds
 from pgfleet.schema.database.holders import only_one
 from pgfleet.schema.doctor.examination import CHECKS, examine
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Severity

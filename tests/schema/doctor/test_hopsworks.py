@@ -9,7 +9,6 @@ from pgfleet.schema.doctor.hopsworks import HOPSWORKS
 from pgfleet.schema.doctor.hopsworks import hopsworks as look
 from worlds.database import Connection
 from worlds.fleet import send
-from worlds.outages import held, out
 from worlds.outside.hopsworks import (
     HARMLESS,
     HOSTILE,
@@ -22,6 +21,7 @@ from worlds.outside.hopsworks import (
     open_breaker,
     person,
 )
+from worlds.trouble.outages import held, out
 
 ADA = "auth0|ada"
 

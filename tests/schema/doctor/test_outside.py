@@ -7,8 +7,8 @@ from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Severity
 from pgfleet.schema.doctor.outside import OUTAGES, PLACES, outages, places
 from worlds.database import Connection
 from worlds.fleet import new_id
-from worlds.outages import held, out
 from worlds.outside.hopsworks import HOSTILE, assigned, hopsworks, open_breaker, person
+from worlds.trouble.outages import held, out
 
 QUOTA = "QUOTA: Kubernetes answered 403 Forbidden: exceeded quota: gpus"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from worlds.api.login import serving_dsn
 from worlds.database import Connection, fresh_database
 from worlds.heartbeats import Heart, heart_in
-from worlds.served import serving_dsn
 
 
 @pytest.fixture(scope="module")

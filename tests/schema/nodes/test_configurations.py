@@ -13,8 +13,8 @@ from pgfleet.schema.nodes import configurations
 from pgfleet.schema.nodes.configurations import Kept
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import node as reads
+from worlds.api.login import speaking_as
 from worlds.heartbeats import Heart, pool
-from worlds.served import speaking_as
 
 LIMITED = "pools: [{{instance_pool_id: {name}, scaling_limits: {{min: {least}, max: {most}}}}}]"
 

@@ -11,9 +11,9 @@ from pgfleet.schema.identity.principal import Principal, Proof
 from pgfleet.schema.nodes import keys, listing, writes
 from pgfleet.schema.nodes.proofs import hash_of
 from pgfleet.schema.queue.kernel import Connection
+from worlds.api.login import speaking_as
 from worlds.fleet import move_clock
 from worlds.heartbeats import Heart, pool
-from worlds.served import speaking_as
 
 RACK = {"name": "rack", "region": "eu"}
 NIGHT = {"name": "nights", "start_time": "20:00", "end_time": "06:00", "target_instances": 2}

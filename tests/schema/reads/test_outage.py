@@ -4,8 +4,8 @@ import pytest
 
 from worlds.commands import Pgfleet
 from worlds.database import Connection
-from worlds.outages import held, out
 from worlds.outside.hopsworks import HARMLESS, HOSTILE, hopsworks, open_breaker
+from worlds.trouble.outages import held, out
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pgfleet.workers.heartbeat.machine import KIND as HEARTBEAT
 from worlds.commands import Pgfleet
 from worlds.database import Connection
 from worlds.fleet import assert_sound, new_id, row_of, settings_for, until, worker_on, worker_process
-from worlds.odd import odd_database
 from worlds.reservations import letters, status_of
+from worlds.trouble.odd import odd_database
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from worlds.clusters import add, create
 from worlds.database import Connection
-from worlds.odd import OF_THE_DATABASE
+from worlds.trouble.odd import OF_THE_DATABASE
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgfleet.schema.database.sessions import UnusableDatabase, connect, open_session
 from worlds.database import Connection
-from worlds.odd import odd_database
+from worlds.trouble.odd import odd_database
 
 RELIED_ON = """
   select current_setting('client_encoding'), current_setting('DateStyle'), current_setting('IntervalStyle'),
