@@ -132,8 +132,6 @@ class Desk:
         return found
 
     def _answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Found:
-        if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
-            return full.response()
         if endpoint.is_open:
             return self._answer_nobody(endpoint, asked)
         try:
@@ -159,6 +157,8 @@ class Desk:
         refused = taken.refusal()
         if refused is not None:
             return refused
+        if endpoint.queue is not None and (full := self.fullness.refused(endpoint.queue)) is not None:
+            return full.response()
         try:
             answer = self._done(conn, endpoint, principal, asked, may_wait=may_wait)
         except (NotPermittedError, Refusal, BadMessage) as error:
