@@ -98,7 +98,7 @@ def _clock(conn: Connection) -> tuple[str, float]:
 def _set_clock(conn: Connection, begin: str, ahead_s: float) -> None:
     conn.execute(
         "create or replace function public.fleet_now() returns timestamptz language sql stable parallel safe"
-        f" as $$ select {begin} + interval '{ahead_s} seconds' $$".encode()
+        f" as $$ select {begin} + interval '{ahead_s:f} seconds' $$".encode()
     )
 
 
