@@ -293,53 +293,67 @@ revoke execute on function public.note_pruned() from public;
 create or replace trigger note_pruned after delete on public.status_history referencing old table as old_rows
   for each statement execute function public.note_pruned();
 
--- Whose rows are, and their public columns. No command, no variables, no log, no token; no address of an account.
+-- What of a row everybody may see who may see the row: its columns of these names. Read by the views below.
+create or replace function public.shown_of(whole jsonb, names text[]) returns jsonb
+language sql immutable
+as $$ select jsonb_object_agg(c.key, c.value) from jsonb_each(whole) c where c.key = any (names) $$;
+
+-- Whose rows are, and their public columns. No command, no variables, no log, no token; no address of an account. The
+-- columns are named as texts, so that no view stands in the way of who drops one or changes its type.
 create or replace view public.event_of_reservation as
-select r.reservation_id as row_key, r.user_id as owner, to_jsonb(s) as shown
-from public.reservations r, lateral (
-  select r.user_id, r.status, r.gpu_type, r.gpu_count, r.duration_hours, r.name, r.created_at, r.launched_at, r.expires_at,
-    r.reservation_ended, r.current_detailed_status, r.failure_reason, r.warning, r.disk_name, r.master_reservation_id,
-    r.node_index, r.total_nodes, r.ssh_command, r.fqdn, r.jupyter_url, r.start_at, r.promised_at, r.oom_count,
-    r.exit_code, r.exit_reason) s;
+select r.reservation_id as row_key, r.user_id as owner, public.shown_of(to_jsonb(r), '{
+    user_id,status,gpu_type,gpu_count,duration_hours,name,created_at,launched_at,expires_at,
+    reservation_ended,current_detailed_status,failure_reason,warning,disk_name,master_reservation_id,
+    node_index,total_nodes,ssh_command,fqdn,jupyter_url,start_at,promised_at,oom_count,exit_code,
+    exit_reason
+  }') as shown
+from public.reservations r;
 
 create or replace view public.event_of_disk as
-select d.disk_id as row_key, d.user_id as owner, to_jsonb(s) as shown
-from public.disks d, lateral (
-  select d.user_id, d.disk_name, d.status, to_jsonb(d) -> 'size_gb' as size_gb, d.created_at, d.last_used, d.reservation_id, d.in_use,
-    d.snapshot_count, d.pending_snapshot_count, d.last_snapshot_at, d.operation_id, d.operation_status, d.operation_error,
-    d.marked_deleted_at, d.delete_date, d.data_lost, d.detail) s;
+select d.disk_id as row_key, d.user_id as owner, public.shown_of(to_jsonb(d), '{
+    user_id,disk_name,status,size_gb,created_at,last_used,reservation_id,in_use,snapshot_count,
+    pending_snapshot_count,last_snapshot_at,operation_id,operation_status,operation_error,
+    marked_deleted_at,delete_date,data_lost,detail
+  }') as shown
+from public.disks d;
 
 create or replace view public.event_of_disk_snapshot as
-select n.snapshot_id as row_key, d.user_id as owner, to_jsonb(s) as shown
-from public.disk_snapshots n join public.disks d using (disk_id), lateral (
-  select d.user_id, d.disk_name, n.disk_id, n.kind, n.status, n.progress_percent, n.size_gb, n.created_at, n.completed_at,
-    n.deleted_at, n.reservation_id, n.failure_reason) s;
+select n.snapshot_id as row_key, d.user_id as owner,
+  public.shown_of(to_jsonb(n) || jsonb_build_object('user_id', d.user_id, 'disk_name', d.disk_name), '{
+    user_id,disk_name,disk_id,kind,status,progress_percent,size_gb,created_at,completed_at,deleted_at,
+    reservation_id,failure_reason
+  }') as shown
+from public.disk_snapshots n join public.disks d using (disk_id);
 
 create or replace view public.event_of_disk_operation as
-select o.operation_id as row_key, o.user_id as owner, to_jsonb(s) as shown
-from public.disk_operations o, lateral (
-  select o.user_id, o.action, o.disk_name, o.disk_id, o.snapshot_id, o.status, o.error, o.detail, o.created_at,
-    o.finished_at) s;
+select o.operation_id as row_key, o.user_id as owner, public.shown_of(to_jsonb(o), '{
+    user_id,action,disk_name,disk_id,snapshot_id,status,error,detail,created_at,finished_at
+  }') as shown
+from public.disk_operations o;
 
 create or replace view public.event_of_assignment as
-select a.id as row_key, a.user_id as owner, to_jsonb(s) as shown
-from hopsworks.user_hopsworks_assignments a, lateral (
-  select a.user_id, a.status, a.hopsworks_cluster_id, a.hopsworks_username, a.assigned_at, a.detail, a.suspended_at,
-    a.suspended_for, a.released_at, a.failed_at) s;
+select a.id as row_key, a.user_id as owner, public.shown_of(to_jsonb(a), '{
+    user_id,status,hopsworks_cluster_id,hopsworks_username,assigned_at,detail,suspended_at,suspended_for,
+    released_at,failed_at
+  }') as shown
+from hopsworks.user_hopsworks_assignments a;
 
 create or replace view public.event_of_node as
-select n.id as row_key, null::text as owner, to_jsonb(s) as shown
-from autoscaler.nodes n, lateral (
-  select n.name, n.region, n.status, n.last_heartbeat, n.config_hash, n.error_message, n.deleted_at) s;
+select n.id as row_key, null::text as owner, public.shown_of(to_jsonb(n), '{
+    name,region,status,last_heartbeat,config_hash,error_message,deleted_at
+  }') as shown
+from autoscaler.nodes n;
 
 create or replace view public.event_of_cluster as
-select c.cluster_id as row_key, null::text as owner, to_jsonb(s) as shown
-from clusters.clusters c, lateral (
-  select c.name, c.region, c.status, c.health_score, c.max_nodes, c.primary_node_id, c.coordinator_node_id, c.epoch,
-    c.leaderless, c.decommissioned_at) s;
+select c.cluster_id as row_key, null::text as owner, public.shown_of(to_jsonb(c), '{
+    name,region,status,health_score,max_nodes,primary_node_id,coordinator_node_id,epoch,leaderless,
+    decommissioned_at
+  }') as shown
+from clusters.clusters c;
 
 create or replace view public.event_of_cluster_node as
-select n.node_id as row_key, null::text as owner, to_jsonb(s) as shown
-from clusters.cluster_nodes n, lateral (
-  select n.cluster_id, n.node_number, n.name, n.region, n.status, n.health_status, n.roles, n.last_heartbeat,
-    n.error_message, n.deleted_at) s;
+select n.node_id as row_key, null::text as owner, public.shown_of(to_jsonb(n), '{
+    cluster_id,node_number,name,region,status,health_status,roles,last_heartbeat,error_message,
+    deleted_at
+  }') as shown
+from clusters.cluster_nodes n;
