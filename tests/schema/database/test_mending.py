@@ -89,7 +89,7 @@ LARGE = {
     "drop schema autoscaler cascade": "schema autoscaler",
     "drop schema hopsworks cascade": "schema hopsworks",
     "drop table public.reservations cascade": "table public.reservations",
-    "drop table public.status_history; drop table public.moves": "table public.moves",
+    "drop table public.status_history cascade; drop table public.moves": "table public.moves",
     "drop table pgmq.q_disk_operations cascade": "queue disk_operations",
     "drop function public.ring_for_gpu_reservations() cascade": "function public.ring_for_gpu_reservations",
     "drop function public.fleet_now() cascade": "function public.fleet_now",
