@@ -16,14 +16,11 @@ $$;
 
 revoke execute on function clusters.note_read(text, text) from public;
 
--- One cluster as JSON, without a secret: its columns, health, recommendations, and nodes[] in order of their number.
--- Called by people and services (document 004).
-create or replace function clusters.get_cluster_info(p_cluster_id text) returns jsonb
-language plpgsql
+-- One cluster as JSON, without a secret: its columns, health, recommendations, and nodes[] in order of their number; null
+-- where there is none. Called by get_cluster_info, and by the API, whose looks leave no event.
+create or replace function clusters.info_of(of_cluster text) returns jsonb
+language sql stable
 as $$
-declare
-  info jsonb;
-begin
   select to_jsonb(c) || jsonb_build_object(
     'health', to_jsonb(h) - 'cluster_id',
     'recommendations', clusters.recommendations(c.cluster_id),
@@ -32,28 +29,15 @@ begin
         'is_primary', n.node_id is not distinct from c.primary_node_id,
         'is_coordinator', n.node_id is not distinct from c.coordinator_node_id) order by n.node_number), '[]')
       from clusters.cluster_nodes n where n.cluster_id = c.cluster_id and n.deleted_at is null))
-  into info
   from clusters.clusters c join clusters.cluster_health h using (cluster_id)
-  where c.cluster_id = p_cluster_id;
-  if info is null then
-    raise exception 'there is no cluster %', coalesce(p_cluster_id, 'null') using errcode = 'PF008';
-  end if;
-  perform clusters.note_read(p_cluster_id, 'get_cluster_info');
-  return info;
-end
+  where c.cluster_id = of_cluster
 $$;
 
--- The health of one cluster, or of all that are not decommissioned: {total_clusters, average_score, clusters[]}.
--- Called by people and services (document 004).
-create or replace function clusters.get_cluster_health_summary(p_cluster_id text default null) returns jsonb
-language plpgsql
+-- The health of one cluster, or of all that are not decommissioned: {total_clusters, average_score, clusters[]}. Called by
+-- get_cluster_health_summary and by the API.
+create or replace function clusters.health_of(of_cluster text) returns jsonb
+language sql stable
 as $$
-declare
-  summary jsonb;
-begin
-  if p_cluster_id is not null and not exists (select from clusters.clusters where cluster_id = p_cluster_id) then
-    raise exception 'there is no cluster %', p_cluster_id using errcode = 'PF008';
-  end if;
   select jsonb_build_object(
     'total_clusters', count(*),
     'average_score', coalesce(avg(h.score), 0),
@@ -64,11 +48,35 @@ begin
       'critical_nodes', h.critical, 'offline_nodes', h.offline, 'primary_node_id', c.primary_node_id,
       'coordinator_node_id', c.coordinator_node_id, 'epoch', c.epoch,
       'recommendations', clusters.recommendations(c.cluster_id)) order by c.name, c.cluster_id), '[]'))
-  into summary
   from clusters.clusters c join clusters.cluster_health h using (cluster_id)
-  where case when p_cluster_id is null then c.status <> 'decommissioning' else c.cluster_id = p_cluster_id end;
+  where case when of_cluster is null then c.status <> 'decommissioning' else c.cluster_id = of_cluster end
+$$;
+
+-- One cluster as JSON (info_of). Called by people and services (document 004).
+create or replace function clusters.get_cluster_info(p_cluster_id text) returns jsonb
+language plpgsql
+as $$
+declare
+  info constant jsonb := clusters.info_of(p_cluster_id);
+begin
+  if info is null then
+    raise exception 'there is no cluster %', coalesce(p_cluster_id, 'null') using errcode = 'PF008';
+  end if;
+  perform clusters.note_read(p_cluster_id, 'get_cluster_info');
+  return info;
+end
+$$;
+
+-- The health of one cluster, or of all that are not decommissioned (health_of). Called by people and services (document 004).
+create or replace function clusters.get_cluster_health_summary(p_cluster_id text default null) returns jsonb
+language plpgsql
+as $$
+begin
+  if p_cluster_id is not null and not exists (select from clusters.clusters where cluster_id = p_cluster_id) then
+    raise exception 'there is no cluster %', p_cluster_id using errcode = 'PF008';
+  end if;
   perform clusters.note_read(p_cluster_id, 'get_cluster_health_summary');
-  return summary;
+  return clusters.health_of(p_cluster_id);
 end
 $$;
 

@@ -1,6 +1,7 @@
 """An endpoint: what a person can call, as routes and the OpenAPI document read it; and what its function is given."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
+NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -27,6 +29,11 @@ class Shape(BaseModel):
     """What is in a body: of a request, where a field that is not known is refused; of an answer, nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def left_out() -> Any:
+    """Of a field that a change may leave out: null it may only be where its type says so."""
+    return Field(default_factory=lambda: None)
 
 
 class Waiting(Shape):
@@ -97,6 +104,17 @@ class Call:
         """
         if self.owner is not None and user_id != self.owner:
             raise NotFoundError(f"there is no {what}")
+
+    def number(self, name: str, what: str, most: int = 2**31 - 1) -> int:
+        """A number in the path.
+
+        Raises:
+            NotFoundError: it is none, or no row has one so large.
+        """
+        given = self.path[name]
+        if NUMBER.fullmatch(given) is None or int(given) > most:
+            raise NotFoundError(f"there is no {what} {given[:20]}")
+        return int(given)
 
     def given(self, _: type[M]) -> M:
         """The body, of the endpoint's own model."""

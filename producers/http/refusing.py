@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
 from pgfleet.producers.http.events.hub import TooManyStreams
+from pgfleet.producers.http.gateway.bodies import NotItsOwn
 from pgfleet.producers.http.gateway.waiting import Busy, Unanswered
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import UnsupportedError
@@ -36,6 +37,7 @@ PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
     (NotPermittedError, 403, "not-permitted"),
     (NotLetIn, 403, "not-permitted"),
     (NotTheirsError, 403, "not-permitted"),
+    (NotItsOwn, 403, "not-permitted"),
     (NotFoundError, 404, "not-found"),
     (PreconditionError, 412, "changed-meanwhile"),
     (IdUsedError, 422, "used-otherwise"),

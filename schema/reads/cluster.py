@@ -41,11 +41,11 @@ _LIVE = _c.status != ClusterStatus.DECOMMISSIONING.value
 def listing(conn: Connection, *, ended_too: bool = False) -> list[Row]:
     """Clusters with their nodes counted, the worst first; those taken out of use only if asked for."""
     worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=_c.status)
-    statement = _overview().order_by(_c.leaderless.desc(), worst, _c.name, _c.cluster_id)
+    statement = overview().order_by(_c.leaderless.desc(), worst, _c.name, _c.cluster_id)
     return fetch(conn, statement if ended_too else statement.where(_LIVE))
 
 
-def _overview() -> sa.Select[Any]:
+def overview() -> sa.Select[Any]:
     """One row per cluster. oldest_seen: when the node that was silent longest was last heard."""
     oldest = (
         sa.select(sa.func.min(_n.last_heartbeat))
@@ -70,7 +70,7 @@ def _name_of(node_id: sa.Column[Any]) -> sa.ScalarSelect[Any]:
 
 
 def by_id(conn: Connection, cluster_id: str) -> Row | None:
-    return first(conn, _overview().where(_c.cluster_id == cluster_id))
+    return first(conn, overview().where(_c.cluster_id == cluster_id))
 
 
 def resolve(conn: Connection, given: str) -> Row:
@@ -89,7 +89,7 @@ def resolve(conn: Connection, given: str) -> Row:
         f"{given} fits several clusters; give more of the id",
         lambda row: f"{row['cluster_id']}  {row['name']}  {row['status']}",
     )
-    found = best(conn, _overview().order_by(_c.name, _c.cluster_id), conditions if given else (), several)
+    found = best(conn, overview().order_by(_c.name, _c.cluster_id), conditions if given else (), several)
     if found is None:
         begun = printable(given) or "nothing"
         raise Refusal(f"There is no cluster whose id or name begins with {begun}. See `pgfleet clusters --all`.")
@@ -100,6 +100,22 @@ def _begins(given: str) -> sa.ColumnElement[bool]:
     """Whether its id or name begins so; `cluster-`, which every id begins with, may be left out."""
     without_front = _c.cluster_id.startswith(f"cluster-{given.lower()}", autoescape=True)
     return sa.or_(begins(given, _c.cluster_id, _c.name), without_front)
+
+
+def whole(conn: Connection, cluster_id: str) -> dict[str, Any] | None:
+    """A cluster as document 004's `get_cluster_info` shows it, with its nodes; None where there is none."""
+    shown: dict[str, Any] | None = fetch(conn, sa.select(sa.func.clusters.info_of(cluster_id).label("shown")))[0][
+        "shown"
+    ]
+    return shown
+
+
+def health(conn: Connection, cluster_id: str | None = None) -> dict[str, Any]:
+    """As document 004's `get_cluster_health_summary`: of one cluster, or of all that are in use."""
+    summary: dict[str, Any] = fetch(conn, sa.select(sa.func.clusters.health_of(cluster_id).label("summary")))[0][
+        "summary"
+    ]
+    return summary
 
 
 def nodes_of(conn: Connection, cluster_id: str) -> list[Row]:

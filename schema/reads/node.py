@@ -54,6 +54,13 @@ def with_pools(conn: Connection, found: list[Row]) -> list[Row]:
     return [Row({**node, "drift": _drifts(node), "pools": by_node[node["id"]]}) for node in found]
 
 
+def by_number(conn: Connection, number: int) -> Row | None:
+    """One node, deleted or not, with what operators say of it beside what is listed."""
+    said = (_n.ip_address, _n.description, sa.func.timezone("UTC", _n.created_at).label("created_at"))
+    found = fetch(conn, rows(NodeFilters(deleted_too=True)).add_columns(*said).where(_n.id == number))
+    return next(iter(with_pools(conn, found)), None)
+
+
 def rows(filters: NodeFilters) -> sa.Select[Any]:
     last_heartbeat = sa.func.timezone("UTC", _n.last_heartbeat)
     expected = (

@@ -48,16 +48,10 @@ def list_dead_letters(call: Call) -> Answer:
 
 
 def get_dead_letter(call: Call) -> Answer:
-    found = letter.by_number(call.conn, _number(call.path["id"]))
+    found = letter.by_number(call.conn, call.number("id", "dead letter", 2**63 - 1))
     if found is None:
         raise NotFoundError(f"there is no dead letter {call.path['id'][:20]}")
     return Answer(found)
-
-
-def _number(given: str) -> int:
-    if not given.isascii() or not given.isdigit() or int(given) >= 2**63:
-        raise NotFoundError(f"there is no dead letter {given[:20]}")
-    return int(given)
 
 
 def _queue(kind: str | None) -> str | None:
