@@ -68,6 +68,8 @@ class Resource:
         if endpoint is None:
             allowed = ", ".join(sorted(self.by_method))
             return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
+        if any("\0" in part for part in request.path_params.values()):
+            return problem(404, "not-found", "there is nothing at an address with NUL: the database has no such text")
         twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")

@@ -34,6 +34,7 @@ from pgfleet.schema.reads import (
 )
 from pgfleet.schema.reads.pages import assignment as assignment_pages
 from pgfleet.schema.reads.pages import audit, letter
+from pgfleet.schema.reads.pages import cluster as cluster_pages
 from pgfleet.schema.reads.pages import disk as disk_pages
 from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
@@ -68,11 +69,13 @@ READS: dict[str, Read] = {
     "assignment.team": lambda c, t: assignment.team(c, t.user),
     "assignment.user": lambda c, t: assignment.user(c, t.user),
     "cluster.by_id": lambda c, _: cluster.by_id(c, "x"),
+    "cluster.health": lambda c, _: cluster.health(c),
     "cluster.last_events": lambda c, _: cluster.last_events(c, "x"),
     "cluster.listing": lambda c, _: cluster.listing(c, ended_too=True),
     "cluster.nodes_of": lambda c, _: cluster.nodes_of(c, "x"),
     "cluster.recommendations": lambda c, _: cluster.recommendations(c, "x"),
     "cluster.resolve": lambda c, _: cluster.resolve(c, "ours"),
+    "cluster.whole": lambda c, _: cluster.whole(c, cluster.resolve(c, "ours")["cluster_id"]),
     "disk.by_name": lambda c, t: disk.by_name(c, t.user, f"{t.user}-data"),
     "disk.listing": lambda c, _: disk.listing(c, None, lost_too=True, most=50),
     "disk.of_reservation": lambda c, t: (row := _row(c, t)) and disk.of_reservation(c, row),
@@ -88,6 +91,7 @@ READS: dict[str, Read] = {
     "hopsworks.listing": lambda c, _: hopsworks.listing(c),
     "hopsworks.resolve": lambda c, t: hopsworks.resolve(c, f"of-{t.user}"),
     "hopsworks.waiting": lambda c, _: hopsworks.waiting(c),
+    "node.by_number": lambda c, _: node.by_number(c, 1),
     "node.count_nodes": lambda c, _: node.count_nodes(c, node.NodeFilters()),
     "node.counts": lambda c, _: node.counts(c),
     "node.last_sweep": lambda c, _: node.last_sweep(c, "node"),
@@ -101,6 +105,9 @@ READS: dict[str, Read] = {
     "outage.recent": lambda c, _: outage.recent(c),
     "pages.assignment.listed": lambda c, _: assignment_pages.listed(c, assignment.UserFilters(), None, ALL),
     "pages.audit.listed": lambda c, _: audit.listed(c, audit.Filters(), ALL),
+    "pages.cluster.events": lambda c, _: cluster_pages.events(c, "x", None, ALL),
+    "pages.cluster.listed": lambda c, _: cluster_pages.listed(c, cluster_pages.Filters(), ALL),
+    "pages.cluster.metrics": lambda c, _: cluster_pages.metrics(c, "x", "y", ALL),
     "pages.disk.listed": lambda c, _: disk_pages.listed(c, None, ALL, gone_too=True),
     "pages.disk.operations": lambda c, _: disk_pages.operations(c, None, ALL),
     "pages.letter.by_number": lambda c, _: letter.by_number(c, 1),

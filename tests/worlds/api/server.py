@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from psycopg import sql
 
 from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.desk import desk_of
@@ -37,6 +38,11 @@ class Api:
             accounts.add(self.conn, f"{user}@example.org", username=user, role=role)
             self._keys[user] = keys.make(self.conn, user, hours=2).key
         return self._keys[user]
+
+    def audited(self, *columns: str) -> list[Any]:
+        """Rows of the audit, the oldest first."""
+        listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+        return self.conn.execute(sql.SQL("select {} from autoscaler.audit_logs order by id").format(listed)).fetchall()
 
     def as_user(self, user: str = "ada", role: str = "USER", **options: Any) -> httpx.Client:
         """A client with a key of that user."""
