@@ -72,3 +72,46 @@ create or replace view public.rights_of_reservation (who, thing, may) as values
   ('worker', 'function public.github_user_of(text)', 'execute'),
   ('worker', 'function public.limits_of(text[])', 'execute'),
   ('worker', 'pgmq.q_disk_operations', 'send');
+
+-- failed -> pending: brings the failed row of a ticket back to the line, with its gang (159). What was done; null where the
+-- letter is no ticket, or its row did not fail. Its wait begins anew, at the end of the line. Called by answer_letter.
+create or replace function public.revive_gpu_reservations(letter public.dead_letters) returns text
+language plpgsql
+as $$
+declare
+  asked constant text := letter.message ->> 'reservation_id';
+  its constant text[] := public.with_gangs(array[asked]);
+  found_rows record;
+begin
+  if letter.message ->> 'action' is distinct from 'advance' then
+    return null;
+  end if;
+  perform from public.reservations r where r.reservation_id = any (its) order by r.reservation_id for update;
+  select count(*) as rows, bool_and(r.status = 'failed') as all_failed,
+    min(r.reservation_id) filter (where r.reservation_ended is null or coalesce(r.gpus_held, 0) <> 0) as busy
+  into found_rows from public.reservations r where r.reservation_id = any (its);
+  if found_rows.all_failed is not true then
+    return null;
+  elsif found_rows.busy is not null then
+    raise exception 'Reservation % is still being torn down. Try again in a moment.', found_rows.busy
+      using errcode = 'PF006';
+  end if;
+  -- In one statement: the rows of a gang wait since the same moment. What the life before has left in them is forgotten.
+  update public.reservations r set
+    status = 'pending', status_reason = public.replay_reason(letter), current_detailed_status = 'Waiting for its turn',
+    ticket = r.ticket + 1, waiting_since = public.fleet_now(), schedule_failures = 0, warnings_sent = '{}', gpus_use = '[]',
+    reservation_ended = null, failed_at = null, failure_reason = null, launched_at = null, expires_at = null,
+    pod_name = null, node_ip = null, node_private_ip = null, node_port = null, ssh_command = null, ebs_volume_id = null,
+    ebs_availability_zone = null, placement = null, held_by = null, held_since = null, stuck_told_at = null,
+    forced_at = null, forced_by = null, retry_at = null, pod_missing_since = null, warning = null,
+    last_warning_time = null, status_msg_id = null, gpus_read_at = null, idle_since = null, idle_warned_at = null
+  where r.reservation_id = any (its);
+  perform pgmq.send('gpu_reservations', jsonb_build_object('action', 'admit', 'gpu_type', r.gpu_type))
+  from public.reservations r where r.reservation_id = any (its) order by r.reservation_id limit 1;
+  perform pgmq.send('gpu_reservations', jsonb_build_object(
+    'action', 'advance', 'reservation_id', r.reservation_id, 'ticket', r.ticket))
+  from public.reservations r where r.reservation_id = any (its) order by r.reservation_id;
+  return format('reservation %s is pending again', asked)
+    || case when found_rows.rows > 1 then format(', with the other %s of its gang', found_rows.rows - 1) else '' end;
+end
+$$;

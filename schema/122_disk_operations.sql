@@ -62,3 +62,37 @@ create or replace trigger tell_who_waits after update on public.disks
 create or replace trigger tell_who_waits after update on public.disk_snapshots
   for each row when (old.progress_percent is distinct from new.progress_percent)
   execute function public.tell_who_waits();
+
+-- failed -> pending: lets the failed operation of a letter go on (159). What was done; null where there is none to bring back.
+-- A snapshot that failed never comes back (PF006). Called by answer_letter.
+create or replace function public.revive_disk_operations(letter public.dead_letters) returns text
+language plpgsql
+as $$
+declare
+  its_disk record;
+  operation uuid;
+begin
+  if letter.message ->> 'action' = 'advance_snapshot' then
+    select d.disk_name, d.user_id, s.snapshot_id into its_disk
+    from public.disk_snapshots s join public.disks d using (disk_id)
+    where s.snapshot_id::text = letter.message ->> 'snapshot_id' and s.status = 'failed';
+    if found then
+      raise exception 'Snapshot % failed, and that is its end. Ask for a new snapshot: pgfleet disk snapshot % --user %',
+        its_disk.snapshot_id, public.typed(its_disk.disk_name, 'NAME'), public.typed(its_disk.user_id, 'USER')
+        using errcode = 'PF006';
+    end if;
+  elsif letter.message ->> 'action' = 'proceed' then
+    -- Compared as text: a dead letter may hold anything for an id.
+    select o.operation_id into operation from public.disk_operations o
+    where o.operation_id::text = letter.message ->> 'operation_id' and o.status = 'failed' for update;
+    if found then
+      update public.disk_operations o set status = 'pending', status_reason = public.replay_reason(letter), error = null,
+        finished_at = null, status_msg_id = null
+      where o.operation_id = operation;
+      perform pgmq.send('disk_operations', jsonb_build_object('action', 'proceed', 'operation_id', operation));
+      return format('operation %s is pending again', operation);
+    end if;
+  end if;
+  return null;
+end
+$$;

@@ -139,3 +139,29 @@ create or replace view public.rights_of_assignment (who, thing, may) as values
   ('worker', 'public.gpu_types', 'select'),
   ('worker', 'function public.users_of_reservations(text[])', 'execute'),
   ('worker', 'function public.names_in_reservations(text[])', 'execute');
+
+-- failed -> pending: gives an assignment that failed with its ticket another life (159), at the end of the line; what was sent
+-- before is late. What was done; null where the letter is no ticket, or its row did not fail. Called by answer_letter.
+create or replace function public.revive_cluster_assignments(letter public.dead_letters) returns text
+language plpgsql
+as $$
+declare
+  its record;
+begin
+  if letter.message ->> 'action' is distinct from 'advance' then
+    return null;
+  end if;
+  update hopsworks.user_hopsworks_assignments a set
+    status = 'pending', status_reason = public.replay_reason(letter), detail = 'Waiting for a seat', ticket = a.ticket + 1,
+    asked_at = public.fleet_now(), failed_at = null, released_at = null, hopsworks_username = null, status_msg_id = null
+  where a.user_id = letter.message ->> 'user_id' and a.status = 'failed'
+  returning a.user_id, a.ticket into its;
+  if not found then
+    return null;
+  end if;
+  perform pgmq.send('cluster_assignments', '{"action": "admit"}'),
+    pgmq.send('cluster_assignments', jsonb_build_object(
+      'action', 'advance', 'user_id', its.user_id, 'ticket', its.ticket));
+  return format('the assignment of %s is pending again', its.user_id);
+end
+$$;

@@ -82,6 +82,35 @@ $$;
 
 revoke execute on function public.note_database() from public;
 
+-- Pauses a queue, or 'deletes'; whether it was not paused yet. `who` is believed of whoever speaks for nobody. Called by
+-- `pgfleet pause` and the API.
+create or replace function public.begin_pause(of_what text, who text, why text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform public.must_ask_as('{DEVOPS,ADMIN}');
+  if of_what <> 'deletes' and not exists (select from public.fleet_queues q where q.queue_name = of_what) then
+    perform public.refuse_value('what is paused', left(of_what, 60), 'a queue of a kind, or deletes');
+  end if;
+  insert into public.pauses (what, by_whom, reason) values (of_what, coalesce(public.served(), who), why)
+  on conflict (what) do nothing;
+  return found;
+end
+$$;
+revoke execute on function public.begin_pause(text, text, text) from public;
+
+-- Lets a queue go on, or 'deletes'; whether it was paused. Called by `pgfleet resume` and the API.
+create or replace function public.end_pause(of_what text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform public.must_ask_as('{DEVOPS,ADMIN}');
+  delete from public.pauses p where p.what = of_what;
+  return found;
+end
+$$;
+revoke execute on function public.end_pause(text) from public;
+
 -- Wakes the workers of a queue that goes on. A trigger of public.pauses.
 create or replace function public.ring_resumed() returns trigger
 language plpgsql

@@ -69,6 +69,7 @@ as $$
     values ('pgfleet_monitor', 'function clusters.note_read(text, text)', 'execute'),
       ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
       ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),
+      ('pgfleet_monitor', 'function public.messages_about(text, text, text)', 'execute'),
       ('pgfleet_monitor', 'pgmq.meta', 'select'),
       ('pgfleet_monitor', 'function public.feed_end()', 'execute'),
       ('pgfleet_monitor', 'function public.feed_held()', 'execute')
@@ -92,7 +93,11 @@ as $$
     select 'pgfleet_serve', 'pgmq.q_' || q.queue_name, 'select (msg_id, read_ct, enqueued_at, vt)' from public.fleet_queues q
     union
     select 'pgfleet_serve', 'function public.' || f, 'execute'
-    from unnest('{may_see(text),team_of(text),limits_seen(text)}'::text[]) f
+    from unnest(array[
+      'may_see(text)', 'team_of(text)', 'limits_seen(text)', 'own_hopsworks_users()', 'answer_letter(bigint, text, text)',
+      'begin_pause(text, text, text)', 'end_pause(text)']) f
+    union all
+    select 'pgfleet_serve', 'function hopsworks.close_to_users(uuid)', 'execute'
     union
     select l.role_name, 'sequence ' || s.name, 'usage'
     from listed l join public.fleet_sequences s on s.of_table = l.thing

@@ -34,6 +34,7 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "disks.read": _OWN_ROWS,
         "disks.write": _OWN_ROWS,
         "usage.read": _OWN_ROWS,
+        "policies.read": _OWN_ROWS,
         "assignments.read": _OWN_ROWS,
         "assignments.write": _ADMINS,
         "hopsworks-clusters.read": _OPERATORS,
@@ -52,6 +53,9 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "queues.read": _OPERATORS,
         "dead-letters.read": _OPERATORS,
         "dead-letters.write": _OPERATORS,
+        # Why nothing moves is everybody's to know.
+        "pauses.read": _EVERYBODY,
+        "pauses.write": _OPERATORS,
         "periodic.read": _OPERATORS,
         "doctor.read": _OPERATORS,
         "audit.read": _ADMINS,

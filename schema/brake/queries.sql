@@ -7,12 +7,11 @@ from public.pauses p order by p.since, p.what;
 
 -- name: pause
 -- One row where it was not paused yet.
-insert into public.pauses (what, by_whom, reason) values (:what, :by_whom, :reason)
-on conflict (what) do nothing returning what;
+select begun from public.begin_pause(:what::text, :by_whom::text, :reason::text) begun where begun;
 
 -- name: resume
 -- One row where it was paused.
-delete from public.pauses where what = :what returning what;
+select ended from public.end_pause(:what::text) ended where ended;
 
 -- name: cordons
 -- Nodes on which an operator lets nobody start now, with how long that lasts yet, and who is on each.

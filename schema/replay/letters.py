@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
-from pgfleet.schema.asking import stamp
 from pgfleet.schema.errors import Refusal
-from pgfleet.schema.kinds import queues
 from pgfleet.schema.printable import printable
-from pgfleet.schema.queue import kernel
-from pgfleet.schema.queue.kernel import Connection, Outgoing
-from pgfleet.schema.rows.core import FLEET_NOW, TOO_LARGE, cut, fetch
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.core import FLEET_NOW, cut, fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.runtime import dead_letters
 
@@ -24,6 +20,8 @@ _d = dead_letters.c
 # Numbers and ids in reasons, which otherwise say the same.
 VARIABLE = "[0-9a-f]{8}(-[0-9a-f]{4,12})*|[0-9]+"
 AT_ONCE = 500
+# It can't be brought back; there is none; it is answered.
+REFUSED = ("PF006", "PF008", "PF409")
 # As text: of one of many, and of one, which is no more than a worker loads (101).
 LISTED_BYTES, SHOWN_BYTES = 65_536, 1_048_576
 
@@ -111,26 +109,7 @@ def replay(conn: Connection, letter_id: int, who: str) -> str:
     Raises:
         Refusal: there is no such letter, it is answered already, or its row can't be brought back, at present or ever.
     """
-    with conn.transaction():
-        letter = _answer(conn, letter_id, "replayed", who)
-        _refuse_cut(letter)
-        done = _revive(conn, letter, who)
-        if done is not None:
-            return done
-        # Whoever asked still asks: without their stamp it would be believed as if the operator had.
-        kernel.send(conn, letter["queue"], [Outgoing(letter["message"], headers=stamp(letter["headers"]))])
-    return f"sent again to {letter['queue']}"
-
-
-def _revive(conn: Connection, letter: Row, who: str) -> str | None:
-    """Bring the row of a letter back, as the module `schema.replay.<kind>` does for a kind that has one. What was done.
-
-    Returns:
-        None where there is nothing to bring back: the message is sent again.
-    """
-    place = f"pgfleet.schema.replay.{queues().get(letter['queue'])}"
-    done: str | None = import_module(place).revive(conn, letter, who) if find_spec(place) else None
-    return done
+    return _answer(conn, letter_id, "replayed", who)
 
 
 def discard(conn: Connection, letter_id: int, who: str) -> None:
@@ -139,31 +118,20 @@ def discard(conn: Connection, letter_id: int, who: str) -> None:
     Raises:
         Refusal: there is no such letter, or it is answered already.
     """
-    with conn.transaction():
-        _answer(conn, letter_id, "discarded", who)
+    _answer(conn, letter_id, "discarded", who)
 
 
-def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> Row:
-    """Lock a letter and mark it; whoever comes second finds it answered."""
-    locked = sa.select(*_columns(SHOWN_BYTES)).where(_d.dead_letter_id == letter_id).with_for_update()
-    letter = _found(fetch(conn, locked), letter_id)
-    if letter["answered_at"] is not None:
-        by, at = printable(letter["answered_by"]), f"{letter['answered_at']:%Y-%m-%d %H:%M:%S}"
-        raise Refusal(f"Dead letter {letter_id} was {letter['answer']} already, by {by} at {at}.")
-    values: dict[str, Any] = {"answered_at": FLEET_NOW, "answer": answer, "answered_by": who}
-    fetch(conn, sa.update(dead_letters).where(_d.dead_letter_id == letter_id).values(values))
-    return letter
-
-
-def _refuse_cut(letter: Row) -> None:
-    """What was too large for a worker is a note of what it was about, or can't be loaded here either."""
-    message, headers = letter["message"], letter["headers"]
-    ours = headers.get(kernel.OURS) if isinstance(headers, dict) else None
-    if (isinstance(message, dict) and TOO_LARGE in message) or (isinstance(ours, dict) and "cut" in ours):
-        raise Refusal(
-            f"Dead letter {letter['dead_letter_id']} was too large for any worker; sent again, it would be, too."
-            " Discard it, and have its sender send less."
-        )
+def _answer(conn: Connection, letter_id: int, answer: str, who: str) -> str:
+    """As `159_letters.sql` does it; what that refuses undoes nothing else of the caller's transaction."""
+    try:
+        with conn.transaction():
+            (answered,) = fetch(conn, sa.select(sa.func.public.answer_letter(letter_id, answer, who).label("done")))
+    except psycopg.Error as error:
+        if error.sqlstate not in REFUSED:
+            raise
+        said = (error.diag.message_primary, error.diag.message_hint)
+        raise Refusal(" ".join(printable(part) for part in said if part)) from None
+    return str(answered["done"])
 
 
 def _columns(most: int) -> list[sa.ColumnElement[Any]]:

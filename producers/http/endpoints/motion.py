@@ -1,30 +1,18 @@
-"""`/v1/queues`, `/v1/dead-letters`, `/v1/periodic`, `/v1/doctor` and `/v1/audit`: what goes on, and what went wrong."""
+"""`/v1/queues`, `/v1/periodic`, `/v1/doctor` and `/v1/audit`: what goes on, and what went wrong."""
 
 from typing import Literal
 
-from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError
+from pgfleet.producers.http.endpoint import Answer, Call, Endpoint
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.shapes.motion import AuditRow, DeadLetter, Finding, Periodic, Queue
+from pgfleet.producers.http.shapes.motion import AuditRow, Finding, Periodic, Queue
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.schema.brake.pauses import paused
 from pgfleet.schema.doctor.examination import examine
-from pgfleet.schema.errors import FleetError
-from pgfleet.schema.kinds import contracts, queues
 from pgfleet.schema.messages import Name
-from pgfleet.schema.nearest import meant
-from pgfleet.schema.reads.pages import audit, letter
+from pgfleet.schema.reads.pages import audit
 from pgfleet.schema.reads.queue import depths
-from pgfleet.schema.replay.letters import Filters
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.tables.runtime import periodic
-
-
-class LetterFilter(Listing):
-    kind: Name | None = None
-    verdict: Literal["failure", "rejection"] | None = None
-    reason: Name | None = None
-    row: Name | None = None
-    answered: bool = False
 
 
 class AuditFilter(Listing):
@@ -39,27 +27,6 @@ class AuditFilter(Listing):
 def list_queues(call: Call) -> Answer:
     held = {row["what"] for row in paused(call.conn)}
     return Answer({"items": [{**row, "paused": row["queue"] in held} for row in depths(call.conn)]})
-
-
-def list_dead_letters(call: Call) -> Answer:
-    asked = call.asked(LetterFilter)
-    filters = Filters(_queue(asked.kind), asked.verdict, asked.reason, asked.row, answered_too=asked.answered)
-    return paged(letter.listed(call.conn, filters, asked.wanted))
-
-
-def get_dead_letter(call: Call) -> Answer:
-    found = letter.by_number(call.conn, call.number("id", "dead letter", 2**63 - 1))
-    if found is None:
-        raise NotFoundError(f"there is no dead letter {call.path['id'][:20]}")
-    return Answer(found)
-
-
-def _queue(kind: str | None) -> str | None:
-    if kind is None or kind in queues():
-        return kind
-    if kind not in contracts():
-        raise FleetError(f"kind: there is no kind {kind[:40]}; {meant(kind, contracts())}")
-    return contracts()[kind].queue
 
 
 def list_periodic(call: Call) -> Answer:
@@ -88,19 +55,8 @@ def list_audit(call: Call) -> Answer:
     return paged(audit.listed(call.conn, filters, asked.wanted))
 
 
-LETTERS, LETTERS_READ = "/v1/dead-letters", "dead-letters.read"
 ENDPOINTS = (
     Endpoint("GET", "/v1/queues", "How full the queues are", "queues.read", list_queues, Page[Queue]),
-    Endpoint(
-        "GET",
-        LETTERS,
-        "Messages that could not be handled",
-        LETTERS_READ,
-        list_dead_letters,
-        Page[DeadLetter],
-        asks=LetterFilter,
-    ),
-    Endpoint("GET", f"{LETTERS}/{{id}}", "One of them", LETTERS_READ, get_dead_letter, DeadLetter, refuses=(404,)),
     Endpoint("GET", "/v1/periodic", "What is done again and again", "periodic.read", list_periodic, Page[Periodic]),
     Endpoint(
         "GET",

@@ -43,6 +43,33 @@ class DeadLetter(Shown):
     answered_by: str | None
 
 
+class Answered(Shown):
+    dead_letter_id: int
+    done: str
+
+
+class AnsweredOrNot(Shown):
+    """`refused` says why nothing was done."""
+
+    dead_letter_id: int
+    done: str | None
+    refused: str | None
+
+
+class AnsweredMany(Shown):
+    items: list[AnsweredOrNot]
+
+
+class Pause(Shown):
+    """`name` is a kind, or `deletes`: those outside, of pods, volumes and snapshots."""
+
+    name: str
+    by_whom: str
+    reason: str | None
+    since: datetime
+    lasted_s: float
+
+
 class Periodic(Shown):
     name: str
     queue: str
