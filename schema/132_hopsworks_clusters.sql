@@ -89,3 +89,23 @@ language sql immutable parallel safe
 as $$
   select case when account_owner_id is not null then 0 when coalesce(stripe_customer_id, '') <> '' then 5 else 1 end
 $$;
+
+-- Closes a cluster to new users, unless it is out of use as it is; its state. PF008 where there is none. Called by the API,
+-- before it asks for the users to be moved.
+create or replace function hopsworks.close_to_users(of_cluster uuid) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  now_is text;
+begin
+  perform public.must_ask_as('{ADMIN}');
+  update hopsworks.hopsworks_clusters c set status = case when c.status = 'inactive' then c.status else 'maintenance' end
+  where c.id = of_cluster returning c.status into now_is;
+  if not found then
+    raise exception 'there is no Hopsworks cluster %', coalesce(of_cluster::text, 'null') using errcode = 'PF008';
+  end if;
+  return now_is;
+end
+$$;
+
+revoke execute on function hopsworks.close_to_users(uuid) from public;

@@ -39,14 +39,16 @@ as $$
   select case when pg_has_role(session_user, to_regrole('pgfleet_serve')::oid, 'member') then public.asking_role() end
 $$;
 
--- Whether a row of this user may be seen by who asks: one's own, and one's team members'; whom `pgfleet serve` speaks for as
--- an operator sees all, and a node none. Called by the policies.
+-- Whether a row of this user may be seen by who asks: one's own (157), and one's team members'; whom `pgfleet serve` speaks
+-- for as an operator sees all, and a node none. Called by the policies.
 create or replace function public.may_see(of_user text) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select case public.serving_role() when 'DEVOPS' then true when 'ADMIN' then true when 'NODE' then false
     else of_user = public.request_user() or exists (
-      select from hopsworks.users u where u.id = of_user and u.account_owner_id = public.request_user())
+      select from hopsworks.users u
+      where u.id = of_user and (u.account_owner_id = public.request_user()
+        or public.served() is not null and u.id in (select public.own_hopsworks_users())))
   end
 $$;
 

@@ -78,6 +78,12 @@ def user(conn: Connection, user_id: str) -> Row | None:
     return first(conn, people().where(_u.id == user_id))
 
 
+def own_users(conn: Connection) -> list[str]:
+    """The ids of the users of Hopsworks that are who asks (157)."""
+    own = sa.func.public.own_hopsworks_users().table_valued("id")
+    return [row["id"] for row in fetch(conn, sa.select(own.c.id).order_by(own.c.id))]
+
+
 def people() -> sa.Select[Any]:
     return sa.select(*_COLUMNS).select_from(_everybody)
 

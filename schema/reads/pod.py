@@ -39,9 +39,8 @@ def events(conn: Connection, row: dict[str, Any]) -> list[Row]:
     return fetch(conn, newest)[::-1]
 
 
-@contextmanager
-def reading_along(conn: Connection, reservation_id: str) -> Iterator[str]:
-    """The id by which chunks are taken; at the end of the block nothing more is served.
+def begin_reading(conn: Connection, reservation_id: str) -> str:
+    """Have a worker serve what a pod writes; the id by which chunks are taken.
 
     Raises:
         Refusal: it is not for who asks, or that is too much at once.
@@ -52,10 +51,26 @@ def reading_along(conn: Connection, reservation_id: str) -> Iterator[str]:
         if error.sqlstate not in REFUSED:
             raise
         raise Refusal(error.diag.message_primary or str(error)) from None
+    return str(request)
+
+
+def end_reading(conn: Connection, request: str) -> None:
+    """Nothing more is served."""
+    conn.execute("select public.close_logs(%s)", (request,))
+
+
+@contextmanager
+def reading_along(conn: Connection, reservation_id: str) -> Iterator[str]:
+    """The id by which chunks are taken; at the end of the block nothing more is served.
+
+    Raises:
+        Refusal: it is not for who asks, or that is too much at once.
+    """
+    request = begin_reading(conn, reservation_id)
     try:
-        yield str(request)
+        yield request
     finally:
-        conn.execute("select public.close_logs(%s)", (request,))
+        end_reading(conn, request)
 
 
 def take(conn: Connection, request: str, has_number: int) -> tuple[str | None, int, bool, str | None]:

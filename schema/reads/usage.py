@@ -52,10 +52,15 @@ def read_month(conn: Connection, text: str | None) -> Month:
 
 def listing(conn: Connection, month: Month) -> list[Row]:
     """Users with usage in the month, a credit or a charge; the highest cost first."""
+    return fetch(conn, rows(month).order_by(sa.desc("total_cost"), sa.desc("total_used"), _u.email))
+
+
+def rows(month: Month) -> sa.Select[Any]:
+    """The same, in no order."""
     used = _sums(month)
     pending = _pending()
     known = sa.or_(used.c.days > 0, _c.user_id.is_not(None), pending.c.pending.is_not(None))
-    statement = (
+    return (
         sa.select(
             *(_u.id.label("user_id"), _u.email),
             *(_none_is_0(used.c[name]).label(name) for name in ("days", *_AMOUNTS)),
@@ -67,7 +72,6 @@ def listing(conn: Connection, month: Month) -> list[Row]:
         .outerjoin(pending, pending.c.user_id == _u.id)
         .where(known)
     )
-    return fetch(conn, statement.order_by(sa.desc("total_cost"), sa.desc("total_used"), _u.email))
 
 
 def _sums(month: Month) -> sa.Subquery:

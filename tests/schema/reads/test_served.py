@@ -38,6 +38,7 @@ from pgfleet.schema.reads.pages import cluster as cluster_pages
 from pgfleet.schema.reads.pages import disk as disk_pages
 from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
+from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
@@ -64,6 +65,7 @@ READS: dict[str, Read] = {
     "assignment.failures": lambda c, t: assignment.failures(c, t.user),
     "assignment.find_user": lambda c, t: assignment.find_user(c, t.user),
     "assignment.listing": lambda c, _: assignment.listing(c, assignment.UserFilters()),
+    "assignment.own_users": lambda c, _: assignment.own_users(c),
     "assignment.requests": lambda c, t: assignment.requests(c, t.user),
     "assignment.resolve_user": lambda c, t: assignment.resolve_user(c, t.user),
     "assignment.team": lambda c, t: assignment.team(c, t.user),
@@ -114,6 +116,7 @@ READS: dict[str, Read] = {
     "pages.letter.listed": lambda c, _: letter.listed(c, Letters(answered_too=True), ALL),
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
     "pages.reservation.listed": lambda c, _: reservation_pages.listed(c, reservation_pages.Filters(), ALL),
+    "pages.usage.listed": lambda c, _: usage_pages.listed(c, usage.read_month(c, None), None, ALL),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
     "queue.depths": lambda c, _: queue.depths(c),
@@ -138,7 +141,15 @@ READS: dict[str, Read] = {
     "usage.resolve": lambda c, t: usage.resolve(c, t.user),
 }
 # What others are made of, and what writes.
-NO_READS = {"pages.keyset.page", "resolve.best", "resolve.first", "pod.reading_along", "pod.take"}
+NO_READS = {
+    "pages.keyset.page",
+    "resolve.best",
+    "resolve.first",
+    "pod.reading_along",
+    "pod.begin_reading",
+    "pod.end_reading",
+    "pod.take",
+}
 # What says nothing of anybody: who asks has given the id.
 SAYS_NOTHING = {"reservation.short", "about.may_read", "operation.resolve"}
 
@@ -206,7 +217,8 @@ def test_a_user_sees_nothing_of_another_where_row_level_security_is_on(world: Re
         lambda c: reservation_pages.listed(c, reservation_pages.Filters(username="ada"), ALL),
         lambda c: disk_pages.listed(c, "ada", ALL),
         lambda c: disk_pages.operations(c, "ada", ALL),
-        lambda c: assignment_pages.listed(c, assignment.UserFilters(), "ada", ALL),
+        lambda c: usage_pages.listed(c, usage.read_month(c, None), ["ada"], ALL),
+        lambda c: assignment_pages.listed(c, assignment.UserFilters(), ["ada"], ALL),
         lambda c: audit.listed(c, audit.Filters(who="ada"), ALL),
     ],
 )
