@@ -89,6 +89,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Soon:
+    """What is answered unless there is more in a moment; `asked` is how to look."""
+
+    response: Response
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
 class Streamed:
     """An answer that is a stream of events, from a position on; None is from now on."""
 
@@ -98,7 +106,7 @@ class Streamed:
     brought: str | Verified
 
 
-Found = Response | Later | Held | Streamed
+Found = Response | Later | Held | Soon | Streamed
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,8 @@ class Desk:
         if isinstance(answer.body, Future):
             return Later(answer.body, lambda reply: _response(endpoint, Answer(reply), asked, taken.headers))
         response = _response(endpoint, answer, asked, taken.headers)
+        if answer.again is not None:
+            return Soon(response, replace(asked, query=answer.again.encode()))
         has_changed = "if-none-match" in asked.headers and response.status_code != HTTPStatus.NOT_MODIFIED
         if answer.row is None or has_changed:
             return response

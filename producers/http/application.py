@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -17,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Streamed
+from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Soon, Streamed
 from pgfleet.producers.http.endpoint import Endpoint, Waiting
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
 from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
@@ -29,6 +30,8 @@ from pgfleet.producers.http.refusing import of_database, of_fleet
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.identity.speaking import Origin
 
+# How long after each other it is looked again for what comes in a moment: two seconds in all.
+LOOKS_S = (0.1, 0.2, 0.3, 0.6, 0.8)
 # What says who asks and what: given twice, it is not for us to choose.
 ONCE = ("authorization", "x-api-key", "idempotency-key", "content-type", "if-match", "if-none-match", "last-event-id")
 
@@ -95,6 +98,8 @@ class Resource:
                 return of_fleet(error)
         if isinstance(found, Streamed):
             return await self._stream(found)
+        if isinstance(found, Soon):
+            return await self._look_again(endpoint, found)
         if not isinstance(found, Held):
             return found
         try:
@@ -105,6 +110,18 @@ class Resource:
             return found.response
         again = await self._in_thread(endpoint, asked, may_wait=False) if has_moved else found.response
         return again if isinstance(again, Response) else found.response
+
+    async def _look_again(self, endpoint: Endpoint, found: Soon) -> Response:
+        """Until there is more, or the time is over; between two looks it has neither a thread nor a session."""
+        for after_s in LOOKS_S:
+            await anyio.sleep(after_s)
+            again = await self._in_thread(endpoint, found.asked, may_wait=False)
+            if isinstance(again, Response) and again.status_code < HTTPStatus.BAD_REQUEST:
+                return again
+            if not isinstance(again, Soon):
+                break
+            found = again
+        return found.response
 
     async def _stream(self, wanted: Streamed) -> Response:
         is_still = partial(self.desk.is_still, wanted.principal, wanted.brought)
@@ -142,7 +159,8 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
     limiter, live = CapacityLimiter(desk.serving.serve_threads), Live()
     made = [
         Route(path, Resource(desk, methods, limiter, live), include_in_schema=False)
-        for path, methods in by_path.items()
+        # `{id}:replay` before `{id}`, which fits it, too.
+        for path, methods in sorted(by_path.items(), key=lambda each: "}:" not in each[0])
     ]
 
     @asynccontextmanager

@@ -65,7 +65,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered; a body may be a future. `about` and `name` say which row it is about."""
+    """What is answered; a body may be a future. `about` and `name` say which row it is about.
+
+    `again`: there may be more in a moment; with these parameters the same is asked again, before this is answered.
+    """
 
     body: Any = None
     status: int | None = None  # the endpoint's, unless it is said
@@ -73,6 +76,7 @@ class Answer:
     about: str | None = None
     name: str | None = None
     row: tuple[str, str, int] | None = None  # to be waited for: its machine, its id, its last move
+    again: str | None = None
 
 
 @dataclass(frozen=True)

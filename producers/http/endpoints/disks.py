@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import accepted, for_whom, new_id, said
-from pgfleet.producers.http.shapes.disks import DiskWhole, Operation
+from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation
 from pgfleet.producers.http.shapes.shown import Accepted, Page
 from pgfleet.producers.placing.disk import place_disk_operation
 from pgfleet.schema import disk as contract
@@ -15,12 +16,12 @@ from pgfleet.schema.disk import DiskName, SizeGb, SnapshotKind
 from pgfleet.schema.messages import Name, Uuid, checked
 from pgfleet.schema.reads import disk as reads
 from pgfleet.schema.reads import operation as operations
+from pgfleet.schema.reads.pages import disk as pages
 from pgfleet.schema.rows.row import Row
 
 PATH = "/v1/disks"
 ONE = f"{PATH}/{{name}}"
 READ, WRITE = "disks.read", "disks.write"
-MOST = 200
 
 
 class Whose(Shape):
@@ -31,6 +32,17 @@ class Whose(Shape):
 
 class WhoseWaiting(Whose, Waiting):
     """The same, of an answer that can be held back."""
+
+
+class DiskFilter(Listing):
+    """`user_id` of another is an operator's to name. `gone`: those that are purged, too, or could not be made."""
+
+    user_id: Name | None = None
+    gone: bool = False
+
+
+class OperationFilter(Listing):
+    user_id: Name | None = None
 
 
 class NewDisk(Shape):
@@ -87,8 +99,19 @@ def get_disk(call: Call) -> Answer:
     return Answer({**row, "snapshots": snapshots, "operations": asked})
 
 
+def list_disks(call: Call) -> Answer:
+    asked = call.asked(DiskFilter)
+    user = for_whom(call, asked.user_id) if asked.user_id or call.owner else None
+    return paged(pages.listed(call.conn, user, asked.wanted, gone_too=asked.gone))
+
+
 def list_operations(call: Call) -> Answer:
-    return Answer({"items": operations.of_disk(call.conn, found(call), MOST)})
+    """Of the name, whatever disk had it: what was asked before there was one, and after it was purged, is told, too."""
+    asked, user = call.asked(OperationFilter), for_whom(call, call.asked(OperationFilter).user_id)
+    listed = pages.operations(call.conn, user, asked.wanted, call.path["name"])
+    if not listed.rows and reads.by_name(call.conn, user, call.path["name"]) is None:
+        raise NotFoundError(f"there is no disk {call.path['name'][:60]}")
+    return paged(listed)
 
 
 def get_operation(call: Call) -> Answer:
@@ -163,6 +186,7 @@ def _asks(  # noqa: PLR0913  # as an endpoint has them
 
 ENDPOINTS = (
     _asks(PATH, "Make a new, empty disk", "CREATED", create_disk, NewDisk, {"disk_name": "data", "size_gb": 100}),
+    Endpoint("GET", PATH, "Disks, the newest first", READ, list_disks, Page[Disk], asks=DiskFilter),
     Endpoint(
         "GET",
         ONE,
@@ -214,11 +238,11 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         f"{ONE}/operations",
-        "What was asked of it last",
+        "What was asked of it, the newest first",
         READ,
         list_operations,
         Page[Operation],
-        asks=Whose,
+        asks=OperationFilter,
         refuses=(404,),
     ),
     Endpoint(

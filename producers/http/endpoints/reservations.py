@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, said
-from pgfleet.producers.http.shapes.reservations import DryRun, Logs, Reservation, Timeline
-from pgfleet.producers.http.shapes.shown import Accepted
+from pgfleet.producers.http.shapes.reservations import DryRun, Reservation, Timeline
+from pgfleet.producers.http.shapes.shown import Accepted, Page
 from pgfleet.producers.looking_ahead import as_json, look_ahead
 from pgfleet.producers.placing.reservation import place_reservation
 from pgfleet.producers.timeline import coming, past, read_timeline
@@ -17,6 +18,7 @@ from pgfleet.schema.container import GithubUser
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import Hours, Name, Uuid, checked
 from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.pages import reservation as pages
 from pgfleet.schema.reservation import (
     ADDED_HOURS_LIMIT,
     MACHINE,
@@ -51,6 +53,15 @@ class Extension(Shape):
 
 class NewUser(Shape):
     github_username: GithubUser
+
+
+class ReservationFilter(Listing):
+    """`user_id` of another is an operator's to name. `live`: only what is not over."""
+
+    status: Name | None = None
+    gpu_type: Name | None = None
+    user_id: Name | None = None
+    live: bool = False
 
 
 def href(reservation_id: str) -> str:
@@ -97,6 +108,13 @@ def try_reservation(call: Call) -> Answer:
     message = _message(call)
     answer, _ = look_ahead(call.conn, message, call.settings)
     return Answer(as_json(answer, message))
+
+
+def list_reservations(call: Call) -> Answer:
+    wanted = call.asked(ReservationFilter)
+    user = for_whom(call, wanted.user_id) if wanted.user_id or call.owner else None
+    filters = pages.Filters(user, wanted.status, wanted.gpu_type, wanted.live)
+    return paged(pages.listed(call.conn, filters, wanted.wanted))
 
 
 def get_reservation(call: Call) -> Answer:
@@ -156,12 +174,6 @@ def get_timeline(call: Call) -> Answer:
     )
 
 
-def get_logs(call: Call) -> Answer:
-    row = found(call)
-    kept = reads.logs(call.conn, row["reservation_id"])
-    return Answer({"reservation_id": row["reservation_id"], "status": row["status"], "text": kept})
-
-
 def _audit(done: str) -> Audit:
     return Audit(f"RESERVATION_{done}", "SYSTEM", WHAT)
 
@@ -191,6 +203,15 @@ ENDPOINTS = (
         DryRun,
         NewReservation,
         example={"gpu_type": "h100", "gpu_count": 1},
+    ),
+    Endpoint(
+        "GET",
+        PATH,
+        "Reservations, the newest first",
+        READ,
+        list_reservations,
+        Page[Reservation],
+        asks=ReservationFilter,
     ),
     Endpoint(
         "GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE
@@ -272,5 +293,4 @@ ENDPOINTS = (
         example={"github_username": "octocat"},
     ),
     Endpoint("GET", f"{ONE}/timeline", "What happened, what comes next", READ, get_timeline, Timeline, refuses=(404,)),
-    Endpoint("GET", f"{ONE}/logs", "What its pod wrote last, once it has ended", READ, get_logs, Logs, refuses=(404,)),
 )

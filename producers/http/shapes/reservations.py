@@ -64,11 +64,18 @@ class Timeline(Shown):
 
 
 class Logs(Shown):
-    """What the pod wrote last. `text` is null where nothing is kept, or nothing was written yet."""
+    """What the pod wrote: of one that has ended what is kept, of one that runs the next chunk.
+
+    `text` is null where nothing is kept, or nothing has come yet. `cursor` is for what follows; null where nothing
+    does, and `ended` says why. Whoever does not ask again within a minute begins anew.
+    """
 
     reservation_id: str
     status: str
     text: str | None
+    cursor: str | None
+    has_more: bool
+    ended: str | None
 
 
 class DryRun(Shown):

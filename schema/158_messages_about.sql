@@ -1,0 +1,28 @@
+-- 158: what waits in a queue about one row, for whoever may not read messages: what is asked, and when; never a body.
+
+-- The messages about a row that are in a queue, by the time they are due. `field` is the one by which they name it. Whom
+-- `pgfleet serve` speaks for is told of rows alone that they may see. Called by schema/reads/about.py.
+create or replace function public.messages_about(of_queue text, field text, of_row text)
+returns table (msg_id bigint, vt timestamptz, read_ct integer, action text, later boolean)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  owner_name constant text := case field
+    when 'reservation_id' then (select r.user_id from public.reservations r where r.reservation_id = of_row)
+    when 'operation_id' then (select o.user_id from public.disk_operations o where o.operation_id::text = of_row)
+    when 'user_id' then of_row end;
+begin
+  if coalesce(field not in ('reservation_id', 'operation_id', 'user_id'), true)
+    or not exists (select from public.fleet_queues q where q.queue_name = of_queue)
+    or public.serving_role() is not null and public.may_see(owner_name) is not true
+  then
+    return;
+  end if;
+  return query execute format(
+    'select q.msg_id, q.vt, q.read_ct, left(q.message ->> ''action'', 60), q.vt > public.fleet_now()
+     from pgmq.%I q where q.message ->> %L = $1 order by q.vt, q.msg_id limit 1000', 'q_' || of_queue, field) using of_row;
+end
+$$;
+
+revoke execute on function public.messages_about(text, text, text) from public;
