@@ -26,7 +26,7 @@ from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.limits.buckets import Buckets
 from pgfleet.producers.http.limits.fullness import Fullness
 from pgfleet.producers.http.permissions import whose
-from pgfleet.producers.http.reading import idempotency_key, read_body, read_query
+from pgfleet.producers.http.reading import idempotency_key, read_body, read_query, refuse_half_letters
 from pgfleet.producers.http.refusing import REFUSED, mistake, of_database, of_fleet
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.producers.http.who.not_proven import NotProvenError
@@ -225,6 +225,7 @@ class Desk:
         of = whose(endpoint.permission, principal.role)
         if of == Whose.NOBODYS:
             raise NotPermittedError(f"the role {principal.role} may not do this: {endpoint.permission}")
+        refuse_half_letters(asked.path)
         call_of = {
             "query": read_query(endpoint.asks, asked.query),
             "body": read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),

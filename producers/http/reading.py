@@ -72,15 +72,19 @@ def read_query(model: type[BaseModel] | None, raw: bytes) -> BaseModel | None:
 
 def model_of(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
     """Raises: BadMessage."""
-    _refuse_half_letters(given)
+    refuse_half_letters(given)
     try:
         return model.model_validate(given)
     except ValidationError as error:
         raise BadMessage(explain(error, model)) from None
 
 
-def _refuse_half_letters(value: Any) -> None:
-    """PostgreSQL stores no NUL and no half of a surrogate pair."""
+def refuse_half_letters(value: Any) -> None:
+    """PostgreSQL stores no NUL and no half of a surrogate pair.
+
+    Raises:
+        BadMessage: there is one somewhere.
+    """
     for text in _texts(value):
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise BadMessage("text must not contain NUL or half characters")

@@ -95,6 +95,10 @@ def of_database(error: psycopg.Error) -> Response:
             return problem(404, "not-found", said)
         case str(state) if state.startswith("PF"):
             return problem(409, "conflict", said, hint=error.diag.message_hint)
+        case "23505":
+            # What a constraint says names columns and values; what our functions say is for people.
+            told = said if error.diag.constraint_name is None else "there is one already that it can't be beside"
+            return problem(409, "conflict", told, hint=error.diag.message_hint)
         case "57014":
             return _away("the database has not answered in time")
         case _ if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):

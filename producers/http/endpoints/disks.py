@@ -227,6 +227,7 @@ ENDPOINTS = (
         "RESTORED",
         restore_disk,
         Restore,
+        {"snapshot_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7"},
     ),
     _asks(
         f"{ONE}/clear-lock",

@@ -1,0 +1,176 @@
+"""How each address of the API is called about a row of somebody: a line for each path, or for a beginning of it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.schema.identity import accounts, keys, passwords
+from pgfleet.schema.nodes.keys import add_node
+from worlds import rows_of_disks as rows
+from worlds.api.server import Api
+
+PARAMETER = re.compile(r"\{(\w+)\}")
+Ids = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to call what is at a path.
+
+    Attributes:
+        row: makes a row of a user (of a node: by its number), and says what stands in the path for it.
+        names: the field of the body, or the parameter, that says whose row it is.
+        shows: of a list: makes a row of a user, and says by which text the list is seen to hold it.
+        body: what is sent in place of the endpoint's example.
+    """
+
+    row: Callable[[Api, str], Ids] | None = None
+    names: str | None = None
+    shows: Callable[[Api, str], str] | None = None
+    body: Callable[[Api, str], dict[str, Any]] | None = None
+
+
+def new_name(user: str) -> str:
+    """One that nothing else has."""
+    return f"{user}-{uuid4().hex[:12]}"
+
+
+def a_reservation(api: Api, user: str) -> Ids:
+    return {"id": rows.reservation(api.conn, "pending", user_id=user)}
+
+
+def a_disk(api: Api, user: str) -> Ids:
+    name = new_name(user)
+    rows.disk(api.conn, name, user=user)
+    return {"name": name}
+
+
+def an_operation(api: Api, user: str) -> Ids:
+    name = new_name(user)
+    disk_id = rows.disk(api.conn, name, user=user)
+    made = rows.operation(api.conn, user_id=user, disk_name=name, disk_id=disk_id)
+    return {"name": name, "operation_id": made}
+
+
+def a_key(api: Api, user: str) -> Ids:
+    return {"key": str(_made_key(api, user).key_id)}
+
+
+def a_listed_key(api: Api, user: str) -> str:
+    return _made_key(api, user).prefix
+
+
+def _made_key(api: Api, user: str) -> keys.NewKey:
+    """A node has no such key; for it, it is anybody's."""
+    name = "mallory" if user.isdigit() else user
+    api.key_of(name)
+    return keys.make(api.conn, name, hours=1)
+
+
+def an_account(api: Api, user: str) -> Ids:
+    return {"id": str(accounts.add(api.conn, f"{new_name(user)}@example.org"))}
+
+
+def who_signs_in(api: Api, _: str) -> dict[str, Any]:
+    email, password = "who-signs-in@example.org", "correct horse battery staple"
+    if not accounts.listing(api.conn, email, most=1):
+        accounts.add(api.conn, email, username="who-signs-in", password_hash=passwords.hash_of(password))
+    return {"email": email, "password": password}
+
+
+def a_node(api: Api, whose: str) -> Ids:
+    """A node's own is itself; for people it is any node."""
+    return {"id": whose if whose.isdigit() else str(add_node(api.conn, {"name": new_name("n"), "region": "eu"})[0])}
+
+
+def a_dead_letter(api: Api, user: str) -> Ids:
+    return {"id": str(rows.bury(api.conn, {"user_id": user}))}
+
+
+def a_type(_: Api, __: str) -> Ids:
+    return {"type": "h100"}
+
+
+# Without a row of anybody: everybody who may see it sees the same.
+NOBODYS = Way()
+WAYS: Mapping[str, Way] = {
+    "/v1/audit": NOBODYS,
+    "/v1/dead-letters": NOBODYS,
+    "/v1/dead-letters/{id}": Way(a_dead_letter),
+    "/v1/disks": Way(names="user_id"),
+    "/v1/disks/{name}": Way(a_disk, names="user_id"),
+    "/v1/disks/{name}/operations/{operation_id}": Way(an_operation, names="user_id"),
+    "/v1/doctor": NOBODYS,
+    "/v1/events": Way(names="user"),
+    "/v1/gpu-types": NOBODYS,
+    "/v1/keys": Way(names="username", shows=a_listed_key),
+    "/v1/keys/{key}": Way(a_key),
+    "/v1/lines/{type}": Way(a_type),
+    "/v1/me": NOBODYS,
+    "/v1/periodic": NOBODYS,
+    "/v1/queues": NOBODYS,
+    "/v1/reservations": Way(names="user_id"),
+    "/v1/reservations/{id}": Way(a_reservation),
+    "/v1/sessions": Way(body=who_signs_in),
+    "/v1/users": NOBODYS,
+    "/v1/users/{id}": Way(an_account),
+}
+
+
+def line_of(endpoint: Endpoint) -> str | None:
+    """Its path, or the longest beginning of it, that has a line and the same parameters."""
+    wanted = set(PARAMETER.findall(endpoint.path))
+    fitting = [
+        path
+        for path in WAYS
+        if re.fullmatch(re.escape(path) + r"([/:].*)?", endpoint.path) and set(PARAMETER.findall(path)) == wanted
+    ]
+    return max(fitting, key=len) if fitting else None
+
+
+def way_of(endpoint: Endpoint) -> Way | None:
+    return WAYS.get(line_of(endpoint) or "")
+
+
+def lacking(endpoint: Endpoint) -> str | None:
+    """What is missing before it can be called at all."""
+    called = f"{endpoint.method} {endpoint.path}"
+    way = way_of(endpoint)
+    if way is None:
+        return f"{called}: WAYS in tests/worlds/api/cells.py has no line for this path: how is a row of somebody made?"
+    if PARAMETER.search(endpoint.path) and way.row is None:
+        return f"{called}: its line in WAYS makes no row, and the path asks for one"
+    is_needed = endpoint.takes and any(field.is_required() for field in endpoint.takes.model_fields.values())
+    if is_needed and endpoint.example is None and way.body is None:
+        return f"{called}: the endpoint has no `example`, and its body has fields that are required"
+    return None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer; of a stream, its head alone."""
+
+    status: int
+    text: str
+
+
+def call(client: httpx.Client, api: Api, endpoint: Endpoint, whose: str, *, is_named: bool = True) -> Answered:
+    """Ask about a new row of somebody; by name, too, where that can be said."""
+    way = way_of(endpoint)
+    assert way is not None
+    path = endpoint.path.format_map(way.row(api, whose) if way.row else {})
+    body = None if endpoint.takes is None else way.body(api, whose) if way.body else dict(endpoint.example or {})
+    query: dict[str, str] = {}
+    if way.names is not None and is_named:
+        if endpoint.takes is not None and way.names in endpoint.takes.model_fields:
+            body = {**(body or {}), way.names: whose}
+        elif endpoint.asks is not None and way.names in endpoint.asks.model_fields:
+            query[way.names] = whose
+    with client.stream(endpoint.method, path, json=body, params=query) as response:
+        text = "" if endpoint.streams and response.status_code == 200 else response.read().decode()
+        return Answered(response.status_code, text)
