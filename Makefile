@@ -61,9 +61,10 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench claim
 	$(BIN)/python -m bench heartbeats
 
-generated: $(READY) ## Write what is made from code anew: message schemas, the hash of the SQL files, manifests, DATABASE.md
+generated: $(READY) ## Write what is made from code anew: message schemas, OpenAPI, the hash of the SQL files, manifests, DATABASE.md
 	$(BIN)/python -m pgfleet.schema.published.json_schema
 	$(BIN)/python -m pgfleet.schema.published.who_may
+	$(BIN)/python -m pgfleet.producers.http.openapi.publish
 	$(BIN)/python deploy/schema_hash.py
 	$(BIN)/python deploy/manifests.py
 	$(BIN)/python -m pgfleet.console.diagram

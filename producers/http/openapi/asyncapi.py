@@ -1,8 +1,9 @@
-"""AsyncAPI 3 of the queues, made from the schemas that are published for their messages."""
+"""AsyncAPI 3 of the queues, from the schemas that are published for their messages, and of the stream of events."""
 
 import json
 from typing import Any
 
+from pgfleet.schema.feed.event import SPEC_VERSION
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.messages import CONTRACT, CONTRACT_HEADER
 from pgfleet.schema.published.json_schema import schema_of
@@ -16,14 +17,57 @@ HEADERS = {
         "traceparent": {"type": "string", "description": "W3C Trace Context of the sender."},
     },
 }
+# As `schema/feed/event.py` makes it.
+EVENT = {
+    "type": "object",
+    "description": "A move of a row that was committed, as CloudEvents 1.0 have it.",
+    "required": ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"],
+    "additionalProperties": False,
+    "properties": {
+        "specversion": {"const": SPEC_VERSION},
+        "id": {"type": "string", "description": "With `source` it names the event."},
+        "source": {"type": "string", "pattern": "^/pgfleet/[0-9]+$"},
+        "type": {"type": "string", "description": "fleet.<machine>.<state>, such as fleet.reservation.active"},
+        "subject": {"type": "string", "description": "The id of the row."},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"const": "application/json"},
+        "data": {
+            "type": "object",
+            "required": ["machine", "from", "to", "reason", "row"],
+            "additionalProperties": False,
+            "properties": {
+                "machine": {"type": "string"},
+                "from": {"type": "string"},
+                "to": {"type": "string"},
+                "reason": {"type": "string"},
+                "row": {"type": "object", "description": "The row's public columns when the event was read."},
+            },
+        },
+    },
+}
+EVENTS = {
+    "address": "/v1/events",
+    "title": "What moves",
+    "description": "Server-Sent Events: `id` is the position to go on from (`Last-Event-ID`), `event` the type and "
+    "`data` the event on one line. The last one of a stream, `event: end`, says why it ends, and is none of these.",
+    "servers": [{"$ref": "#/servers/api"}],
+    "messages": {"Event": {"$ref": "#/components/messages/Event"}},
+}
 
 
 def document(version: str) -> dict[str, Any]:
     """The whole document; equal for equal code."""
-    channels: dict[str, Any] = {}
-    operations: dict[str, Any] = {}
-    messages: dict[str, Any] = {}
-    schemas: dict[str, Any] = {}
+    channels: dict[str, Any] = {"events": EVENTS}
+    operations: dict[str, Any] = {
+        "stream_events": {
+            "action": "send",
+            "summary": "To who listens, of the rows that it may see.",
+            "channel": {"$ref": "#/channels/events"},
+        }
+    }
+    of_event = {"name": "Event", "contentType": "application/cloudevents+json", "payload": {"$ref": f"{HERE}Event"}}
+    messages: dict[str, Any] = {"Event": of_event}
+    schemas: dict[str, Any] = {"Event": EVENT}
     for kind, contract in contracts().items():
         schema = _here(schema_of(contract.queue))
         schemas |= schema.pop("$defs")
@@ -49,11 +93,15 @@ def document(version: str) -> dict[str, Any]:
         "info": {
             "title": "pgfleet",
             "version": version,
-            "description": "Queues in PostgreSQL (PGMQ): whoever may send to one sends a JSON object.",
+            "description": "Queues in PostgreSQL (PGMQ): whoever may send to one sends a JSON object. "
+            "And the stream of events of the HTTP API.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"database": {"host": "localhost:5432", "protocol": "postgresql"}},
+        "servers": {
+            "database": {"host": "localhost:5432", "protocol": "postgresql"},
+            "api": {"host": "localhost:8000", "protocol": "http"},
+        },
         "channels": channels,
         "operations": operations,
         "components": {"messages": messages, "schemas": schemas},
