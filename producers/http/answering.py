@@ -23,6 +23,9 @@ from pgfleet.producers.http.endpoint import (
     encoded,
 )
 from pgfleet.producers.http.gateway.batcher import Batcher
+from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.metrics import STRANGERS
+from pgfleet.producers.http.health.readiness import Readiness
 from pgfleet.producers.http.limits.buckets import Buckets
 from pgfleet.producers.http.limits.fullness import Fullness
 from pgfleet.producers.http.permissions import whose
@@ -122,6 +125,8 @@ class Desk:
     strangers: Buckets
     fullness: Fullness
     batcher: Batcher
+    ending: Ending
+    readiness: Readiness
 
     def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Found:
         """Runs in a thread: the answer, or the problem; or what comes later, and holds no thread until then."""
@@ -149,7 +154,9 @@ class Desk:
                 return self._answer_somebody(conn, endpoint, principal, brought, asked, may_wait=may_wait)
         except NotProvenError as error:
             self.trail.refused_nobody(asked.origin.address)
-            return self.strangers.take(asked.bucket).refusal() or of_fleet(error)
+            refused = self.strangers.take(asked.bucket).refusal()
+            STRANGERS.labels("too_often" if refused else "not_proven").inc()
+            return refused or of_fleet(error)
 
     def _answer_somebody(  # noqa: PLR0913  # what a request is
         self,
@@ -208,6 +215,7 @@ class Desk:
         taken = self.strangers.take(asked.bucket)
         refused = taken.refusal()
         if refused is not None:
+            STRANGERS.labels("too_often").inc()
             return refused
         body = read_body(endpoint.takes, asked.body, asked.headers.get("content-type"))
         read_query(endpoint.asks, asked.query)
@@ -215,6 +223,7 @@ class Desk:
         try:
             answer = endpoint.handle(opened)  # type: ignore[arg-type]  # of an open endpoint
         except WrongPassword:
+            STRANGERS.labels("wrong_password").inc()
             self.trail.refused_nobody(asked.origin.address)
             raise
         return _response(endpoint, answer, asked, taken.headers)

@@ -22,6 +22,7 @@ from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, So
 from pgfleet.producers.http.endpoint import Endpoint, Waiting
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
 from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
+from pgfleet.producers.http.health.metrics import ENDPOINT, STREAMS, Measured
 from pgfleet.producers.http.limits.body import BodyLimits, Limits
 from pgfleet.producers.http.limits.proxies import bucket_of, client_address
 from pgfleet.producers.http.problem import problem
@@ -73,6 +74,7 @@ class Resource:
             return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
         if any("\0" in part for part in request.path_params.values()):
             return problem(404, "not-found", "there is nothing at an address with NUL: the database has no such text")
+        request.scope[ENDPOINT] = endpoint.name
         twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")
@@ -165,14 +167,16 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        live.hub = Hub(desk.settings.direct_dsn(), desk.pool)
+        live.hub = hub = Hub(desk.settings.direct_dsn(), desk.pool)
+        desk.ending.tell(hub.end)
+        STREAMS.set_function(lambda: len(hub))
         try:
             yield
         finally:
-            await live.hub.stop()
+            await hub.stop()
 
     app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
-    return BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s))
+    return Measured(BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s)))
 
 
 async def _no_endpoint(_: Request, error: Any) -> Response:

@@ -12,6 +12,9 @@ import structlog
 from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.endpoint import Audit
 from pgfleet.producers.http.gateway.batcher import gateway_of
+from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.metrics import SESSIONS, WAITING
+from pgfleet.producers.http.health.readiness import Readiness
 from pgfleet.producers.http.limits.buckets import Buckets, Policy
 from pgfleet.producers.http.limits.fullness import Fill, Fullness
 from pgfleet.producers.http.sessions import open_pool
@@ -96,6 +99,10 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
         oidc = Oidc(serving)
         oidc.prepare()
         try:
+            batcher, ending = stack.enter_context(gateway_of(settings, serving)), Ending()
+            readiness = Readiness(pool, batcher.lacking, ending, serving.serve_timeout_s)
+            SESSIONS.set_function(lambda: pool.in_use)
+            WAITING.set_function(lambda: batcher.waiting)
             yield Desk(
                 pool=pool,
                 prover=Prover(
@@ -104,7 +111,9 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
                     verify=_verifier(oidc) if oidc else None,
                     by_token=lambda conn, token: people.principal_of(conn, token, oidc.link_issuer),
                 ),
-                batcher=stack.enter_context(gateway_of(settings, serving)),
+                batcher=batcher,
+                ending=ending,
+                readiness=stack.enter_context(readiness.kept()),
                 settings=settings,
                 serving=serving,
                 trail=trail,

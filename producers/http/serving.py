@@ -1,13 +1,15 @@
 """`pgfleet serve`: one process that answers, until it is asked to end."""
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
+from math import ceil
 from typing import Any
 
 import uvicorn
@@ -18,13 +20,13 @@ from starlette.types import ASGIApp
 from pgfleet.producers.http.answering import JSON, Desk
 from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.probes import probes
 from pgfleet.producers.http.openapi.asyncapi import document as of_queues
 from pgfleet.producers.http.openapi.document import document
 from pgfleet.schema.errors import FleetError
 
 PACKAGE = "pgfleet.producers.http.endpoints"
-# Streams have to have ended by then; what is asked and answered takes less.
-DRAIN_S = 10
 KEEP_ALIVE_S = 30
 BACKLOG = 2048
 
@@ -34,6 +36,45 @@ def endpoints() -> tuple[Endpoint, ...]:
     names = sorted(file.name.removesuffix(".py") for file in files(PACKAGE).iterdir() if file.name.endswith(".py"))
     loaded = (import_module(f"{PACKAGE}.{name}") for name in names if name != "__init__")
     return tuple(each for module in loaded for each in module.ENDPOINTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How it ends in time.
+
+    Attributes:
+        notice_s: how long whoever comes is still taken, once it is not ready.
+        drain_s: what is open so long after that is given up.
+    """
+
+    notice_s: float = 0.0
+    drain_s: float = 10.0
+
+
+PACE = Pace()
+
+
+class Server(uvicorn.Server):
+    """Ends in order: not ready and no streams any more, then nobody new, and at last when all is answered."""
+
+    def __init__(self, config: uvicorn.Config, ending: Ending, notice_s: float) -> None:
+        super().__init__(config)
+        self._ending = ending
+        self._notice_s = notice_s
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """They ask the `Ending`."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._ending.is_asked
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whoever sends requests here has a moment to see that it is not ready."""
+        self._ending.begin()
+        await asyncio.sleep(self._notice_s)
+        await super().shutdown(sockets)
 
 
 @dataclass(frozen=True)
@@ -49,7 +90,7 @@ class Served:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> None:
-        """Until SIGTERM or Ctrl-C."""
+        """Until the end is asked for."""
         self.server.run(sockets=[self.listening])
 
 
@@ -63,8 +104,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
-    """What `run` answers with; the socket is closed at the end of the block."""
+def served(app: ASGIApp, host: str, port: int, ending: Ending, pace: Pace = PACE) -> Iterator[Served]:
+    """What `run` answers with; the socket is closed at the end of the block.
+
+    Raises:
+        FleetError: the address can't be had.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -73,7 +118,7 @@ def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
         date_header=True,
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=ceil(pace.drain_s),
         backlog=BACKLOG,
         h11_max_incomplete_event_size=64 << 10,
         # Who a proxy speaks for is `limits/proxies.py`'s to say.
@@ -81,14 +126,15 @@ def served(app: ASGIApp, host: str, port: int) -> Iterator[Served]:
         ws="none",
     )
     with listen(host, port) as listening:
-        yield Served(listening, uvicorn.Server(config))
+        yield Served(listening, Server(config, ending, pace.notice_s))
 
 
 def made(desk: Desk) -> ASGIApp:
     """The application with all endpoints, and their document."""
     listed = endpoints()
     written = {"/openapi.json": document(listed, version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
-    return application(desk, listed, [_written(path, content) for path, content in written.items()])
+    documents = [_written(path, content) for path, content in written.items()]
+    return application(desk, listed, [*documents, *probes(desk.readiness)])
 
 
 def _written(path: str, content: dict[str, Any]) -> Route:

@@ -6,7 +6,7 @@ import psycopg
 
 from pgfleet.schema.database import things
 from pgfleet.schema.database.catalog import is_ours, sql_files
-from pgfleet.schema.database.lacks import absent, lacks, recorded
+from pgfleet.schema.database.lacks import Lack, absent, lacks, recorded
 from pgfleet.schema.errors import FleetError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -40,6 +40,16 @@ def pending(conn: Connection, *, whole: bool) -> list[str]:
     return [f"migration {file.version} has not been applied" for file in sql_files() if file.version not in applied]
 
 
+def stopping(conn: Connection) -> list[str]:
+    """What a service can't go on without, in words; nothing where all of it is there."""
+    return _stopping(conn, lacks(conn, sql_files()))
+
+
+def _stopping(conn: Connection, found: list[Lack]) -> list[str]:
+    listed = [str(lack) for lack in found if lack.stops]
+    return listed + pending(conn, whole=not listed)
+
+
 def verify(conn: Connection) -> list[str]:
     """Services call this at start: they never make the schema. What is otherwise than in the files but stops nothing.
 
@@ -47,8 +57,7 @@ def verify(conn: Connection) -> list[str]:
         SchemaMissing: lists everything that is missing.
     """
     found = lacks(conn, sql_files())
-    stopping = [str(lack) for lack in found if lack.stops]
-    refuse(stopping + pending(conn, whole=not stopping), "start again")
+    refuse(_stopping(conn, found), "start again")
     return [str(lack) for lack in found]
 
 

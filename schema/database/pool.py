@@ -35,11 +35,13 @@ class Pool:
     Attributes:
         losses: how many were lost so far.
         trouble: why the last use, or the opening of a session, failed; None while all is well.
+        in_use: how many are used now.
     """
 
     def __init__(self, open_one: Callable[[], Connection], most: int) -> None:
         self.losses = 0
         self.trouble: str | None = None
+        self.in_use = 0
         self._open_one = open_one
         self._places = threading.Semaphore(most)
         self._lock = threading.Lock()
@@ -56,6 +58,7 @@ class Pool:
         """
         if not self._places.acquire(timeout=timeout):
             raise psycopg.OperationalError(f"all sessions were in use for {timeout:.0f} s")
+        self._count(1)
         try:
             kept = self._take()
             try:
@@ -67,6 +70,7 @@ class Pool:
             finally:
                 self._put_back(kept)
         finally:
+            self._count(-1)
             self._places.release()
 
     def lacking(self) -> list[str]:
@@ -84,6 +88,10 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self.in_use += more
 
     def _take(self) -> _Kept:
         while (kept := self._pop()) is not None:

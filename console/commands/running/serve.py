@@ -4,10 +4,14 @@ from typing import Annotated
 
 import typer
 
+from pgfleet.console.commands.running.parent import end_with
 from pgfleet.console.connection import database_url
 from pgfleet.console.examples import example
 from pgfleet.producers.submit.terminal import err
 from pgfleet.schema.settings import read_settings
+
+# Before the drain time begins, whoever sends requests here sees for so long that it is not ready.
+NOTICE_S = 2.0
 
 
 @example("pgfleet serve --port 8080")
@@ -17,6 +21,7 @@ def serve(
         str, typer.Option(help="The address to listen at: nobody but this machine, unless given.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8080,
+    parent: Annotated[int | None, typer.Option(help="End when this process has.", hidden=True)] = None,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C; several may run on one database.
 
@@ -25,7 +30,8 @@ def serve(
     """
     # Only now, so that --help is quick, and so that a missing extra is named.
     from pgfleet.producers.http.desk import desk_of  # noqa: PLC0415
-    from pgfleet.producers.http.serving import made, served  # noqa: PLC0415
+    from pgfleet.producers.http.health.ending import end_by_signals  # noqa: PLC0415
+    from pgfleet.producers.http.serving import Pace, made, served  # noqa: PLC0415
     from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import Shown  # noqa: PLC0415
@@ -34,10 +40,16 @@ def serve(
     database_url()
     settings, serving = read_settings(), read_serve_settings()
     set_up_logs()
-    with desk_of(settings, serving) as desk, served(made(desk), host, port) as server:
+    with (
+        desk_of(settings, serving) as desk,
+        served(made(desk), host, port, desk.ending, Pace(NOTICE_S, settings.drain_s)) as server,
+    ):
         if settings.metrics_port:
-            lacking = desk.pool.lacking
-            probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown(lacking())}
+            readiness = desk.readiness
+            probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown([str(each) for each in readiness.lacks()])}
             serve_metrics(settings.metrics_host, settings.metrics_port, probes)
-        err().print(f"{server.url}  (what there is: {server.url}/openapi.json)")
+        err().print(f"{server.url}  (what there is: {server.url}/openapi.json)", soft_wrap=True)
+        end_by_signals(desk.ending)
+        if parent is not None:
+            end_with(parent)
         server.run()

@@ -2,14 +2,12 @@
 
 import importlib
 import os
-import signal
-import threading
-import time
 from importlib.resources import files
 from typing import Annotated
 
 import typer
 
+from pgfleet.console.commands.running.parent import end_with
 from pgfleet.console.connection import database, database_url
 from pgfleet.console.examples import example
 from pgfleet.schema.errors import FleetError
@@ -19,7 +17,6 @@ from pgfleet.schema.settings import read_settings
 # How long a thread of dramatiq looks at an empty queue before it looks whether to stop.
 LOOK_MS = 200
 BOOT_DEAF_MS = 1000
-PARENT_CHECK_S = 0.5
 PROCESSES = "Processes; in containers leave it at 1. Each has the metrics port after that of the one before."
 
 
@@ -45,7 +42,7 @@ def worker(
     os.environ.setdefault("dramatiq_worker_timeout", str(LOOK_MS))
     _check(kind, processes)
     if parent is not None:
-        _end_with(parent)
+        end_with(parent)
     raise typer.Exit(_dramatiq(kind, threads, processes))
 
 
@@ -80,16 +77,3 @@ def _dramatiq(kind: str, threads: int, processes: int) -> int:
     arguments.path = []
     code: int = main(arguments)  # type: ignore[no-untyped-call]
     return code
-
-
-def _end_with(parent: int) -> None:
-    """Send this process SIGTERM when its parent has ended, even if that was before this is called."""
-
-    def watch() -> None:
-        # Signals are for the main thread, also while it has them blocked.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()

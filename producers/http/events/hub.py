@@ -53,6 +53,8 @@ class Hub:
         self._begun = asyncio.Event()
         self._subscribers = Subscribers()
         self._waiters = Waiters()
+        self._is_ending = False
+        self._limits: set[asyncio.Timeout] = set()
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="feed-page")
         self._follower = Follower(dsn, bounds.page, self)
 
@@ -68,8 +70,10 @@ class Hub:
         """A place on the loop, to be given back with `leave`. Events come from `follow` on.
 
         Raises:
-            TooManyStreams: there are as many as there may be.
+            TooManyStreams: there are as many as there may be, or the process ends.
         """
+        if self._is_ending:
+            raise TooManyStreams("this process ends, and takes no more streams")
         if len(self._subscribers) >= self.bounds.streams:
             raise TooManyStreams(f"{self.bounds.streams} streams are open, and no more are taken")
         subscription = Subscription(principal, filters, self.bounds.queued)
@@ -111,18 +115,22 @@ class Hub:
     async def wait_for(self, machine: str, row_id: str, after: int | None, timeout_s: float) -> bool:
         """Whether a row has moved past its move of the number `after`, as soon as it has; at once where it had before.
 
-        None: past its last move of now. Holds no thread, and says nothing about who may see the row.
+        None: past its last move of now. Holds no thread, and says nothing about who may see the row. Where the process
+        ends, the time is over.
 
         Raises:
             TooManyStreams: as many requests wait as may.
             psycopg.Error: the database can't be asked.
         """
+        if self._is_ending:
+            return False
         if len(self._waiters) >= self.bounds.waiters:
             raise TooManyStreams(f"{self.bounds.waiters} requests wait, and no more are taken")
         waiter = self._waiters.add(machine, row_id, after)
         self._follower.wake()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
+                self._limits.add(limit)
                 await self._has_begun()
                 last = await self.in_thread(lambda: self._last_move(machine, row_id))
                 if after is None:
@@ -133,6 +141,7 @@ class Hub:
         except TimeoutError:
             return False
         finally:
+            self._limits.discard(limit)
             self._waiters.discard(waiter)
         return True
 
@@ -151,10 +160,17 @@ class Hub:
         """One of the hub's few threads, so that those of the requests are not used up by streams."""
         return await self._loop.run_in_executor(self._threads, call)
 
-    async def stop(self) -> None:
-        """Every stream ends, to be taken up again elsewhere."""
-        self._follower.stop()
+    def end(self) -> None:
+        """Every stream ends, to be taken up again elsewhere, and nobody waits any more. On the loop."""
+        self._is_ending = True
         self._close_each(Closed.STOPPING)
+        for limit in self._limits:
+            limit.reschedule(self._loop.time())
+
+    async def stop(self) -> None:
+        """What it has opened is closed."""
+        self._follower.stop()
+        self.end()
         await self.in_thread(self._follower.join)
         self._threads.shutdown(wait=False, cancel_futures=True)
 

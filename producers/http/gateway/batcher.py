@@ -7,6 +7,7 @@ was lost is sent again: a heartbeat counts once by its id.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import psycopg
 
 from pgfleet.producers.http.gateway import bodies
 from pgfleet.producers.http.gateway.waiting import Busy, Limits, Line, Unanswered, Waiting
+from pgfleet.producers.http.health.metrics import BATCHES
 from pgfleet.producers.http.sessions import APPLICATION
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.database.dsn import redact
@@ -30,6 +32,8 @@ from pgfleet.schema.settings import Settings
 SQL = named(__package__)
 # Between two tries of a batch, while the database is away.
 RETRY_S = 0.1
+# Trouble is believed for so long after the last try: whoever is let alone for it would not try again.
+BELIEVED_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Batcher:
         self._open_one = open_one
         self._conn: Connection | None = None
         self._trouble: str | None = None
+        self._trouble_at = 0.0
         self._line = Line(limits or Limits())
         self._ending = threading.Event()
         self._threads = [
@@ -76,8 +81,13 @@ class Batcher:
         return future
 
     def lacking(self) -> list[str]:
-        """Why nothing can be sent, in words; nothing while all is well."""
-        return [] if self._trouble is None else [f"the heartbeat gateway: {self._trouble}"]
+        """Why nothing can be sent, in words; nothing while all is well, or once nobody has tried for a while."""
+        trouble, age_s = self._trouble, time.monotonic() - self._trouble_at
+        return [f"the heartbeat gateway: {trouble}"] if trouble is not None and age_s < BELIEVED_S else []
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
 
     def close(self) -> None:
         """Take no more, send what waits, within the deadline."""
@@ -101,6 +111,7 @@ class Batcher:
     def _send_all(self) -> None:
         try:
             while (batch := self._line.take()) is not None:
+                BATCHES.observe(len(batch))
                 self._send(batch)
                 self._line.done(batch)
         finally:
@@ -116,6 +127,7 @@ class Batcher:
             except psycopg.DataError:
                 self._send_apart(left)
             except psycopg.Error as error:
+                self._trouble_at = time.monotonic()
                 self._trouble = redact(str(error)).strip().partition("\n")[0]
                 self._lose()
                 self._ending.wait(RETRY_S)

@@ -65,6 +65,10 @@ class Line:
         self._held = self._held_bytes = 0
         self._closed = False
 
+    def __len__(self) -> int:
+        """How many take room: those that wait, and those in a batch that has no answer yet."""
+        return self._held
+
     def put(self, one: Waiting) -> None:
         """Let it wait.
 

@@ -61,7 +61,7 @@ def api_on(dsn: str, **settings: Any) -> Iterator[Api]:
         stranger_dsn(dsn, role="pgfleet_serve", queues=()) as own,
         psycopg.connect(dsn, autocommit=True) as conn,
         desk_of(settings_for(own), serving) as desk,
-        served(made(desk), "127.0.0.1", 0) as server,
+        served(made(desk), "127.0.0.1", 0, desk.ending) as server,
     ):
         running = threading.Thread(target=server.run, daemon=True)
         running.start()

@@ -1,0 +1,1 @@
+"""How the API is: whether it is ready, what it counts, and how it ends."""
