@@ -59,7 +59,7 @@ def is_fine(expression: str) -> bool:
 
 
 def listed() -> Iterator[tuple[str, str, str]]:
-    names = {name.lower().replace("_", "-") for name in needed("pgfleet", frozenset({"worker"}))}
+    names = {name.lower().replace("_", "-") for name in needed("pgfleet", frozenset({"worker", "serve"}))}
     for name in sorted(names - {"pgfleet"}):
         package = distribution(name)
         yield name, package.version, licence(package)

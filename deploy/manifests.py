@@ -9,7 +9,8 @@ from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE
 
 FOLDER = Path(__file__).parent / "base" / "kinds"
 EXAMPLE = Path(__file__).parent / "overlays" / "example" / "logins" / "kustomization.yaml"
-MIGRATOR = "migrator"
+# Logins beside those of the kinds.
+OTHERS = ("api", "migrator")
 ROLES = """\
 # Written by `make generated` from workers/clients/kubernetes/rights.py, which says what each right is for. A worker
 # looks for the same rights when it starts.
@@ -113,8 +114,8 @@ LOGIN = """\
       - DATABASE_DIRECT_URL=postgresql://login_{name}:PASSWORD@postgres-primary.example:5432/pgfleet
 """
 LOGINS = """\
-# A login for each kind and one for the migration; README says of what they are members. An overlay of yours has its own
-# of these Secrets where git does not see them, or lets whatever keeps your secrets make them.
+# A login for each kind, one for the HTTP API and one for the migration; README says of what they are members. An overlay
+# of yours has its own of these Secrets where git does not see them, or lets whatever keeps your secrets make them.
 # Where DATABASE_URL leads to a transaction pooler, DATABASE_DIRECT_URL leads past it: for LISTEN and migrations.
 namespace: gpu-controlplane
 
@@ -126,7 +127,7 @@ def rendered() -> Iterator[tuple[Path, str]]:
     """The files that there should be, with their text."""
     yield FOLDER.parent / "rbac.yaml", ROLES.format(in_namespace=_rules(IN_NAMESPACE), in_cluster=_rules(IN_CLUSTER))
     yield FOLDER / "kustomization.yaml", HEAD + LIST.format(kinds="".join(f"  - {kind}\n" for kind in sorted(kinds())))
-    logins = "".join(LOGIN.format(name=name) for name in (*sorted(kinds()), MIGRATOR))
+    logins = "".join(LOGIN.format(name=name) for name in (*sorted(kinds()), *OTHERS))
     yield EXAMPLE, HEAD + LOGINS.format(logins=logins)
     for kind in kinds():
         folder = FOLDER / kind

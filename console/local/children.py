@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from pgfleet.schema.settings import read_settings
 
 # Beyond the time that a worker has to end by itself.
 PATIENCE_S = 5.0
+# The API's, where it is free.
+FIRST_PORT = 8080
 SHOWN_LINES = 15
 
 
@@ -80,6 +83,13 @@ class Children:
         command = ["-m", "pgfleet.console.main", "worker", kind, f"--parent={os.getpid()}"]
         self.workers.append(self._start(f"{kind}-worker-{number}", command, settings))
 
+    def api(self, settings: Mapping[str, str]) -> str:
+        """Start the HTTP API, at 8080 where that is free; its URL."""
+        port = _free_port()
+        command = ["-m", "pgfleet.console.main", "serve", f"--port={port}", f"--parent={os.getpid()}"]
+        self.workers.append(self._start("api", command, settings))
+        return f"http://127.0.0.1:{port}"
+
     def check(self) -> None:
         """Raises FleetError if one has ended, with the end of its log."""
         for child in (*self.workers, *self.others):
@@ -101,6 +111,13 @@ class Children:
                 start_new_session=True,
             )
         return Child(name, process, log)
+
+
+def _free_port() -> int:
+    for port in (FIRST_PORT, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listening:
+            return int(listening.getsockname()[1])
+    raise FleetError("No port of 127.0.0.1 is free for the HTTP API.")
 
 
 @contextmanager

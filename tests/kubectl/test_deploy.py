@@ -21,6 +21,7 @@ from pgfleet.console.commands.running.worker import kinds
 from pgfleet.console.sandbox.kubernetes.rules.new import New
 from pgfleet.console.sandbox.kubernetes.rules.pod_security import PodSecurity
 from pgfleet.console.sandbox.kubernetes.store import Store
+from pgfleet.producers.http.settings import read_serve_settings
 from pgfleet.schema.settings import read_settings
 from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE
 
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 BASE, OVERLAY = "deploy/base", "deploy/overlays/example"
 CONTROL_PLANE = "gpu-controlplane"
 # What deploy/README.md asks the operator for.
-PROVIDED = {("Secret", f"pgfleet-db-{name}") for name in (*kinds(), "migrator")}
+PROVIDED = {("Secret", f"pgfleet-db-{name}") for name in (*kinds(), "api", "migrator")}
 # `read_namespaced_pod` in the client is `get pods` for RBAC.
 CALL = re.compile(r"^(read|list|create|patch|replace|delete)_(?:namespaced_)?([a-z_]+?)(?:_for_all_namespaces)?$")
 VERBS = {"read": "get", "replace": "update"}
@@ -134,13 +135,14 @@ def looked_for() -> dict[str, set[str]]:
     return verbs
 
 
-def test_there_is_one_deployment_for_each_kind_of_worker(documents: list[Document]) -> None:
+def test_there_is_one_deployment_for_each_kind_of_worker_and_one_for_the_api(documents: list[Document]) -> None:
     deployed = {
         deployment["metadata"]["name"]: [c["args"] for c in deployment["spec"]["template"]["spec"]["containers"]]
         for deployment in of_kind(documents, "Deployment")
     }
 
-    assert deployed == {f"pgfleet-{kind}": [["worker", kind]] for kind in kinds()}
+    workers = {f"pgfleet-{kind}": [["worker", kind]] for kind in kinds()}
+    assert deployed == workers | {"pgfleet-api": [["serve", "--host=0.0.0.0", "--port=8080"]]}
 
 
 def test_the_manifests_are_those_of_the_kinds_that_there_are() -> None:
@@ -162,7 +164,7 @@ def test_a_new_kind_has_a_manifest_without_an_edit(tmp_path: Path, monkeypatch: 
 
     deployments = {d["metadata"]["name"]: d["spec"] for d in of_kind(render(str(tmp_path / BASE)), "Deployment")}
     (container,) = deployments["pgfleet-new"]["template"]["spec"]["containers"]
-    assert deployments.keys() == {f"pgfleet-{kind}" for kind in with_a_new_one}
+    assert deployments.keys() == {f"pgfleet-{name}" for name in (*with_a_new_one, "api")}
     assert container["args"] == ["worker", "new"]
     assert deployments["pgfleet-new"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "new"
 
@@ -190,7 +192,7 @@ def test_all_that_pods_refer_to_is_there_or_asked_for(documents: list[Document])
     readme = (ROOT / "deploy" / "README.md").read_text("utf-8")
 
     assert needed <= present | PROVIDED
-    assert all(f"`{name}`" in readme for name in ("pgfleet-db-<kind>", "pgfleet-db-migrator"))
+    assert all(f"`{name}`" in readme for name in ("pgfleet-db-<kind>", "pgfleet-db-api", "pgfleet-db-migrator"))
 
 
 def test_the_example_brings_its_secrets_without_a_password() -> None:
@@ -204,11 +206,11 @@ def test_the_example_brings_its_secrets_without_a_password() -> None:
     assert all(":PASSWORD@" in address for address in addresses)
 
 
-def test_each_kind_and_the_migration_has_a_login_of_its_own(documents: list[Document]) -> None:
+def test_each_kind_the_api_and_the_migration_has_a_login_of_its_own(documents: list[Document]) -> None:
     logins = [{name for kind, name in referenced(pod) if kind == "Secret"} for pod in pods(documents)]
 
     assert all(len(login) == 1 for login in logins)
-    assert len(set.union(*logins)) == len(kinds()) + 1
+    assert len(set.union(*logins)) == len(kinds()) + 2
 
 
 def test_the_kind_that_calls_kubernetes_alone_has_a_token(documents: list[Document]) -> None:
@@ -288,7 +290,8 @@ def test_every_setting_is_one_that_the_program_has(documents: list[Document], mo
     for name, value in settings["data"].items():
         monkeypatch.setenv(name, value)
 
-    known = {f"PGFLEET_{name.upper()}" for name in type(read_settings()).model_fields}
+    fields = {**type(read_settings()).model_fields, **type(read_serve_settings()).model_fields}
+    known = {f"PGFLEET_{name.upper()}" for name in fields}
 
     assert names <= known | {"DATABASE_URL", "DATABASE_DIRECT_URL", "PGFLEET_LOG_LEVEL", "AWS_REGION"}
 
@@ -343,7 +346,9 @@ def test_the_metrics_port_is_the_same_everywhere(documents: list[Document]) -> N
 
         assert template["metadata"]["annotations"]["prometheus.io/port"] == port
         assert [p["containerPort"] for p in container["ports"] if p["name"] == "metrics"] == [int(port)]
-        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+        asked = "http" if "serve" in container["args"] else "metrics"
+        for probe, path in {"readinessProbe": "/readyz", "livenessProbe": "/livez", "startupProbe": "/livez"}.items():
+            assert container[probe]["httpGet"] == {"path": path, "port": asked}
 
 
 def test_metrics_are_shown_at_the_address_of_the_pod(documents: list[Document]) -> None:
@@ -366,3 +371,31 @@ def test_nothing_runs_as_root_or_writes_to_its_image(documents: list[Document]) 
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]  # noqa: S108  # in the pod
             assert {"memory", "ephemeral-storage"} <= container["resources"]["limits"].keys()
         assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"])
+
+
+def test_the_service_and_the_budget_are_of_the_pods_of_the_api_alone(documents: list[Document]) -> None:
+    (service,) = of_kind(documents, "Service")
+    (budget,) = of_kind(documents, "PodDisruptionBudget")
+    chosen = [
+        deployment["metadata"]["name"]
+        for deployment in of_kind(documents, "Deployment")
+        if service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    ]
+
+    assert chosen == ["pgfleet-api"]
+    assert budget["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
+    assert [(port["name"], port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [
+        ("http", 8080, "http")
+    ]
+    assert service["spec"]["type"] == "ClusterIP"
+
+
+def test_the_api_may_lose_a_replica_and_has_them_apart(documents: list[Document]) -> None:
+    (api,) = (each for each in of_kind(documents, "Deployment") if each["metadata"]["name"] == "pgfleet-api")
+    (budget,) = of_kind(documents, "PodDisruptionBudget")
+    spread = api["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+    assert api["spec"]["replicas"] > budget["spec"]["maxUnavailable"]
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for each in spread:
+        assert each["labelSelector"]["matchLabels"] == api["spec"]["selector"]["matchLabels"]

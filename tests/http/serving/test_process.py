@@ -17,7 +17,6 @@ from worlds.database import Connection
 from worlds.fleet import PATIENCE_S, until
 from worlds.strangers import stranger_dsn
 
-
 ASKED = {"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2}
 CUT = """
   select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name like 'pgfleet serve%%'
