@@ -233,3 +233,19 @@ def test_a_request_waits_for_a_row_to_move(dsn: str, conn: Connection) -> None:
             return await waiting, await from_now, await hub.wait_for("reservation", row_id, last, 100)
 
     assert on_a_loop(run) == (True, True, True)
+
+
+def test_who_waits_for_a_row_is_answered_when_the_process_ends(dsn: str, conn: Connection) -> None:
+    """Long before the time is over; and nobody else waits or listens there any more."""
+    make(conn, "r1")
+
+    async def run() -> list[bool]:
+        async with hub_of(dsn) as hub:
+            waiting = asyncio.create_task(hub.wait_for("reservation", "r1", None, 3600))
+            await until(lambda: hub.looked_at and hub.position is not None)
+            hub.end()
+            with pytest.raises(TooManyStreams, match="ends"):
+                hub.subscribe(OPERATOR, ALL)
+            return [await waiting, await hub.wait_for("reservation", "r1", None, 3600)]
+
+    assert on_a_loop(run) == [False, False]
