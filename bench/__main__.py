@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bench import claim, fleet, gateway, heartbeats, peers, transitions, wake
+from bench import api, claim, fleet, gateway, heartbeats, peers, transitions, wake
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "transitions": transitions.measure,
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "heartbeats": heartbeats.measure,
     "heartbeats-memory": heartbeats.memory,
     "gateway": gateway.measure,
+    "api": api.measure,
     "fleet": fleet.measure,
 }
 

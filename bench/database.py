@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
 
@@ -104,3 +105,15 @@ def _must_be_on(conn: Connection, setting: str) -> None:
 
 def where(dsn: str) -> str:
     return f"{redact(dsn)} on {os.cpu_count()} cores, {Path('/proc/loadavg').read_text().split()[0]} load"
+
+
+def server_cpu_s(conn: Connection) -> float:
+    """All processes of the server, also those that have ended, on a machine of its own; NaN where it is elsewhere."""
+    row = conn.execute("select pid from pg_stat_activity where backend_type = 'checkpointer'").fetchone()
+    try:
+        server = psutil.Process(row[0]).parent() if row else None
+        everything = [server, *server.children(recursive=True)] if server else []
+        ended = server.cpu_times().children_user + server.cpu_times().children_system if server else float("nan")
+        return float(ended + sum(sum(each.cpu_times()[:2]) for each in everything))
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return float("nan")

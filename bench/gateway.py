@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
 from psycopg.types.json import Jsonb
 
 from bench import database
@@ -78,23 +77,11 @@ def _timed(
 ) -> tuple[float, float, list[float]]:
     conn.execute(CLEAN)
     conn.execute("checkpoint")
-    cpu_s, started_s = _server_cpu_s(conn), time.perf_counter()
+    cpu_s, started_s = database.server_cpu_s(conn), time.perf_counter()
     waits = send(number)
-    took_s, used_s = time.perf_counter() - started_s, _server_cpu_s(conn) - cpu_s
+    took_s, used_s = time.perf_counter() - started_s, database.server_cpu_s(conn) - cpu_s
     _verify(conn, dsn, number)
     return number / took_s, used_s / number * 1e6, waits
-
-
-def _server_cpu_s(conn: Connection) -> float:
-    """All processes of the server, also those that have ended, on a machine of its own; NaN where it is elsewhere."""
-    row = conn.execute("select pid from pg_stat_activity where backend_type = 'checkpointer'").fetchone()
-    try:
-        server = psutil.Process(row[0]).parent() if row else None
-        everything = [server, *server.children(recursive=True)] if server else []
-        ended = server.cpu_times().children_user + server.cpu_times().children_system if server else float("nan")
-        return float(ended + sum(sum(each.cpu_times()[:2]) for each in everything))
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return float("nan")
 
 
 def _verify(conn: Connection, dsn: str, number: int) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import psycopg
-from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +23,7 @@ from pgfleet.producers.http.events.hub import Hub, TooManyStreams
 from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
 from pgfleet.producers.http.health.metrics import ENDPOINT, STREAMS, Measured
 from pgfleet.producers.http.limits.body import BodyLimits, Limits
+from pgfleet.producers.http.limits.crowd import Crowd
 from pgfleet.producers.http.limits.proxies import bucket_of, client_address
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import read_query
@@ -55,7 +55,7 @@ class Resource:
 
     desk: Desk
     by_method: Mapping[str, Endpoint]
-    limiter: CapacityLimiter
+    crowd: Crowd
     live: Live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,7 +138,7 @@ class Resource:
 
     async def _in_thread(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Found:
         call = partial(self.desk.answer, endpoint, asked, may_wait=may_wait)
-        return await to_thread.run_sync(call, limiter=self.limiter)
+        return await self.crowd.in_thread(call)
 
 
 def _wait_s(endpoint: Endpoint, query: bytes) -> float:
@@ -158,9 +158,9 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     # Whoever has a thread has a session: there are as many.
-    limiter, live = CapacityLimiter(desk.serving.serve_threads), Live()
+    crowd, live = Crowd(desk.serving.serve_threads), Live()
     made = [
-        Route(path, Resource(desk, methods, limiter, live), include_in_schema=False)
+        Route(path, Resource(desk, methods, crowd, live), include_in_schema=False)
         # `{id}:replay` before `{id}`, which fits it, too.
         for path, methods in sorted(by_path.items(), key=lambda each: "}:" not in each[0])
     ]

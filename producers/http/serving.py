@@ -22,6 +22,7 @@ from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.health.ending import Ending
 from pgfleet.producers.http.health.probes import probes
+from pgfleet.producers.http.limits.patience import PatientProtocol
 from pgfleet.producers.http.openapi.asyncapi import document as of_queues
 from pgfleet.producers.http.openapi.document import document
 from pgfleet.schema.errors import FleetError
@@ -112,6 +113,7 @@ def served(app: ASGIApp, host: str, port: int, ending: Ending, pace: Pace = PACE
     """
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -15,9 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgfleet.producers.http.problem import problem
 
 BODY_BYTES = 1024 * 1024
+# Of all bodies that are here at once.
+HELD_BYTES = 64 * BODY_BYTES
 HEAD_BYTES = 16 * 1024
 MOST_HEADERS = 100
 BODY_TIMEOUT_S = 20.0
+AGAIN = {"Retry-After": "1"}
 # As a field's line has it: `name: value`, and the end of the line.
 _BESIDE = 4
 
@@ -29,6 +32,7 @@ class Limits:
     body_bytes: int = BODY_BYTES
     head_bytes: int = HEAD_BYTES
     body_timeout_s: float = BODY_TIMEOUT_S
+    held_bytes: int = HELD_BYTES
 
 
 class BodyLimits:
@@ -37,6 +41,7 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, limits: Limits | None = None) -> None:
         self.app = app
         self.limits = limits or Limits()
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,22 +51,28 @@ class BodyLimits:
         if refused is None and not _has_body(scope):
             await self.app(scope, receive, send)
             return
-        body = refused or await self._read(receive)
-        if isinstance(body, Response):
-            await body(scope, receive, send)
-        elif body is not None:
-            await self.app(scope, _replayed(body, receive), send)
+        held = bytearray()
+        try:
+            body = refused or await self._read(receive, held)
+            if isinstance(body, Response):
+                await body(scope, receive, send)
+            elif body is not None:
+                await self.app(scope, _replayed(body, receive), send)
+        finally:
+            self._held -= len(held)
 
-    async def _read(self, receive: Receive) -> bytes | Response | None:
+    async def _read(self, receive: Receive, body: bytearray) -> bytes | Response | None:
         """All of the body, or why it is not taken; None where the client has gone."""
-        body = bytearray()
         try:
             async with asyncio.timeout(self.limits.body_timeout_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    body += message.get("body", b"")
+                    body += (piece := message.get("body", b""))
+                    self._held += len(piece)
+                    if self._held > self.limits.held_bytes:
+                        return _last(HTTPStatus.SERVICE_UNAVAILABLE, "too-full", "too much is being sent", **AGAIN)
                     if len(body) > self.limits.body_bytes:
                         return _too_large(self.limits.body_bytes)
                     if not message.get("more_body", False):
@@ -109,6 +120,6 @@ def _too_large(most_bytes: int) -> Response:
     return _last(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
 
 
-def _last(status: HTTPStatus, slug: str, detail: str) -> Response:
+def _last(status: HTTPStatus, slug: str, detail: str, **more: str) -> Response:
     """An answer after which the connection ends: what still comes on it is not read."""
-    return problem(status, slug, detail, headers={"Connection": "close"})
+    return problem(status, slug, detail, headers={"Connection": "close", **more})

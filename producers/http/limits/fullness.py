@@ -18,7 +18,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 LOOK_EVERY_S = 1.0
 # What was seen last is believed for so long where the database does not answer.
 BELIEVED_S = 10.0
-# Who is the first to ask waits for the database, at most so long.
+# Who is the first to ask, or the first after a while, waits for the database, at most so long.
 FIRST_S = 5.0
 AWAY_RETRY_S = 5
 LEAST_RETRY_S, MOST_RETRY_S = 5, 300
@@ -93,7 +93,8 @@ class Fullness:
         """What was seen last, and how long ago."""
         seen = self._seen
         with self._changed:
-            if seen.looking and seen.fills is None:
+            # After a quiet time, too, in which nobody looked: who comes second believes what the first one will see.
+            if seen.looking and self.clock() - seen.at > BELIEVED_S:
                 self._changed.wait_for(lambda: not seen.looking, FIRST_S)
             mine = not seen.looking and self.clock() - seen.looked_at >= LOOK_EVERY_S
             if mine:

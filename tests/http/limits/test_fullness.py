@@ -160,3 +160,23 @@ def test_many_who_come_first_ask_once(database: Database, fullness: Fullness) ->
         thread.join(PATIENCE_S)
 
     assert (database.asked, len(refused), None in refused) == (1, 8, False)
+
+
+def test_after_a_quiet_time_the_second_who_asks_waits_for_what_the_first_will_see(
+    database: Database, fullness: Fullness
+) -> None:
+    """Nobody looked for longer than a look is believed: that is no reason to refuse anybody."""
+    fullness.refused("gpu_reservations")
+    database.now += BELIEVED_S + 1
+    database.let_go.clear()
+    answered: list[object] = []
+    asking = [threading.Thread(target=lambda: answered.append(fullness.refused("gpu_reservations"))) for _ in range(5)]
+
+    for thread in asking:
+        thread.start()
+    until(lambda: database.asked == 2)
+    database.let_go.set()
+    for thread in asking:
+        thread.join(PATIENCE_S)
+
+    assert answered == [None] * 5
