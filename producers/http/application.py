@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Soon, Streamed
 from pgfleet.producers.http.endpoint import Endpoint, Waiting
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
+from pgfleet.producers.http.events.limits import PACE, Pace
 from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
 from pgfleet.producers.http.health.metrics import ENDPOINT, STREAMS, Measured
 from pgfleet.producers.http.limits.body import BodyLimits, Limits
@@ -152,7 +153,7 @@ def _wait_s(endpoint: Endpoint, query: bytes) -> float:
     return asked.wait if isinstance(asked, Waiting) else 0
 
 
-def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = ()) -> ASGIApp:
+def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = (), pace: Pace = PACE) -> ASGIApp:
     """Routes of the endpoints, and others beside them; the hub of streams lives as long as it runs."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
@@ -167,7 +168,7 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        live.hub = hub = Hub(desk.settings.direct_dsn(), desk.pool)
+        live.hub = hub = Hub(desk.settings.direct_dsn(), desk.pool, pace=pace)
         desk.ending.tell(hub.end)
         STREAMS.set_function(lambda: len(hub))
         try:

@@ -22,6 +22,8 @@ from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.health.ending import Ending
 from pgfleet.producers.http.health.probes import probes
+from pgfleet.producers.http.events.limits import PACE as STREAMED
+from pgfleet.producers.http.events.limits import Pace as Streaming
 from pgfleet.producers.http.limits.patience import PatientProtocol
 from pgfleet.producers.http.openapi.asyncapi import document as of_queues
 from pgfleet.producers.http.openapi.document import document
@@ -131,12 +133,12 @@ def served(app: ASGIApp, host: str, port: int, ending: Ending, pace: Pace = PACE
         yield Served(listening, Server(config, ending, pace.notice_s))
 
 
-def made(desk: Desk) -> ASGIApp:
+def made(desk: Desk, pace: Streaming = STREAMED) -> ASGIApp:
     """The application with all endpoints, and their document."""
     listed = endpoints()
     written = {"/openapi.json": document(listed, version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
     documents = [_written(path, content) for path, content in written.items()]
-    return application(desk, listed, [*documents, *probes(desk.readiness)])
+    return application(desk, listed, [*documents, *probes(desk.readiness)], pace)
 
 
 def _written(path: str, content: dict[str, Any]) -> Route:

@@ -19,7 +19,7 @@ from pgfleet.schema.reads.hold import HOLD, RESERVATIONS_WITH_DISK, WAITS_FOR, w
 from pgfleet.schema.reads.place import TOLD, Line, Place, far_place, place
 from pgfleet.schema.reads.resolve import CANDIDATES, Several, first, only
 from pgfleet.schema.reservation import ALIASES, FINAL, MACHINE, QUEUE, WAITING, Status
-from pgfleet.schema.rows.core import fetch, queue_table
+from pgfleet.schema.rows.core import Written, fetch, fetch_written, queue_table
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.gpu_types import gpu_types
 from pgfleet.schema.tables.reservations import reservations
@@ -95,7 +95,8 @@ def read_status(text: str) -> Status:
 
 
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
-    return first(conn, rows().where(_c.reservation_id == reservation_id))
+    found = fetch_written(conn, _BY_ID, reservation_id=reservation_id)
+    return found[0] if found else None
 
 
 def gang(conn: Connection, row: Mapping[str, Any]) -> list[Row]:
@@ -121,6 +122,9 @@ def short(conn: Connection, reservation_id: str) -> str:
 def rows() -> sa.Select[Any]:
     """Each with the disk that it wants."""
     return sa.select(*_COLUMNS).select_from(RESERVATIONS_WITH_DISK)
+
+
+_BY_ID = Written(rows().where(_c.reservation_id == sa.bindparam("reservation_id", "")))
 
 
 def resolve(conn: Connection, given: str, user_id: str) -> Row:

@@ -23,6 +23,7 @@ from pgfleet.schema.reservation import (
     ADDED_HOURS_LIMIT,
     MACHINE,
     QUEUE,
+    WAITING,
     AddUser,
     Cancel,
     CreateReservation,
@@ -87,6 +88,8 @@ def _grace(call: Call) -> timedelta:
 
 
 def _shown(call: Call, row: Row) -> dict[str, Any]:
+    if row["status"] not in WAITING:
+        return row
     _, place = reads.place_now(call.conn, row, _grace(call))
     return {**row, **(place.as_json() if place else {})}
 

@@ -43,22 +43,23 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._head = _cancelled(self._head)
+            self._head_is_here()
         elif self._head is None:
             # The beginning of the next one; what ends a wait between two of them has just been called off.
             self._head = self.loop.call_later(self.head_s, self._no_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head, self._taking = _cancelled(self._head), _cancelled(self._taking)
+        self._head_is_here()
+        self._is_taken()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
-        _cancelled(self._taking)
+        self._is_taken()
         self._taking = self.loop.call_later(self.taken_s, self._not_taken)
 
     def resume_writing(self) -> None:
-        self._taking = _cancelled(self._taking)
+        self._is_taken()
         self.flow.resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words
@@ -67,6 +68,16 @@ class PatientProtocol(H11Protocol):
             self._end_with(400, "bad-request", "this is no HTTP request")
         else:
             self.transport.abort()
+
+    def _head_is_here(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _is_taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _no_head(self) -> None:
         self._head = None
@@ -86,8 +97,3 @@ class PatientProtocol(H11Protocol):
         ]
         self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + bytes(answer.body))
         self.transport.close()
-
-
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()

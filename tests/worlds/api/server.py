@@ -12,6 +12,7 @@ from psycopg import sql
 
 from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.desk import desk_of
+from pgfleet.producers.http.events.limits import PACE, Pace
 from pgfleet.producers.http.serving import made, served
 from pgfleet.producers.http.settings import read_serve_settings
 from pgfleet.schema.identity import accounts, keys
@@ -54,14 +55,14 @@ class Api:
 
 
 @contextmanager
-def api_on(dsn: str, **settings: Any) -> Iterator[Api]:
+def api_on(dsn: str, pace: Pace = PACE, **settings: Any) -> Iterator[Api]:
     """Serve a database until the end of the block."""
     serving = read_serve_settings(**{**QUICK, **settings})
     with (
         stranger_dsn(dsn, role="pgfleet_serve", queues=()) as own,
         psycopg.connect(dsn, autocommit=True) as conn,
         desk_of(settings_for(own), serving) as desk,
-        served(made(desk), "127.0.0.1", 0, desk.ending) as server,
+        served(made(desk, pace), "127.0.0.1", 0, desk.ending) as server,
     ):
         running = threading.Thread(target=server.run, daemon=True)
         running.start()

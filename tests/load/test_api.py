@@ -1,0 +1,246 @@
+"""Thousands at once at one `pgfleet serve`, which is killed, and whose database goes away: nothing is lost or doubled."""
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pgfleet.schema.identity import accounts, keys
+from recovery.servers import Server, copied, prepared, standby_of
+from worlds.api.program import Program, Told, asked, head_of, opened, program
+from worlds.database import temporary_folder
+from worlds.fleet import new_id
+
+ASKED = {"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2}
+MIB = 1024 * 1024
+POST = "POST /v1/reservations"
+ROWS = "select reservation_id::text from public.reservations"
+MESSAGES = "select message ->> 'reservation_id' from pgmq.q_gpu_reservations"
+MOVES = "select row_id from public.status_history where machine = 'reservation'"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with temporary_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    running = copied(prepared(folder), folder / "one")
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def login_and_key(server: Server) -> tuple[str, str]:
+    """The DSN of a login with the rights of `pgfleet serve`, and the key of an operator."""
+    with server.connect() as conn:
+        conn.execute("create role serving login in role pgfleet_serve")
+        accounts.add(conn, "ada@example.org", username="ada", role="DEVOPS")
+        key = keys.make(conn, "ada", hours=10).key
+    return make_conninfo(server.dsn, user="serving"), key
+
+
+def values(conn: psycopg.Connection[tuple[Any, ...]], query: str) -> list[str]:
+    return [value for (value,) in conn.execute(query.encode())]
+
+
+def test_of_two_thousand_streams_a_thousand_are_taken(server: Server) -> None:
+    """The others are told when to come back, and the process stays small."""
+    dsn, key = login_and_key(server)
+
+    async def open_all(api: Program) -> tuple[Counter[int], bool, int]:
+        connections = await asyncio.gather(*(opened(api.port, "GET /v1/events", key) for _ in range(2000)))
+        heads = await asyncio.gather(*(head_of(reader) for reader, _ in connections))
+        told = all("retry-after" in said for status, said in heads if status == 503)
+        rss = api.process.memory_info().rss
+        for _, writer in connections:
+            writer.close()
+        return Counter(status for status, _ in heads), told, rss
+
+    with program(dsn) as api:
+        before = api.process.memory_info().rss
+        statuses, told, rss = asyncio.run(open_all(api))
+        again = asyncio.run(asked(api.port, "GET /v1/me", key)).status
+
+    print(f"RSS {before / MIB:.0f} -> {rss / MIB:.0f} MiB for 1,000 streams")  # noqa: T201  # a figure
+    assert (statuses, told, again) == ({200: 1000, 503: 1000}, True, 200)
+    assert rss - before < 150 * MIB
+
+
+def test_two_thousand_who_wait_hold_no_threads(server: Server) -> None:
+    """A thousand are held until the row moves or the time is over; the others are told when to come back."""
+    dsn, key = login_and_key(server)
+
+    async def wait_all(api: Program) -> tuple[list[Told], int]:
+        made = (await asked(api.port, POST, key, ASKED)).json()["href"]
+        waiting = asyncio.gather(*(asked(api.port, f"GET {made}?wait=30", key) for _ in range(2000)))
+        most = 0
+        while not waiting.done():
+            most = max(most, api.process.num_threads())
+            await asyncio.sleep(0.1)
+        return await waiting, most
+
+    with program(dsn) as api:
+        answers, threads = asyncio.run(wait_all(api))
+
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) <= {200, 503}
+    assert statuses[200] >= 1000
+    assert all("retry-after" in answer.headers for answer in answers if answer.status == 503)
+    assert threads <= 16 + 10
+
+
+def check_kept(server: Server, accepted: list[str]) -> None:
+    """Each that was accepted is a row and one message, and no id is there twice."""
+    with server.connect() as conn:
+        rows, messages = values(conn, ROWS), values(conn, MESSAGES)
+    assert set(accepted) <= set(rows)
+    assert sorted(rows) == sorted(messages)
+    assert len(set(rows)) == len(rows)
+
+
+def test_ten_thousand_requests_while_the_database_is_away_lose_nothing(server: Server) -> None:
+    """Some before it stops, some while it is away, some when it is back: 202 or 503 with Retry-After, and little memory."""
+    dsn, key = login_and_key(server)
+    places = asyncio.Semaphore(3000)
+    answers: list[Told] = []
+
+    async def one(api: Program) -> None:
+        async with places:
+            answers.append(await asked(api.port, POST, key, ASKED, {"Idempotency-Key": new_id()}))
+
+    async def all_of_them(api: Program) -> int:
+        asking = [asyncio.create_task(one(api)) for _ in range(10_000)]
+        await reached(lambda: len(answers) >= 500)
+        await asyncio.to_thread(server.stop, "immediate")
+        await reached(lambda: sum(answer.status == 503 for answer in answers) >= 1000)
+        rss = api.process.memory_info().rss
+        await asyncio.to_thread(server.start)
+        await asyncio.gather(*asking)
+        return int(rss)
+
+    with program(dsn) as api:
+        before = api.process.memory_info().rss
+        rss = asyncio.run(all_of_them(api))
+        after = asyncio.run(again_until_taken(api, key))
+
+    statuses = Counter(answer.status for answer in answers)
+    print(f"{dict(statuses)}, RSS {before / MIB:.0f} -> {rss / MIB:.0f} MiB")  # noqa: T201  # figures
+    assert set(statuses) == {202, 503}
+    assert all("retry-after" in answer.headers for answer in answers if answer.status == 503)
+    assert rss - before < 250 * MIB
+    check_kept(server, [answer.json()["id"] for answer in answers if answer.status == 202] + [after])
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(300):
+        while not condition():  # noqa: ASYNC110  # any condition
+            await asyncio.sleep(0.05)
+
+
+async def again_until_taken(api: Program, key: str, given: str | None = None) -> str:
+    """As a good client does: the same key again until it is taken; its id."""
+    same = {"Idempotency-Key": given or new_id()}
+    async with asyncio.timeout(300):
+        while True:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                answer = await asked(api.port, POST, key, ASKED, same)
+                if answer.status == 202:
+                    return str(answer.json()["id"])
+                assert answer.status == 503, answer.body
+            await asyncio.sleep(0.2)
+
+
+async def listen(api: Program, key: str, seen: list[str], ending: asyncio.Event) -> None:
+    """Follow all events, and come back with the last id whenever the stream ends."""
+    last: str | None = None
+    while not ending.is_set():
+        with suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await opened(
+                api.port, "GET /v1/events", key, headers={} if last is None else {"Last-Event-ID": last}
+            )
+            try:
+                status, _ = await head_of(reader)
+                while status == 200 and (line := (await reader.readline()).decode()):
+                    last = line.partition(": ")[2].strip() if line.startswith("id: ") else last
+                    if line.startswith("data: ") and "subject" in (event := json.loads(line[6:])):
+                        seen.append(event["subject"])
+            finally:
+                writer.close()
+        await asyncio.sleep(0.1)
+
+
+async def under_load(api: Program, server: Callable[[], Server], key: str, trouble: Awaitable[None]) -> list[str]:
+    """600 requests of clients that try again, and a stream, while something happens; the ids that were accepted."""
+    seen: list[str] = []
+    ending = asyncio.Event()
+    listening = asyncio.create_task(listen(api, key, seen, ending))
+    first = await again_until_taken(api, key)
+    await reached(lambda: bool(seen) or len(seen) >= 0)
+    places = asyncio.Semaphore(20)
+
+    async def one() -> str:
+        async with places:
+            return await again_until_taken(api, key)
+
+    asking = [asyncio.create_task(one()) for _ in range(600)]
+    await trouble
+    accepted = [first, *await asyncio.gather(*asking)]
+    with server().connect() as conn:
+        moves = [row for row in values(conn, MOVES) if row in set(accepted)]
+    await reached(lambda: set(accepted[1:]) <= set(seen))
+    ending.set()
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    counted = Counter(row for row in seen if row in set(accepted[1:]))
+    assert counted == Counter(row for row in moves if row in set(accepted[1:])), "a gap or a double"
+    return accepted
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_ends_and_comes_back_loses_nothing(server: Server, sign: signal.Signals) -> None:
+    """Three times under load; the stream goes on by its last id without a gap or a double."""
+    dsn, key = login_and_key(server)
+
+    async def trouble() -> None:
+        for _ in range(3):
+            await asyncio.sleep(1)
+            await asyncio.to_thread(api.end, sign)
+            await asyncio.to_thread(api.start)
+
+    with program(dsn) as api:
+        accepted = asyncio.run(under_load(api, lambda: server, key, trouble()))
+
+    assert len(set(accepted)) == 601
+    check_kept(server, accepted)
+
+
+def test_a_failover_loses_nothing(server: Server, folder: Path) -> None:
+    """A synchronous standby is promoted where the primary was killed; nothing is restarted."""
+    dsn, key = login_and_key(server)
+    standby = standby_of(server, folder / "two")
+    hosts = {"host": "127.0.0.1,127.0.0.1", "port": f"{server.port},{standby.port}"}
+    both = make_conninfo(dsn, **hosts, target_session_attrs="read-write")
+
+    async def trouble() -> None:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.end)
+        await asyncio.to_thread(standby.promote)
+
+    try:
+        with program(both) as api:
+            accepted = asyncio.run(under_load(api, lambda: standby, key, trouble()))
+        check_kept(standby, accepted)
+    finally:
+        standby.end()
