@@ -20,10 +20,10 @@ from starlette.types import ASGIApp
 from pgfleet.producers.http.answering import JSON, Desk
 from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
-from pgfleet.producers.http.health.ending import Ending
-from pgfleet.producers.http.health.probes import probes
 from pgfleet.producers.http.events.limits import PACE as STREAMED
 from pgfleet.producers.http.events.limits import Pace as Streaming
+from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.probes import probes
 from pgfleet.producers.http.limits.patience import PatientProtocol
 from pgfleet.producers.http.openapi.asyncapi import document as of_queues
 from pgfleet.producers.http.openapi.document import document
