@@ -146,3 +146,22 @@ def test_who_may_see_an_event(conn: Connection, role: Role, name: str, owner: st
     of_owner = event if owner else Event(**{f: getattr(event, f) for f in Event.__slots__} | {"owner": owner})
 
     assert may_see(role, name, of_owner) is sees
+
+
+def test_the_public_columns_of_each_machine_are_columns_of_its_rows(conn: Connection) -> None:
+    """The views name them as texts, so PostgreSQL refuses no wrong one."""
+    named = conn.execute(
+        r"""select v.viewname, array_agg(n.name) filter (where c.column_name is null), count(*)
+        from pg_views v cross join unnest(substring(v.definition from $$'(\{.*\})'$$)::text[]) n (name)
+        left join (
+          select distinct u.view_name, c.column_name
+          from information_schema.view_table_usage u
+          join information_schema.columns c using (table_schema, table_name)) c
+          on c.view_name = v.viewname and c.column_name = n.name
+        where v.viewname like 'event\_of\_%' group by v.viewname"""
+    ).fetchall()
+
+    machines = conn.execute("select count(distinct machine) from public.moves").fetchone()
+    assert machines == (len(named),)
+    assert [(view, wrong) for view, wrong, _ in named if wrong] == []
+    assert min(count for _, _, count in named) > 4
