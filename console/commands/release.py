@@ -79,11 +79,7 @@ def _consequences(row: Row, rows: Sequence[Row], ago: str) -> Iterator[str]:
     if row["master_reservation_id"] is not None:
         yield f"It is a gang, which is let go of as a whole: of its {row['total_nodes']} nodes, {_nodes(rows)}."
     for each in rows:
-        where = (
-            f" of node {each['node_index'] + 1}/{each['total_nodes']}"
-            if row["master_reservation_id"] is not None
-            else ""
-        )
+        where = f" of node {_number(each)}/{each['total_nodes']}" if row["master_reservation_id"] is not None else ""
         yield f"What is left{where}: {printable(each['waits_for'] or 'nobody has looked')}."
     gpus = sum(each["gpus_held"] for each in rows)
     if gpus:
@@ -101,5 +97,10 @@ def _consequences(row: Row, rows: Sequence[Row], ago: str) -> Iterator[str]:
 
 
 def _nodes(rows: Sequence[Row]) -> str:
-    which = ", ".join(str(each["node_index"] + 1) for each in rows)
+    which = ", ".join(str(_number(each)) for each in rows)
     return f"{which} still {'hold' if len(rows) > 1 else 'holds'} something"
+
+
+def _number(row: Row) -> int:
+    """Counted from 1. A row that was made by hand may say nothing of it, and counts as the first."""
+    return (row["node_index"] or 0) + 1
