@@ -16,8 +16,9 @@ from pgfleet.schema.rows.named import ask, named
 
 SQL = named(__package__)
 PREFIX = 8
-# 64 characters of text that is safe in a URL.
 KEY_BYTES = 48
+# As text that is safe in a URL.
+KEY_LENGTH = 64
 LONGEST_KEY = 512
 
 

@@ -221,7 +221,6 @@ ENDPOINTS = (
         send_heartbeat,
         HeartbeatReply,
         HeartbeatBody,
-        refuses=(409,),
         queue=QUEUE,
         is_alone=True,
         example={"status": "ok", "metrics": {"cpu_percent": 12.5}},
