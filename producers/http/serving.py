@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
-from importlib.resources import files
 from math import ceil
+from pkgutil import walk_packages
 from typing import Any
 
 import uvicorn
@@ -35,9 +35,10 @@ BACKLOG = 2048
 
 
 def endpoints() -> tuple[Endpoint, ...]:
-    """All that there are: of each file beside each other, in the order of the files."""
-    names = sorted(file.name.removesuffix(".py") for file in files(PACKAGE).iterdir() if file.name.endswith(".py"))
-    loaded = (import_module(f"{PACKAGE}.{name}") for name in names if name != "__init__")
+    """All that there are: of each file and each folder's, in the order of their names."""
+    room = import_module(PACKAGE)
+    found = sorted(each.name for each in walk_packages(room.__path__, f"{PACKAGE}.") if not each.ispkg)
+    loaded = (import_module(name) for name in found)
     return tuple(each for module in loaded for each in module.ENDPOINTS)
 
 

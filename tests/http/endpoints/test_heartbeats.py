@@ -195,9 +195,10 @@ def test_the_document_says_what_a_heartbeat_is(shared: Api) -> None:
 @pytest.fixture
 def ends(dsn: str) -> Iterator[tuple[Api, Made]]:
     """An API of its own, and a node of it."""
-    quick = {"heartbeat_deadline_s": DEADLINE_S, "serve_timeout_s": DEADLINE_S}
-    with api_on(dsn, **quick) as api, api.as_user("ops", "DEVOPS") as ops:
-        yield api, make_node(ops)
+    with api_on(dsn, heartbeat_deadline_s=DEADLINE_S, serve_timeout_s=DEADLINE_S) as api:
+        with api.as_user("ops", "DEVOPS") as ops:
+            node = make_node(ops)
+        yield api, node
 
 
 def assert_away(answer: httpx.Response) -> None:

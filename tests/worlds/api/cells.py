@@ -10,8 +10,11 @@ import httpx
 
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.schema.identity import accounts, keys, passwords
+from pgfleet.schema.nodes import configurations, writes
 from pgfleet.schema.nodes.keys import add_node
+from worlds import clusters
 from worlds import rows_of_disks as rows
+from worlds.api.nodes import Made, make_pool
 from worlds.api.server import Api
 
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -88,6 +91,41 @@ def a_node(api: Api, whose: str) -> Ids:
     return {"id": whose if whose.isdigit() else str(add_node(api.conn, {"name": new_name("n"), "region": "eu"})[0])}
 
 
+def a_configured_node(api: Api, whose: str) -> Ids:
+    """Its configuration is the active one."""
+    node = a_node(api, whose)
+    configurations.add(api.conn, int(node["id"]), configurations.read(f"a: {new_name('c')}"))
+    return node
+
+
+def a_configuration(api: Api, whose: str) -> Ids:
+    node = a_configured_node(api, whose)
+    return {**node, "configuration": str(configurations.listing(api.conn, int(node["id"]), most=1)[0]["id"])}
+
+
+def a_new_schedule(api: Api, _: str) -> dict[str, Any]:
+    night = {"name": "nights", "start_time": "20:00", "end_time": "06:00", "target_instances": 2}
+    return {**night, "node_id": int(a_node(api, "anybody")["id"])}
+
+
+def a_schedule(api: Api, whose: str) -> Ids:
+    fields = a_new_schedule(api, whose)
+    return {"id": str(writes.add_schedule(api.conn, fields.pop("node_id"), fields)["id"])}
+
+
+def a_pool(api: Api, _: str) -> Ids:
+    return {"id": str(make_pool(api, Made(a_node(api, "anybody")["id"]), new_name("p")))}
+
+
+def a_cluster(api: Api, _: str) -> Ids:
+    return {"id": clusters.create(api.conn, new_name("c"))}
+
+
+def a_cluster_node(api: Api, whose: str) -> Ids:
+    cluster = a_cluster(api, whose)
+    return {**cluster, "node": clusters.online(api.conn, cluster["id"])}
+
+
 def a_dead_letter(api: Api, user: str) -> Ids:
     return {"id": str(rows.bury(api.conn, {"user_id": user}))}
 
@@ -100,6 +138,9 @@ def a_type(_: Api, __: str) -> Ids:
 NOBODYS = Way()
 WAYS: Mapping[str, Way] = {
     "/v1/audit": NOBODYS,
+    "/v1/clusters": NOBODYS,
+    "/v1/clusters/{id}": Way(a_cluster),
+    "/v1/clusters/{id}/nodes/{node}": Way(a_cluster_node),
     "/v1/dead-letters": NOBODYS,
     "/v1/dead-letters/{id}": Way(a_dead_letter),
     "/v1/disks": Way(names="user_id"),
@@ -112,10 +153,18 @@ WAYS: Mapping[str, Way] = {
     "/v1/keys/{key}": Way(a_key),
     "/v1/lines/{type}": Way(a_type),
     "/v1/me": NOBODYS,
+    "/v1/nodes": NOBODYS,
+    "/v1/nodes/{id}": Way(a_node),
+    "/v1/nodes/{id}/configurations": Way(a_configured_node),
+    "/v1/nodes/{id}/configurations/{configuration}": Way(a_configuration),
     "/v1/periodic": NOBODYS,
+    "/v1/pools": NOBODYS,
+    "/v1/pools/{id}": Way(a_pool),
     "/v1/queues": NOBODYS,
     "/v1/reservations": Way(names="user_id"),
     "/v1/reservations/{id}": Way(a_reservation),
+    "/v1/schedules": Way(body=a_new_schedule),
+    "/v1/schedules/{id}": Way(a_schedule),
     "/v1/sessions": Way(body=who_signs_in),
     "/v1/users": NOBODYS,
     "/v1/users/{id}": Way(an_account),

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError
-from pgfleet.producers.http.endpoints.nodes import changes_in
+from pgfleet.producers.http.endpoints.nodes.nodes import changes_in
 from pgfleet.producers.http.paging import paged
 from pgfleet.producers.http.sending import said
 from pgfleet.producers.http.shapes.clusters import (

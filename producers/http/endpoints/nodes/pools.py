@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, left_out
-from pgfleet.producers.http.endpoints.nodes import changes_in
+from pgfleet.producers.http.endpoints.nodes.nodes import changes_in
 from pgfleet.producers.http.sending import said
 from pgfleet.producers.http.shapes.pools import Pool, Schedule
 from pgfleet.producers.http.shapes.shown import Page

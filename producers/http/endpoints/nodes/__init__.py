@@ -1,0 +1,1 @@
+"""What can be called about nodes: those of the autoscaler and their pools and configurations, and clusters."""
