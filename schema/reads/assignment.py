@@ -80,8 +80,7 @@ def user(conn: Connection, user_id: str) -> Row | None:
 
 def own_users(conn: Connection) -> list[str]:
     """The ids of the users of Hopsworks that are who asks (157)."""
-    own = sa.func.public.own_hopsworks_users().table_valued("id")
-    return [row["id"] for row in fetch(conn, sa.select(own.c.id).order_by(own.c.id))]
+    return [str(row[0]) for row in conn.execute("select id from public.own_hopsworks_users() id order by id")]
 
 
 def people() -> sa.Select[Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError
@@ -19,6 +20,7 @@ from pgfleet.schema.rows.row import Row
 
 MOST = 200
 USUAL = 50
+NOT_OURS = "cursor: must be one that a page of this list has given"
 # What a row's place is called in the statement; not told.
 _AT, _ID = "page_at", "page_id"
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # of columns without a zone; as text it is one of any
@@ -72,7 +74,13 @@ def page(conn: Connection, statement: sa.Select[Any], place: Place, wanted: Want
         statement = statement.where(place.changed >= wanted.since)
     named = (sa.cast(place.at, sa.Text).label(_AT), sa.cast(place.id, sa.Text).label(_ID))
     ordered = statement.add_columns(*named).order_by(place.at.desc(), place.id.desc()).limit(wanted.most + 1)
-    found = fetch(conn, ordered)
+    try:
+        found = fetch(conn, ordered)
+    except psycopg.DataError:
+        # A place that is none of this list: an id that is no UUID, a time that PostgreSQL does not know.
+        if wanted.cursor is None:
+            raise
+        raise BadCursorError(NOT_OURS) from None
     keys = [(row.pop(_AT), row.pop(_ID)) for row in found]
     more = len(found) > wanted.most
     return Page(found[: wanted.most], encode(*keys[wanted.most - 1]) if more else None)
@@ -93,7 +101,7 @@ def decode(cursor: str) -> tuple[str, str]:
         at, row_id = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
         datetime.fromisoformat(at)
     except (ValueError, TypeError):
-        raise BadCursorError("cursor: must be one that a page of this list has given") from None
+        raise BadCursorError(NOT_OURS) from None
     if not isinstance(row_id, str) or "\0" in row_id:
-        raise BadCursorError("cursor: must be one that a page of this list has given")
+        raise BadCursorError(NOT_OURS)
     return at, row_id

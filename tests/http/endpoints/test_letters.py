@@ -35,7 +35,7 @@ def test_what_failed_with_a_letter_goes_on_when_it_is_replayed(api: Api) -> None
     moved = api.conn.execute("select reason, actor from public.status_history order by history_id desc limit 1")
     assert moved.fetchone() == (f"replayed from dead letter {number}", "ops")
     assert audited(api.conn, "DEAD_LETTER_REPLAYED") == [(str(number), "DEVOPS", "SUCCESS")]
-    noted = api.conn.execute("select count(*) from autoscaler.audit_logs where action not like 'USER%%'").fetchone()
+    noted = api.conn.execute("select count(*) from autoscaler.audit_logs where user_agent is not null").fetchone()
     assert noted == (1,)
 
 

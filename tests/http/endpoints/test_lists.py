@@ -2,6 +2,7 @@
 
 import pytest
 
+from pgfleet.schema.reads.pages.keyset import encode
 from worlds.api.audited import turned
 from worlds.api.server import Api
 from worlds.rows_of_disks import disk, operation, reservation
@@ -26,7 +27,7 @@ def test_filters_leave_what_they_say(api: Api) -> None:
 
     with api.as_user("ada") as ada:
         found = {
-            asked: set(turned(ada, f"/v1/reservations?{asked}", "reservation_id"))
+            asked: set(turned(ada, "/v1/reservations", "reservation_id", **dict([asked.split("=")])))
             for asked in ("status=running", "gpu_type=h100", "live=true", "status=queued")
         }
 
@@ -72,6 +73,16 @@ def test_what_can_not_be_asked_is_refused(api: Api, asked: str) -> None:
 
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert asked.partition("=")[0] in answer.text or "status" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/disks", "/v1/audit", "/v1/dead-letters", "/v1/assignments"])
+@pytest.mark.parametrize("place", [("2026-11-28T12:00:00+00:00", "no id"), ("2026-W01-1", "1"), ("0001-01-01", "")])
+def test_a_cursor_of_no_list_is_a_mistake_of_who_asks(api: Api, path: str, place: tuple[str, str]) -> None:
+    """Also one that looks like ours and names no place in this list; where it does it is a page."""
+    with api.as_user("boss", role="ADMIN") as boss:
+        answer = boss.get(path, params={"cursor": encode(*place)})
+
+    assert answer.status_code == 400 or answer.json()["items"] == []
 
 
 def test_disks_are_listed_and_those_that_are_gone_if_asked_for(api: Api) -> None:
