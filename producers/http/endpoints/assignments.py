@@ -1,4 +1,4 @@
-"""`/v1/assignments`: users of Hopsworks, where each of them is, and what administrators ask about them."""
+"""`/v1/assignments` and `/v1/hopsworks-clusters`: who is where, and what administrators ask about them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,18 @@ from pydantic import BaseModel
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import accepted, asked, said
-from pgfleet.producers.http.shapes.assignments import Assignment, AssignmentWhole
+from pgfleet.producers.http.shapes.assignments import (
+    Assignment,
+    AssignmentWhole,
+    HopsworksCluster,
+    HopsworksClusterWhole,
+)
 from pgfleet.producers.http.shapes.shown import Accepted, Page
-from pgfleet.schema.assignment import MACHINE, QUEUE, Assign, Reactivate, Release, Request, Suspend
+from pgfleet.schema.assignment import MACHINE, QUEUE, Assign, Drain, Reactivate, Release, Request, Suspend
+from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import Name, Uuid
 from pgfleet.schema.reads import assignment as reads
+from pgfleet.schema.reads import hopsworks as clusters
 from pgfleet.schema.reads.about import action_of, history
 from pgfleet.schema.reads.pages import assignment as pages
 from pgfleet.schema.rows.row import Row
@@ -21,6 +28,10 @@ from pgfleet.schema.rows.row import Row
 PATH = "/v1/assignments"
 ONE = f"{PATH}/{{user_id}}"
 READ, WRITE = "assignments.read", "assignments.write"
+CLUSTERS = "/v1/hopsworks-clusters"
+ONE_CLUSTER = f"{CLUSTERS}/{{id}}"
+CLUSTERS_READ, CLUSTERS_WRITE = "hopsworks-clusters.read", "hopsworks-clusters.write"
+MOST_FAILURES = 200
 
 
 class AssignmentFilter(Listing):
@@ -137,6 +148,46 @@ def _asks(  # noqa: PLR0913  # as an endpoint has them
     )
 
 
+class Draining(Shape):
+    """`move`: its users go elsewhere, as far as there is room."""
+
+    move: bool = True
+
+
+def cluster_found(call: Call) -> Row:
+    """The cluster that the path names, by its id or its name, or the beginning of one that no other has.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    try:
+        return clusters.resolve(call.conn, call.path["id"])
+    except Refusal as error:
+        raise NotFoundError(f"there is no Hopsworks cluster {call.path['id'][:60]}") from error
+
+
+def list_hopsworks_clusters(call: Call) -> Answer:
+    return Answer({"items": clusters.listing(call.conn)})
+
+
+def get_hopsworks_cluster(call: Call) -> Answer:
+    row = cluster_found(call)
+    more = {
+        "waiting": clusters.waiting(call.conn).get(row["id"], {}),
+        "open_failures": clusters.failures(call.conn, row["id"], MOST_FAILURES),
+        "free_elsewhere": clusters.free_elsewhere(call.conn, row["id"]),
+    }
+    return Answer({**row, **more})
+
+
+def drain_hopsworks_cluster(call: Call) -> Answer:
+    row = cluster_found(call)
+    call.conn.execute("select hopsworks.close_to_users(%s)", (row["id"],))
+    if call.given(Draining).move:
+        asked(call, QUEUE, Drain, {"cluster_id": row["id"]})
+    return accepted(row["id"], f"{CLUSTERS}/{row['id']}", row["name"])
+
+
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -179,5 +230,36 @@ ENDPOINTS = (
     ),
     _asks(
         f"{ONE}/reactivate", "Let a user in again, and the team with an owner", "REACTIVATED", reactivate_user, Nothing
+    ),
+    Endpoint(
+        "GET",
+        CLUSTERS,
+        "Hopsworks clusters by name: load, health, who waits",
+        CLUSTERS_READ,
+        list_hopsworks_clusters,
+        Page[HopsworksCluster],
+    ),
+    Endpoint(
+        "GET",
+        ONE_CLUSTER,
+        "One of them, with what is wrong with it",
+        CLUSTERS_READ,
+        get_hopsworks_cluster,
+        HopsworksClusterWhole,
+        refuses=(404,),
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE_CLUSTER}/drain",
+        "Close it to new users; its users go elsewhere, as far as there is room",
+        CLUSTERS_WRITE,
+        drain_hopsworks_cluster,
+        Accepted,
+        Draining,
+        status=202,
+        audit=Audit("HOPSWORKS_CLUSTER_DRAINED", "SYSTEM", "hopsworks_cluster"),
+        refuses=(404,),
+        queue=QUEUE,
+        example={"move": True},
     ),
 )

@@ -16,6 +16,7 @@ from worlds import clusters
 from worlds import rows_of_disks as rows
 from worlds.api.nodes import Made, make_pool
 from worlds.api.server import Api
+from worlds.outside.hopsworks import assigned, hopsworks, person
 
 PARAMETER = re.compile(r"\{(\w+)\}")
 Ids = Mapping[str, str]
@@ -134,9 +135,41 @@ def a_type(_: Api, __: str) -> Ids:
     return {"type": "h100"}
 
 
+def a_person(api: Api, user: str) -> Ids:
+    """Of Hopsworks; the same one each time."""
+    if not api.conn.execute("select from hopsworks.users where id = %s", (user,)).fetchone():
+        assigned(api.conn, person(api.conn, user))
+    return {"user_id": user}
+
+
+def who_is_assigned(api: Api, user: str) -> dict[str, Any]:
+    return dict(a_person(api, user))
+
+
+def a_listed_person(api: Api, user: str) -> str:
+    return f'"{a_person(api, user)["user_id"]}"'
+
+
+def a_hopsworks_cluster(api: Api, user: str) -> Ids:
+    return {"id": hopsworks(api.conn, new_name(user))}
+
+
+def a_kind(_: Api, __: str) -> Ids:
+    return {"what": "disk"}
+
+
 # Without a row of anybody: everybody who may see it sees the same.
 NOBODYS = Way()
 WAYS: Mapping[str, Way] = {
+    "/v1/assignments": Way(names="user_id", shows=a_listed_person, body=who_is_assigned),
+    "/v1/assignments/{user_id}": Way(a_person),
+    "/v1/hopsworks-clusters": NOBODYS,
+    "/v1/hopsworks-clusters/{id}": Way(a_hopsworks_cluster),
+    "/v1/pauses": NOBODYS,
+    "/v1/pauses/{what}": Way(a_kind),
+    "/v1/policies": Way(names="user_id"),
+    "/v1/usage": NOBODYS,
+    "/v1/usage/{user_id}": Way(a_person),
     "/v1/audit": NOBODYS,
     "/v1/clusters": NOBODYS,
     "/v1/clusters/{id}": Way(a_cluster),
