@@ -281,7 +281,7 @@ def _response(endpoint: Endpoint, answer: Answer, asked: Asked, left: Mapping[st
     if endpoint.method == "GET":
         headers["ETag"] = tag = f'"{sha256(content).hexdigest()[:32]}"'
         headers["Cache-Control"] = "private, no-cache"
-        if tag in _tags(asked.headers.get("if-none-match", "")):
+        if {tag, "*"} & {*_tags(asked.headers.get("if-none-match", ""))}:
             return Response(status_code=304, headers=headers)
     return Response(content, status, headers, JSON)
 

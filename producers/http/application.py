@@ -68,10 +68,10 @@ class Resource:
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        endpoint = self.by_method.get(method)
-        if endpoint is None:
-            allowed = ", ".join(sorted(self.by_method))
+        endpoint = self.by_method.get("GET" if request.method == "HEAD" else request.method)
+        # The head of a stream says nothing, and a stream would be held for it.
+        if endpoint is None or (endpoint.streams and request.method == "HEAD"):
+            allowed = ", ".join(self._methods())
             return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
         if any("\0" in part for part in request.path_params.values()):
             return problem(404, "not-found", "there is nothing at an address with NUL: the database has no such text")
@@ -90,6 +90,10 @@ class Resource:
             bucket=bucket_of(address),
         )
         return await self._answered(endpoint, asked)
+
+    def _methods(self) -> list[str]:
+        got = self.by_method.get("GET")
+        return sorted({*self.by_method, *(() if got is None or got.streams else ("HEAD",))})
 
     async def _answered(self, endpoint: Endpoint, asked: Asked) -> Response:
         wait_s = _wait_s(endpoint, asked.query)
@@ -177,6 +181,7 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
             await hub.stop()
 
     app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
+    app.router.redirect_slashes = False
     return Measured(BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s)))
 
 

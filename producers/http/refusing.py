@@ -20,6 +20,7 @@ from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.feed.cursor import CursorTooOld
 from pgfleet.schema.identity.people import NotLetIn
 from pgfleet.schema.identity.signing import TooSoon, WrongPassword
+from pgfleet.schema.reads.reservation import AmbiguousId
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 # SQLSTATEs of our own functions: what a principal may not, and what the door of a queue does not let in.
@@ -47,6 +48,7 @@ PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
     (TooManyStreams, 503, "too-full"),
     (Busy, 503, "too-full"),
     (Unanswered, 503, "database-away"),
+    (AmbiguousId, 409, "conflict"),
     (Refusal, 409, "conflict"),
 )
 
