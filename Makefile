@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test clean
+  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and p
 
 demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
+
+fuzz-test: $(READY) ## The HTTP API, asked whatever its document allows and does not: minutes; EXAMPLES=200 asks more
+	PGFLEET_FUZZ_EXAMPLES=$(or $(EXAMPLES),30) $(BIN)/python -m pytest tests/http/schemathesis
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(VENV)-pins .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -196,3 +196,13 @@ def test_fields_that_are_wrong_are_named(api: Api) -> None:
         answer = ada.post(PATH, json={"gpu_type": 1, "gpu_count": -1, "nobody_knows_this": 1})
 
     assert {each["field"] for each in answer.json()["errors"]} == {"gpu_type", "gpu_count", "nobody_knows_this"}
+
+
+def test_a_disk_is_asked_for_by_its_name_alone(api: Api) -> None:
+    """Its size is the one that the document gives as the default."""
+    with api.as_user() as ada:
+        answer = ada.post("/v1/disks", json={"disk_name": "by-name-alone"})
+
+    sizes = api.conn.execute("select message->'size_gb' from pgmq.q_disk_operations").fetchall()
+    assert (answer.status_code, len(sizes)) == (202, 1)
+    assert sizes[0][0] > 0

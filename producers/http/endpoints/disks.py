@@ -124,7 +124,8 @@ def get_operation(call: Call) -> Answer:
 
 
 def create_disk(call: Call) -> Answer:
-    return _send(call, contract.CreateDisk, said(call.body))
+    # A default of this model alone: the message has none.
+    return _send(call, contract.CreateDisk, {"size_gb": contract.DEFAULT_SIZE_GB, **said(call.body)})
 
 
 def snapshot_disk(call: Call) -> Answer:
