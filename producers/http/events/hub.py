@@ -165,7 +165,8 @@ class Hub:
         self._is_ending = True
         self._close_each(Closed.STOPPING)
         for limit in self._limits:
-            limit.reschedule(self._loop.time())
+            if not limit.expired():
+                limit.reschedule(self._loop.time())
 
     async def stop(self) -> None:
         """What it has opened is closed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from pgfleet.producers.http.gateway import batcher
 from pgfleet.producers.http.gateway.batcher import Batcher, Reply, gateway_of
 from pgfleet.producers.http.gateway.waiting import Busy, Limits, Unanswered
 from pgfleet.producers.http.settings import read_serve_settings
@@ -187,3 +188,13 @@ def test_the_gateway_of_a_service_sends_as_the_settings_say(heart: Heart, api_ds
         assert gateway.submit(node, OK).result(PATIENCE_S).status == "success"
 
     assert len(heart.queue()) == 1
+
+
+def test_trouble_is_believed_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is not ready for it is sent no heartbeats, so that none would find out that it is over."""
+    with Batcher(lambda: opened("postgresql://api@127.0.0.1:1/x"), SHORT) as gateway:
+        told(gateway.submit("1", OK))
+
+        monkeypatch.setattr(batcher, "BELIEVED_S", 0)
+
+        assert gateway.lacking() == []
