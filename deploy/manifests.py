@@ -115,7 +115,8 @@ LOGIN = """\
 """
 LOGINS = """\
 # A login for each kind, one for the HTTP API and one for the migration; README says of what they are members. An
-# overlay of yours has its own of these Secrets where git does not see them, or lets whatever keeps your secrets make them.
+# overlay of yours has its own of these Secrets where git does not see them, or lets whatever keeps your secrets make
+# them.
 # Where DATABASE_URL leads to a transaction pooler, DATABASE_DIRECT_URL leads past it: for LISTEN and migrations.
 namespace: gpu-controlplane
 
