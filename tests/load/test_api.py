@@ -1,4 +1,4 @@
-"""Thousands at once at one `pgfleet serve`, which is killed, and whose database goes away: nothing is lost or doubled."""
+"""Thousands at once at one `pgfleet serve`, which is killed, and whose database goes away: nothing is lost."""
 
 import asyncio
 import json
@@ -111,7 +111,7 @@ def check_kept(server: Server, accepted: list[str]) -> None:
 
 
 def test_ten_thousand_requests_while_the_database_is_away_lose_nothing(server: Server) -> None:
-    """Some before it stops, some while it is away, some when it is back: 202 or 503 with Retry-After, and little memory."""
+    """Before it stops, while it is away, when it is back: 202 or 503 with Retry-After, and little memory."""
     dsn, key = login_and_key(server)
     places = asyncio.Semaphore(3000)
     answers: list[Told] = []

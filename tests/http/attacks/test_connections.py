@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -34,14 +33,13 @@ def dripped(api: Api, *, first: bytes = b"") -> Answer:
 
 def _drip(connection: socket.socket) -> bytes:
     """A byte whenever nothing has come."""
-    drops: Iterator[bytes] = iter(lambda: b"x", b"")
     connection.send(b"GET /v1/me HTTP/1.1\r\nX-Long: ")
 
     def answered() -> bytes | None:
         try:
             return connection.recv(65536)
         except BlockingIOError:
-            connection.send(next(drops))
+            connection.send(b"x")
             return None
 
     return until(answered) or b""
@@ -86,9 +84,13 @@ def test_who_takes_nothing_of_an_answer_loses_the_connection(api: Api) -> None:
     """Megabytes of answers are asked for on one connection, and none is read."""
     with connected(api.url, receive_bytes=4096) as connection:
         connection.settimeout(PATIENCE_S)
-        with pytest.raises(OSError, match="reset|pipe"):
-            while True:
-                connection.sendall(head("GET /openapi.json") * 20)
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            _ask_for_ever(connection)
+
+
+def _ask_for_ever(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(head("GET /openapi.json") * 20)
 
 
 def test_what_is_no_http_is_told_so_and_nothing_else(api: Api) -> None:

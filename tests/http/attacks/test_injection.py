@@ -113,13 +113,15 @@ def test_two_of_what_may_be_there_once_are_not_chosen_from(api: Api) -> None:
     ],
 )
 def test_a_request_that_two_servers_could_read_differently_is_refused(shared: Api, lines: tuple[str, ...]) -> None:
-    """What would be a second request to another server is not one here."""
+    """What would be a second request to another server is not answered here, and the connection ends."""
     smuggled = head("GET /v1/me", f"Authorization: Bearer {shared.key_of('ada')}")
     with connected(shared.url) as connection:
         connection.sendall(head("POST /v1/reservations", "Content-Type: application/json", *lines))
         connection.sendall(b"0\r\n\r\n" + smuggled)
-        answer = read_answer(connection)
-        rest = connection.recv(65536) if answer.headers.get("connection") == "close" else b"open"
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
 
-    assert answer.status in {400, 401, 501}
-    assert rest == b""
+    statuses = [line.split()[1] for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
+    assert statuses
+    assert set(statuses) <= {b"400", b"401", b"501"}

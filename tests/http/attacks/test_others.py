@@ -107,7 +107,7 @@ def test_nobody_asks_in_the_name_of_another(shared: Api, user: str) -> None:
     assert cancelled.status_code in {400, 404}
 
 
-FORGED = (
+FORGED: tuple[dict[str, Any], ...] = (
     {"action": "cancel_reservation"},
     {"status": "active"},
     {"gpus_held": 8},

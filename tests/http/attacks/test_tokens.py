@@ -92,8 +92,8 @@ def test_a_name_that_belongs_to_somebody_else_is_refused(world: tuple[Api, Provi
         assert "grace@example.org" not in answer.text
 
 
-def test_a_role_that_is_taken_away_ends_the_stream(world: tuple[Api, Provider, Provider]) -> None:
-    """By the next token that anybody sees of them; the stream's own does not say it."""
+def test_an_account_that_is_not_active_any_more_ends_its_stream(world: tuple[Api, Provider, Provider]) -> None:
+    """Its token is good for a while yet, and opens nothing."""
     api, ours, _ = world
     ours.knows(**ADA, realm_access={"roles": ["devops"]})
     with listening(api, ours.token()) as lines:

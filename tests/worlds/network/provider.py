@@ -21,10 +21,10 @@ SUBJECT = "auth0|ada"
 class Provider:
     url: str
 
-    def knows(self, subject: str = SUBJECT, **claims: Any) -> None:
-        httpx.put(f"{self.url}/users/{quote(subject)}", json=claims).raise_for_status()
+    def knows(self, **claims: Any) -> None:
+        httpx.put(f"{self.url}/users/{quote(SUBJECT)}", json=claims).raise_for_status()
 
-    def token(self, client: str = "fleet", subject: str = SUBJECT) -> str:
+    def token(self, client: str = "fleet") -> str:
         """The ID token of whoever signs in through the authorization code flow."""
         asked = {
             "client_id": client,
@@ -32,7 +32,7 @@ class Provider:
             "response_type": "code",
             "scope": "openid profile email",
         }
-        back = httpx.post(f"{self.url}/oauth2/authorize", params=asked, data={"sub": subject}).headers["location"]
+        back = httpx.post(f"{self.url}/oauth2/authorize", params=asked, data={"sub": SUBJECT}).headers["location"]
         code = parse_qs(urlsplit(back).query)["code"][0]
         form = {"grant_type": "authorization_code", "code": code, "client_secret": "any"}
         form |= {name: asked[name] for name in ("client_id", "redirect_uri")}
