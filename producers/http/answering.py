@@ -198,8 +198,11 @@ class Desk:
 
     def is_still(self, principal: Principal, brought: str | Verified) -> bool:
         """Whether who has proven to be a principal still is, in the same role; asked of the database."""
-        if isinstance(brought, Verified) and brought.expires_at is not None and brought.expires_at < datetime.now(UTC):
-            return False
+        if isinstance(brought, Verified):
+            if brought.expires_at is not None and brought.expires_at < datetime.now(UTC):
+                return False
+            # A later token may have taken the role that this one says: an old one does not give it back.
+            brought = replace(brought, role=None)
         with self.pool.connection(self.serving.serve_timeout_s) as conn:
             try:
                 now = self.prover.prove(conn, brought)

@@ -103,6 +103,18 @@ def test_an_account_that_is_not_active_any_more_ends_its_stream(world: tuple[Api
     assert me(api, ours.token()).status_code in {401, 403}
 
 
+def test_a_role_that_a_later_token_has_not_is_not_given_back_by_a_stream(world: tuple[Api, Provider, Provider]) -> None:
+    """The stream's own token says it still; that is looked at anew, and not obeyed."""
+    api, ours, _ = world
+    ours.knows(**ADA, realm_access={"roles": ["devops"]})
+    with listening(api, ours.token()) as lines:
+        ours.knows(**ADA)
+        assert me(api, ours.token()).json()["role"] == "USER"
+
+        assert "refused" in ends(lines)
+    assert api.conn.execute("select role::text from autoscaler.users").fetchone() == ("USER",)
+
+
 def test_an_account_that_is_not_active_is_refused_at_once(world: tuple[Api, Provider, Provider]) -> None:
     api, ours, _ = world
     ours.knows(**ADA)
