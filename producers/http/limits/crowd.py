@@ -20,7 +20,7 @@ LONGEST_S = 10.0
 AGAIN_S = 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Crowd:
     """Threads that answer: as many as there are, and a bounded line before them."""
 
@@ -29,20 +29,26 @@ class Crowd:
     longest_s: float = LONGEST_S
     clock: Callable[[], float] = time.monotonic
     _limiter: CapacityLimiter = field(init=False, repr=False)
+    # The limiter counts those who wait only once it has let the loop go round.
+    _here: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_limiter", CapacityLimiter(self.threads))
+        self._limiter = CapacityLimiter(self.threads)
 
     async def in_thread(self, call: Callable[[], T]) -> T | Response:
         """What the call returns; or a problem at once where too many wait, and where it has waited for too long."""
-        if self._limiter.statistics().tasks_waiting >= self.most_waiting:
+        if self._here >= self.threads + self.most_waiting:
             return _too_full()
         came_at = self.clock()
 
         def in_time() -> T | Response:
             return _too_full() if self.clock() - came_at > self.longest_s else call()
 
-        return await to_thread.run_sync(in_time, limiter=self._limiter)
+        self._here += 1
+        try:
+            return await to_thread.run_sync(in_time, limiter=self._limiter)
+        finally:
+            self._here -= 1
 
 
 def _too_full() -> Response:

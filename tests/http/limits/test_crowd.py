@@ -25,7 +25,7 @@ def test_who_comes_when_the_line_is_full_is_sent_away_at_once() -> None:
             more, waiting = await asyncio.wait(waiting, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
             done |= more
         let_go.set()
-        return sorted(status_of(await each) for each in asked)
+        return sorted([status_of(await each) for each in asked])
 
     assert asyncio.run(all_at_once()) == [200] * 3 + [503] * 7
 
