@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pgfleet.console.remote.choosing import HERE, THROUGH_THE_API, api_url
 from pgfleet.producers.submit.commands import Version, command_of
 from pgfleet.producers.submit.terminal import ENDS, run
 from pgfleet.schema.errors import FleetError
@@ -24,6 +25,8 @@ COMMANDS = {
     "demo": Entry(
         "console.demo.command:demo", "Watch it work: 32 reservations and ten users, simulated outside, then checked."
     ),
+    "login": Entry("console.remote.signing:login", "Log in to the HTTP API, so that commands need no database."),
+    "logout": Entry("console.remote.signing:logout", "Forget the key of the HTTP API, and end its session."),
     "up": Entry("console.local.up:up", "Run everything in this terminal until Ctrl-C."),
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
     "ls": Entry("console.commands.listing:reservations", "List reservations."),
@@ -74,9 +77,19 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args[0] not in COMMANDS:
             return super().resolve_command(ctx, args)
-        command = load(COMMANDS[args[0]])
-        ctx.obj = import_module("pgfleet.console.connection").database_url
-        return args[0], command, args[1:]
+        chosen = "here" if args[0] in HERE else api_url()
+        if chosen in (None, "here"):
+            ctx.obj = import_module("pgfleet.console.connection").database_url
+            return args[0], load(COMMANDS[args[0]]), args[1:]
+        if args[0] not in THROUGH_THE_API:
+            raise import_module("pgfleet.console.remote.swapping").needs_database(f"pgfleet {args[0]}")
+        ctx.obj = import_module("pgfleet.console.remote.commands.submit").there
+        return args[0], load(through_the_api(args[0])), args[1:]
+
+
+def through_the_api(name: str) -> Entry:
+    """Where the command is that does the same through the API."""
+    return Entry(f"console.remote.commands.{THROUGH_THE_API[name]}", COMMANDS[name].does)
 
 
 def load(entry: Entry) -> Any:

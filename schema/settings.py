@@ -221,6 +221,10 @@ def read_as(settings: type[AnySettings], **given: Any) -> AnySettings:
 _READ_ELSEWHERE = {
     "PGFLEET_CONFIG",
     "PGFLEET_USER",
+    # Of commands that use the HTTP API (`console/remote/`).
+    "PGFLEET_ALLOW_HTTP",
+    "PGFLEET_KEY",
+    "PGFLEET_URL",
     "PGFLEET_DATA_DIR",
     "PGFLEET_LOG_LEVEL",
     "PGFLEET_HOPSWORKS_KEY",

@@ -1,5 +1,6 @@
 """`pgfleet ls`: what is reserved."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -49,10 +50,11 @@ def reservations(  # noqa: PLR0913  # one parameter an option
     elif rows:
         out().print(reservation_table(rows, lines))
     else:
-        err().print(_none(whose, ended_too=ended_too))
+        err().print(none_of(whose, ended_too=ended_too))
 
 
-def _none(whose: str | None, *, ended_too: bool) -> str:
+def none_of(whose: str | None, *, ended_too: bool) -> str:
+    """What is said of an empty list."""
     of = "" if whose is None else f" of {printable(whose)}"
     if ended_too:
         return f"none{of}"
@@ -66,11 +68,19 @@ def _as_json(row: dict[str, Any], lines: dict[str, Line]) -> dict[str, Any]:
 
 
 def reservation_table(rows: list[Row], lines: dict[str, Line]) -> Table:
-    with_disks = any(row["disk_name"] for row in rows)
+    return table_of((row, _why(row, lines.get(row["gpu_type"]))) for row in rows)
+
+
+def _why(row: Row, line: Line | None) -> str:
+    return story(row, place(row, line), line.now if line else row["status_since"])
+
+
+def table_of(described: Iterable[tuple[Row, str]]) -> Table:
+    """Reservations, each with what is said of it."""
+    rows = list(described)
+    with_disks = any(row["disk_name"] for row, _ in rows)
     made = table("ID", "USER", "NAME", "GPUS", *(("DISK",) if with_disks else ()), "STATUS", "", fold=("",))
-    for row in rows:
-        line = lines.get(row["gpu_type"])
-        why = story(row, place(row, line), line.now if line else row["status_since"])
+    for row, why in rows:
         disk = (row["disk_name"],) if with_disks else ()
         known = (row["short_id"], row["user_id"], row["name"], gpus(row), *disk)
         made.add_row(*map(cell, known), styled(row["status"], STYLES), cell(why))

@@ -10,13 +10,18 @@ from rich.text import Text
 
 from pgfleet.console.pictures.parts import age, block, cell, dated, facts, seconds, table
 from pgfleet.producers.submit.wording import disk, gpus, span, story, waiting
-from pgfleet.producers.timeline import Timeline, coming, past
+from pgfleet.producers.timeline import Event, Timeline, coming, past
 from pgfleet.schema.reservation import Status
 
 
 def picture(timeline: Timeline) -> Group:
     """All about one reservation."""
-    return Group(facts(_facts(timeline)), *_gang(timeline), *events(timeline))
+    return Group(*head(timeline), *events(timeline))
+
+
+def head(timeline: Timeline) -> list[Text | Table]:
+    """How it is now."""
+    return [facts(_facts(timeline)), *_gang(timeline)]
 
 
 def _gang(timeline: Timeline) -> list[Text | Table]:
@@ -33,8 +38,13 @@ def _gang(timeline: Timeline) -> list[Text | Table]:
 
 def events(timeline: Timeline) -> list[Text | Table]:
     """What happened, and what comes next."""
+    return listed(past(timeline), coming(timeline))
+
+
+def listed(happened: list[Event], comes: list[Event]) -> list[Text | Table]:
+    """The same of what is known already."""
     parts: list[Text | Table] = []
-    for title, found in (("what happened", past(timeline)), ("what comes next", coming(timeline))):
+    for title, found in (("what happened", happened), ("what comes next", comes)):
         if found:
             parts += block(title, dated(found))
     return parts
@@ -79,6 +89,8 @@ def _facts(timeline: Timeline) -> Iterator[tuple[str, str]]:
 def _idle(row: dict[str, Any], now: datetime) -> str:
     """`ends after 60 min; GPUs 97 %, 3 % busy 2 min ago`."""
     ends = f"ends after {row['idle_minutes']} min"
+    if "gpus_read_at" not in row:
+        return ends  # not shown to who asks
     if row["gpus_read_at"] is None:
         return f"{ends}; nobody has looked at its GPUs yet"
     looked = age(seconds(row["gpus_read_at"], now))

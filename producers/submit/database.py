@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
@@ -11,9 +11,25 @@ from pgfleet.schema.database.missing import missing_by_name, refuse
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.settings import read_settings
 
 APPLICATION = "pgfleet"
+
+
+class Elsewhere(Protocol):
+    """Who sends reservations where commands have no database; called as one that chooses it, it refuses."""
+
+    def __call__(self) -> str: ...
+
+    def username(self) -> str:
+        """Whose a reservation is, unless an option says so."""
+
+    def ask(self, message: CreateReservation, *, as_json: bool) -> None:
+        """Print whether it would start now."""
+
+    def send(self, message: CreateReservation, *, follows: bool, timeout_s: float | None, as_json: bool) -> None:
+        """Send it, and follow it if that is wanted."""
 
 
 def chosen_dsn(chooser: Callable[[], str] | None) -> str:

@@ -183,7 +183,7 @@ def look(conn: Connection, operation_id: str) -> Look:
     ]
     row = reads.by_id(conn, operation_id)
     if row is not None:
-        return _look_at(row)
+        return look_at(row)
     if asked:
         taken = any(message["read_ct"] for message in asked)
         return Look(None, "sent: a worker has claimed it" if taken else UNTAKEN, explained=False)
@@ -193,7 +193,8 @@ def look(conn: Connection, operation_id: str) -> Look:
     return Look(None, UNTAKEN, explained=False)
 
 
-def _look_at(row: Row) -> Look:
+def look_at(row: Row) -> Look:
+    """How an operation is that has its row."""
     text = f"{row['status']}: {story(row)}".removesuffix(": ")
     failed = row["status"] == OperationStatus.FAILED
     return Look(row, text, result=None if failed or row["status"] in LIVE_OPERATION else text, failed=failed)

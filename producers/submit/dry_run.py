@@ -18,12 +18,13 @@ def ask(conn: Connection, message: CreateReservation, settings: Settings, *, as_
     if as_json:
         print_json(looking_ahead.as_json(answer, message))
     else:
-        out().print(_sentence(answer, eta_s))
+        out().print(sentence(answer, eta_s))
     if not answer.starts_now and not answer.is_booked:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _sentence(answer: DryRun, eta_s: float | None) -> str:
+def sentence(answer: DryRun, eta_s: float | None) -> str:
+    """What would become of it."""
     if answer.starts_now:
         return f"would start now: {answer.reason}"
     if answer.is_booked:

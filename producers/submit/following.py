@@ -57,14 +57,14 @@ class Followed:
     """What is followed.
 
     Attributes:
-        conn: where what is paused is asked for.
+        conn: where what is paused is asked for; None where that can't be.
         kind: whose worker moves it on.
         look: looks at it now.
         as_json: what a look is with `--json`.
         again: what to type to follow it again.
     """
 
-    conn: Connection
+    conn: Connection | None
     kind: str
     look: Callable[[], Look]
     as_json: Callable[[Look], dict[str, Any]]
@@ -117,7 +117,7 @@ def wait(followed: Followed, output: Output) -> None:
 def _look(followed: Followed) -> Look:
     """With what an operator holds back, if that is why nothing happens."""
     seen = followed.look()
-    pause = None if seen.settled else pause_of(followed.conn, followed.kind)
+    pause = None if seen.settled or followed.conn is None else pause_of(followed.conn, followed.kind)
     return seen if pause is None else replace(seen, text=f"{seen.text}; {pause}", explained=True)
 
 

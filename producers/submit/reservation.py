@@ -12,7 +12,7 @@ from pgfleet.producers.looking_ahead import refuse_hopeless
 from pgfleet.producers.moments import moment
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
-from pgfleet.producers.submit.database import chosen_dsn, connected
+from pgfleet.producers.submit.database import Elsewhere, chosen_dsn, connected
 from pgfleet.producers.submit.dry_run import ask
 from pgfleet.producers.submit.following import (
     UNTAKEN,
@@ -99,7 +99,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Reserve GPUs for some hours. What is not given is what ~/.config/pgfleet/config.toml says, if anything."""
-    settings, usual = read_settings(), defaults()
+    settings, usual, there = read_settings(), defaults(), _elsewhere(ctx.obj)
     if disk_size is not None and disk is None:
         raise FleetError("--disk-size is for --disk NAME.")
     wanted = "".join((gpu_type or usual.gpu_type or "").lower().split())
@@ -107,7 +107,7 @@ def submit(  # noqa: PLR0913  # one parameter an option
         raise FleetError(f"--gpu-type: is missing; `pgfleet types` lists them.\n{EXAMPLE}")
     fields = {
         "reservation_id": reservation_id or str(uuid.uuid4()),
-        "user_id": user or default_user(),
+        "user_id": user or (default_user() if there is None else there.username()),
         "gpu_type": wanted,
         "gpu_count": either(gpus, usual.gpus_of(wanted)),
         "total_nodes": nodes,
@@ -128,11 +128,26 @@ def submit(  # noqa: PLR0913  # one parameter an option
     given = {name: value for name, value in fields.items() if value is not None}
     with named_as_options(OF_A_RESERVATION):
         message = check(CreateReservation, given)
+        if there is not None:
+            _through(there, message, Output(following, timeout, as_json), only_ask=only_ask)
+            return
         with connected(chosen_dsn(ctx.obj)) as conn:
             if only_ask:
                 ask(conn, message, settings, as_json=as_json)
             else:
                 _send(conn, message, settings, Output(following, timeout, as_json))
+
+
+def _elsewhere(chooser: Any) -> Elsewhere | None:
+    """Who sends it, where there is no database."""
+    return chooser if hasattr(chooser, "username") else None
+
+
+def _through(there: Elsewhere, message: CreateReservation, output: Output, *, only_ask: bool) -> None:
+    if only_ask:
+        there.ask(message, as_json=output.as_json)
+    else:
+        there.send(message, follows=output.wait, timeout_s=output.timeout_s, as_json=output.as_json)
 
 
 def _is_own(user: str | None) -> bool:

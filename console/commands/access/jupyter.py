@@ -59,7 +59,7 @@ def show(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     elif address is not None:
         out().print(address, soft_wrap=True, markup=False)
     else:
-        raise Refusal(_why_not(row))
+        raise Refusal(why_not(row))
 
 
 def _with_jupyter(conn: Connection, given: str, user: str) -> Row:
@@ -68,7 +68,8 @@ def _with_jupyter(conn: Connection, given: str, user: str) -> Row:
     return owned(conn, row["master_reservation_id"], user) if row["node_index"] else row
 
 
-def _why_not(row: Row) -> str:
+def why_not(row: Row) -> str:
+    """Why it has no address."""
     if not row["jupyter_enabled"]:
         return f"It has no Jupyter. First: pgfleet jupyter on {printable(row['reservation_id'])}"
     if row["jupyter_error"]:

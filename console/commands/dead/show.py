@@ -50,14 +50,14 @@ def list_letters(  # noqa: PLR0913  # one parameter an option
     if as_json:
         print_json(found)
     elif found:
-        out().print(_table(found))
+        out().print(letter_table(found))
     else:
         err().print("no dead letters" if answered_too else "no open dead letters")
     if more > 0:
         err().print(f"and {more} more: --limit shows more of them, `pgfleet dead reasons` what they died of")
 
 
-def _table(found: Iterable[Mapping[str, Any]]) -> Table:
+def letter_table(found: Iterable[Mapping[str, Any]]) -> Table:
     made = table("NO", "DIED", "VERDICT", "QUEUE", "ACTION", "ROW", "REASON", fold=("REASON",))
     made.columns[-1].min_width = 30
     for letter in found:
