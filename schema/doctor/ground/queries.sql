@@ -47,6 +47,10 @@ join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
 join pg_class t on t.oid = d.refobjid
 join pg_namespace tn on tn.oid = t.relnamespace
 where s.schemaname = any(:schemas::text[]) and not s.cycle
+  -- Not what only keeps a number, as the timeline of the feed.
+  and (a.attidentity <> '' or exists (
+    select from pg_attrdef f
+    where f.adrelid = t.oid and f.adnum = a.attnum and pg_get_expr(f.adbin, f.adrelid) like 'nextval(%'))
   -- A node may lock the queue of its answers.
   and t.relname not like 'q\_node\_replies\_%'
   -- The greatest is found by an index, or there are few.
@@ -151,5 +155,5 @@ from public.guarded_tables g
 join pg_namespace n on n.nspname = g.schema_name
 join pg_class c on c.relnamespace = n.oid and c.relname = g.table_name and c.relrowsecurity
 join pg_policy p on p.polrelid = c.oid and p.polpermissive
-where p.polname not in ('pgfleet_worker_all', 'pgfleet_monitor_all', 'pgfleet_own_rows')
+where p.polname not in ('pgfleet_worker_all', 'pgfleet_monitor_all', 'pgfleet_asked_by_operators', 'pgfleet_own_rows')
 order by 1, 2;
