@@ -104,7 +104,7 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
             lost = _wrong_rights(conn, files)
             done = [*_bring_up(conn, files), *_mended(conn, files), *lost]
             _secure(conn, rls=rls, changed=bool(done))
-            if done:
+            if done and _is_true(conn, _KNOWS_RIGHTS):
                 take_needless_rights(conn)
             return done
     except _MadeMeanwhileError:
