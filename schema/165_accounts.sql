@@ -196,6 +196,7 @@ begin
 end
 $$;
 
+-- Refuses what is no role. Called by what makes and changes accounts.
 create or replace function public.check_role(role text) returns void
 language plpgsql stable
 as $$
@@ -206,6 +207,7 @@ begin
 end
 $$;
 
+-- Refuses what is no hash of a password. Called by what sets passwords.
 create or replace function public.check_password_hash(hash text) returns void
 language plpgsql stable
 as $$

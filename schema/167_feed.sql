@@ -309,6 +309,7 @@ select r.reservation_id as row_key, r.user_id as owner, public.shown_of(to_jsonb
   }') as shown
 from public.reservations r;
 
+-- What is seen of a disk. Read by event_rows.
 create or replace view public.event_of_disk as
 select d.disk_id as row_key, d.user_id as owner, public.shown_of(to_jsonb(d), '{
     user_id,disk_name,status,size_gb,created_at,last_used,reservation_id,in_use,snapshot_count,
@@ -317,6 +318,7 @@ select d.disk_id as row_key, d.user_id as owner, public.shown_of(to_jsonb(d), '{
   }') as shown
 from public.disks d;
 
+-- What is seen of a snapshot: its disk says whose it is. Read by event_rows.
 create or replace view public.event_of_disk_snapshot as
 select n.snapshot_id as row_key, d.user_id as owner,
   public.shown_of(to_jsonb(n) || jsonb_build_object('user_id', d.user_id, 'disk_name', d.disk_name), '{
@@ -325,12 +327,14 @@ select n.snapshot_id as row_key, d.user_id as owner,
   }') as shown
 from public.disk_snapshots n join public.disks d using (disk_id);
 
+-- What is seen of what was asked for of a disk. Read by event_rows.
 create or replace view public.event_of_disk_operation as
 select o.operation_id as row_key, o.user_id as owner, public.shown_of(to_jsonb(o), '{
     user_id,action,disk_name,disk_id,snapshot_id,status,error,detail,created_at,finished_at
   }') as shown
 from public.disk_operations o;
 
+-- What is seen of a user's seat. Read by event_rows.
 create or replace view public.event_of_assignment as
 select a.id as row_key, a.user_id as owner, public.shown_of(to_jsonb(a), '{
     user_id,status,hopsworks_cluster_id,hopsworks_username,assigned_at,detail,suspended_at,suspended_for,
@@ -338,12 +342,14 @@ select a.id as row_key, a.user_id as owner, public.shown_of(to_jsonb(a), '{
   }') as shown
 from hopsworks.user_hopsworks_assignments a;
 
+-- What is seen of a node, which is nobody's. Read by event_rows.
 create or replace view public.event_of_node as
 select n.id as row_key, null::text as owner, public.shown_of(to_jsonb(n), '{
     name,region,status,last_heartbeat,config_hash,error_message,deleted_at
   }') as shown
 from autoscaler.nodes n;
 
+-- What is seen of a cluster, which is nobody's. Read by event_rows.
 create or replace view public.event_of_cluster as
 select c.cluster_id as row_key, null::text as owner, public.shown_of(to_jsonb(c), '{
     name,region,status,health_score,max_nodes,primary_node_id,coordinator_node_id,epoch,leaderless,
@@ -351,6 +357,7 @@ select c.cluster_id as row_key, null::text as owner, public.shown_of(to_jsonb(c)
   }') as shown
 from clusters.clusters c;
 
+-- What is seen of a node of a cluster, which is nobody's. Read by event_rows.
 create or replace view public.event_of_cluster_node as
 select n.node_id as row_key, null::text as owner, public.shown_of(to_jsonb(n), '{
     cluster_id,node_number,name,region,status,health_status,roles,last_heartbeat,error_message,
