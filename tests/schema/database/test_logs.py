@@ -158,7 +158,7 @@ def test_a_status_that_health_makes_says_which_score_whoever_called(db: Connecti
             "SYSTEM",
             f"insert into hopsworks.hopsworks_clusters (name, api_url, api_key) values ('x', 'u', '{SECRET}')",
             f"update hopsworks.hopsworks_clusters set api_key = '{SECRET}2', kubeconfig = '{SECRET}'",
-            ["api_key", "kubeconfig"],
+            ["api_key", "has_kubeconfig", "kubeconfig"],
         ),
     ],
 )

@@ -275,7 +275,7 @@ def test_an_empty_database_lacks_every_table_and_migration(empty_dsn: str) -> No
         things = missing(conn)
 
     assert {f"migration {version} has not been applied" for version in EVERY_VERSION} <= set(things)
-    assert {"table public.reservations", "function pgmq.send", "queue gpu_reservations"} <= set(things)
+    assert {"table public.reservations", "function pgmq.send(text,jsonb)", "queue gpu_reservations"} <= set(things)
 
 
 def exists(dsn: str, table: str) -> bool:

@@ -219,6 +219,7 @@ def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet)
         "house",
         "moves",
         "history",
+        "feed",
         "states",
         "messages",
         "rights",
