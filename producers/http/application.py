@@ -73,8 +73,6 @@ class Resource:
         if endpoint is None or (endpoint.streams and request.method == "HEAD"):
             allowed = ", ".join(self._methods())
             return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
-        if any("\0" in part for part in request.path_params.values()):
-            return problem(404, "not-found", "there is nothing at an address with NUL: the database has no such text")
         request.scope[ENDPOINT] = endpoint.name
         twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
         if twice:
