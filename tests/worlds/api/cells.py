@@ -137,7 +137,7 @@ def a_type(_: Api, __: str) -> Ids:
 
 def a_person(api: Api, user: str) -> Ids:
     """Of Hopsworks; the same one each time."""
-    if not api.conn.execute("select from hopsworks.users where id = %s", (user,)).fetchone():
+    if api.conn.execute("select from hopsworks.users where id = %s", (user,)).fetchone() is None:
         assigned(api.conn, person(api.conn, user))
     return {"user_id": user}
 
