@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pgfleet.console.remote.choosing import HERE, THROUGH_THE_API, api_url
+from pgfleet.console.remote.choosing import HERE, SIGNING, THROUGH_THE_API, api_url
 from pgfleet.producers.submit.commands import Version, command_of
 from pgfleet.producers.submit.terminal import ENDS, run
 from pgfleet.schema.errors import FleetError
@@ -77,13 +77,16 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args[0] not in COMMANDS:
             return super().resolve_command(ctx, args)
-        chosen = "here" if args[0] in HERE else api_url()
-        if chosen in (None, "here"):
+        if args[0] in HERE or api_url() is None:
             ctx.obj = import_module("pgfleet.console.connection").database_url
+            if args[0] in SIGNING:
+                ctx.call_on_close(import_module("pgfleet.console.remote.client").close)
             return args[0], load(COMMANDS[args[0]]), args[1:]
         if args[0] not in THROUGH_THE_API:
             raise import_module("pgfleet.console.remote.swapping").needs_database(f"pgfleet {args[0]}")
-        ctx.obj = import_module("pgfleet.console.remote.commands.submit").there
+        ctx.call_on_close(import_module("pgfleet.console.remote.client").close)
+        if args[0] == "submit":
+            ctx.obj = import_module("pgfleet.console.remote.commands.submit").There()
         return args[0], load(through_the_api(args[0])), args[1:]
 
 

@@ -34,7 +34,8 @@ THROUGH_THE_API = {
     "doctor": "operators:doctor",
 }
 # Commands that run something here, or log in: no API has to do with them.
-HERE = frozenset({"demo", "up", "simulate", "serve", "worker", "db", "migrate", "login", "logout"})
+SIGNING = frozenset({"login", "logout"})
+HERE = frozenset({"demo", "up", "simulate", "serve", "worker", "db", "migrate"}) | SIGNING
 
 
 def api_url() -> str | None:

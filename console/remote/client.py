@@ -33,6 +33,8 @@ BUSY = (429, 503)
 # With these nothing was taken, so that anything may be asked again; with others only what does no harm twice.
 NOT_TAKEN = frozenset({"too-many-requests", "too-full"})
 HARMLESS = frozenset({"GET", "POST"})
+# What a command has opened, and closes at its end.
+_OPEN: list[httpx.Client] = []
 
 
 @dataclass
@@ -49,7 +51,9 @@ class Api:
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
         timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
-        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        _OPEN.append(made)
+        return made
 
     @cached_property
     def me(self) -> dict[str, Any]:
@@ -121,6 +125,12 @@ class Api:
             err().print(f"{self.url} asks to wait {after_s:g} s", style="dim", soft_wrap=True)
             time.sleep(after_s)
         return answer
+
+
+def close() -> None:
+    """End all connections."""
+    while _OPEN:
+        _OPEN.pop().close()
 
 
 def path_of(*parts: str) -> str:

@@ -1,5 +1,6 @@
 """`pgfleet submit` through the API: reservations; what else is sent needs the database."""
 
+from functools import cached_property
 from typing import Any
 
 import typer
@@ -15,21 +16,18 @@ from pgfleet.producers.submit.terminal import EXIT_FAILED, err, out, print_json
 from pgfleet.schema.reads.trial import DryRun
 from pgfleet.schema.reservation import CreateReservation
 
-__all__ = ["app", "there"]
+__all__ = ["There", "app"]
 
 
 class There:
     """Sends reservations; asked for a database, it refuses."""
 
-    _known: Api | None = None
-
     def __call__(self) -> str:
         raise needs_database("It")
 
-    @property
+    @cached_property
     def api(self) -> Api:
-        self._known = self._known or api()
-        return self._known
+        return api()
 
     def username(self) -> str:
         return self.api.username
@@ -69,6 +67,3 @@ def _answer(seen: dict[str, Any]) -> DryRun:
         next_times=tuple(known["next_times"]),
         is_booked=bool(known["would_hold"]),
     )
-
-
-there = There()
