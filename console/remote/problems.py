@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.printable import printable
 
 TYPE = "urn:pgfleet:problem:"
@@ -16,7 +17,7 @@ LONGEST = 2000
 class Problem(Refusal):
     """The API has refused it."""
 
-    def __init__(self, text: str, slug: str) -> None:
+    def __init__(self, text: str, slug: str = "") -> None:
         super().__init__(text)
         self.slug = slug
 
@@ -29,7 +30,7 @@ class NotProven(FleetError):
     """The API does not take the key."""
 
 
-class BadRequest(FleetError):
+class BadRequest(BadMessage):
     """A field of what was sent can't be used; the text names each."""
 
 

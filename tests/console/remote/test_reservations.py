@@ -84,7 +84,7 @@ def test_a_field_that_is_wrong_is_named_as_the_option_that_was_typed(pgfleet: Pg
     """Whether it is seen here or by the API."""
     ended = pgfleet("submit", "reservation", "--gpu-type", "h100", "--gpus", "3")
     row_id = submit(pgfleet)
-    extended = pgfleet("extend", row_id, "--hours", "1000")
+    extended = pgfleet("extend", row_id, "--hours", "-1")
 
     assert (ended.code, "--gpus" in ended.err) == (2, True)
     assert (extended.code, "--hours" in extended.err) == (2, True)
@@ -127,10 +127,11 @@ def test_an_ended_one_is_asked_for_again(pgfleet: Pgfleet, worker: Worker) -> No
         pgfleet("cancel", row_id)
         pgfleet("watch", row_id)
         again = pgfleet("retry", row_id, "--wait")
-        ids = {last(pgfleet("retry", row_id)) for _ in range(2)}
+        twice = [pgfleet("retry", row_id) for _ in range(2)]
 
     assert (again.code, last(again).startswith("ssh ")) == (0, True), again.err
-    assert len(ids) == 1
+    assert [ended.code for ended in twice] == [0, 0], twice[0].err
+    assert len({last(ended) for ended in twice}) == 1
 
 
 def test_an_extension_that_is_sent_again_is_done_once(pgfleet: Pgfleet, worker: Worker, api: Api) -> None:

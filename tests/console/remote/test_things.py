@@ -8,6 +8,7 @@ from pgfleet.console.main import COMMANDS, load, through_the_api
 from pgfleet.console.remote.choosing import HERE, THROUGH_THE_API
 from worlds.api.server import Api
 from worlds.commands import Pgfleet
+from worlds.rows_of_disks import disk
 
 
 @pytest.fixture
@@ -81,15 +82,12 @@ def test_a_disk_is_asked_for_and_followed_by_its_operation(pgfleet: Pgfleet, api
 
 
 def test_a_disk_is_listed_and_shown(pgfleet: Pgfleet, api: Api) -> None:
-    api.conn.execute(
-        "insert into public.disks (disk_id, disk_name, user_id, status, size_gb) "
-        "values (gen_random_uuid(), 'data', 'ada', 'available', 20)"
-    )
+    disk(api.conn, "data")
 
     listed, shown, other = pgfleet("disk"), pgfleet("disk", "show", "data"), pgfleet("disk", "show", "none")
 
     assert "data" in listed.out
-    assert (shown.code, "20 GB" in shown.out) == (0, True)
+    assert (shown.code, "100 GB" in shown.out) == (0, True)
     assert (other.code, "there is no disk none" in other.err) == (1, True)
 
 
