@@ -99,7 +99,8 @@ def submit(  # noqa: PLR0913  # one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Reserve GPUs for some hours. What is not given is what ~/.config/pgfleet/config.toml says, if anything."""
-    settings, usual, there = read_settings(), defaults(), _elsewhere(ctx.obj)
+    settings, usual = read_settings(), defaults()
+    there: Elsewhere | None = ctx.obj if hasattr(ctx.obj, "username") else None
     if disk_size is not None and disk is None:
         raise FleetError("--disk-size is for --disk NAME.")
     wanted = "".join((gpu_type or usual.gpu_type or "").lower().split())
@@ -127,27 +128,21 @@ def submit(  # noqa: PLR0913  # one parameter an option
     }
     given = {name: value for name, value in fields.items() if value is not None}
     with named_as_options(OF_A_RESERVATION):
-        message = check(CreateReservation, given)
+        message, output = check(CreateReservation, given), Output(following, timeout, as_json)
         if there is not None:
-            _through(there, message, Output(following, timeout, as_json), only_ask=only_ask)
+            _through(there, message, output, only_ask=only_ask)
             return
         with connected(chosen_dsn(ctx.obj)) as conn:
             if only_ask:
                 ask(conn, message, settings, as_json=as_json)
-            else:
-                _send(conn, message, settings, Output(following, timeout, as_json))
-
-
-def _elsewhere(chooser: Any) -> Elsewhere | None:
-    """Who sends it, where there is no database."""
-    return chooser if hasattr(chooser, "username") else None
+                return
+            _send(conn, message, settings, output)
 
 
 def _through(there: Elsewhere, message: CreateReservation, output: Output, *, only_ask: bool) -> None:
     if only_ask:
-        there.ask(message, as_json=output.as_json)
-    else:
-        there.send(message, follows=output.wait, timeout_s=output.timeout_s, as_json=output.as_json)
+        return there.ask(message, as_json=output.as_json)
+    return there.send(message, follows=output.wait, timeout_s=output.timeout_s, as_json=output.as_json)
 
 
 def _is_own(user: str | None) -> bool:
