@@ -72,7 +72,7 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Any:
         """Ask for something. Sent again with the same Idempotency-Key, it is done once."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        return self._ask("POST", path, json=_given(body or {}), headers=headers)
+        return self._ask("POST", path, json=None if body is None else _given(body), headers=headers)
 
     def put(self, path: str) -> Any:
         return self._ask("PUT", path)
