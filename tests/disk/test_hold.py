@@ -108,6 +108,8 @@ def test_a_dry_run_says_what_the_line_would(conn: Connection, state: str, whose:
 
 
 def test_only_the_first_node_of_a_gang_is_kept(conn: Connection) -> None:
+    # Rows of an older version: today the database refuses a disk on any node but the first.
+    conn.execute("alter table public.reservations disable trigger keep_to_first_node_new")
     first, second = (reservation(conn, node_index=number) for number in range(2))
     made(conn, "attached", reservation(conn, "active"))
 
