@@ -70,9 +70,9 @@ def with_settings(dsn: str) -> str:
     """A copy of a database has its tables, and not its settings; workers run, as far as it knows."""
     with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute(f"alter database {name_of(dsn)} set search_path = {SEARCH_PATH}")
-        # For longer than any machine takes for these tests.
-        admin.execute("update public.periodic set next_at = public.fleet_now() + interval '1 day'")
-        admin.execute("update public.gpu_looks set next_at = public.fleet_now() + interval '1 day'")
+        admin.execute("update public.periodic set next_at = public.fleet_now() + every")
+        # Made with the template, which may be old by now.
+        admin.execute("update public.gpu_looks set next_at = public.fleet_now()")
     return dsn
 
 
