@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pgfleet.console.remote.commands import watch
+from pgfleet.console.remote import following
 from pgfleet.console.sandbox.box import Box
 from worlds.api.server import Api
 from worlds.commands import Ended, Pgfleet
@@ -175,13 +175,13 @@ def test_ctrl_c_ends_a_watch_with_130(pgfleet: Pgfleet, monkeypatch: pytest.Monk
     """While nothing comes over the stream."""
     row_id = submit(pgfleet)
     seen = threading.Event()
-    ask = watch.timeline
+    ask = following.timeline
 
     def timeline(*given: object) -> object:
         seen.set()
         return ask(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(watch, "timeline", timeline)
+    monkeypatch.setattr("pgfleet.console.remote.commands.watch.timeline", timeline)
 
     def interrupt() -> None:
         until(seen.is_set)

@@ -12,7 +12,7 @@ from worlds.rows_of_disks import disk
 
 
 @pytest.fixture
-def operator(pgfleet: Pgfleet, api: Api) -> Iterator[Pgfleet]:
+def operator(pgfleet: Pgfleet, api: Api) -> Pgfleet:
     pgfleet.monkeypatch.setenv("PGFLEET_KEY", api.key_of("oper", role="DEVOPS"))
     return pgfleet
 

@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pgfleet.console.remote import client
 from worlds.api.server import api_on
 from worlds.commands import Pgfleet
 
@@ -45,7 +44,7 @@ def test_who_has_asked_too_often_waits_as_told_and_not_for_ever(
     with api_on(dsn, requests_per_s=0.02, requests_burst=1) as api:
         monkeypatch.setenv("PGFLEET_URL", api.url)
         monkeypatch.setenv("PGFLEET_KEY", api.key_of("ada"))
-        monkeypatch.setattr(client.time, "sleep", waited.append)
+        monkeypatch.setattr("pgfleet.console.remote.client.time.sleep", waited.append)
         nobody("whoami")
 
         ended = nobody("whoami")
