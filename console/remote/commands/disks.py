@@ -16,6 +16,7 @@ from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err
 from pgfleet.schema.disk import LIVE_OPERATION
 from pgfleet.schema.printable import printable
+from pgfleet.schema.reads.disk import whole
 from pgfleet.schema.rows.row import Row
 
 LOOK_S = 0.5
@@ -107,10 +108,11 @@ def delete(name: str, *, user: str | None, wait: bool, timeout: float | None, as
 
 def operation(given: str, *, user: str | None, timeout: float | None, as_json: bool) -> None:
     there = api()
-    known = _operations(there, user)
-    operation_id = only(list(known), given, f"operation {printable(given)}")
-    where = path_of("disks", known[operation_id], "operations", operation_id)
-    _follow(there, operation_id, where, user, Output(wait=True, timeout_s=timeout, as_json=as_json))
+    operation_id = whole(given.strip().lower())
+    if operation_id is None:
+        operation_id = only(_operations(there, user), given, f"operation {printable(given)}")
+    where = path_of("disk-operations", operation_id)
+    _follow(there, operation_id, where, None, Output(wait=True, timeout_s=timeout, as_json=as_json))
 
 
 DISKS = swapped(
@@ -130,13 +132,13 @@ DISKS = swapped(
 )
 
 
-def _operations(there: Api, user: str | None) -> dict[str, str]:
-    """What was asked last of each disk: the name of the disk by the operation's id."""
-    known: dict[str, str] = {}
+def _operations(there: Api, user: str | None) -> list[str]:
+    """The ids of what was asked last of each disk."""
+    known: list[str] = []
     for disk in there.pages("/v1/disks", MOST_DISKS, user_id=user or there.username, gone=True):
         name = disk["disk_name"]
         listed = there.get(path_of("disks", name, "operations"), user_id=user)["items"]
-        known |= {each["operation_id"]: each["disk_name"] for each in listed}
+        known += [each["operation_id"] for each in listed if each["operation_id"] not in known]
     return known
 
 

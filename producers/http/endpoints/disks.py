@@ -115,12 +115,25 @@ def list_operations(call: Call) -> Answer:
 
 
 def get_operation(call: Call) -> Answer:
-    given = reads.whole(call.path["operation_id"])
-    row = None if given is None else operations.by_id(call.conn, given)
-    if row is None or row["disk_name"] != call.path["name"]:
+    row = _operation(call)
+    if row["disk_name"] != call.path["name"]:
         raise NotFoundError(f"there is no operation {call.path['operation_id'][:40]} on this disk")
-    call.must_see(row["user_id"], f"operation {call.path['operation_id'][:40]} on this disk")
     return Answer(row, about=row["operation_id"])
+
+
+def get_disk_operation(call: Call) -> Answer:
+    row = _operation(call)
+    return Answer(row, about=row["operation_id"])
+
+
+def _operation(call: Call) -> Row:
+    given = call.path["operation_id"]
+    whole = reads.whole(given)
+    row = None if whole is None else operations.by_id(call.conn, whole)
+    if row is None:
+        raise NotFoundError(f"there is no operation {given[:40]}")
+    call.must_see(row["user_id"], f"operation {given[:40]}")
+    return row
 
 
 def create_disk(call: Call) -> Answer:
@@ -254,7 +267,18 @@ ENDPOINTS = (
         READ,
         get_operation,
         Operation,
-        asks=Whose,
+        asks=WhoseWaiting,
+        refuses=(404,),
+        machine="disk_operation",
+    ),
+    Endpoint(
+        "GET",
+        "/v1/disk-operations/{operation_id}",
+        "What became of an operation, whichever disk it is about",
+        READ,
+        get_disk_operation,
+        Operation,
+        asks=Waiting,
         refuses=(404,),
         machine="disk_operation",
     ),

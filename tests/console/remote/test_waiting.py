@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from pgfleet.console.remote.client import LONGEST_WAIT_S, TRIES
 from worlds.api.server import api_on
 from worlds.commands import Pgfleet
 
@@ -50,8 +51,8 @@ def test_who_has_asked_too_often_waits_as_told_and_not_for_ever(
         ended = nobody("whoami")
 
     assert ended.code == 1
-    assert len(waited) == client.TRIES - 1
-    assert all(1 <= each <= client.LONGEST_WAIT_S for each in waited)
+    assert len(waited) == TRIES - 1
+    assert all(1 <= each <= LONGEST_WAIT_S for each in waited)
     assert f"{api.url} asks to wait" in ended.err
 
 

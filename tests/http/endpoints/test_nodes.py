@@ -9,7 +9,7 @@ from worlds.api.server import Api
 WHO = ("user_email", "action", "category", "resource_type", "resource_id", "status")
 OPS = "ops@example.org"
 HUGE = (2**31, 2**63, 10**30, "9" * 5000)
-NO_NUMBERS = ("x", "0", "-1", "1.5", "1e3", "%00", "007", "%F0%9F%92%A9", "+1")
+NO_NUMBERS = ("x", "0", "-1", "1.5", "1e3", "007", "%F0%9F%92%A9", "+1")
 
 
 def audit_of(done: str, node: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from worlds.api.server import Api
 POOLS, SCHEDULES = "/v1/pools", "/v1/schedules"
 NIGHT = {"name": "nights", "start_time": "20:00", "end_time": "06:00", "target_instances": 2}
 WHO = ("user_email", "action", "category", "resource_type", "resource_id", "resource_name", "status")
-MISSING = ["x", "0", "-1", "%00", 2**31 - 1, 2**31, 2**63, 10**30]
+MISSING = ["x", "0", "-1", 2**31 - 1, 2**31, 2**63, 10**30]
 
 
 def test_pools_are_listed_by_pages_of_a_node_or_of_all(shared: Api, ops: httpx.Client) -> None:
