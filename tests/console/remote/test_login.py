@@ -76,7 +76,8 @@ def test_logging_out_ends_the_key_of_the_session(nobody: Pgfleet, api: Api, ada:
     ended = nobody("logout")
 
     assert ended.code == 0, ended.err
-    assert api.with_key(key).get("/v1/me").status_code == 401
+    with api.with_key(key) as client:
+        assert client.get("/v1/me").status_code == 401
     assert json.loads(file.read_text("utf-8"))["logins"] == {}
 
 

@@ -99,7 +99,8 @@ def test_keys_are_made_listed_and_revoked(pgfleet: Pgfleet, api: Api) -> None:
     assert "laptop" in listed.out
     assert made["key"] not in listed.out
     assert revoked.code == 0, revoked.err
-    assert api.with_key(made["key"]).get("/v1/me").status_code == 401
+    with api.with_key(made["key"]) as client:
+        assert client.get("/v1/me").status_code == 401
 
 
 def test_nobody_makes_a_key_for_another(pgfleet: Pgfleet, api: Api) -> None:
