@@ -97,7 +97,7 @@ ROW_OF = {
     "cluster": "ours",
     "": "r2",
 }
-NOT_HERE = ("demo", "up", "worker", "migrate", "db", "simulate")
+NOT_HERE = ("demo", "up", "worker", "serve", "login", "logout", "migrate", "db", "simulate")
 
 
 def leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
