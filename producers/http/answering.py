@@ -48,14 +48,15 @@ from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 JSON = "application/json"
 
 
 class AuditTrail(Protocol):
     """Where writes and refusals are written down."""
 
-    def note(  # noqa: PLR0913  # as a row of audit_logs has it
-        self, conn: Connection, audit: Audit, about: str | None, name: str | None, status: str, error: str | None
+    def note(  # as a row of audit_logs has it
+        self, conn: Connection, audit: Audit, about: str | None, name: str | None, error: str | None = None
     ) -> None: ...
 
     def refused_nobody(self, address: str | None) -> None: ...
@@ -130,7 +131,6 @@ class Desk:
 
     def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Found:
         """Runs in a thread: the answer, or the problem; or what comes later, and holds no thread until then."""
-        log = structlog.get_logger()
         began = time.monotonic()
         try:
             found = self._answer(endpoint, asked, may_wait=may_wait)
@@ -139,7 +139,7 @@ class Desk:
         except FleetError as error:
             found = of_fleet(error)
         except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer and the log the trace
-            found = mistake(lambda instance: log.exception("http.failed", endpoint=endpoint.name, instance=instance))
+            found = mistake(lambda instance: LOG.exception("http.failed", endpoint=endpoint.name, instance=instance))
         if isinstance(found, Response):
             found.headers["Server-Timing"] = f"all;dur={(time.monotonic() - began) * 1000:.1f}"
         return found
@@ -238,11 +238,6 @@ class Desk:
         if of == Whose.NOBODYS:
             raise NotPermittedError(f"the role {principal.role} may not do this: {endpoint.permission}")
         refuse_half_letters(asked.path)
-        call_of = {
-            "query": read_query(endpoint.asks, asked.query),
-            "body": read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),
-            "key": idempotency_key(asked.headers) if endpoint.method == "POST" else None,
-        }
         call = Call(
             conn=conn,
             principal=principal,
@@ -252,7 +247,9 @@ class Desk:
             batcher=self.batcher,
             path=asked.path,
             headers=asked.headers,
-            **call_of,  # type: ignore[arg-type]  # by their names
+            query=read_query(endpoint.asks, asked.query),
+            body=read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),
+            key=idempotency_key(asked.headers) if endpoint.method == "POST" else None,
         )
         if endpoint.is_alone:
             return endpoint.handle(call)  # type: ignore[arg-type]  # of one that is not open
@@ -265,14 +262,14 @@ class Desk:
                 again = endpoint.handle(call)  # type: ignore[arg-type]  # same
                 answer = replace(again, row=(endpoint.machine, answer.about, last))
             if endpoint.audit is not None:
-                self.trail.note(conn, endpoint.audit, answer.about, answer.name, "SUCCESS", None)
+                self.trail.note(conn, endpoint.audit, answer.about, answer.name)
         return answer
 
     def _note_refusal(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, why: str) -> None:
         """In a transaction of its own, as that of the write is undone."""
         audit = endpoint.audit or Audit(f"{endpoint.name.upper()}_REFUSED", "AUTH", endpoint.tag)
         with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s):
-            self.trail.note(conn, audit, next(iter(asked.path.values()), None), None, "FAILURE", why)
+            self.trail.note(conn, audit, next(iter(asked.path.values()), None), None, why)
 
 
 def _response(endpoint: Endpoint, answer: Answer, asked: Asked, left: Mapping[str, str]) -> Response:

@@ -4,9 +4,9 @@ import uuid
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, Method, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, said
 from pgfleet.producers.http.shapes.reservations import DryRun, Reservation, Timeline
@@ -182,6 +182,34 @@ def _audit(done: str) -> Audit:
 
 
 READ, WRITE = "reservations.read", "reservations.write"
+
+
+def _asks(  # noqa: PLR0913  # as an endpoint has them
+    method: Method,
+    way: str,
+    does: str,
+    done: str,
+    handle: Any,
+    takes: type[BaseModel] | None = None,
+    example: Any = None,
+) -> Endpoint:
+    """What a user asks of a reservation that there is."""
+    return Endpoint(
+        method,
+        f"{ONE}{way}",
+        does,
+        WRITE,
+        handle,
+        Accepted,
+        takes,
+        status=202,
+        audit=_audit(done),
+        queue=QUEUE,
+        refuses=(404,),
+        example=example,
+    )
+
+
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -219,81 +247,19 @@ ENDPOINTS = (
     Endpoint(
         "GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE
     ),
-    Endpoint(
-        "DELETE",
-        ONE,
-        "End it, whatever its state",
-        WRITE,
-        cancel_reservation,
-        Accepted,
-        status=202,
-        audit=_audit("CANCELLED"),
-        queue=QUEUE,
-        refuses=(404,),
-    ),
-    Endpoint(
+    _asks("DELETE", "", "End it, whatever its state", "CANCELLED", cancel_reservation),
+    _asks("POST", "/extend", "Give it more hours", "EXTENDED", extend_reservation, Extension, {"extension_hours": 2}),
+    _asks("POST", "/retry", "Ask for the same again as an ended one", "RETRIED", retry_reservation),
+    _asks("PUT", "/jupyter", "Have Jupyter in it", "JUPYTER_ENABLED", enable_jupyter),
+    _asks("DELETE", "/jupyter", "Have no Jupyter in it any more", "JUPYTER_DISABLED", disable_jupyter),
+    _asks(
         "POST",
-        f"{ONE}/extend",
-        "Give it more hours",
-        WRITE,
-        extend_reservation,
-        Accepted,
-        Extension,
-        status=202,
-        audit=_audit("EXTENDED"),
-        queue=QUEUE,
-        refuses=(404,),
-        example={"extension_hours": 2},
-    ),
-    Endpoint(
-        "POST",
-        f"{ONE}/retry",
-        "Ask for the same again as an ended one",
-        WRITE,
-        retry_reservation,
-        Accepted,
-        status=202,
-        audit=_audit("RETRIED"),
-        queue=QUEUE,
-        refuses=(404,),
-    ),
-    Endpoint(
-        "PUT",
-        f"{ONE}/jupyter",
-        "Have Jupyter in it",
-        WRITE,
-        enable_jupyter,
-        Accepted,
-        status=202,
-        audit=_audit("JUPYTER_ENABLED"),
-        queue=QUEUE,
-        refuses=(404,),
-    ),
-    Endpoint(
-        "DELETE",
-        f"{ONE}/jupyter",
-        "Have no Jupyter in it any more",
-        WRITE,
-        disable_jupyter,
-        Accepted,
-        status=202,
-        audit=_audit("JUPYTER_DISABLED"),
-        queue=QUEUE,
-        refuses=(404,),
-    ),
-    Endpoint(
-        "POST",
-        f"{ONE}/users",
+        "/users",
         "Let somebody else in, by their SSH keys at GitHub",
-        WRITE,
+        "USER_ADDED",
         add_user,
-        Accepted,
         NewUser,
-        status=202,
-        audit=_audit("USER_ADDED"),
-        queue=QUEUE,
-        refuses=(404,),
-        example={"github_username": "octocat"},
+        {"github_username": "octocat"},
     ),
     Endpoint("GET", f"{ONE}/timeline", "What happened, what comes next", READ, get_timeline, Timeline, refuses=(404,)),
 )
