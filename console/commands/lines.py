@@ -20,7 +20,7 @@ from pgfleet.schema.line.rules import Rules, rules, set_rules
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.place import TOLD, Line
+from pgfleet.schema.reads.place import TOLD
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.settings import read_settings
 from pgfleet.schema.tables.reservations import reservations
@@ -47,7 +47,7 @@ def list_lines(*, as_json: AsJson = False) -> None:
         set_so = rules(conn)
         known = reads.lines(conn, reads.types(conn), _grace(), TOLD)
     if as_json:
-        print_json({"settings": _as_json(set_so), "lines": [_line_json(line) for line in known.values()]})
+        print_json({"settings": _as_json(set_so), "lines": [line.as_json() for line in known.values()]})
         return
     for sentence in told(set_so):
         out().print(sentence)
@@ -64,17 +64,6 @@ def _as_json(set_so: Rules) -> dict[str, object]:
         "fair_share": set_so.fair_share,
         "starving_after_hours": set_so.starving_after.total_seconds() / 3600,
         "extensions_win": set_so.extensions_win,
-    }
-
-
-def _line_json(line: Line) -> dict[str, object]:
-    return {
-        "gpu_type": line.gpu_type,
-        "free_gpus": line.free,
-        "total_cluster_gpus": line.total,
-        "waiting": line.number,
-        "booked": len(line.standing.bookings),
-        "next_free_at": line.next_end,
     }
 
 

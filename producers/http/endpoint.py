@@ -23,6 +23,7 @@ from pgfleet.schema.settings import Settings
 M = TypeVar("M", bound=BaseModel)
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Category = Literal["AUTH", "NODE", "POOL", "USER", "CONFIG", "SYSTEM"]
 
 
 class Shape(BaseModel):
@@ -59,7 +60,7 @@ class Audit:
     """How a write is called in the audit: `RESERVATION_CANCELLED`, of what category, and what sort of thing."""
 
     action: str
-    category: Literal["AUTH", "NODE", "POOL", "USER", "CONFIG", "SYSTEM"]
+    category: Category
     resource: str
 
 

@@ -1,17 +1,46 @@
 """How an endpoint sends: the message of a body, for whom the principal may ask, through the door of its queue."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from pgfleet.producers.http.endpoint import Answer, Call, NotPermittedError
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Category, Endpoint, Method, NotPermittedError
+from pgfleet.producers.http.shapes.shown import Accepted
 from pgfleet.producers.placing.ids import id_for_key
 from pgfleet.producers.sending import put
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.messages import Message, checked
 
 M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Makes the endpoints that send what is asked of one sort of thing: `202`, and a row of the audit."""
+
+    permission: str
+    queue: str
+    resource: str
+    category: Category
+    refuses: tuple[int, ...] = (404,)
+
+    def __call__(  # noqa: PLR0913  # as an endpoint has them
+        self,
+        method: Method,
+        path: str,
+        does: str,
+        done: str,
+        handle: Callable[[Call], Answer],
+        takes: type[BaseModel] | None = None,
+        example: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Endpoint:
+        """`done`: what the audit calls it, after the resource; `more` are further words of an endpoint."""
+        audit = Audit(f"{self.resource.upper()}_{done}", self.category, self.resource)
+        words = {"refuses": self.refuses, "queue": self.queue, "example": example, **more}
+        return Endpoint(method, path, does, self.permission, handle, Accepted, takes, status=202, audit=audit, **words)
 
 
 def said(body: BaseModel | None) -> dict[str, Any]:

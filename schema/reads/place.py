@@ -68,6 +68,17 @@ class Line:
         """When GPUs will be free next."""
         return min((end.at for end in self.standing.ends if end.at is not None), default=None)
 
+    def as_json(self) -> dict[str, Any]:
+        """As counts, without names."""
+        return {
+            "gpu_type": self.gpu_type,
+            "free_gpus": self.free,
+            "total_cluster_gpus": self.total,
+            "waiting": self.number,
+            "booked": len(self.standing.bookings),
+            "next_free_at": self.next_end,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

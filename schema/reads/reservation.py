@@ -1,7 +1,7 @@
 """Reading reservations for people: one by its id or a prefix of it, lists, timelines, and the lines they wait in."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -97,6 +97,12 @@ def read_status(text: str) -> Status:
 def by_id(conn: Connection, reservation_id: str) -> Row | None:
     found = fetch_written(conn, _BY_ID, reservation_id=reservation_id)
     return found[0] if found else None
+
+
+def users_of(conn: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Whose some reservations are, by their ids; those that may not be seen are not in it."""
+    rows = fetch(conn, sa.select(_c.reservation_id, _c.user_id).where(_c.reservation_id.in_(ids)))
+    return {row["reservation_id"]: row["user_id"] for row in rows}
 
 
 def gang(conn: Connection, row: Mapping[str, Any]) -> list[Row]:

@@ -1,6 +1,6 @@
 """`pgfleet keys`: API keys of people and services. A key is shown once and kept nowhere: the database has its hash."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,11 @@ def list_keys(
     """List keys, the newest first: whose, until when, when they were last used. A key itself is never shown again."""
     with database() as conn:
         found = keys.listing(conn, user, most=most)
+    print_keys(found, all_too=all_too, as_json=as_json)
+
+
+def print_keys(found: list[Any], *, all_too: bool, as_json: bool) -> None:
+    """Those that open something, or all."""
     shown = [row for row in found if all_too or row["is_active"]]
     if as_json:
         print_json(shown)

@@ -1,7 +1,6 @@
 """`pgfleet keys` through the API."""
 
 from pgfleet.console.commands.people import keys as local
-from pgfleet.console.pictures.people import key_table
 from pgfleet.console.remote.client import api, path_of
 from pgfleet.console.remote.rows import timed
 from pgfleet.console.remote.swapping import swapped
@@ -13,13 +12,7 @@ from pgfleet.schema.printable import minute, printable
 
 def list_keys(*, user: str | None, all_too: bool, most: int, as_json: bool) -> None:
     found = timed(api().pages("/v1/keys", most, username=user))
-    shown = [row for row in found if all_too or row["is_active"]]
-    if as_json:
-        print_json(shown)
-    elif not shown:
-        out().print("There are no keys. `pgfleet keys create` makes one.")
-    else:
-        out().print(key_table(shown))
+    local.print_keys(found, all_too=all_too, as_json=as_json)
 
 
 def create(user: str, *, hours: float | None, description: str, as_json: bool) -> None:

@@ -1,21 +1,17 @@
 """`/v1/assignments` and `/v1/hopsworks-clusters`: who is where, and what administrators ask about them."""
 
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.sending import accepted, asked, said
+from pgfleet.producers.http.sending import Asks, accepted, asked, said
 from pgfleet.producers.http.shapes.assignments import (
     Assignment,
     AssignmentWhole,
     HopsworksCluster,
     HopsworksClusterWhole,
 )
-from pgfleet.producers.http.shapes.shown import Accepted, Page
+from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.schema.assignment import MACHINE, QUEUE, Assign, Drain, Reactivate, Release, Request, Suspend
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import Name, Uuid
@@ -129,25 +125,6 @@ def _accepted(user_id: str, name: str | None = None) -> Answer:
     return accepted(user_id, f"{PATH}/{quote(user_id, safe='')}", name)
 
 
-def _asks(  # noqa: PLR0913  # as an endpoint has them
-    path: str, does: str, done: str, handle: Callable[[Call], Answer], takes: type[BaseModel], example: Any = None
-) -> Endpoint:
-    return Endpoint(
-        "POST",
-        path,
-        does,
-        WRITE,
-        handle,
-        Accepted,
-        takes,
-        status=202,
-        audit=Audit(f"ASSIGNMENT_{done}", "USER", "assignment"),
-        refuses=(404,),
-        queue=QUEUE,
-        example=example,
-    )
-
-
 class Draining(Shape):
     """`move`: its users go elsewhere, as far as there is room."""
 
@@ -188,6 +165,8 @@ def drain_hopsworks_cluster(call: Call) -> Answer:
     return accepted(row["id"], f"{CLUSTERS}/{row['id']}", row["name"])
 
 
+_asks = Asks(WRITE, QUEUE, "assignment", "USER")
+_asks_cluster = Asks(CLUSTERS_WRITE, QUEUE, "hopsworks_cluster", "SYSTEM")
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -199,6 +178,7 @@ ENDPOINTS = (
         asks=AssignmentFilter,
     ),
     _asks(
+        "POST",
         PATH,
         "Give a user a seat and an account",
         "ASKED",
@@ -218,6 +198,7 @@ ENDPOINTS = (
         machine=MACHINE,
     ),
     _asks(
+        "POST",
         f"{ONE}/release",
         "Take seat and account back; the account is deactivated, not deleted",
         "RELEASED",
@@ -226,10 +207,20 @@ ENDPOINTS = (
         {"reason": "has left the company"},
     ),
     _asks(
-        f"{ONE}/suspend", "Keep a user, and the team of an owner, from logging in", "SUSPENDED", suspend_user, Nothing
+        "POST",
+        f"{ONE}/suspend",
+        "Keep a user, and the team of an owner, from logging in",
+        "SUSPENDED",
+        suspend_user,
+        Nothing,
     ),
     _asks(
-        f"{ONE}/reactivate", "Let a user in again, and the team with an owner", "REACTIVATED", reactivate_user, Nothing
+        "POST",
+        f"{ONE}/reactivate",
+        "Let a user in again, and the team with an owner",
+        "REACTIVATED",
+        reactivate_user,
+        Nothing,
     ),
     Endpoint(
         "GET",
@@ -248,18 +239,13 @@ ENDPOINTS = (
         HopsworksClusterWhole,
         refuses=(404,),
     ),
-    Endpoint(
+    _asks_cluster(
         "POST",
         f"{ONE_CLUSTER}/drain",
         "Close it to new users; its users go elsewhere, as far as there is room",
-        CLUSTERS_WRITE,
+        "DRAINED",
         drain_hopsworks_cluster,
-        Accepted,
         Draining,
-        status=202,
-        audit=Audit("HOPSWORKS_CLUSTER_DRAINED", "SYSTEM", "hopsworks_cluster"),
-        refuses=(404,),
-        queue=QUEUE,
-        example={"move": True},
+        {"move": True},
     ),
 )

@@ -34,38 +34,26 @@ def get_line(call: Call) -> Answer:
     line = _lines(call, [name], TOLD).get(name)
     if line is None:
         raise NotFoundError(f"there is no GPU type {name[:50]}")
-    return Answer(
-        {
-            "gpu_type": line.gpu_type,
-            "free_gpus": line.free,
-            "total_cluster_gpus": line.total,
-            "waiting": line.number,
-            "booked": len(line.standing.bookings),
-            "next_free_at": line.next_end,
-            "front": [*_front(call, line)],
-        }
-    )
+    return Answer({**line.as_json(), "front": _front(call, line)})
 
 
 def _front(call: Call, line: ReadLine) -> list[dict[str, Any]]:
     """The first in line; whose they are is told of the principal's own alone."""
-    seen = []
-    for position, waits in enumerate(line.plan.waiting[:TOLD], 1):
-        row = reads.by_id(call.conn, waits.unit.key)
-        is_mine = row is not None and row["user_id"] == call.principal.username
-        seen.append(
-            {
-                "position": position,
-                "gpus": waits.unit.gpus,
-                "nodes": waits.unit.nodes,
-                "reason_code": waits.code,
-                "eta": line.standing.at(waits.starts_in_s),
-                "eta_is_promised": waits.is_promised,
-                "is_mine": is_mine,
-                "reservation_id": waits.unit.key if is_mine or call.owner is None else None,
-            }
-        )
-    return seen
+    waiting = line.plan.waiting[:TOLD]
+    users = reads.users_of(call.conn, [waits.unit.key for waits in waiting])
+    return [
+        {
+            "position": position,
+            "gpus": waits.unit.gpus,
+            "nodes": waits.unit.nodes,
+            "reason_code": waits.code,
+            "eta": line.standing.at(waits.starts_in_s),
+            "eta_is_promised": waits.is_promised,
+            "is_mine": (is_mine := users.get(waits.unit.key) == call.principal.username),
+            "reservation_id": waits.unit.key if is_mine or call.owner is None else None,
+        }
+        for position, waits in enumerate(waiting, 1)
+    ]
 
 
 ENDPOINTS = (

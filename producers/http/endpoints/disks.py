@@ -3,13 +3,11 @@
 import uuid
 from typing import Any
 
-from pydantic import BaseModel
-
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.sending import accepted, for_whom, new_id, said
+from pgfleet.producers.http.sending import Asks, accepted, for_whom, new_id, said
 from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation
-from pgfleet.producers.http.shapes.shown import Accepted, Page
+from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.placing.disk import place_disk_operation
 from pgfleet.schema import disk as contract
 from pgfleet.schema.disk import DiskName, SizeGb, SnapshotKind
@@ -178,28 +176,11 @@ def _send(call: Call, model: type[contract.Operation], fields: dict[str, Any]) -
     return accepted(message.operation_id, href(name, message.operation_id), name)
 
 
-def _asks(  # noqa: PLR0913  # as an endpoint has them
-    path: str, does: str, done: str, handle: Any, takes: type[BaseModel], example: Any = None
-) -> Endpoint:
-    audit = Audit(f"DISK_{done}", "SYSTEM", "disk")
-    return Endpoint(
-        "POST",
-        path,
-        does,
-        WRITE,
-        handle,
-        Accepted,
-        takes,
-        status=202,
-        audit=audit,
-        refuses=(422,),
-        example=example,
-        queue=contract.QUEUE,
-    )
-
-
+_asks = Asks(WRITE, contract.QUEUE, "disk", "SYSTEM", refuses=(422,))
 ENDPOINTS = (
-    _asks(PATH, "Make a new, empty disk", "CREATED", create_disk, NewDisk, {"disk_name": "data", "size_gb": 100}),
+    _asks(
+        "POST", PATH, "Make a new, empty disk", "CREATED", create_disk, NewDisk, {"disk_name": "data", "size_gb": 100}
+    ),
     Endpoint("GET", PATH, "Disks, the newest first", READ, list_disks, Page[Disk], asks=DiskFilter),
     Endpoint(
         "GET",
@@ -211,23 +192,26 @@ ENDPOINTS = (
         asks=Whose,
         refuses=(404,),
     ),
-    Endpoint(
+    _asks(
         "DELETE",
         ONE,
         "Delete it; for 30 days it can be brought back",
-        WRITE,
+        "DELETED",
         delete_disk,
-        Accepted,
         asks=Whose,
-        status=202,
-        audit=Audit("DISK_DELETED", "SYSTEM", "disk"),
-        queue=contract.QUEUE,
+        refuses=(),
     ),
     _asks(
-        f"{ONE}/snapshots", "Keep a copy of a disk in use as it is now", "SNAPSHOT_ASKED", snapshot_disk, NewSnapshot
+        "POST",
+        f"{ONE}/snapshots",
+        "Keep a copy of a disk in use as it is now",
+        "SNAPSHOT_ASKED",
+        snapshot_disk,
+        NewSnapshot,
     ),
-    _asks(f"{ONE}/undelete", "Bring a deleted disk back", "UNDELETED", undelete_disk, Asked),
+    _asks("POST", f"{ONE}/undelete", "Bring a deleted disk back", "UNDELETED", undelete_disk, Asked),
     _asks(
+        "POST",
         f"{ONE}/clone",
         "Make a new disk with what this one holds",
         "CLONED",
@@ -236,6 +220,7 @@ ENDPOINTS = (
         {"target_disk": "copy"},
     ),
     _asks(
+        "POST",
         f"{ONE}/restore",
         "Let the next reservation find what an older snapshot holds",
         "RESTORED",
@@ -244,6 +229,7 @@ ENDPOINTS = (
         {"snapshot_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7"},
     ),
     _asks(
+        "POST",
         f"{ONE}/clear-lock",
         "Release a disk whose reservation has gone without doing so",
         "LOCK_CLEARED",

@@ -4,13 +4,13 @@ import uuid
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, Method, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.sending import accepted, asked, for_whom, new_id, said
+from pgfleet.producers.http.sending import Asks, accepted, asked, for_whom, new_id, said
 from pgfleet.producers.http.shapes.reservations import DryRun, Reservation, Timeline
-from pgfleet.producers.http.shapes.shown import Accepted, Page
+from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.looking_ahead import as_json, look_ahead
 from pgfleet.producers.placing.reservation import place_reservation
 from pgfleet.producers.timeline import coming, past, read_timeline
@@ -177,53 +177,20 @@ def get_timeline(call: Call) -> Answer:
     )
 
 
-def _audit(done: str) -> Audit:
-    return Audit(f"RESERVATION_{done}", "SYSTEM", WHAT)
-
-
 READ, WRITE = "reservations.read", "reservations.write"
-
-
-def _asks(  # noqa: PLR0913  # as an endpoint has them
-    method: Method,
-    way: str,
-    does: str,
-    done: str,
-    handle: Any,
-    takes: type[BaseModel] | None = None,
-    example: Any = None,
-) -> Endpoint:
-    """What a user asks of a reservation that there is."""
-    return Endpoint(
-        method,
-        f"{ONE}{way}",
-        does,
-        WRITE,
-        handle,
-        Accepted,
-        takes,
-        status=202,
-        audit=_audit(done),
-        queue=QUEUE,
-        refuses=(404,),
-        example=example,
-    )
+_asks = Asks(WRITE, QUEUE, WHAT, "SYSTEM")
 
 
 ENDPOINTS = (
-    Endpoint(
+    _asks(
         "POST",
         PATH,
         "Ask for GPUs",
-        WRITE,
+        "CREATED",
         create_reservation,
-        Accepted,
         NewReservation,
-        status=202,
-        audit=_audit("CREATED"),
-        queue=QUEUE,
+        {"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2},
         refuses=(422,),
-        example={"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2},
     ),
     Endpoint(
         "POST",
@@ -247,14 +214,16 @@ ENDPOINTS = (
     Endpoint(
         "GET", ONE, "One reservation", READ, get_reservation, Reservation, asks=Waiting, refuses=(404,), machine=MACHINE
     ),
-    _asks("DELETE", "", "End it, whatever its state", "CANCELLED", cancel_reservation),
-    _asks("POST", "/extend", "Give it more hours", "EXTENDED", extend_reservation, Extension, {"extension_hours": 2}),
-    _asks("POST", "/retry", "Ask for the same again as an ended one", "RETRIED", retry_reservation),
-    _asks("PUT", "/jupyter", "Have Jupyter in it", "JUPYTER_ENABLED", enable_jupyter),
-    _asks("DELETE", "/jupyter", "Have no Jupyter in it any more", "JUPYTER_DISABLED", disable_jupyter),
+    _asks("DELETE", ONE, "End it, whatever its state", "CANCELLED", cancel_reservation),
+    _asks(
+        "POST", f"{ONE}/extend", "Give it more hours", "EXTENDED", extend_reservation, Extension, {"extension_hours": 2}
+    ),
+    _asks("POST", f"{ONE}/retry", "Ask for the same again as an ended one", "RETRIED", retry_reservation),
+    _asks("PUT", f"{ONE}/jupyter", "Have Jupyter in it", "JUPYTER_ENABLED", enable_jupyter),
+    _asks("DELETE", f"{ONE}/jupyter", "Have no Jupyter in it any more", "JUPYTER_DISABLED", disable_jupyter),
     _asks(
         "POST",
-        "/users",
+        f"{ONE}/users",
         "Let somebody else in, by their SSH keys at GitHub",
         "USER_ADDED",
         add_user,

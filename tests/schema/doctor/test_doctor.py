@@ -229,7 +229,7 @@ def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet)
 
 
 def test_what_does_not_need_the_missing_table_is_examined_all_the_same(conn: Connection) -> None:
-    conn.execute("drop table public.dead_letters")
+    conn.execute("drop table public.dead_letters cascade")
     conn.execute("update public.gpu_types set held_gpus = 1 where gpu_type = 't4'")
 
     assert the_one(conn, "queues").severity is SKIPPED

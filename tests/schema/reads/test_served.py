@@ -131,6 +131,7 @@ READS: dict[str, Read] = {
     "reservation.place_now": lambda c, t: (row := _row(c, t)) and reservation.place_now(c, row, GRACE),
     "reservation.resolve": lambda c, t: reservation.resolve(c, t.reservation, t.user),
     "reservation.short": lambda c, t: reservation.short(c, t.reservation),
+    "reservation.users_of": lambda c, t: reservation.users_of(c, [t.reservation]),
     "reservation.types": lambda c, _: reservation.types(c),
     "usage.charges": lambda c, t: usage.charges(c, t.user),
     "usage.credit": lambda c, t: usage.credit(c, usage.resolve(c, t.user)["user_id"]),
