@@ -11,12 +11,12 @@ from pgfleet.console.commands.requests import Id
 from pgfleet.console.connection import database
 from pgfleet.console.examples import example
 from pgfleet.console.pictures.timeline import picture
+from pgfleet.producers.reading.timeline import past, read_timeline
 from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.following import Output
 from pgfleet.producers.submit.reservation import awaited
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
-from pgfleet.producers.timeline import past, read_timeline
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pgfleet.console.pictures.parts import age, block, cell, dated, facts, seconds, table
+from pgfleet.producers.reading.timeline import Event, Timeline, coming, past
 from pgfleet.producers.submit.wording import disk, gpus, span, story, waiting
-from pgfleet.producers.timeline import Event, Timeline, coming, past
 from pgfleet.schema.reservation import Status
 
 

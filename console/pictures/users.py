@@ -10,8 +10,8 @@ from rich.text import Text
 
 from pgfleet.console.pictures.parts import age, block, cell, counts, facts, moment, seconds, styled, table
 from pgfleet.console.pictures.timeline import events
+from pgfleet.producers.reading.timeline import Timeline
 from pgfleet.producers.submit.terminal import out
-from pgfleet.producers.timeline import Timeline
 from pgfleet.schema.assignment import FINAL, LIVE
 from pgfleet.schema.reads.assignment import NONE
 from pgfleet.schema.rows.row import Row

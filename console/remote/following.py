@@ -9,9 +9,9 @@ from typing import Any
 from pgfleet.console.remote import rows
 from pgfleet.console.remote.client import HOLD_S, Api, path_of
 from pgfleet.console.remote.problems import Problem
+from pgfleet.producers.reading.timeline import NO_MOVES
 from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejected, wait
 from pgfleet.producers.submit.wording import story
-from pgfleet.producers.timeline import NO_MOVES
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reservation import FINAL, Status

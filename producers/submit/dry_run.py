@@ -2,7 +2,7 @@
 
 import typer
 
-from pgfleet.producers import looking_ahead
+from pgfleet.producers.reading import looking_ahead
 from pgfleet.producers.submit.terminal import EXIT_FAILED, out, print_json
 from pgfleet.producers.submit.wording import span
 from pgfleet.schema.queue.kernel import Connection

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from pgfleet.producers.defaults import defaults, either
-from pgfleet.producers.looking_ahead import refuse_hopeless
 from pgfleet.producers.moments import moment
+from pgfleet.producers.reading.looking_ahead import refuse_hopeless
 from pgfleet.producers.sending import check, put
 from pgfleet.producers.submit.commands import AsJson, Timeout, User
 from pgfleet.producers.submit.database import Elsewhere, chosen_dsn, connected

@@ -14,8 +14,8 @@ from pgfleet.console.remote.client import Api, api, events, path_of
 from pgfleet.console.remote.following import one, timeline
 from pgfleet.console.remote.problems import Away
 from pgfleet.console.remote.swapping import like
+from pgfleet.producers.reading.timeline import Timeline
 from pgfleet.producers.submit.terminal import err, out, print_json
-from pgfleet.producers.timeline import Timeline
 from pgfleet.schema.printable import printable
 from pgfleet.schema.reservation import FINAL
 

@@ -11,9 +11,9 @@ from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import Asks, accepted, asked, for_whom, new_id, said
 from pgfleet.producers.http.shapes.reservations import DryRun, Reservation, Timeline
 from pgfleet.producers.http.shapes.shown import Page
-from pgfleet.producers.looking_ahead import as_json, look_ahead
 from pgfleet.producers.placing.reservation import place_reservation
-from pgfleet.producers.timeline import coming, past, read_timeline
+from pgfleet.producers.reading.looking_ahead import as_json, look_ahead
+from pgfleet.producers.reading.timeline import coming, past, read_timeline
 from pgfleet.schema.container import GithubUser
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import Hours, Name, Uuid, checked

@@ -1,0 +1,1 @@
+"""What people read before and after they ask: for the submit script, the console and the API alike."""
