@@ -37,10 +37,11 @@ create or replace function public.keep_to_first_node() returns trigger
 language plpgsql
 as $$
 begin
-  raise exception '%: reservation % is not the first node of gang %, and only that has a disk and Jupyter',
+  raise exception '%: reservation % is not the first node of %, and only that has a disk and Jupyter',
     case when new.disk_name is not null then 'disk_name' else 'jupyter_enabled' end, new.reservation_id,
-    new.master_reservation_id
-    using errcode = 'PF004', hint = format('Write it into the row of reservation %s.', new.master_reservation_id);
+    coalesce('gang ' || new.master_reservation_id, 'its gang')
+    using errcode = 'PF004', hint = format(
+      'Write it into the row of %s.', coalesce('reservation ' || new.master_reservation_id, 'the first node'));
 end
 $$;
 revoke execute on function public.keep_to_first_node() from public;

@@ -105,7 +105,10 @@ def test_a_reservation_with_a_deleted_disk_lets_others_pass(conn: Connection) ->
 
 
 def test_only_the_first_node_of_a_gang_is_kept_by_a_disk(conn: Connection) -> None:
+    # Rows of an older version: today the database refuses a disk on any node but the first.
+    conn.execute("alter table public.reservations disable trigger keep_to_first_node_new")
     first, second = (reservation(conn, node_index=number) for number in range(2))
+    conn.execute("alter table public.reservations enable trigger keep_to_first_node_new")
     hinder(conn, "another's", "")
 
     assert line(conn) == [second]

@@ -18,13 +18,14 @@ where n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters')
   and a.atttypid = 'integer'::regtype and pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) is not null
 order by 1
 """
-# A row of each is made by a person.
+# A row of each is made by a person, and a timeline by whoever restores a server.
 BY_HAND = [
     "api_keys.key_id",
     "api_users.user_id",
     "autoscaler.nodes.id",
     "autoscaler.schedules.id",
     "autoscaler.users.id",
+    "status_history.timeline",
 ]
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,7 +103,9 @@ def temporary_server() -> Iterator[str]:
     """An embedded server that is gone afterwards; also removes those of sessions that were killed."""
     for left in Path("/tmp").glob(f"{TEMPORARY}*"):  # noqa: S108 - only names of ours
         if not Path("/proc", left.name.split("-")[2]).exists() and Path("/proc/self").exists():
-            remove_servers(left)
+            # Of several sessions that find it, the one that gives it its own name removes it.
+            with suppress(FileNotFoundError):
+                remove_servers(left.rename(f"/tmp/{TEMPORARY}{os.getpid()}-{left.name.split('-')[-1]}"))  # noqa: S108
     with temporary_folder() as folder:
         yield embedded.start(folder / "data")
 

@@ -173,7 +173,7 @@ def _load(running: Running, conn: Connection, tasks: list[Task]) -> Any:
 
 
 def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
-    """Decisions in groups, each as soon as it is there, so that a slow effect delays nobody."""
+    """Decisions in groups, each as soon as it is there, so that a slow effect delays nobody; in one, as they came."""
     if running.threads is None:
         yield [(task, _decide(running, task)) for task in tasks]
         return
@@ -182,7 +182,7 @@ def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
     }
     while stepping:
         finished, _ = wait(stepping, timeout=0.2, return_when=FIRST_COMPLETED)
-        yield [(stepping.pop(future), outcome_of(future)) for future in finished]
+        yield [(stepping.pop(future), outcome_of(future)) for future in list(stepping) if future in finished]
         if running.draining.is_set():
             unstarted = [stepping.pop(future) for future in list(stepping) if future.cancel()]
             write(running, [release(task) for task in unstarted])

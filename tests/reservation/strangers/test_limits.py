@@ -143,4 +143,4 @@ def test_a_limit_is_counted_by_an_index_and_not_to_its_end(conn: Connection) -> 
     )
 
     assert used == (11,)
-    assert "reservations_live_of_user_idx" in plan
+    assert "reservations_live_by_user_idx" in plan
