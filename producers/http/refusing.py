@@ -95,6 +95,8 @@ def of_database(error: psycopg.Error) -> Response:
             return problem(422, "used-otherwise", said, hint=error.diag.message_hint)
         case "PF008":
             return problem(404, "not-found", said)
+        case "PF004":
+            return problem(400, "bad-request", said, hint=error.diag.message_hint)
         case str(state) if state.startswith("PF"):
             return problem(409, "conflict", said, hint=error.diag.message_hint)
         case "23505":

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgfleet.producers.http.problem import problem
 
 BODY_BYTES = 1024 * 1024
-# Of all bodies that are here at once.
+# Of all bodies that are here at once, but for the beginning of each: who sends little is taken beside who sends much.
 HELD_BYTES = 64 * BODY_BYTES
+SMALL_BYTES = 8 * 1024
 HEAD_BYTES = 16 * 1024
 MOST_HEADERS = 100
 BODY_TIMEOUT_S = 20.0
@@ -59,7 +60,7 @@ class BodyLimits:
             elif body is not None:
                 await self.app(scope, _replayed(body, receive), send)
         finally:
-            self._held -= len(held)
+            self._held -= _beyond_small(held)
 
     async def _read(self, receive: Receive, body: bytearray) -> bytes | Response | None:
         """All of the body, or why it is not taken; None where the client has gone."""
@@ -69,9 +70,10 @@ class BodyLimits:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    body += (piece := message.get("body", b""))
-                    self._held += len(piece)
-                    if self._held > self.limits.held_bytes:
+                    before = _beyond_small(body)
+                    body += message.get("body", b"")
+                    self._held += _beyond_small(body) - before
+                    if self._held > self.limits.held_bytes and len(body) > SMALL_BYTES:
                         return _last(HTTPStatus.SERVICE_UNAVAILABLE, "too-full", "too much is being sent", **AGAIN)
                     if len(body) > self.limits.body_bytes:
                         return _too_large(self.limits.body_bytes)
@@ -80,6 +82,10 @@ class BodyLimits:
         except TimeoutError:
             detail = f"The body was not here within {self.limits.body_timeout_s:g} s."
             return _last(HTTPStatus.REQUEST_TIMEOUT, "too-slow", detail)
+
+
+def _beyond_small(body: bytearray) -> int:
+    return max(len(body) - SMALL_BYTES, 0)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

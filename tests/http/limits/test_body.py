@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from pgfleet.producers.http.limits.body import BodyLimits, Limits
+from pgfleet.producers.http.limits.body import SMALL_BYTES, BodyLimits, Limits
 from worlds.fleet import PATIENCE_S, until
 
 LIMITS = Limits(body_bytes=1000, head_bytes=4000, body_timeout_s=PATIENCE_S)
@@ -147,6 +147,21 @@ def test_a_body_that_is_larger_than_it_said_is_cut_where_it_said(served: Served)
         first = read_answer(connection)
 
     assert (first.status, json.loads(first.body)) == (200, {"size": 4})
+
+
+def test_who_sends_little_is_taken_while_others_send_too_much() -> None:
+    large, small = SMALL_BYTES * 4, 1000
+    with serving(Limits(held_bytes=large)) as served, served.connect() as held:
+        held.sendall(head(f"Content-Length: {large + SMALL_BYTES}") + b"x" * large)
+
+        refused = served.answer_to(head(f"Content-Length: {large}"), b"x" * large)
+        taken = served.answer_to(head(f"Content-Length: {small}"), b"x" * small)
+
+        assert (refused.status, refused.problem, refused.headers["retry-after"]) == (503, "too-full", "1")
+        assert (taken.status, json.loads(taken.body)) == (200, {"size": small})
+        held.sendall(b"x" * SMALL_BYTES)
+        assert read_answer(held).status == 200
+    assert served.reached == [small, large + SMALL_BYTES]
 
 
 def test_after_a_refusal_nothing_more_is_read(served: Served) -> None:
