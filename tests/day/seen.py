@@ -34,6 +34,8 @@ class Promise:
     Attributes:
         fewest: how few those nodes have had since.
         is_blind: it was written while nodes were not seen, or they were not since.
+        waited: who else stood in line then, or was booked.
+        known: who had been seen until then.
     """
 
     at: datetime
@@ -41,6 +43,8 @@ class Promise:
     fewest: int
     is_blind: bool
     ends: dict[str, datetime | None]
+    waited: frozenset[str]
+    known: frozenset[str]
     has_bookings: bool
 
     def excuse(self, ends: dict[str, datetime | None], by: timedelta) -> str | None:
@@ -55,6 +59,10 @@ class Promise:
         latest = max((now - was for was, now in pairs if was is not None and now is not None), default=timedelta())
         is_late = latest > timedelta(seconds=1) and (self.has_bookings or by <= latest + A_MOMENT)
         return "an end was late" if is_late else None
+
+    def returned(self, waiting: set[str], holders: set[str]) -> set[str]:
+        """Who has come back since, as their pods had found no node: known by then, and not in line."""
+        return (waiting | holders - self.ends.keys()) & self.known - self.waited
 
 
 @dataclass(slots=True)
@@ -74,6 +82,7 @@ class Seen:
     moved: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     had: dict[str, set[str]] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
     delayed: list[str] = field(default_factory=list)
 
     def look(self, gpu_type: str) -> None:
@@ -104,6 +113,8 @@ class Seen:
         """Those whose promise has moved since it was best, with what is known of it."""
         ends = _ends(standing)
         self.ends |= ends
+        seen_before = frozenset(self.units)
+        self.units |= {unit.key: unit for unit in standing.units}
         is_blind = not standing.room.is_seen
         gpus = sum(size for name, size in standing.room.sizes.items() if name not in standing.room.problems)
         now = {unit.key: unit.promised[0] for unit in standing.units if unit.promised is not None}
@@ -113,19 +124,32 @@ class Seen:
             # Who has started has done so since the tick before.
             at = now.get(key) or (standing.now if key in ends else None)
             if at is not None and at - promise.at > A_MOMENT:
-                late[key] = self._note(key, promise, at - promise.at)
+                late[key] = self._note(key, promise, at - promise.at, standing)
             if key in late or key not in now or now[key] < promise.at:
                 del known[key]
         for key in now.keys() - known.keys():
-            known[key] = Promise(now[key], gpus, gpus, is_blind, ends, bool(standing.bookings))
+            waited = frozenset(unit.key for unit in standing.units)
+            known[key] = Promise(
+                now[key], gpus, gpus, is_blind, ends, waited, seen_before | ends.keys(), bool(standing.bookings)
+            )
         self.promised |= now.keys()
         return late
 
-    def _note(self, key: str, promise: Promise, by: timedelta) -> str:
+    def _note(self, key: str, promise: Promise, by: timedelta, standing: Standing) -> str:
         why = promise.excuse(self.ends, by)
+        if why is None:
+            back = promise.returned({unit.key for unit in standing.units}, set(_ends(standing)))
+            if any(self._goes_before(each, key) for each in back):
+                why = "who goes before it has come back"
         told = f"{key}, promised {promise.at}, {by} later: {why}"
         (self.passed if why is None else self.moved).append(told)
         return told
+
+    def _goes_before(self, key: str, head: str) -> bool:
+        one, other = self.units.get(key), self.units[head]
+        if one is None or one.start_at is not None or other.start_at is not None:
+            return one is not None and one.start_at is not None
+        return one.since is not None and other.since is not None and one.since < other.since
 
     def _tell(self, standing: Standing) -> None:
         """What those who are new in line are told of their start."""
