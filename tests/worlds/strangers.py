@@ -44,6 +44,18 @@ def stranger_dsn(dsn: str, *, role: str | None = None, queues: Sequence[str] = Q
 
 
 @contextmanager
+def own_login(conn: Connection, user: str) -> Iterator[Connection]:
+    """A session of a user's own login, which is gone afterwards: logins are of the server, not of a database."""
+    login = sql.Identifier(user)
+    conn.execute(sql.SQL("create role {} login in role pgfleet_user").format(login))
+    try:
+        with psycopg.connect(conn.info.dsn, user=user, autocommit=True) as own:
+            yield own
+    finally:
+        conn.execute(sql.SQL("drop role {}").format(login))
+
+
+@contextmanager
 def stranger_on(dsn: str, *, role: str | None = None, queues: Sequence[str] = QUEUES) -> Iterator[Connection]:
     """A session of such a login."""
     with (

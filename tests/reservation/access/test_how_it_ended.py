@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from pgfleet.console.sandbox.box import Box
@@ -11,6 +10,7 @@ from pgfleet.workers.reservation.machine import KIND
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, row_of, settings_for, worker_on
 from worlds.reservations import active, ask, create, ended, reach
+from worlds.strangers import own_login
 
 NS = "gpu-dev"
 
@@ -79,10 +79,8 @@ def test_a_users_own_login_sees_the_events_of_its_own_pods_and_its_token(conn: C
         watching.run_until(lambda: "Scheduled" in events(conn, row["reservation_id"]))  # noqa: B023
         rows[user] = row_of(conn, row["reservation_id"])
     conn.execute("select public.switch_row_level_security(true)")
-    if conn.execute("select from pg_roles where rolname = 'ada'").fetchone() is None:
-        conn.execute("create role ada login in role pgfleet_user")
 
-    with psycopg.connect(conn.info.dsn, user="ada", autocommit=True) as ada:
+    with own_login(conn, "ada") as ada:
         seen = {user: bool(reads.events(ada, row)) for user, row in rows.items()}
         addresses = {user: reads.jupyter_address(ada, row) for user, row in rows.items()}
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from pgfleet.console.sandbox.box import Box
@@ -13,6 +12,7 @@ from pgfleet.workers.clients.kubernetes.status.logs import LOG_BYTES
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, move_clock, row_of
 from worlds.reservations import active, ask, create, ended
+from worlds.strangers import own_login
 
 NS = "gpu-dev"
 
@@ -161,8 +161,7 @@ def test_a_second_in_which_more_is_written_than_is_read_at_once_stops_nobody(
 
 
 def test_nobody_else_may_read(conn: Connection, worker: Worker, row_id: str) -> None:
-    conn.execute("create role eve login in role pgfleet_user") if not _has_role(conn, "eve") else None
-    with psycopg.connect(conn.info.dsn, user="eve", autocommit=True) as eve:
+    with own_login(conn, "eve") as eve:
         with pytest.raises(Refusal, match="not yours"), reads.reading_along(eve, row_id):
             pass
         with reads.reading_along(conn, row_id) as request:
@@ -171,16 +170,8 @@ def test_nobody_else_may_read(conn: Connection, worker: Worker, row_id: str) -> 
 
 
 def test_its_owner_may(conn: Connection, worker: Worker, row_id: str) -> None:
-    conn.execute("create role ada login in role pgfleet_user") if not _has_role(conn, "ada") else None
-    with (
-        psycopg.connect(conn.info.dsn, user="ada", autocommit=True) as ada,
-        reads.reading_along(ada, row_id) as request,
-    ):
+    with own_login(conn, "ada") as ada, reads.reading_along(ada, row_id) as request:
         assert Reader(ada, worker, request).read() == "sandbox: the container runs\n"
-
-
-def _has_role(conn: Connection, name: str) -> bool:
-    return conn.execute("select from pg_roles where rolname = %s", (name,)).fetchone() is not None
 
 
 def test_more_than_ten_at_once_are_refused(conn: Connection, worker: Worker, row_id: str) -> None:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from pgfleet.console.commands.whoami import look
@@ -12,6 +11,7 @@ from pgfleet.producers.defaults import Defaults
 from worlds.commands import Pgfleet
 from worlds.fleet import Connection, Worker, row_of
 from worlds.reservations import active, create
+from worlds.strangers import own_login
 
 
 @pytest.fixture
@@ -115,10 +115,8 @@ def test_whoami_tells_whom_the_database_sees(conn: Connection, pgfleet: Pgfleet)
 
 def test_whoami_is_for_a_login_that_may_do_little(conn: Connection) -> None:
     conn.execute("select public.switch_row_level_security(true)")
-    if conn.execute("select from pg_roles where rolname = 'ada'").fetchone() is None:
-        conn.execute("create role ada login in role pgfleet_user")
 
-    with psycopg.connect(conn.info.dsn, user="ada", autocommit=True) as ada:
+    with own_login(conn, "ada") as ada:
         seen = look(ada)
 
     assert (seen["login"], seen["speaks_for"], seen["roles"], seen["is_owner"]) == (
