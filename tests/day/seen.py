@@ -11,8 +11,10 @@ from worlds.fleet import Connection
 
 # As `place` tells it to so many.
 TOLD = 50
-# Promises are written to the second, and what is late is so by whole ticks.
+# Promises are written to the second, and what is late is so by whole ticks of two minutes: one until an end is seen,
+# and for who starts one more, until the scheduler had chosen the nodes of those who go first.
 A_MOMENT = timedelta(seconds=150)
+STARTED = timedelta(seconds=270)
 
 
 WAITS = """
@@ -121,9 +123,9 @@ class Seen:
         late = {}
         for key, promise in list(known.items()):
             promise.fewest, promise.is_blind = min(promise.fewest, gpus), promise.is_blind or is_blind
-            # Who has started has done so since the tick before.
-            at = now.get(key) or (standing.now if key in ends else None)
-            if at is not None and at - promise.at > A_MOMENT:
+            waits = now.get(key)
+            at = waits or (standing.now if key in ends else None)
+            if at is not None and at - promise.at > (A_MOMENT if waits else STARTED):
                 late[key] = self._note(key, promise, at - promise.at, standing)
             if key in late or key not in now or now[key] < promise.at:
                 del known[key]
