@@ -7,6 +7,27 @@
 --   event_of_<machine>  a view of each machine: whose its rows are, and which of their columns everybody may see who may
 --                    see the row. A machine without one has events without columns, and they are nobody's
 
+-- Where a move is in that order: at the number of its transaction, or at the newest that has ended when it is written, if
+-- that is greater. A transaction may have had its number for long, by another write, before it moves a row that a later one
+-- has moved and committed meanwhile: by its own number alone its move would come before the one that it follows.
+-- No hole is made by it: the number is never less than the transaction's own. Who reads below the oldest running
+-- transaction reads no number of one that still runs, and what is there below it is all that will be there.
+-- The order within a row holds: who moves it had its lock, so who moved it before has ended. The snapshot of the trigger's
+-- insert is newer than that (a transaction with one snapshot for all could not have moved the row), so what it says is no
+-- less than what the one before said; and where both say the same, history_id is in the order of the lock.
+-- Nobody waits for long: the number is one that has ended, so the feed is past it as soon as all before it have ended, too.
+do $$
+begin
+  if not exists (
+    select from pg_attrdef d
+    where d.adrelid = 'public.status_history'::regclass and pg_get_expr(d.adbin, d.adrelid) like '%pg_snapshot_xmax%')
+  then
+    alter table public.status_history alter column xact_id set default
+      greatest(pg_current_xact_id(), (pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)::text::xid8);
+  end if;
+end
+$$;
+
 -- The position of now. Called by whoever begins to read.
 create or replace function public.feed_end(out timeline integer, out xact_id xid8)
 language sql stable security definer set search_path = pg_catalog, pg_temp

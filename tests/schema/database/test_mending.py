@@ -26,6 +26,7 @@ BREAKS = {
     "alter table public.reservations drop column oom_count": "column public.reservations.oom_count",
     "alter table public.disks drop column in_use": "column public.disks.in_use",
     "alter table public.reservations alter column ticket drop default": "column public.reservations.ticket",
+    "alter table public.status_history alter column xact_id set default pg_current_xact_id()": "status_history.xact_id",
     "alter table public.reservations alter column user_id drop not null": "column public.reservations.user_id",
     "alter table pgmq.q_gpu_reservations drop column headers": "column pgmq.q_gpu_reservations.headers",
     "alter table pgmq.q_gpu_reservations drop column last_read_at": "column pgmq.q_gpu_reservations.last_read_at",

@@ -13,6 +13,13 @@ from worlds.database import Connection
 from worlds.feed.moves import make, move
 from worlds.fleet import until
 
+TO_AND_FRO = """
+  update public.reservations set status = case status when 'queued' then 'preparing' else 'queued' end
+  where reservation_id = %s
+"""
+# The number of a move is handed out while its row is locked.
+MOVES_OF = "select history_id from public.status_history where row_id = %s and from_status <> '(new)' order by 1"
+
 
 def all_after(conn: Connection, cursor: Cursor, limit: int = 100) -> tuple[list[Event], Cursor]:
     events: list[Event] = []
@@ -36,17 +43,97 @@ def test_a_move_that_was_begun_first_and_is_committed_last_is_not_missed(dsn: st
     assert [event.row_id for event in afterwards] == ["first", "second"]
 
 
-def test_a_transaction_that_writes_late_comes_where_it_began(dsn: str, conn: Connection) -> None:
-    """One transaction's moves are together, though others were committed between them."""
+def test_a_transaction_that_writes_late_comes_after_what_has_ended_meanwhile(dsn: str, conn: Connection) -> None:
+    """What it wrote first stays where it began; nothing of it is told before it has ended."""
     start = reading.end(conn)
     with psycopg.connect(dsn) as slow:
         make(slow, "a")
         make(conn, "b")
         move(slow, "a", "queued")
+        meanwhile, _ = all_after(conn, start)
         slow.commit()
 
     events, _ = all_after(conn, start)
-    assert [event.row_id for event in events] == ["a", "a", "b"]
+    assert meanwhile == []
+    assert [event.row_id for event in events] == ["a", "b", "a"]
+
+
+def told_of_a_row(dsn: str, conn: Connection) -> list[str]:
+    """A row is moved by a later transaction first, and then by one that has had its number for long."""
+    start = reading.end(conn)
+    row_id = make(conn)
+    with psycopg.connect(dsn) as early:
+        make(early)
+        move(conn, row_id, "queued")
+        move(early, row_id, "preparing")
+        early.commit()
+
+    events, _ = all_after(conn, start)
+    return [event.to_status for event in events if event.row_id == row_id]
+
+
+def test_the_moves_of_a_row_are_told_in_their_order_whoever_had_its_number_first(dsn: str, conn: Connection) -> None:
+    assert told_of_a_row(dsn, conn) == ["pending", "queued", "preparing"]
+
+
+def test_by_the_number_of_the_transaction_alone_moves_of_a_row_would_be_told_in_another_order(
+    dsn: str, conn: Connection
+) -> None:
+    """So the test above sees what it is about."""
+    conn.execute("alter table public.status_history alter column xact_id set default pg_current_xact_id()")
+
+    assert told_of_a_row(dsn, conn) == ["pending", "preparing", "queued"]
+
+
+def test_the_number_of_a_move_is_one_that_the_feed_is_past_at_once(dsn: str, conn: Connection) -> None:
+    """Nobody else writes any more, and it is told all the same."""
+    start = reading.end(conn)
+    with psycopg.connect(dsn) as early:
+        make(early, "a")
+        for number in range(3):
+            make(conn, str(number))
+        move(early, "a", "queued")
+        early.commit()
+
+    events, _ = all_after(conn, start)
+    assert [event.row_id for event in events] == ["a", "0", "1", "2", "a"]
+
+
+def test_writers_of_the_same_rows_never_turn_the_order_of_a_row_round(dsn: str, conn: Connection) -> None:
+    """Each has its number long before it moves rows that others move meanwhile; a reader of small pages, all the time."""
+    rows = [make(conn) for _ in range(4)]
+    start = cursor = reading.end(conn)
+    movers = [threading.Thread(target=_move, args=(dsn, seed, rows)) for seed in range(4)]
+    for mover in movers:
+        mover.start()
+    read: list[Event] = []
+    while any(mover.is_alive() for mover in movers):
+        page = reading.read(conn, cursor, limit=random.randint(1, 7))
+        read += page.events
+        cursor = page.cursor
+    for mover in movers:
+        mover.join()
+    read += all_after(conn, cursor)[0]
+
+    again, _ = all_after(conn, start)
+    assert [event.position for event in again] == [event.position for event in read]
+    assert len(read) == len({event.position.history_id for event in read})
+    for row_id in rows:
+        told = [event.position.history_id for event in read if event.row_id == row_id]
+        listed = conn.execute(MOVES_OF, (row_id,)).fetchall()
+        assert told == [history_id for (history_id,) in listed]
+        assert told
+
+
+def _move(dsn: str, seed: int, rows: list[str]) -> None:
+    """To and fro, a row or two a transaction, in the order of the rows, so that none waits for the other for ever."""
+    chance = random.Random(seed)
+    with psycopg.connect(dsn) as one:
+        for _ in range(40):
+            one.execute("select pg_current_xact_id()")
+            for row_id in sorted(chance.sample(rows, 2), key=rows.index):
+                one.execute(TO_AND_FRO, (row_id,))
+            one.commit()
 
 
 def test_what_is_rolled_back_is_never_told(dsn: str, conn: Connection) -> None:
