@@ -2,7 +2,7 @@
 --
 --   events_since     the next moves after a position, with whose row it is and its public columns
 --   feed_end         the position of now: all that is committed from now on comes after it
---   note_timeline    to be called once on each new session: whether the server is the one of before
+--   note_timeline    to be called on each new session, and now and then: whether the server is the one of before
 --   feed_held        what holds the feed back
 --   event_of_<machine>  a view of each machine: whose its rows are, and which of their columns everybody may see who may
 --                    see the row. A machine without one has events without columns, and they are nobody's
@@ -28,11 +28,65 @@ begin
 end
 $$;
 
+-- The sequence of 057 holds two numbers: the timeline (its lower half), and the timeline of the server's WAL at which that
+-- began (its upper half; 0 where the server does not let us know). A standby that is promoted begins a new one of its WAL,
+-- and from its first move on, before anybody has looked, its moves are of the next timeline of the feed: what was moved
+-- before and is there, too, keeps its place, as a transaction that was lost with the primary may have had any number.
+do $$
+begin
+  if exists (
+    select from pg_sequence s
+    where s.seqrelid = 'public.status_history_timeline_seq'::regclass and s.seqtypid <> 'bigint'::regtype)
+  then
+    alter sequence public.status_history_timeline_seq as bigint;
+  end if;
+end
+$$;
+
+-- The timeline of a move that is written now. The default of status_history.timeline.
+create or replace function public.move_timeline() returns integer
+language plpgsql
+as $$
+declare
+  noted constant bigint := coalesce(pg_sequence_last_value('public.status_history_timeline_seq'::regclass), 1);
+begin
+  return case
+    when noted < 4294967296 then noted
+    when noted >> 32 = ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint
+      then noted & 4294967295
+    else (noted & 4294967295) + 1
+  end;
+end
+$$;
+
+do $$
+begin
+  if not exists (
+    select from pg_attrdef d
+    where d.adrelid = 'public.status_history'::regclass and pg_get_expr(d.adbin, d.adrelid) like '%move_timeline()')
+  then
+    alter table public.status_history alter column timeline set default public.move_timeline();
+  end if;
+end
+$$;
+
+-- Whether the server was promoted since the timeline began. Called by note_timeline and refuse_position.
+create or replace function public.was_promoted() returns boolean
+language plpgsql stable
+as $$
+declare
+  noted constant bigint := pg_sequence_last_value('public.status_history_timeline_seq'::regclass);
+begin
+  return coalesce(noted >= 4294967296
+    and noted >> 32 <> (select ('x' || d.timeline)::bit(32)::bigint from public.this_database() d), false);
+end
+$$;
+
 -- The position of now. Called by whoever begins to read.
 create or replace function public.feed_end(out timeline integer, out xact_id xid8)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(pg_sequence_last_value('public.status_history_timeline_seq'::regclass), 1)::integer,
+  select (coalesce(pg_sequence_last_value('public.status_history_timeline_seq'::regclass), 1) & 4294967295)::integer,
     pg_snapshot_xmin(pg_current_snapshot())
 $$;
 revoke execute on function public.feed_end() from public;
@@ -54,6 +108,7 @@ begin
   end if;
   if after_timeline > now_at.timeline
     or after_timeline = now_at.timeline and after_xact > pg_snapshot_xmax(pg_current_snapshot())
+      and not public.was_promoted()
   then
     raise exception 'nothing here has ever been at %.%.%', after_timeline, after_xact, after_id
       using errcode = 'PF410', detail = coalesce((
@@ -189,9 +244,10 @@ as $$ select max(h.history_id) from public.status_history h where h.machine = of
 revoke execute on function public.last_move(text, text) from public;
 
 -- Which timeline this is. Where the server is another one than before, or counts its transactions anew, the next one
--- begins: with all that was moved since somebody last looked, as nobody can say on which of the two servers that was.
--- So a reader may see a minute twice, and misses nothing. Only then does it wait for those who are moving rows, for a
--- second at most, and else is tried again. Called by readers on each new session, and by note_database (193).
+-- begins. Of a standby that was promoted with what was moved since; of any other server with all that was moved since
+-- somebody last looked, as nobody can say on which of the two that was: a reader may see a minute twice, and misses
+-- nothing. Only then does it wait for those who are moving rows, for a second at most, and else is tried again. Called by
+-- readers on each new session and every few seconds, and by note_database (193).
 create or replace function public.note_timeline() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -201,20 +257,20 @@ declare
   here record;
   known public.feed_timelines;
   given_out bigint;
+  noted bigint;
   is_same boolean;
 begin
   select * into here from public.this_database();
   for attempt in 1..2 loop
-    select * into known from public.feed_timelines f order by f.timeline desc limit 1;
     given_out := coalesce(pg_sequence_last_value(pg_get_serial_sequence('public.status_history', 'history_id')::regclass), 0);
-    if known is null then
-      insert into public.feed_timelines
-        (timeline, system_identifier, database_oid, wal_timeline, seen_history_id, seen_xact_id)
-      values ((public.feed_end()).timeline, here.system_identifier, here.database_oid, here.timeline, given_out,
-        pg_snapshot_xmax(pg_current_snapshot()))
-      on conflict do nothing;
-      return (public.feed_end()).timeline;
-    end if;
+    insert into public.feed_timelines
+      (timeline, system_identifier, database_oid, wal_timeline, seen_history_id, seen_xact_id)
+    select (public.feed_end()).timeline, here.system_identifier, here.database_oid, here.timeline, given_out,
+      pg_snapshot_xmax(pg_current_snapshot())
+    where not exists (select from public.feed_timelines)
+    on conflict do nothing;
+    select * into known from public.feed_timelines f order by f.timeline desc limit 1;
+    noted := coalesce(pg_sequence_last_value('public.status_history_timeline_seq'::regclass), 1);
     -- What is seen was committed by a transaction of before, whose number is less than that of the next one.
     is_same := not coalesce((known.system_identifier, known.database_oid, known.wal_timeline)
         <> (here.system_identifier, here.database_oid, here.timeline), false)
@@ -225,8 +281,8 @@ begin
       and not exists (
         select from public.status_history h
         where h.timeline > 0 and h.timeline = known.timeline and h.xact_id > pg_snapshot_xmax(pg_current_snapshot()));
-    exit when not is_same and attempt = 2;
-    if is_same then
+    exit when attempt = 2;
+    if is_same and (noted < 4294967296) = (here.timeline is null) then
       if known.seen_at < public.fleet_now() - interval '1 minute' then
         update public.feed_timelines f
         set seen_at = public.fleet_now(), seen_history_id = given_out,
@@ -238,6 +294,10 @@ begin
     -- Nobody moves a row meanwhile; and another reader may just have begun the new timeline.
     lock table public.status_history in share row exclusive mode;
   end loop;
+  if is_same then
+    perform public.set_timeline(known.timeline, here.timeline);
+    return known.timeline;
+  end if;
   return public.begin_timeline(known, here.system_identifier, here.database_oid, here.timeline);
 exception
   when lock_not_available or deadlock_detected then
@@ -255,17 +315,31 @@ as $$
 declare
   begun constant integer := greatest(before.timeline, (public.feed_end()).timeline) + 1;
 begin
-  update public.status_history h set timeline = begun, xact_id = pg_current_xact_id()
-  where h.history_id > before.seen_history_id and h.at > before.seen_at - interval '1 hour'
-    and h.timeline >= before.timeline;
+  -- On a standby that was promoted, what was moved since is of the new timeline already.
+  if not public.was_promoted() or (before.system_identifier, before.database_oid, (public.feed_end()).timeline)
+    is distinct from (system_identifier, database_oid, before.timeline)
+  then
+    update public.status_history h set timeline = begun, xact_id = pg_current_xact_id()
+    where h.history_id > before.seen_history_id and h.at > before.seen_at - interval '1 hour'
+      and h.timeline >= before.timeline;
+  end if;
   insert into public.feed_timelines
     (timeline, system_identifier, database_oid, wal_timeline, seen_history_id, seen_xact_id)
   values (begun, system_identifier, database_oid, wal_timeline,
     coalesce(pg_sequence_last_value(pg_get_serial_sequence('public.status_history', 'history_id')::regclass), 0),
     pg_snapshot_xmax(pg_current_snapshot()));
   -- Last, as this is not taken back with the transaction.
-  return setval('public.status_history_timeline_seq', begun);
+  perform public.set_timeline(begun, wal_timeline);
+  return begun;
 end
+$$;
+
+-- Called by note_timeline and begin_timeline, while nobody moves a row.
+create or replace function public.set_timeline(timeline integer, wal_timeline text) returns void
+language sql
+as $$
+  select setval('public.status_history_timeline_seq',
+    coalesce(('x' || wal_timeline)::bit(32)::bigint, 0) << 32 | timeline)
 $$;
 
 -- What holds the feed back: for how long the oldest move that is committed has waited, and for which transaction: a

@@ -27,6 +27,8 @@ FLOOR_S = 0.02
 # The session is kept for so long after the last one has gone.
 LINGER_S = 10.0
 ANSWER_S = 10.0
+# Where a new timeline could not begin as rows were being moved, it is tried again, and until then nothing is told.
+NOTE_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -96,9 +98,12 @@ class Follower:
 
     def _follow(self, conn: Connection) -> None:
         """Until nobody looks any more."""
-        looked_at = time.monotonic()
+        looked_at = noted_at = time.monotonic()
         while not self._stopping.is_set():
             began = time.monotonic()
+            if began - noted_at > NOTE_S:
+                reading.note_timeline(conn)
+                noted_at = began
             if self._desk.looked_at:
                 looked_at = began
             elif began - looked_at > LINGER_S:

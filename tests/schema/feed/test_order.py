@@ -100,7 +100,7 @@ def test_the_number_of_a_move_is_one_that_the_feed_is_past_at_once(dsn: str, con
 
 
 def test_writers_of_the_same_rows_never_turn_the_order_of_a_row_round(dsn: str, conn: Connection) -> None:
-    """Each has its number long before it moves rows that others move meanwhile; a reader of small pages, all the time."""
+    """Each has its number long before it moves rows that others move meanwhile; a reader goes along."""
     rows = [make(conn) for _ in range(4)]
     start = cursor = reading.end(conn)
     movers = [threading.Thread(target=_move, args=(dsn, seed, rows)) for seed in range(4)]

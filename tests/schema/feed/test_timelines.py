@@ -57,6 +57,44 @@ def test_moves_since_somebody_last_looked_may_come_twice_and_are_never_missed(co
     assert [event.row_id for event in all_after(conn, before)] == ["a", "b"]
 
 
+def promote(conn: Connection) -> None:
+    """What was noted is made to be of a primary before this one; a real one is promoted by `make load-test`."""
+    conn.execute("update public.feed_timelines set wal_timeline = '0000000A'")
+    conn.execute("select setval('public.status_history_timeline_seq', (10::bigint << 32) | 1)")
+
+
+def test_on_a_standby_that_was_promoted_moves_come_once_each(conn: Connection) -> None:
+    """Those of before keep their place; those of after come after them, also where nobody had looked in between."""
+    reading.note_timeline(conn)
+    start = reading.end(conn)
+    make(conn, "before")
+    make(conn, "unread")
+    before = reading.read(conn, start, limit=1).cursor
+    promote(conn)
+    make(conn, "unseen")
+    assert [event.row_id for event in all_after(conn, before)] == ["unread"]
+
+    assert reading.note_timeline(conn) == 2
+    make(conn, "after")
+
+    assert [event.row_id for event in all_after(conn, before)] == ["unread", "unseen", "after"]
+    assert [event.position.timeline for event in all_after(conn, start)] == [1, 1, 2, 2]
+    assert reading.note_timeline(conn) == 2
+
+
+def test_a_position_of_the_primary_of_before_is_none_that_never_was(conn: Connection) -> None:
+    """It may be of a transaction that the standby has not heard of: what it took back, or what was lost with it."""
+    reading.note_timeline(conn)
+    ahead = Cursor(1, reading.end(conn).xact_id + 100, 0)
+    promote(conn)
+    make(conn, "after")
+    assert reading.read(conn, ahead).events == []
+
+    reading.note_timeline(conn)
+
+    assert [event.row_id for event in all_after(conn, ahead)] == ["after"]
+
+
 def test_a_server_that_counts_its_transactions_anew_is_a_new_timeline(conn: Connection) -> None:
     reading.note_timeline(conn)
     conn.execute("update public.feed_timelines set seen_xact_id = '99999999'")
