@@ -87,4 +87,6 @@ create or replace view public.identity_rights (thing) as values
   ('function public.bind_username(text, text)'),
   ('function public.accounts_seen(text, integer, integer)'),
   ('function public.note_request(text, text, text, text, text, text, text, text)'),
-  ('function public.note_refusals(text, bigint)');
+  ('function public.note_refusals(text, bigint)'),
+  ('function public.begin_request(text, text, text)'),
+  ('function public.finish_request(text, integer, text, text, text)');

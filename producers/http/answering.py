@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -13,6 +12,8 @@ import psycopg
 import structlog
 from starlette.responses import Response
 
+from pgfleet.producers.http.answers.repeating import again, kept, once_of
+from pgfleet.producers.http.answers.responses import response_of
 from pgfleet.producers.http.endpoint import (
     Answer,
     Audit,
@@ -20,7 +21,6 @@ from pgfleet.producers.http.endpoint import (
     Endpoint,
     NotPermittedError,
     Opened,
-    encoded,
 )
 from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.health.ending import Ending
@@ -40,6 +40,8 @@ from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.feed.cursor import Cursor
 from pgfleet.schema.feed.filters import Filters
 from pgfleet.schema.feed.reading import last_move
+from pgfleet.schema.identity.audit import Kept
+from pgfleet.schema.identity.once import Once, speaking_once
 from pgfleet.schema.identity.people import Verified
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.signing import WrongPassword
@@ -49,14 +51,19 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
-JSON = "application/json"
 
 
 class AuditTrail(Protocol):
     """Where writes and refusals are written down."""
 
-    def note(  # as a row of audit_logs has it
-        self, conn: Connection, audit: Audit, about: str | None, name: str | None, error: str | None = None
+    def note(  # noqa: PLR0913  # as a row of audit_logs has it
+        self,
+        conn: Connection,
+        audit: Audit,
+        about: str | None,
+        name: str | None,
+        error: str | None = None,
+        kept: Kept | None = None,
     ) -> None: ...
 
     def refused_nobody(self, address: str | None) -> None: ...
@@ -187,8 +194,8 @@ class Desk:
             position = asked.headers.get("last-event-id")
             return Streamed(principal, answer.body, None if position is None else Cursor.parse(position), brought)
         if isinstance(answer.body, Future):
-            return Later(answer.body, lambda reply: _response(endpoint, Answer(reply), asked, taken.headers))
-        response = _response(endpoint, answer, asked, taken.headers)
+            return Later(answer.body, lambda reply: response_of(endpoint, Answer(reply), asked.headers, taken.headers))
+        response = response_of(endpoint, answer, asked.headers, taken.headers)
         if answer.again is not None:
             return Soon(response, replace(asked, query=answer.again.encode()))
         has_changed = "if-none-match" in asked.headers and response.status_code != HTTPStatus.NOT_MODIFIED
@@ -229,7 +236,7 @@ class Desk:
             STRANGERS.labels("wrong_password").inc()
             self.trail.refused_nobody(asked.origin.address)
             raise
-        return _response(endpoint, answer, asked, taken.headers)
+        return response_of(endpoint, answer, asked.headers, taken.headers)
 
     def _done(
         self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, *, may_wait: bool
@@ -254,6 +261,9 @@ class Desk:
         if endpoint.is_alone:
             return endpoint.handle(call)  # type: ignore[arg-type]  # of one that is not open
         is_write = endpoint.audit is not None
+        once = once_of(endpoint, call, asked.query)
+        if once is not None:
+            return self._done_once(call, endpoint, asked, once)
         with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s, is_audited=is_write):
             answer = endpoint.handle(call)  # type: ignore[arg-type]  # same
             if may_wait and answer.about is not None and endpoint.machine is not None:
@@ -265,33 +275,18 @@ class Desk:
                 self.trail.note(conn, endpoint.audit, answer.about, answer.name)
         return answer
 
+    def _done_once(self, call: Call, endpoint: Endpoint, asked: Asked, once: Once) -> Answer:
+        """It is begun in the statement that says who asks, and finished in that of the audit: no further round trip."""
+        with speaking_once(call.conn, call.principal, once, asked.origin, self.serving.serve_timeout_s) as before:
+            if before is not None:
+                return again(endpoint, before)
+            answer, its = kept(endpoint, once, endpoint.handle(call))  # type: ignore[arg-type]  # of one that is not open
+            if endpoint.audit is not None:
+                self.trail.note(call.conn, endpoint.audit, answer.about, answer.name, kept=its)
+        return answer
+
     def _note_refusal(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, why: str) -> None:
         """In a transaction of its own, as that of the write is undone."""
         audit = endpoint.audit or Audit(f"{endpoint.name.upper()}_REFUSED", "AUTH", endpoint.tag)
         with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s):
             self.trail.note(conn, audit, next(iter(asked.path.values()), None), None, why)
-
-
-def _response(endpoint: Endpoint, answer: Answer, asked: Asked, left: Mapping[str, str]) -> Response:
-    status = answer.status or endpoint.status
-    headers = {"Cache-Control": "no-store", **left, **answer.headers}
-    if answer.body is None:
-        return Response(status_code=status, headers=headers)
-    content = _content(endpoint, answer.body)
-    if endpoint.method == "GET":
-        headers["ETag"] = tag = f'"{sha256(content).hexdigest()[:32]}"'
-        headers["Cache-Control"] = "private, no-cache"
-        if {tag, "*"} & {*_tags(asked.headers.get("if-none-match", ""))}:
-            return Response(status_code=304, headers=headers)
-    return Response(content, status, headers, JSON)
-
-
-def _content(endpoint: Endpoint, body: Any) -> bytes:
-    """By the model of the answer: what that does not name is not shown."""
-    if endpoint.gives is None:
-        return encoded(body)
-    return endpoint.gives.model_validate(body).model_dump_json().encode()
-
-
-def _tags(given: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in given.split(",")]

@@ -45,12 +45,18 @@ class Trail:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _ending: threading.Event = field(default_factory=threading.Event, init=False)
 
-    def note(  # as a row of audit_logs has it
-        self, conn: Connection, noted: Audit, about: str | None, name: str | None, error: str | None = None
+    def note(  # noqa: PLR0913  # as a row of audit_logs has it
+        self,
+        conn: Connection,
+        noted: Audit,
+        about: str | None,
+        name: str | None,
+        error: str | None = None,
+        kept: audit.Kept | None = None,
     ) -> None:
         """In the caller's transaction, which speaks for a principal; with an error it is a failure."""
         row = audit.Noted(noted.action, noted.category, noted.resource, about, name)
-        audit.note(conn, row, error=error)
+        audit.note(conn, row, error=error, kept=kept)
 
     def refused_nobody(self, address: str | None) -> None:
         """Counted, and written down later: whoever is nobody costs no statement."""

@@ -158,6 +158,7 @@ class Endpoint:
         queue: where its message goes; one that is too full takes nothing.
         machine: of one whose `?wait=` holds it until its row has moved: which machine the row is of.
         streams: its answer is a stream of events; `handle` says which.
+        lost: of an answer that holds what is shown once: what to do where it was lost; `{id}` is whose it is.
         is_alone: `handle` is given a session without a transaction.
     """
 
@@ -177,6 +178,7 @@ class Endpoint:
     streams: bool = False
     queue: str | None = None
     example: Mapping[str, Any] | None = None
+    lost: str | None = None
 
     @cached_property
     def name(self) -> str:
@@ -187,6 +189,11 @@ class Endpoint:
     def is_open(self) -> bool:
         """Whether nobody need prove anything: the table says so."""
         return self.permission in OPEN
+
+    @property
+    def is_done_once(self) -> bool:
+        """Whether it takes an Idempotency-Key: a POST that changes something, of somebody."""
+        return self.method == "POST" and self.audit is not None and not self.is_open
 
     @property
     def tag(self) -> str:

@@ -8,6 +8,7 @@ import psycopg
 import structlog
 from starlette.responses import Response
 
+from pgfleet.producers.http.answers.repeating import ShownOnceError
 from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
 from pgfleet.producers.http.events.hub import TooManyStreams
 from pgfleet.producers.http.gateway.bodies import NotItsOwn
@@ -18,6 +19,7 @@ from pgfleet.producers.http.who.not_proven import IssuerAwayError, NotProvenErro
 from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.feed.cursor import CursorTooOld
+from pgfleet.schema.identity.once import StillAskedError
 from pgfleet.schema.identity.people import NotLetIn
 from pgfleet.schema.identity.signing import TooSoon, WrongPassword
 from pgfleet.schema.reads.reservation import AmbiguousId
@@ -41,6 +43,8 @@ PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
     (NotItsOwn, 403, "not-permitted"),
     (NotFoundError, 404, "not-found"),
     (PreconditionError, 412, "changed-meanwhile"),
+    (StillAskedError, 409, "still-asked"),
+    (ShownOnceError, 409, "shown-once"),
     (IdUsedError, 422, "used-otherwise"),
     (UnsupportedError, 415, "unsupported-media-type"),
     (CursorTooOld, 410, "cursor-too-old"),
@@ -57,7 +61,7 @@ def of_fleet(error: FleetError) -> Response:
     """The problem that an error of ours is."""
     for kind, status, slug in PROBLEMS:
         if isinstance(error, kind):
-            return problem(status, slug, str(error), headers=_headers(error, status))
+            return problem(status, slug, str(error), headers=_headers(error, status), hint=getattr(error, "hint", None))
     return problem(400, "bad-request", str(error), errors=_errors(str(error)))
 
 
@@ -67,7 +71,7 @@ def _headers(error: FleetError, status: int) -> dict[str, str]:
     match error:
         case IssuerAwayError():
             return {"Retry-After": str(error.retry_after_s)}
-        case TooManyStreams() | Busy() | Unanswered():
+        case TooManyStreams() | Busy() | Unanswered() | StillAskedError():
             return {"Retry-After": str(AWAY_S)}
         case TooSoon():
             return {"Retry-After": str(error.after_s)}

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Category, Endpoint, Method, NotPermittedError
 from pgfleet.producers.http.shapes.shown import Accepted
-from pgfleet.producers.placing.ids import id_for_key
 from pgfleet.producers.sending import put
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.messages import Message, checked
 
 M = TypeVar("M", bound=Message)
+# Of names of ours: whoever chooses a UUID by hand never meets it.
+_NAMESPACE = UUID("b6a1a2f0-5b0c-5a43-9a57-7e0b1f0f6a2d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,16 @@ def for_whom(call: Call, given: str | None) -> str:
     return user
 
 
-def new_id(call: Call, given: str | None, made: str) -> str:
-    """The id of a new row: the client's, or that of its Idempotency-Key, or a new one."""
-    if given is not None:
-        return given
-    return made if call.key is None else id_for_key(call.principal.username, call.key)
+def id_for_key(username: str, key: str) -> str:
+    """The `request_id` of what a principal asks of a row with an Idempotency-Key: no two principals have the same.
+
+    Whoever knows name and key can work it out, so no new row has it as its id: another might take that beforehand.
+    """
+    return str(uuid5(uuid5(_NAMESPACE, username), key))
 
 
 def asked(call: Call, queue: str, model: type[M], fields: Mapping[str, Any]) -> M:
-    """Send a message about a row that there is; with an Idempotency-Key it is done once."""
+    """Send a message about a row that there is; with an Idempotency-Key the worker, too, does it once."""
     given = dict(fields)
     if call.key is not None and "request_id" in model.model_fields:
         given.setdefault("request_id", id_for_key(call.principal.username, call.key))

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pgfleet.producers.http.answering import JSON, Desk
+from pgfleet.producers.http.answering import Desk
+from pgfleet.producers.http.answers.responses import JSON
 from pgfleet.producers.http.application import application
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.events.limits import PACE as STREAMED

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pgfleet.schema.identity.keys import SQL
+from pgfleet.schema.identity.once import Given
 from pgfleet.schema.printable import cut, printable
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask
@@ -23,14 +24,25 @@ class Noted:
     description: str | None = None
 
 
-def note(conn: Connection, noted: Noted, *, error: str | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a request with this key is answered."""
+
+    key_hash: str
+    given: Given
+
+
+def note(conn: Connection, noted: Noted, *, error: str | None = None, kept: Kept | None = None) -> None:
     """Note a request inside `speaking_for`, before the write: then the write is not noted once more.
 
-    With an error it is a FAILURE, noted in a transaction of its own after the write was rolled back.
+    With an error it is a FAILURE, noted in a transaction of its own after the write was rolled back. `kept` is what it
+    is answered, inside `speaking_once`.
     """
+    more = {} if kept is None else {"key_hash": kept.key_hash, "answered": kept.given.status, **_answer(kept.given)}
     ask(
         conn,
-        SQL["note_request"],
+        SQL["note_request" if kept is None else "note_answered"],
+        **more,
         action=noted.action,
         category=noted.category,
         resource_type=_fit(noted.resource_type, LONGEST),
@@ -40,6 +52,10 @@ def note(conn: Connection, noted: Noted, *, error: str | None = None) -> None:
         status="SUCCESS" if error is None else "FAILURE",
         error=_fit(error, LONGEST_TEXT),
     )
+
+
+def _answer(given: Given) -> dict[str, str | None]:
+    return {"about": given.about, "location": given.location, "body": given.body}
 
 
 def note_refusals(conn: Connection, address: str, number: int) -> None:

@@ -64,6 +64,19 @@ select * from public.accounts_seen(:account::text, :after::integer, :most::integ
 select public.note_request(:action::text, :category::text, :resource_type::text, :resource_id::text, :resource_name::text,
   :description::text, :status::text, :error::text);
 
+-- name: begin_request
+-- Says who asks and begins a request that is done once; null where it is new.
+select pg_catalog.set_config('statement_timeout', :timeout::text, true),
+  pg_catalog.set_config('pgfleet.audited', pg_catalog.pg_current_xact_id()::text, true),
+  case when pg_catalog.set_config('request.jwt.claims', :claims::jsonb::text, true) <> ''
+    then public.begin_request(:key_hash::text, :endpoint::text, :asked_hash::text) end as answered;
+
+-- name: note_answered
+-- Puts a request into the audit, and keeps what it is answered.
+select public.note_request(:action::text, :category::text, :resource_type::text, :resource_id::text, :resource_name::text,
+    :description::text, :status::text, :error::text),
+  public.finish_request(:key_hash::text, :answered::integer, :about::text, :location::text, :body::text);
+
 -- name: note_refusals
 -- Counts refusals of nobody in particular.
 select public.note_refusals(:address::text, :number::bigint);

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Json
 
@@ -39,14 +40,18 @@ def speaking_for(
     Each statement may last `timeout_s`; 0 is for ever. `is_audited` is for who puts the request into the audit: then
     triggers of the rows don't do so once more.
     """
+    with conn.transaction():
+        conn.execute(SPEAK, [Json(claims_of(principal, origin)), str(round(timeout_s * 1000)), is_audited])
+        yield
+
+
+def claims_of(principal: Principal, origin: Origin | None) -> dict[str, Any]:
+    """What the database is told of who asks, and of the request."""
     origin = origin or Origin()
-    claims = {
+    return {
         "sub": principal.username,
         "pgfleet_role": principal.role.value,
         "pgfleet_account": principal.account_id,
         "pgfleet_address": origin.address and printable(origin.address)[:45],
         "pgfleet_agent": origin.agent and printable(origin.agent)[:500],
     }
-    with conn.transaction():
-        conn.execute(SPEAK, [Json(claims), str(round(timeout_s * 1000)), is_audited])
-        yield

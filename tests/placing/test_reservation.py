@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgfleet.producers.placing.ids import id_for_key
 from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
 from pgfleet.producers.placing.reservation import place_reservation
 from pgfleet.schema.gang.nodes import gang_ids
@@ -227,7 +226,7 @@ def test_more_hours_that_are_asked_for_at_once_are_given_when_it_is_checked(
 
 
 def test_the_same_again_is_one_reservation(conn: Connection, serving: Connection) -> None:
-    message = wanted(reservation_id=id_for_key("ada", "k-1"), name="mine")
+    message = wanted(name="mine")
 
     for version in ("1.0", "1.1"):
         with speaking_for(serving, ADA):

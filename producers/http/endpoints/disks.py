@@ -5,7 +5,7 @@ from typing import Any
 
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.sending import Asks, accepted, for_whom, new_id, said
+from pgfleet.producers.http.sending import Asks, accepted, for_whom, said
 from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.placing.disk import place_disk_operation
@@ -169,7 +169,7 @@ def _named(call: Call) -> dict[str, Any]:
 
 def _send(call: Call, model: type[contract.Operation], fields: dict[str, Any]) -> Answer:
     fields["user_id"] = for_whom(call, fields.get("user_id"))
-    fields["operation_id"] = new_id(call, fields.get("operation_id"), str(uuid.uuid4()))
+    fields["operation_id"] = fields.get("operation_id") or str(uuid.uuid4())
     message = checked(model, fields)
     place_disk_operation(call.conn, message)
     name = fields.get("target_disk") or fields["disk_name"]

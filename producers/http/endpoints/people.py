@@ -140,6 +140,7 @@ ENDPOINTS = (
         NewKey,
         status=201,
         audit=_audit("CREATED", "key"),
+        lost="Revoke it (DELETE /v1/keys/{id}) and make another, with another Idempotency-Key.",
         refuses=(404,),
         example={"hours": 2, "description": "laptop"},
     ),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.sending import Asks, accepted, asked, for_whom, new_id, said
+from pgfleet.producers.http.sending import Asks, accepted, asked, for_whom, said
 from pgfleet.producers.http.shapes.reservations import DryRun, Reservation, Timeline
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.placing.reservation import place_reservation
@@ -42,7 +42,7 @@ ONE = f"{PATH}/{{id}}"
 
 
 class NewReservation(CreateReservation):
-    """Without an id it is the Idempotency-Key's, or a new one; without a user it is for who asks."""
+    """Without an id it has a new one; without a user it is for who asks."""
 
     reservation_id: Uuid | None = None  # type: ignore[assignment]  # filled in before it is sent
     user_id: Name | None = None  # type: ignore[assignment]  # same
@@ -103,7 +103,7 @@ def create_reservation(call: Call) -> Answer:
 def _message(call: Call) -> CreateReservation:
     given = said(call.body)
     given["user_id"] = for_whom(call, given.get("user_id"))
-    given["reservation_id"] = new_id(call, given.get("reservation_id"), str(uuid.uuid4()))
+    given["reservation_id"] = given.get("reservation_id") or str(uuid.uuid4())
     return checked(CreateReservation, given)
 
 

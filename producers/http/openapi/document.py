@@ -22,7 +22,10 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same one again is done once, and answered as the first was.",
+    "description": "As draft-ietf-httpapi-idempotency-key-header says: the same request with the same key is done "
+    "once, and answered as the first was, for 24 hours. With another request it is 422; while the first is being done, "
+    "409 with Retry-After; 409 also where the answer held a key that was shown once. What was refused may be asked "
+    "again.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
 }
 LAST_EVENT_ID = {
@@ -104,14 +107,15 @@ def _statuses(endpoints: Iterable[Endpoint]) -> set[int]:
 def _refusals(endpoint: Endpoint) -> tuple[int, ...]:
     """Which problems an endpoint may answer with."""
     of_body = (409, 413, 415) if endpoint.takes is not None else (409, 413) if endpoint.audit is not None else ()
+    of_keys = (422,) if endpoint.is_done_once else ()
     of_reads = (410,) if endpoint.streams else (304,) if endpoint.method == "GET" else ()
-    return (*ALL, *of_body, *endpoint.refuses, *of_reads)
+    return (*ALL, *of_body, *of_keys, *endpoint.refuses, *of_reads)
 
 
 def _problem(status: int) -> dict[str, Any]:
     if status == HTTPStatus.NOT_MODIFIED:
         return {"description": "It is as If-None-Match says."}
-    headers = {"Retry-After": {"schema": {"type": "string"}}} if status in (429, 503) else {}
+    headers = {"Retry-After": {"schema": {"type": "string"}}} if status in (409, 429, 503) else {}
     schema = {"$ref": REFS.format(model="Problem")}
     described = {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
     return {**described, "headers": headers} if headers else described
@@ -130,7 +134,7 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
     parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint.asks)]
     if endpoint.streams:
         parameters.append(LAST_EVENT_ID)
-    if endpoint.method == "POST" and endpoint.audit is not None:
+    if endpoint.is_done_once:
         parameters.append(IDEMPOTENCY_KEY)
     if parameters:
         made["parameters"] = parameters
@@ -159,7 +163,7 @@ def _responses(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
         done["content"] = {"application/json": {"schema": refs[endpoint.gives, "serialization"]}}
     if endpoint.status == HTTPStatus.ACCEPTED:
         done["headers"] = {"Location": {"schema": {"type": "string"}}}
-    refused = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(_refusals(endpoint))}
+    refused = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted({*_refusals(endpoint)})}
     return {str(endpoint.status): done, **refused}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pgfleet.producers.placing.ids import id_for_key
+from pgfleet.producers.http.sending import id_for_key
 from worlds.api.server import Api
 from worlds.fleet import new_id
 

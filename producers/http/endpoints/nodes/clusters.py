@@ -214,6 +214,7 @@ ENDPOINTS = (
         NewClusterNode,
         status=201,
         audit=_audit("cluster_node", "CREATED"),
+        lost="Give it another key (POST /v1/nodes/{id}/rotate-key).",
         refuses=(404,),
         example={"name": "worker-1", "capacity_cpu": 32, "capacity_memory_gb": 128},
     ),

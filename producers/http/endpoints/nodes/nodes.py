@@ -166,6 +166,7 @@ ENDPOINTS = (
         NewNode,
         status=201,
         audit=_audit("CREATED"),
+        lost="Give it another key (POST /v1/nodes/{id}/rotate-key).",
         example={"name": "autoscaler-1", "region": "eu-frankfurt-1"},
     ),
     Endpoint("GET", ONE, "One node, by its number", READ, get_node, NodeWhole, refuses=(404,)),
@@ -201,6 +202,7 @@ ENDPOINTS = (
         MadeNodeKey,
         status=201,
         audit=_audit("KEY_ROTATED"),
+        lost="Give it another key, with another Idempotency-Key; DELETE /v1/nodes/{id}/keys ends those of before.",
         refuses=(404,),
     ),
     Endpoint(

@@ -1,0 +1,1 @@
+"""What is sent back: made of an endpoint's answer, or the same as it was before."""
