@@ -68,6 +68,8 @@ class AuditTrail(Protocol):
 
     def refused_nobody(self, address: str | None) -> None: ...
 
+    def refused_node(self, node: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -184,11 +186,11 @@ class Desk:
         try:
             answer = self._done(conn, endpoint, principal, asked, may_wait=may_wait)
         except (NotPermittedError, Refusal, BadMessage) as error:
-            self._note_refusal(conn, endpoint, principal, asked, str(error))
+            self._note_refusal(conn, endpoint, principal, asked, error)
             raise
         except psycopg.Error as error:
             if error.sqlstate in REFUSED:
-                self._note_refusal(conn, endpoint, principal, asked, error.diag.message_primary or "")
+                self._note_refusal(conn, endpoint, principal, asked, error)
             raise
         if endpoint.streams:
             position = asked.headers.get("last-event-id")
@@ -285,8 +287,14 @@ class Desk:
                 self.trail.note(call.conn, endpoint.audit, answer.about, answer.name, kept=its)
         return answer
 
-    def _note_refusal(self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, why: str) -> None:
-        """In a transaction of its own, as that of the write is undone."""
+    def _note_refusal(
+        self, conn: Connection, endpoint: Endpoint, principal: Principal, asked: Asked, error: Exception
+    ) -> None:
+        """In a transaction of its own, as that of the write is undone. Heartbeats, which come for ever, are counted."""
+        if endpoint.is_alone and isinstance(error, BadMessage):
+            self.trail.refused_node(principal.username)
+            return
+        why = (error.diag.message_primary or "") if isinstance(error, psycopg.Error) else str(error)
         audit = endpoint.audit or Audit(f"{endpoint.name.upper()}_REFUSED", "AUTH", endpoint.tag)
         with speaking_for(conn, principal, asked.origin, self.serving.serve_timeout_s):
             self.trail.note(conn, audit, next(iter(asked.path.values()), None), None, why)

@@ -38,7 +38,7 @@ MOST_ADDRESSES = 1000
 
 @dataclass
 class Trail:
-    """The audit: of who is proven a row each, of others how many an address, every few seconds."""
+    """The audit: of who is proven a row each; of others, and of heartbeats, how many are refused, every few seconds."""
 
     pool: Pool
     _refused: dict[str, int] = field(default_factory=dict, init=False)
@@ -65,6 +65,10 @@ class Trail:
             if key not in self._refused and len(self._refused) >= MOST_ADDRESSES:
                 key = "others"
             self._refused[key] = self._refused.get(key, 0) + 1
+
+    def refused_node(self, node: str) -> None:
+        """The same of a node's heartbeats that are none."""
+        self.refused_nobody(f"node {node}")
 
     def write(self) -> None:
         """Write down the counts; what the database does not take now is kept for the next time."""

@@ -59,7 +59,7 @@ def _answer(given: Given) -> dict[str, str | None]:
 
 
 def note_refusals(conn: Connection, address: str, number: int) -> None:
-    """Count refusals without a principal, of an address in this minute; a /64 of IPv6 is one address."""
+    """Count refusals of nobody at an address in this minute (a /64 of IPv6 is one), or of `node 7`."""
     ask(conn, SQL["note_refusals"], address=printable(address), number=number)
 
 

@@ -168,6 +168,19 @@ def test_a_body_that_is_no_object_is_refused(shared: Api, own: httpx.Client, nod
     assert sent(shared) == []
 
 
+def test_heartbeats_that_are_none_are_counted_by_node_and_minute_and_fill_no_audit(
+    shared: Api, own: httpx.Client, node: Made
+) -> None:
+    """A node that is set up wrongly sends the same every ten seconds, for ever."""
+    statuses = {beat(own, node, {"nobody_knows": 1}).status_code for _ in range(5)}
+    shared.desk.trail.write()  # type: ignore[attr-defined]  # of the desk's own trail
+
+    assert statuses == {400}
+    assert shared.audited("action") == []
+    of_node = "select sum(refused)::int from public.refusals where address = %s"
+    assert shared.conn.execute(of_node, (f"node {node.id}",)).fetchone() == (5,)
+
+
 def test_a_revoked_key_is_refused_from_then_on(ops: httpx.Client, own: httpx.Client, node: Made) -> None:
     """Not a heartbeat later."""
     before = beat(own, node).status_code
