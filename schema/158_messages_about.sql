@@ -1,4 +1,4 @@
--- 158: what waits in a queue about one row, for whoever may not read messages: what is asked, and when; never a body.
+-- 158: what waits in a queue about one row, and what was given up, for whoever may not read messages: what is asked, and when; never a body.
 
 -- The messages about a row that are in a queue, by the time they are due. `field` is the one by which they name it. Whom
 -- `pgfleet serve` speaks for is told of rows alone that they may see. Called by schema/reads/about.py.
@@ -26,3 +26,26 @@ end
 $$;
 
 revoke execute on function public.messages_about(text, text, text) from public;
+
+-- The dead letters about a row, the last thousand, the newest first: what was asked, and what became of it; never a body. Whom `pgfleet serve`
+-- speaks for is told of their own messages alone, and an operator of all. Called by schema/reads/about.py.
+create or replace function public.letters_about(of_queue text, of_row text)
+returns table (dead_letter_id bigint, died_at timestamptz, action text, reason text, verdict text, attempts integer,
+  answer text, answered_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  asks_as constant text := public.serving_role();
+begin
+  return query
+  select l.dead_letter_id, l.died_at, left(l.message ->> 'action', 60), l.reason, l.verdict, l.attempts, l.answer, l.answered_at
+  from public.dead_letters l
+  where l.queue = of_queue and l.row_id = of_row
+    and (asks_as is null or asks_as in ('DEVOPS', 'ADMIN')
+      or asks_as = 'USER' and l.message ->> 'user_id' = public.request_user())
+  order by l.dead_letter_id desc limit 1000;
+end
+$$;
+
+revoke execute on function public.letters_about(text, text) from public;

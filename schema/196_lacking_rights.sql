@@ -70,6 +70,7 @@ as $$
       ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
       ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),
       ('pgfleet_monitor', 'function public.messages_about(text, text, text)', 'execute'),
+      ('pgfleet_monitor', 'function public.letters_about(text, text)', 'execute'),
       ('pgfleet_monitor', 'pgmq.meta', 'select'),
       ('pgfleet_monitor', 'function public.feed_end()', 'execute'),
       ('pgfleet_monitor', 'function public.feed_held()', 'execute')

@@ -40,9 +40,12 @@ def history(conn: Connection, machine: str, ids: Iterable[str] | sa.Select[Any])
 
 
 def letters(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
-    """Dead letters about one row, answered ones too, oldest first; none for a login that may not read messages."""
+    """Dead letters about one row, answered ones too, oldest first.
+
+    Whoever may not read messages but may be told of them (158) sees of each what it asks for; others see none.
+    """
     if not may_read(conn, "public", "dead_letters"):
-        return []
+        return _letters_told(conn, subject, row_id)
     columns = (
         _d.dead_letter_id,
         _d.died_at,
@@ -71,9 +74,22 @@ def messages(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
     return _shown(fetch(conn, sa.select(*columns).where(about).order_by(q.vt, q.msg_id)))
 
 
+def _letters_told(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
+    if not _may_call(conn, "public.letters_about(text, text)"):
+        return []
+    columns = ("dead_letter_id", "died_at", "action", "reason", "verdict", "attempts", "answer", "answered_at")
+    told = sa.func.public.letters_about(subject.queue, row_id).table_valued(*columns)
+    found = fetch(conn, sa.select(*(told.c[name] for name in columns)).order_by(told.c.dead_letter_id))
+    return [Row({**row, "message": {"action": row["action"], subject.field: row_id}}) for row in found]
+
+
+def _may_call(conn: Connection, function: str) -> bool:
+    row = conn.execute("select has_function_privilege(%s, 'execute')", (function,)).fetchone()
+    return row is not None and bool(row[0])
+
+
 def _told(conn: Connection, subject: Subject, row_id: str) -> list[Row]:
-    may = conn.execute("select has_function_privilege('public.messages_about(text, text, text)', 'execute')").fetchone()
-    if not may or not may[0]:
+    if not _may_call(conn, "public.messages_about(text, text, text)"):
         return []
     columns = ("msg_id", "vt", "read_ct", "action", "later")
     told = sa.func.public.messages_about(subject.queue, subject.field, row_id).table_valued(*columns)

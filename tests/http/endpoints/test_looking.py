@@ -77,6 +77,38 @@ def test_messages_are_told_of_rows_that_one_may_see(dsn: str, conn: Connection, 
             serving.execute("select message from pgmq.q_gpu_reservations")
 
 
+def buried(conn: Connection, row_id: str, user_id: str, reason: str) -> None:
+    """A message of a user about a row that was given up."""
+    conn.execute(
+        "insert into public.dead_letters (queue, msg_id, row_id, message, reason, verdict, enqueued_at) values ("
+        "'gpu_reservations', 1, %s, jsonb_build_object('action', 'extend', 'reservation_id', %s::text,"
+        " 'user_id', %s::text, 'secret', 'hush'), %s, 'rejection', now())",
+        (row_id, row_id, user_id, reason),
+    )
+
+
+@pytest.mark.parametrize("is_on", [False, True], ids=["rls off", "rls on"])
+def test_a_timeline_has_the_dead_letters_of_ones_own_messages_and_an_operator_sees_all(
+    api: Api, ada: httpx.Client, *, is_on: bool
+) -> None:
+    """Never a body; nor what a stranger has asked of the row."""
+    api.conn.execute("select public.switch_row_level_security(%s)", (is_on,))
+    row_id = reservation(api.conn, "pending", disk_name=None)
+    buried(api.conn, row_id, "ada", "too many hours")
+    buried(api.conn, row_id, "mallory", "not theirs")
+    buried(api.conn, "another", "ada", "about another row")
+
+    with api.as_user("ops", "DEVOPS") as ops:
+        mine, theirs = (client.get(f"/v1/reservations/{row_id}/timeline") for client in (ada, ops))
+
+    told = [
+        [each["why"] for each in answer.json()["past"] if each["what"].startswith("dead letter ")]
+        for answer in (mine, theirs)
+    ]
+    assert told == [["extend: too many hours"], ["extend: too many hours", "extend: not theirs"]]
+    assert "hush" not in mine.text + theirs.text
+
+
 def test_what_a_pod_has_written_and_writes_comes_chunk_by_chunk(
     ada: httpx.Client, worker: Worker, box: Box, row_id: str, conn: Connection
 ) -> None:
