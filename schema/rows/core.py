@@ -47,7 +47,7 @@ def fetch_written(conn: Connection, written: Written, **given: Any) -> list[Row]
     with conn.cursor(row_factory=as_rows) as cursor:
         set_json_loads(read_json, cursor)
         cursor.execute(written.text, {**written.values, **given})
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
 
 def cut(column: sa.ColumnElement[Any], most: int) -> sa.Label[Any]:
