@@ -39,20 +39,22 @@ _stuck = sa.table("stuck_reservations", sa.column("reservation_id"), schema="pub
 _FINAL = [status.value for status in sorted(FINAL)]
 _c = reservations.c
 _is_stuck = sa.select(_stuck.c.reservation_id).where(_stuck.c.reservation_id == _c.reservation_id).exists()
-_COLUMNS = (
+# What a list tells of each.
+LISTED = (
     *(_c.reservation_id, _c.user_id, _c.name, _c.status, _c.status_reason, _c.status_since),
-    *(_c.gpu_type, _c.gpu_count, _c.gpus_held, _c.duration_hours, _c.created_at, _c.waiting_since, _c.line_number),
-    *(_c.launched_at, _c.expires_at, _c.reservation_ended, _c.retry_at, _c.current_detailed_status),
-    _c.start_at,
-    *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.disk_name, _c.retried_from),
-    *(_c.master_reservation_id, _c.node_index, _c.total_nodes, _c.pod_node),
-    *(_c.requests_done, _c.secondary_users, _c.exit_code, _c.exit_reason),
-    *(_c.warnings_sent, _c.idle_minutes, _c.gpus_read_at, _c.gpus_use, _c.idle_since, _c.idle_warned_at),
-    *(_c.node_ip, _c.node_port, _c.fqdn, _c.domain_name),
-    *(_c.jupyter_enabled, _c.jupyter_url, _c.jupyter_error),
-    *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
+    *(_c.gpu_type, _c.gpu_count, _c.gpus_held, _c.duration_hours, _c.created_at, _c.start_at),
+    *(_c.launched_at, _c.expires_at, _c.reservation_ended, _c.current_detailed_status),
+    *(_c.failure_reason, _c.warning, _c.pod_name, _c.ssh_command, _c.fqdn, _c.disk_name, _c.retried_from),
+    *(_c.master_reservation_id, _c.node_index, _c.total_nodes, _c.secondary_users),
+    *(_c.jupyter_enabled, _c.jupyter_url, _c.jupyter_error, _c.idle_minutes, _c.exit_code, _c.exit_reason),
     WAITS_FOR.label("waits_for"),
     wanted_disk.c.size_gb.label("disk_size_gb"),
+)
+_COLUMNS = (
+    *LISTED,
+    *(_c.waiting_since, _c.line_number, _c.retry_at, _c.pod_node, _c.requests_done, _c.warnings_sent),
+    *(_c.gpus_read_at, _c.gpus_use, _c.idle_since, _c.idle_warned_at, _c.node_ip, _c.node_port, _c.domain_name),
+    *(_c.held_since, _c.forced_at, _c.forced_by, _is_stuck.label("is_stuck")),
     wanted_disk.c.status.label("disk_status"),
     # Its pod and home are gone then.
     sa.and_(wanted_disk.c.reservation_id == _c.reservation_id, wanted_disk.c.release_asked_at.is_not(None)).label(
