@@ -17,13 +17,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pgfleet.producers.http.addresses import ByNoun
 from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Soon, Streamed
 from pgfleet.producers.http.endpoint import Endpoint, Waiting
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
 from pgfleet.producers.http.events.limits import PACE, Pace
 from pgfleet.producers.http.events.streams import MEDIA_TYPE, stream
 from pgfleet.producers.http.health.metrics import ENDPOINT, STREAMS, Measured
-from pgfleet.producers.http.limits.body import BodyLimits, Limits
+from pgfleet.producers.http.limits.body import BodyLimits, Limits, has_body
 from pgfleet.producers.http.limits.crowd import Crowd
 from pgfleet.producers.http.limits.proxies import bucket_of, client_address
 from pgfleet.producers.http.problem import problem
@@ -35,7 +36,10 @@ from pgfleet.schema.identity.speaking import Origin
 # How long after each other it is looked again for what comes in a moment: two seconds in all.
 LOOKS_S = (0.1, 0.2, 0.3, 0.6, 0.8)
 # What says who asks and what: given twice, it is not for us to choose.
-ONCE = ("authorization", "x-api-key", "idempotency-key", "content-type", "if-match", "if-none-match", "last-event-id")
+ONCE = (
+    *(b"authorization", b"x-api-key", b"idempotency-key", b"content-type"),
+    *(b"if-match", b"if-none-match", b"last-event-id"),
+)
 
 
 @dataclass
@@ -74,17 +78,21 @@ class Resource:
             allowed = ", ".join(self._methods())
             return problem(405, "method-not-allowed", f"here it is {allowed}", headers={"Allow": allowed})
         request.scope[ENDPOINT] = endpoint.name
-        twice = [name for name in ONCE if len(request.headers.getlist(name)) > 1]
+        raw: list[tuple[bytes, bytes]] = request.scope["headers"]
+        names = [name for name, _ in raw]
+        twice = [name.decode() for name in ONCE if names.count(name) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")
         peer = request.client.host if request.client else None
-        address = client_address(peer, request.headers.raw, self.desk.serving.trusted_proxies)
+        address = client_address(peer, raw, self.desk.serving.trusted_proxies)
+        # Of several of one name, the first.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
         asked = Asked(
             path=request.path_params,
             query=request.scope["query_string"],
-            headers=dict(request.headers),
-            body=await request.body(),
-            origin=Origin(str(address) if address else None, request.headers.get("user-agent")),
+            headers=headers,
+            body=await request.body() if has_body(request.scope) else b"",
+            origin=Origin(str(address) if address else None, headers.get("user-agent")),
             bucket=bucket_of(address),
         )
         return await self._answered(endpoint, asked)
@@ -162,11 +170,11 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     # Whoever has a thread has a session: there are as many.
     crowd, live = Crowd(desk.serving.serve_threads), Live()
-    made = [
+    made = ByNoun(
         Route(path, Resource(desk, methods, crowd, live), include_in_schema=False)
         # `{id}:replay` before `{id}`, which fits it, too.
         for path, methods in sorted(by_path.items(), key=lambda each: "}:" not in each[0])
-    ]
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -177,8 +185,9 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
             yield
         finally:
             await hub.stop()
+            crowd.close()
 
-    app = Starlette(routes=[*made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
+    app = Starlette(routes=[made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
     app.router.redirect_slashes = False
     return Measured(BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s)))
 

@@ -49,7 +49,7 @@ class BodyLimits:
             await self.app(scope, receive, send)
             return
         refused = _head_refused(scope, self.limits)
-        if refused is None and not _has_body(scope):
+        if refused is None and not has_body(scope):
             await self.app(scope, receive, send)
             return
         held = bytearray()
@@ -114,7 +114,8 @@ def _head_refused(scope: Scope, limits: Limits) -> Response | None:
     return _too_large(limits.body_bytes) if int(length) > limits.body_bytes else None
 
 
-def _has_body(scope: Scope) -> bool:
+def has_body(scope: Scope) -> bool:
+    """Whether its headers announce one."""
     return any(
         (name == b"content-length" and value.strip(b" 0") != b"") or name == b"transfer-encoding"
         for name, value in scope["headers"]
