@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.pages.keyset import Page, Pages, Place, Wanted
 from pgfleet.schema.reads.hold import RESERVATIONS_WITH_DISK
+from pgfleet.schema.reads.pages.keyset import Page, Pages, Place, Wanted
 from pgfleet.schema.reads.reservation import LISTED, read_status
 from pgfleet.schema.reservation import FINAL
 from pgfleet.schema.tables.reservations import reservations
