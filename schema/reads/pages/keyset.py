@@ -80,7 +80,7 @@ class Pages:
             BadCursorError: the cursor is none of this list, or `most` is not 1 to 200.
         """
         asked = {name: value for name, value in given.items() if value is not None}
-        choice = (*asked, wanted.cursor is not None, wanted.since is not None)
+        choice: tuple[str | bool, ...] = (*asked, wanted.cursor is not None, wanted.since is not None)
         written = self._written.get(choice)
         if written is None:
             under = self.statement.where(*(self.conditions[name] for name in asked))
