@@ -1,9 +1,11 @@
 """Tokens of a real issuer against a running server: first sight, other issuers, roles, ends, names of others."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import jwt
 import pytest
 
 from pgfleet.producers.http.events.limits import Pace
@@ -113,6 +115,27 @@ def test_a_role_that_a_later_token_has_not_is_not_given_back_by_a_stream(world: 
 
         assert "refused" in ends(lines)
     assert api.conn.execute("select role::text from autoscaler.users").fetchone() == ("USER",)
+
+
+def test_a_token_that_expires_in_mid_stream_ends_the_stream(dsn: str) -> None:
+    """Not before, soon after, and with a last event that says so."""
+    with (
+        provider(free_port(), life_s=2) as ours,
+        api_on(dsn, pace=QUICK, oidc_issuers=ours.url, oidc_audience="fleet") as api,
+    ):
+        ours.knows(**ADA)
+        assert me(api, ours.token()).status_code == 200, "the account is there, and the key of the issuer is known"
+        token = ours.token()
+        with listening(api, token) as lines:
+            why = ends(lines)
+
+        assert "refused" in why
+        assert 0 <= time.time() - expires_at(token) < PATIENCE_S
+
+
+def expires_at(token: str) -> float:
+    """In seconds since 1970."""
+    return float(jwt.decode(token, options={"verify_signature": False})["exp"])
 
 
 def test_an_account_that_is_not_active_is_refused_at_once(world: tuple[Api, Provider, Provider]) -> None:

@@ -40,12 +40,14 @@ class Provider:
 
 
 @contextmanager
-def provider(port: int) -> Iterator[Provider]:
-    """Each has a key of its own."""
+def provider(port: int, *, life_s: int = 3600) -> Iterator[Provider]:
+    """Each has a key of its own; its tokens are good for so long."""
     program = Path(sys.executable).with_name("oidc-provider-mock")
     # It warns of packages of its own.
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen([program, "--port", str(port)], env=quiet, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--token-max-age", str(life_s)], env=quiet, stderr=subprocess.DEVNULL
+    )
     try:
         made = Provider(f"http://127.0.0.1:{port}")
         until(lambda: _answers(made.url), what="the provider")
