@@ -28,6 +28,12 @@ MESSAGES = "select message ->> 'reservation_id' from pgmq.q_gpu_reservations"
 MOVES = "select row_id from public.status_history where machine = 'reservation'"
 
 
+@pytest.fixture(scope="module")
+def data() -> Iterator[Path]:
+    with temporary_folder() as folder:
+        yield prepared(folder)
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with temporary_folder() as folder:
@@ -35,8 +41,8 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(folder: Path) -> Iterator[Server]:
-    running = copied(prepared(folder), folder / "one")
+def server(data: Path, folder: Path) -> Iterator[Server]:
+    running = copied(data, folder / "one")
     try:
         yield running
     finally:
