@@ -13,6 +13,8 @@ from pgfleet.schema.queue.reading import UnreadableJson, read_json
 
 KEY_LIMIT = 200
 MOST_PARAMETERS = 50
+# Up to here each whole number is one of its own as a float.
+EXACT = 2**53
 
 
 class UnsupportedError(FleetError):
@@ -32,7 +34,7 @@ def read_body(model: type[BaseModel] | None, body: bytes, content_type: str | No
         return None
     if body.strip() and (content_type or "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedError("the body is JSON: Content-Type: application/json")
-    return model_of(model, _object(body))
+    return model_of(model, _whole_numbers(_object(body)))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -46,6 +48,15 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadMessage("the body is not an object")
     return value
+
+
+def _whole_numbers(value: Any) -> Any:
+    """With 2.0 as 2: to JSON they are one number, and to the schema both are an `integer`."""
+    if type(value) is float and value.is_integer() and abs(value) <= EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole_numbers(part) for name, part in value.items()}
+    return [_whole_numbers(part) for part in value] if isinstance(value, list) else value
 
 
 def read_query(model: type[BaseModel] | None, raw: bytes) -> BaseModel | None:

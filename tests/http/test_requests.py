@@ -198,6 +198,15 @@ def test_fields_that_are_wrong_are_named(api: Api) -> None:
     assert {each["field"] for each in answer.json()["errors"]} == {"gpu_type", "gpu_count", "nobody_knows_this"}
 
 
+@pytest.mark.parametrize(("given", "status"), [(b"2.0", 202), (b"2e0", 202), (b"2.5", 400), (b'"2"', 400)])
+def test_a_whole_number_is_one_however_it_is_written(api: Api, given: bytes, status: int) -> None:
+    """To JSON Schema, 2.0 is an integer."""
+    with api.as_user() as ada:
+        answer = ada.post(PATH, content=b'{"gpu_type": "h100", "gpu_count": ' + given + b"}", headers=JSON)
+
+    assert answer.status_code == status
+
+
 def test_a_disk_is_asked_for_by_its_name_alone(api: Api) -> None:
     """Its size is the one that the document gives as the default."""
     with api.as_user() as ada:
