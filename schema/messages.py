@@ -2,11 +2,24 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.explaining import explain, is_let_pass, strange_fields, without
@@ -54,6 +67,17 @@ def _no_control_characters(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class OneLine:
+    """Text that people can read. Its pattern names control characters; what else can not be printed fits no pattern."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(_no_control_characters, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+
+
 class Sweep(Message):
     """The worker's own, sent by the clock: look for what nobody looks after any more."""
 
@@ -85,7 +109,7 @@ Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": 
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Time = Annotated[datetime, BeforeValidator(read_time)]
 TimeWithZone = Annotated[datetime, BeforeValidator(read_time), AfterValidator(_with_zone)]
-ONE_LINE = AfterValidator(_no_control_characters)
+ONE_LINE = OneLine()
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), ONE_LINE]
 # A row's ticket as its column holds it; NUDGE (-1) is of any.
 TicketNumber = Annotated[int, Field(ge=-1, lt=2**31)]

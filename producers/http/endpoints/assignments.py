@@ -1,6 +1,9 @@
 """`/v1/assignments` and `/v1/hopsworks-clusters`: who is where, and what administrators ask about them."""
 
+from typing import Annotated
 from urllib.parse import quote
+
+from pydantic import Field
 
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
@@ -33,7 +36,7 @@ MOST_FAILURES = 200
 class AssignmentFilter(Listing):
     """`waiting`: those who wait for a seat or an account."""
 
-    status: Name | None = None
+    status: Annotated[Name, Field(json_schema_extra={"enum": [*reads.ORDER, reads.NONE]})] | None = None
     cluster_id: Uuid | None = None
     user_id: Name | None = None
     waiting: bool = False

@@ -25,7 +25,7 @@ MOST = 200
 
 
 class LetterFilter(Listing):
-    kind: Name | None = None
+    kind: Annotated[Name, Field(json_schema_extra={"enum": sorted({*contracts(), *queues()})})] | None = None
     verdict: Literal["failure", "rejection"] | None = None
     reason: Name | None = None
     row: Name | None = None

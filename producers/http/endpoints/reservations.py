@@ -21,6 +21,7 @@ from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.pages import reservation as pages
 from pgfleet.schema.reservation import (
     ADDED_HOURS_LIMIT,
+    ALIASES,
     MACHINE,
     QUEUE,
     WAITING,
@@ -32,6 +33,7 @@ from pgfleet.schema.reservation import (
     Extend,
     Request,
     Retry,
+    Status,
     retried_id,
 )
 from pgfleet.schema.rows.row import Row
@@ -59,7 +61,7 @@ class NewUser(Shape):
 class ReservationFilter(Listing):
     """`user_id` of another is an operator's to name. `live`: only what is not over."""
 
-    status: Name | None = None
+    status: Annotated[Name, Field(json_schema_extra={"enum": [*Status, *ALIASES]})] | None = None
     gpu_type: Name | None = None
     user_id: Name | None = None
     live: bool = False

@@ -9,14 +9,19 @@ from pgfleet.producers.http.endpoints.assignments import whose_users
 from pgfleet.producers.http.sending import for_whom
 from pgfleet.producers.http.shapes.assignments import Usage, UsageOfOne
 from pgfleet.producers.http.shapes.shown import Page, Shown
-from pgfleet.schema.messages import Name
+from pgfleet.schema.messages import Name, matching
 from pgfleet.schema.policy.book import limits_of
 from pgfleet.schema.reads import usage as reads
 from pgfleet.schema.reads.assignment import user as hopsworks_user
 from pgfleet.schema.reads.pages import usage as pages
 from pgfleet.schema.reads.pages.keyset import MOST, USUAL, Wanted
 
-MonthText = Annotated[str, Field(max_length=20, description="As 2026-11; without it the present one, of UTC.")]
+MONTH = r"^2[0-9]{3}-(0[1-9]|1[0-2])$"
+MonthText = Annotated[
+    str,
+    matching(MONTH, "must be a month such as 2026-11"),
+    Field(description="As 2026-11; without it the present one, of UTC.", json_schema_extra={"pattern": MONTH}),
+]
 
 
 class OfMonth(Shape):

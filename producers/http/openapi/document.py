@@ -13,11 +13,14 @@ from pgfleet.producers.http.events.streams import MEDIA_TYPE as EVENTS
 from pgfleet.producers.http.permissions import OPEN, PERMISSIONS
 from pgfleet.producers.http.problem import MEDIA_TYPE, SLUGS, TYPE
 from pgfleet.schema.asking import Whose
+from pgfleet.schema.disk import DISK_NAME
 
 REFS = "#/components/schemas/{model}"
 # What any endpoint may answer with, whatever it is.
 ALL = (400, 401, 403, 429, 503)
 PARAMETER = re.compile(r"\{(\w+)\}")
+# What may stand in a path, where more than any text can't: `name` is a disk's.
+IN_PATH = {"name": {"pattern": DISK_NAME}}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -169,7 +172,12 @@ def _responses(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", **IN_PATH.get(name, {"minLength": 1})},
+        }
         for name in PARAMETER.findall(endpoint.path)
     ]
 
