@@ -110,8 +110,8 @@ day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and p
 demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
 
-fuzz-test: $(READY) ## The HTTP API, asked whatever its document allows and does not: minutes; EXAMPLES=200 asks more
-	PGFLEET_FUZZ_EXAMPLES=$(or $(EXAMPLES),30) $(BIN)/python -m pytest tests/http/schemathesis
+fuzz-test: $(READY) ## The HTTP API, asked whatever its document allows and does not: some minutes; EXAMPLES=30 asks more
+	PGFLEET_FUZZ_EXAMPLES=$(or $(EXAMPLES),3) $(BIN)/python -m pytest -n 2 tests/http/schemathesis
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(VENV)-pins .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
