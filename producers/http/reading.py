@@ -1,5 +1,6 @@
 """What a request says, checked against the models of its endpoint."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ KEY_LIMIT = 200
 MOST_PARAMETERS = 50
 # Up to here each whole number is one of its own as a float.
 EXACT = 2**53
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class UnsupportedError(FleetError):
@@ -97,7 +99,7 @@ def refuse_half_letters(value: Any) -> None:
         BadMessage: there is one somewhere.
     """
     for text in _texts(value):
-        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        if UNSTORABLE.search(text):
             raise BadMessage("text must not contain NUL or half characters")
 
 

@@ -1,6 +1,7 @@
 """What the API counts, for Prometheus; no label takes a value that whoever asks can choose."""
 
 import time
+from functools import cache
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -50,7 +51,13 @@ class Measured:
 
 
 def _count(scope: Any, status: str, lasted_s: float | None) -> None:
-    endpoint = scope.get(ENDPOINT, NO_ENDPOINT)
-    REQUESTS.labels(endpoint, status).inc()
+    requests, duration = _counted(scope.get(ENDPOINT, NO_ENDPOINT), status)
+    requests.inc()
     if lasted_s is not None:
-        DURATION.labels(endpoint).observe(lasted_s)
+        duration.observe(lasted_s)
+
+
+@cache
+def _counted(endpoint: str, status: str) -> tuple[Counter, Histogram]:
+    """There are as many as endpoints and classes of status; to look them up takes longer than to count."""
+    return REQUESTS.labels(endpoint, status), DURATION.labels(endpoint)
