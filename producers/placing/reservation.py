@@ -3,7 +3,7 @@
 from typing import Any
 
 from pgfleet.producers.placing.placed import SQL, place
-from pgfleet.schema.gang.asked import row_of, spread
+from pgfleet.schema.gang.asked import TWO_NODES, row_of, spread
 from pgfleet.schema.gang.nodes import nodes_of
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reservation import CreateReservation
@@ -31,6 +31,7 @@ def place_reservation(conn: Connection, message: CreateReservation) -> str:
 
 def _nodes(conn: Connection, message: CreateReservation) -> list[dict[str, Any]]:
     """Its rows, as the worker makes them."""
-    found = ask(conn, SQL["gpus_of_a_node"], gpu_type=message.gpu_type)
+    # Of no other number does it matter what a node has.
+    found = ask(conn, SQL["gpus_of_a_node"], gpu_type=message.gpu_type) if message.gpu_count == TWO_NODES else []
     asked = spread(message, found[0] if found else None)
     return nodes_of(row_of(asked), asked.nodes)
