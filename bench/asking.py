@@ -40,6 +40,12 @@ class Client:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
+    def close(self) -> None:
+        """Whoever asks nothing for half a minute is closed by the server."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def answer(self) -> bytes | None:
         """The body of what was asked, once it is here whole; what comes may not be more than that."""
         received = self.connected().recv(1 << 18)
@@ -107,4 +113,6 @@ def _ask(clients: Sequence[Client], way: Way, dues: list[list[float]]) -> list[f
                     waited.append((time.perf_counter() - left.pop()) * 1000)
                     if left:
                         idle[key.data] = left
+    for client in clients:
+        client.close()
     return waited
