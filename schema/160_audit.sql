@@ -9,8 +9,8 @@ create or replace function public.request_user() returns text
 language plpgsql stable
 as $$
 begin
-  if exists (select from pg_roles where rolname = 'pgfleet_api') and pg_has_role(session_user, 'pgfleet_api', 'member')
-  then
+  -- Without a query, as it is asked for each row that somebody may see.
+  if to_regrole('pgfleet_api') is not null and pg_has_role(session_user, to_regrole('pgfleet_api')::oid, 'member') then
     return coalesce(
       nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub',
       nullif(current_setting('request.jwt.claim.sub', true), ''),
