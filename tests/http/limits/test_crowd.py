@@ -47,3 +47,27 @@ def test_who_has_waited_for_too_long_is_not_answered_late() -> None:
 
     assert [status_of(each) for each in answers] == [200, 503]
     assert called == []
+
+
+def test_what_a_call_raises_is_raised_where_it_is_waited_for_and_threads_end_with_the_crowd() -> None:
+    names: list[str] = []
+
+    def fails() -> None:
+        names.append(threading.current_thread().name)
+        raise ZeroDivisionError
+
+    async def asked(crowd: Crowd) -> list[object]:
+        calls = [crowd.in_thread(fails) for _ in range(5)]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    crowd = Crowd(threads=2)
+    before = set(threading.enumerate())
+    found = asyncio.run(asked(crowd))
+    own = set(threading.enumerate()) - before
+    crowd.close()
+
+    assert [type(each) for each in found] == [ZeroDivisionError] * 5
+    assert set(names) <= {each.name for each in own}
+    for each in own:
+        each.join(PATIENCE_S)
+    assert [each.name for each in own if each.is_alive()] == []
