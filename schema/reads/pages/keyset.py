@@ -80,12 +80,7 @@ class Pages:
             BadCursorError: the cursor is none of this list, or `most` is not 1 to 200.
         """
         asked = {name: value for name, value in given.items() if value is not None}
-        choice: tuple[str | bool, ...] = (
-            *asked,
-            wanted.cursor is not None,
-            wanted.since is not None,
-            wanted.most == USUAL,
-        )
+        choice: tuple[str | bool, ...] = (*asked, wanted.cursor is not None, wanted.since is not None)
         written = self._written.get(choice)
         if written is None:
             under = self.statement.where(*(self.conditions[name] for name in asked))
@@ -112,9 +107,7 @@ def _written(statement: sa.Select[Any], place: Place, wanted: Wanted) -> Written
         statement = statement.where(place.changed >= sa.bindparam(_SINCE, EPOCH, sa.TIMESTAMP(timezone=True)))
     named = (sa.cast(place.at, sa.Text).label(_AT), sa.cast(place.id, sa.Text).label(_ID))
     ordered = statement.add_columns(*named).order_by(place.at.desc(), place.id.desc())
-    # As a parameter it could be any: then the plan of a prepared statement seems dear, and is made anew for each page.
-    usual = wanted.most == USUAL
-    return Written(ordered.limit(sa.bindparam(_MOST, USUAL + 1, sa.Integer, literal_execute=usual)))
+    return Written(ordered.limit(sa.bindparam(_MOST, 0, sa.Integer)))
 
 
 def _found(conn: Connection, written: Written, wanted: Wanted, given: Mapping[str, Any]) -> Page:
