@@ -1,6 +1,6 @@
 """Pages: each row once, whatever comes meanwhile; only what has changed; and cursors that are none are refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_since_shows_what_has_changed(conn: Connection) -> None:
     conn.execute("alter table public.reservations disable trigger touch_updated_at")
     conn.execute("update public.reservations set updated_at = %s where reservation_id = %s", (AT, old))
 
-    found = reservation.listed(conn, reservation.Filters(), Wanted(since=datetime.now(UTC).replace(hour=0)))
+    found = reservation.listed(conn, reservation.Filters(), Wanted(since=AT + timedelta(seconds=1)))
 
     assert [row["reservation_id"] for row in found.rows] == [new]
 
