@@ -251,7 +251,7 @@ def test_what_the_cluster_is_not_fit_for_is_a_conflict(ops: httpx.Client) -> Non
     interval = ops.post(CLUSTERS, json={"name": "x", "config": {"healthCheckInterval": 0}})
     template = ops.post(CLUSTERS, json={"name": "x", "template": "none"})
 
-    assert [full.status_code, unfit.status_code, interval.status_code, template.status_code] == [409, 409, 409, 404]
+    assert [full.status_code, unfit.status_code, interval.status_code, template.status_code] == [409, 409, 400, 404]
 
 
 CALLS: list[tuple[str, str, Any]] = [
