@@ -75,7 +75,7 @@ class OneLine:
         return no_info_after_validator_function(_no_control_characters, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+        return {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*$", **handler(schema)}
 
 
 class Sweep(Message):

@@ -15,6 +15,12 @@ KEYS, USERS = "/v1/keys", "/v1/users"
 DEFAULT_HOURS = 2.0
 Role = Literal["USER", "DEVOPS", "ADMIN"]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
+# As the database takes them (is_email, is_username of 164); a name without a letter is a node's.
+EMAIL = r"^[!-?A-~]{1,64}@[A-Za-z0-9.-]+$"
+NO_EMAIL = r"\.[Ii][Nn][Vv][Aa][Ll][Ii][Dd]$"
+USERNAME = r"^[A-Za-z0-9_][A-Za-z0-9_.@|+-]{0,254}$"
+Email = Annotated[Name, Field(json_schema_extra={"pattern": EMAIL, "not": {"pattern": NO_EMAIL}})]
+Username = Annotated[Name, Field(json_schema_extra={"pattern": USERNAME, "not": {"pattern": "^[^A-Za-z]*$"}})]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -31,10 +37,10 @@ class KeyFilter(Shape):
 
 
 class NewAccount(Shape):
-    email: Name
+    email: Email
     full_name: Name | None = None
     role: Role = "USER"
-    username: Name | None = None
+    username: Username | None = None
     password: Password | None = None
 
 
@@ -49,7 +55,7 @@ class AccountChange(Shape):
     role: Role | None = None
     is_active: bool | None = None
     password: Password | None = None
-    username: Name | None = None
+    username: Username | None = None
 
 
 def create_key(call: Call) -> Answer:
