@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
 from pgfleet.producers.http.shapes.people import Account, Key, MadeKey
@@ -36,7 +36,16 @@ class KeyFilter(Shape):
     cursor: Number | None = None
 
 
+# Without a name, the e-mail is it.
+NAMED = {
+    "if": {"required": ["username"], "properties": {"username": {"type": "string"}}},
+    "else": {"properties": {"email": {"pattern": USERNAME, "not": {"pattern": "^[^A-Za-z]*$"}}}},
+}
+
+
 class NewAccount(Shape):
+    model_config = ConfigDict(json_schema_extra=NAMED)
+
     email: Email
     full_name: Name | None = None
     role: Role = "USER"
