@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
 from pgfleet.producers.http.shapes.people import Account, Key, MadeKey
@@ -37,7 +38,7 @@ class KeyFilter(Shape):
 
 
 # Without a name, the e-mail is it.
-NAMED = {
+NAMED: JsonDict = {
     "if": {"required": ["username"], "properties": {"username": {"type": "string"}}},
     "else": {"properties": {"email": {"pattern": USERNAME, "not": {"pattern": "^[^A-Za-z]*$"}}}},
 }
