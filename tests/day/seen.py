@@ -38,6 +38,7 @@ class Promise:
         is_blind: it was written while nodes were not seen, or they were not since.
         waited: who else stood in line then, or was booked.
         known: who had been seen until then.
+        back: who has come back since, as their pods had found no node: known by then, and not in line.
     """
 
     at: datetime
@@ -48,6 +49,7 @@ class Promise:
     waited: frozenset[str]
     known: frozenset[str]
     has_bookings: bool
+    back: set[str] = field(default_factory=set)
 
     def excuse(self, ends: dict[str, datetime | None], by: timedelta) -> str | None:
         """Why it has moved so far: nodes were gone, or who has GPUs ends later; None where others went ahead."""
@@ -62,9 +64,9 @@ class Promise:
         is_late = latest > timedelta(seconds=1) and (self.has_bookings or by <= latest + A_MOMENT)
         return "an end was late" if is_late else None
 
-    def returned(self, waiting: set[str], holders: set[str]) -> set[str]:
-        """Who has come back since, as their pods had found no node: known by then, and not in line."""
-        return (waiting | holders - self.ends.keys()) & self.known - self.waited
+    def note(self, waiting: set[str], holders: set[str]) -> None:
+        """Who waits, and who has GPUs, at a look after it was written."""
+        self.back |= (waiting | holders - self.ends.keys()) & self.known - self.waited
 
 
 @dataclass(slots=True)
@@ -123,10 +125,11 @@ class Seen:
         late = {}
         for key, promise in list(known.items()):
             promise.fewest, promise.is_blind = min(promise.fewest, gpus), promise.is_blind or is_blind
+            promise.note({unit.key for unit in standing.units}, set(ends))
             waits = now.get(key)
             at = waits or (standing.now if key in ends else None)
             if at is not None and at - promise.at > (A_MOMENT if waits else STARTED):
-                late[key] = self._note(key, promise, at - promise.at, standing)
+                late[key] = self._note(key, promise, at - promise.at)
             if key in late or key not in now or now[key] < promise.at:
                 del known[key]
         for key in now.keys() - known.keys():
@@ -137,12 +140,10 @@ class Seen:
         self.promised |= now.keys()
         return late
 
-    def _note(self, key: str, promise: Promise, by: timedelta, standing: Standing) -> str:
+    def _note(self, key: str, promise: Promise, by: timedelta) -> str:
         why = promise.excuse(self.ends, by)
-        if why is None:
-            back = promise.returned({unit.key for unit in standing.units}, set(_ends(standing)))
-            if any(self._goes_before(each, key) for each in back):
-                why = "who goes before it has come back"
+        if why is None and any(self._goes_before(each, key) for each in promise.back):
+            why = "who goes before it has come back"
         told = f"{key}, promised {promise.at}, {by} later: {why}"
         (self.passed if why is None else self.moved).append(told)
         return told
