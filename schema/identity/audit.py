@@ -41,7 +41,7 @@ def note(conn: Connection, noted: Noted, *, error: str | None = None, kept: Kept
     more = {} if kept is None else {"key_hash": kept.key_hash, "answered": kept.given.status, **_answer(kept.given)}
     ask(
         conn,
-        SQL["note_request" if kept is None else "note_answered"],
+        SQL["note_request"] if kept is None else SQL["note_answered"],
         **more,
         action=noted.action,
         category=noted.category,
