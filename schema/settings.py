@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from ipaddress import ip_network
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.
 
 
 def _listed(given: Any) -> Any:
-    return given.split(",") if isinstance(given, str) else given
+    return [one.strip() for one in given.split(",")] if isinstance(given, str) else given
 
 
 # In the environment: `30,15,5`.
@@ -62,6 +63,29 @@ Minutes = Annotated[
     BeforeValidator(_listed),
     Field(min_length=1, max_length=10),
 ]
+
+
+def _reach(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ip_network(one, strict=False)) if _is_range(one) else _host(one) for one in given)
+
+
+def _is_range(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _host(name: str) -> str:
+    name = name.lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
+        raise ValueError("must be hosts, such as chat.example.org, and networks, such as 10.2.0.0/16")
+    return name
+
+
+# In the environment: `chat.example.org,10.2.0.0/16`.
+Places = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_reach)]
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -168,6 +192,9 @@ class Settings(BaseSettings):
     account_check_s: Seconds = 3600
     # What a user may owe before a charge is written.
     charge_at: Annotated[Decimal, Field(gt=0)] = Decimal(50)
+
+    # Where events may be sent besides public addresses: hosts and networks of the fleet's own. There by http, too.
+    events_may_reach: Places = ()
 
     # Keys of the HTTP API: how long one lasts that nobody says it of, and the longest that anybody may ask for.
     key_hours: Annotated[float, Field(gt=0, le=365 * 24)] = 2

@@ -6,7 +6,7 @@ nothing of it counts the bytes of headers, of interim answers or of the frames o
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
@@ -53,10 +53,17 @@ class _Left(threading.local):
             raise httpcore.ReadError("more bytes than an answer may have")
 
 
-class BoundedTransport(httpx.HTTPTransport):
-    """httpx's own, on a pool whose every read and write counts. Only the proxy that is given is asked."""
+# The address to connect to for a host and a port, within some seconds; raises httpcore.ConnectError for none.
+Resolve = Callable[[str, int, float], str]
 
-    def __init__(self, bounds: Bounds, proxy: str | None = None) -> None:
+
+class BoundedTransport(httpx.HTTPTransport):
+    """httpx's own, on a pool whose every read and write counts. Only the proxy that is given is asked.
+
+    With `resolve`, that says where a host is; TLS is still verified by the host's name.
+    """
+
+    def __init__(self, bounds: Bounds, proxy: str | None = None, resolve: Resolve | None = None) -> None:
         self._bounds = bounds
         self._left = _Left()
         pool: dict[str, Any] = {
@@ -64,7 +71,7 @@ class BoundedTransport(httpx.HTTPTransport):
             "max_connections": CONNECTIONS,
             "max_keepalive_connections": CONNECTIONS,
             "keepalive_expiry": 5,
-            "network_backend": _Network(self._left),
+            "network_backend": _Network(self._left, resolve),
         }
         self._pool = httpcore.ConnectionPool(**pool) if proxy is None else _by_way_of(httpx.Proxy(proxy), pool)
 
@@ -80,8 +87,9 @@ def _by_way_of(proxy: httpx.Proxy, pool: dict[str, Any]) -> httpcore.HTTPProxy:
 
 
 class _Network(httpcore.SyncBackend):
-    def __init__(self, left: _Left) -> None:
+    def __init__(self, left: _Left, resolve: Resolve | None) -> None:
         self._left = left
+        self._resolve = resolve
 
     def connect_tcp(
         self,
@@ -92,6 +100,9 @@ class _Network(httpcore.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         left_s = self._left.seconds(timeout, httpcore.ConnectTimeout)
+        if self._resolve is not None:
+            host = self._resolve(host, port, left_s)
+            left_s = self._left.seconds(timeout, httpcore.ConnectTimeout)
         try:
             stream = super().connect_tcp(host, port, left_s, local_address, socket_options)
         except (UnicodeError, OverflowError) as error:

@@ -3,15 +3,10 @@
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
@@ -19,6 +14,7 @@ from pgfleet.producers.http.who.issuers import AGAIN_S, KEPT_S, MOST_WAITING, YO
 from pgfleet.producers.http.who.not_proven import IssuerAwayError, NotProvenError
 from pgfleet.producers.http.who.oidc import Oidc
 from worlds.fleet import PATIENCE_S, until
+from worlds.network.certificates import certificate
 from worlds.network.issuer import OwnIssuer, ec_key, own_issuer, published, rsa_key
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -311,32 +307,6 @@ def test_a_document_that_leads_astray_is_not_followed(oidc: Oidc, issuer: OwnIss
         oidc.verify(issuer.token())
 
     assert issuer.asked == [DISCOVERY]
-
-
-def certificate(folder: Path) -> tuple[Path, SSLContext]:
-    """A certificate for localhost by nobody's authority, and a server that shows it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "certificate.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret = folder / "key.pem"
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = SSLContext(PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, secret)
-    return pem, context
 
 
 def test_an_issuer_proves_itself_by_its_certificate(
