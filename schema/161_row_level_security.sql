@@ -87,4 +87,5 @@ as $$
       '{api_key,kubeconfig,key_hash,api_key_hash,email_hash,hashed_password,jupyter_token,env_vars,stripe_customer_id,
         yaml_config,contents,command,body,chunk,asked_hash}')
     or of_table = 'dead_letters' and column_name in ('message', 'headers')
+    or of_table = 'event_targets' and column_name in ('url', 'secret')
 $$;

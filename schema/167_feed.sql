@@ -459,3 +459,10 @@ select n.node_id as row_key, null::text as owner, public.shown_of(to_jsonb(n), '
     deleted_at
   }') as shown
 from clusters.cluster_nodes n;
+
+-- What is seen of a subscription to events: not where they go. Read by event_rows.
+create or replace view public.event_of_subscription as
+select s.subscription_id as row_key, s.user_id as owner, public.shown_of(to_jsonb(s), '{
+    user_id,shown_url,format,machines,states,of_user,row_id,status,failing_since,last_delivered_at,last_answer,created_at
+  }') as shown
+from public.event_subscriptions s;

@@ -8,7 +8,7 @@ from pgfleet.schema.doctor import brake, disks, forgotten, nodes, outside, progr
 from pgfleet.schema.doctor import hopsworks as accounts
 from pgfleet.schema.doctor.findings import LIMITS, Check, Finding, Limits, Severity
 from pgfleet.schema.doctor.ground import sessions, storage
-from pgfleet.schema.doctor.motion import feed, history, work
+from pgfleet.schema.doctor.motion import feed, history, told, work
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.whole import join_by_hash
@@ -29,6 +29,7 @@ CHECKS = (
     Check(history.MOVES, "machines make the moves that their files say", history.moves),
     Check(history.HISTORY, "every row is where its history says", history.history),
     Check(feed.FEED, "every committed move is told", feed.feed),
+    Check(told.SUBSCRIPTIONS, "whoever wants events takes them", told.subscriptions),
     Check(work.STATES, "no row is in a state for too long", work.states),
     Check(rows.GPU_COUNTERS, "as many GPUs are counted as are held", rows.gpu_counters),
     Check(rows.STUCK, "what has ended is gone", rows.stuck),

@@ -86,3 +86,13 @@ where h.at > public.fleet_now() - interval '30 days' and h.machine = any(:machin
       select min(m.applied_at) from public.schema_migrations m where m.version like 'schema/%') > public.fleet_now() - (
       select r.keep from public.retention r where r.table_name = 'public.status_history') end
 order by h.history_id limit 1000;
+
+-- name: untold
+-- Subscriptions to events that have taken none for an hour, and those that were switched off for it in the last week, the
+-- longest first.
+select s.subscription_id::text as subscription_id, s.user_id, s.shown_url, s.status, s.status_since, s.status_reason,
+  s.failing_since, s.last_answer
+from public.event_subscriptions s
+where s.status = 'failing' and s.failing_since < public.fleet_now() - interval '1 hour'
+  or s.status = 'off' and s.failing_since is not null and s.status_since > public.fleet_now() - interval '7 days'
+order by s.failing_since, s.subscription_id limit 20;

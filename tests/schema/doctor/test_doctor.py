@@ -220,6 +220,7 @@ def test_an_empty_database_is_told_in_findings(empty_dsn: str, pgfleet: Pgfleet)
         "moves",
         "history",
         "feed",
+        "subscriptions",
         "states",
         "messages",
         "rights",

@@ -1,0 +1,115 @@
+"""What users ask of subscriptions of their own."""
+
+from uuid import UUID
+
+from pgfleet.schema.event import LIVE, Request, Resume, SendAgain, Status, Subscribe, Test, Unsubscribe
+from pgfleet.schema.nearest import did_you_mean
+from pgfleet.schema.rows.row import Row
+from pgfleet.schema.tables.events import event_subscriptions
+from pgfleet.workers.clients.webhooks.reach import shown
+from pgfleet.workers.event.bodies import body_of_test
+from pgfleet.workers.event.delivering import NO_BATCH, WELL
+from pgfleet.workers.event.tools import Turn, look, post, webhook_id
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject
+from pgfleet.workers.runtime.tickets import withdraw
+
+# So many subscriptions of one user may be on at once.
+MOST = 20
+
+
+def ask(message: Request, turn: Turn) -> Outcome:
+    """The answer to a request. Of another's subscription nobody learns whether there is one."""
+    row = turn.view.rows.get(message.subscription_id)
+    if isinstance(message, Subscribe):
+        return _subscribe(message, row, turn)
+    if row is None or row.user_id != message.user_id:
+        return Reject(f"subscription_id: {message.user_id} has no such subscription")
+    match message:
+        case Unsubscribe():
+            return _end(row, turn)
+        case Resume():
+            return _resume(row, turn)
+        case Test():
+            return _test(row, turn)
+        case SendAgain():
+            return _send_again(row, message, turn)
+        case _:
+            return Reject(f"{type(message).__name__} is no request of this queue")
+
+
+def _subscribe(message: Subscribe, row: Row | None, turn: Turn) -> Outcome:
+    """(new) -> active, from the position of when its address was placed."""
+    if row is not None:
+        return Done("known already") if row.user_id == message.user_id else _taken_id()
+    target = turn.view.targets.get(message.subscription_id)
+    if target is None:
+        return Reject("subscription_id: no address was placed for it, by place_subscription")
+    if target.placed_for != message.user_id:
+        return _taken_id()
+    reach = turn.tools.webhooks.reach
+    refusal = reach.refusal(target.url) or _unknown(message, turn) or _too_many(message.user_id, turn)
+    if refusal is not None:
+        return Reject(refusal)
+    wanted = message.model_dump(include={"user_id", "format", "machines", "states", "of_user", "row_id"})
+    values = {
+        **wanted,
+        "subscription_id": UUID(message.subscription_id),
+        "shown_url": shown(target.url),
+        "delivered_to": target.begins_at,
+    }
+    made = New(event_subscriptions, Status.ACTIVE, "asked for", values)
+    return Advance((made,), (look(message.subscription_id),))
+
+
+def _unknown(message: Subscribe, turn: Turn) -> str | None:
+    """A word that is no machine's, or no state of those that are wanted: it would wait for ever."""
+    machines = {machine for machine, _ in turn.view.moves}
+    wanted = set(message.machines or machines)
+    states = {state for machine, state in turn.view.moves if machine in wanted}
+    for name, words, known in (("machines", message.machines, machines), ("states", message.states, states)):
+        strange = next((word for word in words or () if word not in known), None)
+        if strange is not None:
+            return f"{name}: {strange} is not known; {did_you_mean(strange, sorted(known))}"
+    return None
+
+
+def _taken_id() -> Reject:
+    return Reject("subscription_id: was used for something else")
+
+
+def _too_many(user_id: str, turn: Turn) -> str | None:
+    if turn.view.counted.get(user_id, 0) < MOST:
+        return None
+    return f"user_id: {user_id} has {MOST} subscriptions, and may have no more at once"
+
+
+def _end(row: Row, turn: Turn) -> Outcome:
+    if row.status == Status.OFF:
+        return Done("it is off")
+    return withdraw(Move(row, Status.OFF, f"ended by {turn.asked or row.user_id}", WELL))
+
+
+def _resume(row: Row, turn: Turn) -> Outcome:
+    """Off -> active, where it was; what is not kept any more is left out."""
+    if row.status in LIVE:
+        return Done(f"it is {row.status}")
+    if turn.view.counted.get(row.user_id, 0) >= MOST:
+        return Reject(_too_many(row.user_id, turn) or "")
+    move = Move(row, Status.ACTIVE, f"asked for by {turn.asked or row.user_id}", WELL)
+    return withdraw(move, look(row.subscription_id))
+
+
+def _test(row: Row, turn: Turn) -> Outcome:
+    """Once; what was answered is shown, and nothing else comes of it."""
+    target = turn.view.targets.get(str(row.subscription_id))
+    if target is None:
+        return Reject("subscription_id: its address is not there any more")
+    test_id = webhook_id(row, f"test {turn.msg_id}")
+    answer = post(target, body_of_test(str(row.subscription_id), test_id, turn.now, row.format), test_id, turn)
+    return Advance((Move(row, None, values={"last_answer": f"test: {answer.words}"}),))
+
+
+def _send_again(row: Row, message: SendAgain, turn: Turn) -> Outcome:  # noqa: ARG001  # as the others
+    if row.status not in LIVE:
+        return Reject("subscription_id: it is off; resume it first")
+    return withdraw(Move(row, None, values={**NO_BATCH, "delivered_to": message.after}), look(row.subscription_id))
