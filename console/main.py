@@ -51,6 +51,13 @@ COMMANDS = {
     "policy": Entry("console.commands.policy:app", "How much one user may have: show, set and remove limits."),
     "keys": Entry("console.commands.people.keys:app", "API keys of people and services: make, list, revoke."),
     "accounts": Entry("console.commands.people.accounts:app", "Accounts of the API: roles, passwords, who is let in."),
+    "subscribe": Entry(
+        "console.commands.events.subscribing:subscribe", "Have events sent to an address, or to a chat."
+    ),
+    "unsubscribe": Entry("console.commands.events.subscribing:unsubscribe", "Have no more events sent."),
+    "subscriptions": Entry(
+        "console.commands.events.subscriptions:app", "Who is told of which events: list, test, resume, send again."
+    ),
     "whoami": Entry("console.commands.whoami:whoami", "Show whom the database takes you for."),
     "pause": Entry("console.commands.pause:pause", "Hold a kind of messages back, or all deletions outside."),
     "resume": Entry("console.commands.pause:resume", "Let go what is paused."),

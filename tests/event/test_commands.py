@@ -1,0 +1,47 @@
+"""`pgfleet subscribe`, `unsubscribe` and `subscriptions`, as a user types them."""
+
+import pytest
+
+from pgfleet.workers.event.machine import KIND
+from worlds.commands import Pgfleet
+from worlds.database import Connection
+from worlds.fleet import settings_for, worker_on
+from worlds.receiver import Receiver
+
+
+@pytest.fixture
+def pgfleet(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pgfleet:
+    """Commands on the test's own database."""
+    return Pgfleet(dsn, monkeypatch, capsys)
+
+
+def test_a_user_subscribes_is_told_and_ends_it(
+    pgfleet: Pgfleet, dsn: str, conn: Connection, receiver: Receiver
+) -> None:
+    """The secret is printed once, and never again."""
+    url = f"{receiver.url}/services/hush"
+    made = pgfleet("subscribe", url, "--machine", "reservation", "--user", "ada", "--json").json
+    with worker_on(KIND, settings_for(dsn, events_may_reach="127.0.0.1")) as worker:
+        worker.run()
+        tested = pgfleet("subscriptions", "test", made["subscription_id"][:8], "--user", "ada").out
+        worker.run()
+        listed = pgfleet("subscriptions", "--user", "ada", "--json").json
+        shown = pgfleet("subscriptions", "show", made["subscription_id"], "--user", "ada").out
+        pgfleet("unsubscribe", made["subscription_id"], "--user", "ada")
+        worker.run()
+
+    after = pgfleet("subscriptions", "--user", "ada").out
+    assert receiver.got[0].is_signed_with(made["secret"])
+    assert tested == f"{made['subscription_id']} test sent\n"
+    assert [(row["status"], row["last_answer"]) for row in listed] == [("active", "test: 200")]
+    assert "off" in after
+    assert not any(secret in f"{listed}{shown}{after}" for secret in ("hush", made["secret"]))
+    assert pgfleet("subscriptions", "--user", "bob").out.startswith("No subscriptions")
+
+
+def test_what_is_wrong_is_told_by_its_option(pgfleet: Pgfleet) -> None:
+    """And nothing is sent."""
+    refused = pgfleet("subscribe", "https://example.org/", "--format", "fax", "--user", "ada")
+
+    assert refused.code != 0
+    assert "--format" in refused.err
