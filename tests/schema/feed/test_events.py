@@ -25,6 +25,8 @@ EACH = """
     values ('cluster-aaaaaaaa-2026-01-21-12-00-00-bbbbbbbb', 'c', 3, 3, 3);
   insert into clusters.cluster_nodes (node_id, cluster_id, node_number, name)
     values ('node-aaaaaaaa-2026-01-21-1-cccccccc', 'cluster-aaaaaaaa-2026-01-21-12-00-00-bbbbbbbb', 1, 'one');
+  insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, delivered_to, status)
+    values ('00000000-0000-0000-0000-000000000004', 'bob', 'example.org/', 'slack', '1.0.0', 'active');
 """
 OWNERS = {
     "disk": "bob",
@@ -34,6 +36,7 @@ OWNERS = {
     "node": None,
     "cluster": None,
     "cluster_node": None,
+    "subscription": "bob",
 }
 
 
