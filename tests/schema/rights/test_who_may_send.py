@@ -36,7 +36,7 @@ MAY = {
     "assignment": {role: (role in {Role.ADMIN, Role.SERVICE},) * 2 for role in Role},
     "heartbeat": {role: (role == Role.NODE, False) for role in Role},
 }
-MAY["disk"] = MAY["reservation"]
+MAY["disk"] = MAY["event"] = MAY["reservation"]
 FIELDS: dict[str, Any] = {
     "create_reservation": {"gpu_type": "cpu-x86", "gpu_count": 0, "github_user": "octocat"},
     "extend": {"extension_hours": 1},
@@ -46,9 +46,14 @@ FIELDS: dict[str, Any] = {
     "clone_disk": {"source_disk": "data", "target_disk": "copy"},
     "restore_disk": {"disk_name": "data", "snapshot_id": str(uuid4())},
     "release": {"reason": "left"},
+    "send_again": {"after": "1.0.0"},
     "heartbeat": {"source": "cluster", "id": str(uuid4()), "sent_at": "2026-11-29T00:00:00Z", "status": "healthy"},
 }
-IDS = {"reservation": {"reservation_id": str(uuid4())}, "disk": {"operation_id": str(uuid4()), "disk_name": "data"}}
+IDS = {
+    "reservation": {"reservation_id": str(uuid4())},
+    "disk": {"operation_id": str(uuid4()), "disk_name": "data"},
+    "event": {"subscription_id": str(uuid4())},
+}
 CASES = [(role, name, action) for role in Role for name, each in contracts().items() for action in sorted(each.actions)]
 
 
