@@ -37,20 +37,27 @@ class Ground:
 
     def promising(self, unit: Unit, not_before: float = 0, known: Spot | None = None) -> "Ground":
         """With a promise more: as it is known, if that can be kept; else for as soon as others leave room."""
-        length = self.pace.length_s(unit)
-        found = self._kept(unit, known, length) or self.beside.earliest(unit, length, not_before)
+        kept = self.as_known(unit, not_before, known)
+        if kept is not None:
+            return kept
+        found = self.beside.earliest(unit, self.pace.length_s(unit), not_before)
         if found is None:
             return replace(self, promises=(*self.promises, Promise(unit, not_before)))
-        at, spots = found
-        spare = self.beside.without(unit, spots, at, length)
-        return replace(self, promises=(*self.promises, Promise(unit, not_before, at, spots)), spare=spare)
+        return self._with(unit, not_before, found)
 
-    def _kept(self, unit: Unit, known: Spot | None, length: float) -> Spot | None:
-        """The promise as it is known, where it can be kept; times that were added up may differ by a rounding."""
+    def as_known(self, unit: Unit, not_before: float, known: Spot | None) -> "Ground | None":
+        """With a promise as it is known, where it can be kept; times that were added up may differ by a rounding."""
         if known is None:
             return None
+        length = self.pace.length_s(unit)
         near = (known[0], known[0] + ROUNDED_S)
-        return next(((at, known[1]) for at in near if self.beside.has_room(unit, known[1], at, length)), None)
+        at = next((at for at in near if self.beside.has_room(unit, known[1], at, length)), None)
+        return None if at is None else self._with(unit, not_before, (at, known[1]))
+
+    def _with(self, unit: Unit, not_before: float, spot: Spot) -> "Ground":
+        at, spots = spot
+        spare = self.beside.without(unit, spots, at, self.pace.length_s(unit))
+        return replace(self, promises=(*self.promises, Promise(unit, not_before, at, spots)), spare=spare)
 
     def releasing(self, key: str) -> "Ground":
         """Without the promise to a unit, if there is one; the others as they are."""

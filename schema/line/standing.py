@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pgfleet.schema.line.ground import Ground, Spot
+from pgfleet.schema.line.ground import Ground, Spot, is_later
 from pgfleet.schema.line.plan import Plan, plan
 from pgfleet.schema.line.timeline import End, timeline
 from pgfleet.schema.line.unit import Pace, Unit
 from pgfleet.schema.room import Room
+
+# So long after its time a booking waits for GPUs that are about to be free, rather than take those of the head.
+IN_TIME_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +42,41 @@ class Standing:
         """What is free and will be, with the promises to bookings."""
         bookings = sorted((unit for unit in self.bookings if not unit.lacks), key=_by_start)
         ground = Ground(timeline(self.room, self.ends, self.now), self.pace)
-        for unit in (each for each in bookings if each.promised is not None):
-            ground = ground.promising(unit, self.not_before(unit), self.known(unit))
-        for unit in (each for each in bookings if each.promised is None):
+        anew = []
+        for unit in bookings:
+            kept = ground.as_known(unit, self.not_before(unit), self.known(unit))
+            if kept is None:
+                anew.append(unit)
+            else:
+                ground = kept
+        # Whose place is not free in time gets another one, which is nobody's: what was promised to others is kept.
+        for unit in anew:
             ground = self._beside_head(ground, unit)
         for unit in bookings:
-            ground = ground.sooner(unit)
+            ground = self._sooner(ground, unit)
         return ground
 
+    def _sooner(self, ground: Ground, unit: Unit) -> Ground:
+        """With the promise to a booking as soon as it is possible now, beside the head if it can be."""
+        mine = next(promise for promise in ground.promises if promise.unit.key == unit.key)
+        left = ground.releasing(unit.key)
+        if mine.at is not None and not is_later(left.promising(unit, mine.not_before).promises[-1], mine):
+            return ground
+        again = self._beside_head(left, unit)
+        return again if mine.at is None or is_later(again.promises[-1], mine) else ground
+
     def _beside_head(self, ground: Ground, booked: Unit) -> Ground:
-        """With a new booking where it takes nothing of the head's, if there is such a place at its time."""
+        """With a booking where it takes nothing of the head's, if it is in time there, or no later than elsewhere."""
+        alone = ground.promising(booked, self.not_before(booked))
         head = next((unit for unit in self.line if unit.promised is not None), None)
-        if head is not None:
-            both = ground.promising(head, 0, self.known(head)).promising(booked, self.not_before(booked))
-            if both.promises[-1].at == both.promises[-1].not_before:
-                return both.releasing(head.key)
-        return ground.promising(booked, self.not_before(booked))
+        if head is None:
+            return alone
+        both = ground.promising(head, 0, self.known(head)).promising(booked, self.not_before(booked))
+        beside = both.promises[-1]
+        if beside.at is None:
+            return alone
+        is_in_time = beside.at <= self.seconds_to(booked.start_at) + IN_TIME_S
+        return both.releasing(head.key) if is_in_time or not is_later(alone.promises[-1], beside) else alone
 
     def not_before(self, unit: Unit) -> float:
         return max(self.seconds_to(unit.start_at), 0)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from pgfleet.schema.line.booking import book
 from pgfleet.schema.line.extension import most_possible, moved_by
 from pgfleet.schema.line.plan import Code, Plan, Waiting
@@ -103,6 +105,31 @@ def test_a_booking_that_is_due_goes_before_all_others() -> None:
     plan = standing(Unit("first", 8, 1), free={"a": 8}, bookings=[booked]).plan()
 
     assert started(plan) == {"booked": ("a",)}
+
+
+@pytest.mark.parametrize(("late_s", "head_h", "starts"), [(60, 0.25, {}), (300, 1, {"booked": ("a",)})])
+def test_a_booking_waits_two_minutes_for_its_gpus_before_it_takes_those_of_the_head(
+    late_s: int, head_h: float, starts: dict[str, tuple[str, ...]]
+) -> None:
+    booked = Unit("booked", 4, 1, start_at=NOW, promised=(NOW, ("b",)))
+    head = Unit("head", 8, 1, promised=(h(0.25), ("a",)))
+    ends = [End(h(0.25), 4, "a"), End(NOW + timedelta(seconds=late_s), 4, "b"), End(h(9), 4, "b")]
+
+    plan = standing(head, free={"a": 4, "b": 0}, ends=ends, bookings=[booked]).plan()
+
+    assert started(plan) == starts
+    assert waiting(plan, "head").starts_in_s == head_h * 3600
+
+
+def test_a_booking_whose_place_is_not_free_in_time_takes_that_of_no_other_booking() -> None:
+    due = Unit("due", 4, 1, start_at=NOW, promised=(NOW, ("b",)))
+    next_one = Unit("next", 8, 1, start_at=h(0.5), promised=(h(0.5), ("a",)))
+    ends = [End(NOW + timedelta(seconds=300), 4, "b"), End(h(9), 4, "b")]
+
+    plan = standing(free={"a": 8, "b": 0}, ends=ends, bookings=[due, next_one]).plan()
+
+    assert started(plan) == {}
+    assert (waiting(plan, "due").starts_in_s, waiting(plan, "next").starts_in_s) == (300, 1800)
 
 
 def test_a_booking_is_refused_where_it_would_move_the_head_or_one_who_would_start_now() -> None:
