@@ -122,6 +122,7 @@ class Seen:
         is_blind = not standing.room.is_seen
         gpus = sum(size for name, size in standing.room.sizes.items() if name not in standing.room.problems)
         now = {unit.key: unit.promised[0] for unit in standing.units if unit.promised is not None}
+        nowhere = {unit.key for unit in standing.units if unit.promised is not None and "" in unit.promised[1]}
         late = {}
         for key, promise in list(known.items()):
             promise.fewest, promise.is_blind = min(promise.fewest, gpus), promise.is_blind or is_blind
@@ -134,9 +135,8 @@ class Seen:
                 del known[key]
         for key in now.keys() - known.keys():
             waited = frozenset(unit.key for unit in standing.units)
-            known[key] = Promise(
-                now[key], gpus, gpus, is_blind, ends, waited, seen_before | ends.keys(), bool(standing.bookings)
-            )
+            blind, seen = is_blind or key in nowhere, seen_before | ends.keys()
+            known[key] = Promise(now[key], gpus, gpus, blind, ends, waited, seen, bool(standing.bookings))
         self.promised |= now.keys()
         return late
 
