@@ -9,7 +9,7 @@ from worlds.api.nodes import CLUSTERS, make_cluster, make_cluster_node
 from worlds.api.server import Api
 
 WHO = ("action", "category", "resource_type", "resource_id", "status")
-MISSING = ["no-such-cluster", "0", "cluster-aaaaaaaa-2026-01-01-00-00-00-aaaaaaaa", "%25", "9" * 3000, "'; drop"]
+MISSING = ["no-such-cluster", "zz", "cluster-aaaaaaaa-2026-01-01-00-00-00-aaaaaaaa", "%25", "9" * 3000, "'; drop"]
 
 
 @pytest.fixture
