@@ -27,6 +27,12 @@ select r.reservation_id from public.reservations r
 where r.reservation_id = any(%s) and r.start_at is null
   and r.waiting_since > (select h.waiting_since from public.reservations h where h.reservation_id = %s)
 """
+GOES_BEFORE = """
+select exists (
+  select from public.reservations h join public.reservations r on r.reservation_id <> h.reservation_id
+  where h.reservation_id = %s and r.reservation_id = any(%s)
+    and (r.start_at is not null or h.start_at is null and r.waiting_since < h.waiting_since))
+"""
 
 
 @dataclass(slots=True)
@@ -86,7 +92,7 @@ class Seen:
     moved: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     had: dict[str, set[str]] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
     delayed: list[str] = field(default_factory=list)
 
     def look(self, gpu_type: str) -> None:
@@ -117,8 +123,8 @@ class Seen:
         """Those whose promise has moved since it was best, with what is known of it."""
         ends = _ends(standing)
         self.ends |= ends
-        seen_before = frozenset(self.units)
-        self.units |= {unit.key: unit for unit in standing.units}
+        seen_before = frozenset(self.seen)
+        self.seen |= ends.keys() | {unit.key for unit in standing.units}
         is_blind = not standing.room.is_seen
         gpus = sum(size for name, size in standing.room.sizes.items() if name not in standing.room.problems)
         now = {unit.key: unit.promised[0] for unit in standing.units if unit.promised is not None}
@@ -142,17 +148,11 @@ class Seen:
 
     def _note(self, key: str, promise: Promise, by: timedelta) -> str:
         why = promise.excuse(self.ends, by)
-        if why is None and any(self._goes_before(each, key) for each in promise.back):
+        if why is None and self.conn.execute(GOES_BEFORE, (key, list(promise.back))).fetchone() == (True,):
             why = "who goes before it has come back"
         told = f"{key}, promised {promise.at}, {by} later: {why}"
         (self.passed if why is None else self.moved).append(told)
         return told
-
-    def _goes_before(self, key: str, head: str) -> bool:
-        one, other = self.units.get(key), self.units[head]
-        if one is None or one.start_at is not None or other.start_at is not None:
-            return one is not None and one.start_at is not None
-        return one.since is not None and other.since is not None and one.since < other.since
 
     def _tell(self, standing: Standing) -> None:
         """What those who are new in line are told of their start."""
