@@ -48,11 +48,23 @@ def test_a_body_without_an_id_has_none(conn: Connection, worker: Worker, body: A
 
 
 def test_each_kind_says_by_which_fields_a_body_names_its_row() -> None:
-    known = {"operation_id": "op-1", "user_id": "auth0|a", "node_id": 17, "reservation_id": "r-1"}
+    known = {
+        "operation_id": "op-1",
+        "user_id": "auth0|a",
+        "node_id": 17,
+        "reservation_id": "r-1",
+        "subscription_id": "s-1",
+    }
 
     found = {name: id_in(known, contract.ids) for name, contract in contracts().items()}
 
-    assert found == {"reservation": "r-1", "disk": "op-1", "assignment": "auth0|a", "heartbeat": "17"}
+    assert found == {
+        "reservation": "r-1",
+        "disk": "op-1",
+        "assignment": "auth0|a",
+        "heartbeat": "17",
+        "event": "s-1",
+    }
 
 
 def test_what_is_refused_by_a_rule_of_rows_is_a_rejection_too(conn: Connection, worker: Worker) -> None:
