@@ -51,6 +51,8 @@ _OURS = {
     "extra_float_digits": "1",
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
+    # Our statements take milliseconds; one that looks expensive to the planner would be compiled for half a second.
+    "jit": "off",
     **dict.fromkeys(
         (
             "statement_timeout",

@@ -24,6 +24,7 @@ OF_THE_DATABASE = {
     "array_nulls": "off",
     "transform_null_equals": "on",
     "quote_all_identifiers": "on",
+    "jit": "on",
     "restrict_nonsystem_relation_kind": "view, foreign-table",
     "session_replication_role": "replica",
     "row_security": "off",
