@@ -14,6 +14,7 @@ from pgfleet.workers.heartbeat.machine import KIND
 from worlds.clusters import cluster_row, create, events, promote
 from worlds.fleet import REPOSITORY, kill, settings_for, until, worker_environment, worker_on, worker_process
 from worlds.heartbeats import Heart, heart_in, pool
+from worlds.trouble import kill_at
 
 QUICK: dict[str, Any] = {"lease_s": 1.5, "backoff_s": 0.1}
 POINTS = [
@@ -52,7 +53,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_counts_nothing_twice(
     with heart_in(dsn) as heart:
         expected = sent(heart)
         marker = tmp_path / "killed"
-        armed = [sys.executable, str(REPOSITORY / "tests" / "worlds" / "kill_at.py"), str(marker), point, when, "1"]
+        armed = [sys.executable, kill_at.__file__, str(marker), point, when, "1"]
         doomed = subprocess.Popen(
             [*armed, "pgfleet.workers.heartbeat", "-p", "1", "-t", "2"],
             env=worker_environment(dsn, None, **QUICK) | {"PYTHONPATH": str(REPOSITORY)},

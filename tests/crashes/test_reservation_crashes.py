@@ -18,6 +18,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.database.migrate import migrate
 from worlds.fleet import REPOSITORY, Connection, assert_sound, kill, until, worker_environment, worker_process
 from worlds.reservations import create, status_of
+from worlds.trouble import kill_at
 
 QUICK: dict[str, Any] = {
     "lease_s": 1.5,
@@ -79,7 +80,7 @@ def test_a_worker_killed_at_any_point_loses_nothing(
 ) -> None:
     rows = [create(conn, duration_hours=SHORT, gpu_count=4) for _ in range(5)]
     marker = tmp_path / "killed"
-    armed = [sys.executable, str(REPOSITORY / "tests" / "worlds" / "kill_at.py"), str(marker), point, when, str(nth)]
+    armed = [sys.executable, kill_at.__file__, str(marker), point, when, str(nth)]
     doomed = subprocess.Popen(
         [*armed, "pgfleet.workers.reservation", "-p", "1", "-t", "2"],
         env=worker_environment(dsn, other_process_box, **QUICK),
