@@ -27,8 +27,8 @@ EDGES = ("--phases", "examples,coverage,fuzzing,stateful")
 # Requests in a row, each about what one before has made.
 STEPS = 8
 SCENARIOS = 5
-# Measurements are JSON of any form, with no number too large and nothing too deep: their schema says neither.
-FREE = ("record_cluster_metrics", "update_cluster_node", "send_heartbeat")
+# Measurements and settings are JSON of any form, no number too large and nothing too deep: their schema says neither.
+FREE = ("create_cluster", "record_cluster_metrics", "update_cluster_node", "send_heartbeat")
 # What a request that is as described may be answered with, as things are; but for 400, all that the document says.
 ACCEPTED = ["2xx", "304", 401, 403, 404, 409, 410, 412, 422, 429]
 

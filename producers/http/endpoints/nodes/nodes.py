@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 from pgfleet.producers.http.endpoint import (
     Answer,
@@ -44,7 +44,8 @@ def _address(text: str) -> str:
 
 
 Region = Annotated[str, StringConstraints(min_length=1, max_length=100), ONE_LINE]
-Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(_address)]
+EITHER = {"type": "string", "maxLength": 45, "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(_address), WithJsonSchema(EITHER)]
 Description = Annotated[str, StringConstraints(max_length=1000)]
 
 
