@@ -95,20 +95,23 @@ class Fetcher:
         raise NoReplyError(failed)
 
 
+def client(transport: BoundedTransport, timeout_s: float) -> httpx.Client:
+    """Connections that keep no cookie, follow nobody elsewhere, and ask for what is not compressed."""
+    return httpx.Client(
+        transport=transport,
+        timeout=timeout_s,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
 @contextmanager
 def fetching(timeout_s: float, size_bytes: int, proxy: str | None = None) -> Iterator[Fetcher]:
     """Connections for one kind of server. What one of them says, say in a cookie, reaches no other."""
     transport = BoundedTransport(Bounds(timeout_s, size_bytes), proxy)
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    asks_for = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-    with httpx.Client(
-        transport=transport,
-        timeout=timeout_s,
-        cookies=no_cookies,
-        headers=asks_for,
-        follow_redirects=False,
-        trust_env=False,
-    ) as http:
+    with client(transport, timeout_s) as http:
         yield Fetcher(http, size_bytes)
 
 

@@ -1,6 +1,7 @@
 """`pgfleet subscriptions`: who is told of which events, how deliveries fare, and what their user asks of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -62,21 +63,13 @@ def show(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
 @app.command("test", epilog="Example: pgfleet subscriptions test 3f2a9c1e", no_args_is_help=True)
 def send_test(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     """Send one event that says that it is a test. `show` says what was answered."""
-    owner = user or default_user()
-    with database() as conn:
-        row_id = subscription(conn, given, owner)["subscription_id"]
-        producer.send_test(row_id, owner, conn)
-    print_result("subscription_id", row_id, "test sent", as_json=as_json)
+    _ask(producer.send_test, given, user, "test sent", as_json=as_json)
 
 
 @app.command("resume", epilog="Example: pgfleet subscriptions resume 3f2a9c1e", no_args_is_help=True)
 def resume(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
     """Go on with one that is off, where it was."""
-    owner = user or default_user()
-    with database() as conn:
-        row_id = subscription(conn, given, owner)["subscription_id"]
-        producer.resume(row_id, owner, conn)
-    print_result("subscription_id", row_id, "resume sent", as_json=as_json)
+    _ask(producer.resume, given, user, "resume sent", as_json=as_json)
 
 
 @app.command("again", epilog="Example: pgfleet subscriptions again 3f2a9c1e 1.812.40117", no_args_is_help=True)
@@ -88,11 +81,16 @@ def again(
     as_json: AsJson = False,
 ) -> None:
     """Deliver what came after a position once more."""
+    _ask(partial(producer.send_again, after=after), given, user, "send again sent", as_json=as_json)
+
+
+def _ask(send: Callable[..., str], given: str, user: str | None, said: str, *, as_json: bool) -> None:
+    """Send what is asked of one subscription, and say so."""
     owner = user or default_user()
     with database() as conn:
         row_id = subscription(conn, given, owner)["subscription_id"]
-        producer.send_again(row_id, owner, after, conn)
-    print_result("subscription_id", row_id, "send again sent", as_json=as_json)
+        send(row_id, owner, conn=conn)
+    print_result("subscription_id", row_id, said, as_json=as_json)
 
 
 def _table(known: Iterable[Row]) -> Table:

@@ -7,12 +7,11 @@ status counts. No error and no text of this module holds the address: its path a
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
 from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
-from pgfleet.schema.fetching.fetch import USER_AGENT
+from pgfleet.schema.fetching.fetch import client
 from pgfleet.workers.clients.webhooks.reach import REFUSED, Reach
 
 # For each part of a request; twice that in all.
@@ -90,14 +89,5 @@ def _answer(status: int) -> Answer:
 def delivering(reach: Reach) -> Iterator[Webhooks]:
     """The connections of one process."""
     transport = BoundedTransport(Bounds(PART_S, ANSWER_BYTES + 64 * 1024), resolve=reach.resolve)
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    asks_for = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
-    with httpx.Client(
-        transport=transport,
-        timeout=PART_S,
-        cookies=no_cookies,
-        headers=asks_for,
-        follow_redirects=False,
-        trust_env=False,
-    ) as http:
+    with client(transport, PART_S) as http:
         yield Webhooks(http, reach)
