@@ -81,22 +81,27 @@ class Timeline:
         )
 
     def spots(self, unit: Unit, start: float, length: float) -> tuple[str, ...] | None:
-        """The nodes where a unit finds its GPUs for so long, one for each of its own; those that it fills best."""
+        """The nodes where a unit finds its GPUs for so long, one for each of its own; those that it fills best.
+
+        What is over and not free yet may stay so: nodes that are free already come first.
+        """
         if not unit.gpus:
             return (ANYWHERE,) * unit.nodes
         end = start + length
         if least(self.total, start, end) < unit.total:
             return None
         left = {name: least(steps, start, end) for name, steps in self.nodes.items()}
-        fitting = sorted((free, name) for name, free in left.items() if free >= unit.gpus)
+        over = {name for name in left if start <= SOON_S and self.nodes[name][0][1] < unit.gpus}
+        fitting = sorted((name in over, free, name) for name, free in left.items() if free >= unit.gpus)
         if unit.nodes == 1:
-            return (fitting[0][1],) if fitting else None
-        found = (self._together(unit, fitting, zone) for zone in sorted({self._zone(name) for _, name in fitting}))
-        return next((names for names in found if names is not None), None)
+            return (fitting[0][2],) if fitting else None
+        zones = sorted({self._zone(name) for _, _, name in fitting})
+        found = [names for zone in zones if (names := self._together(unit, fitting, zone)) is not None]
+        return min(found, key=lambda names: len(over.intersection(names)), default=None)
 
-    def _together(self, unit: Unit, fitting: list[tuple[int, str]], zone: str) -> tuple[str, ...] | None:
+    def _together(self, unit: Unit, fitting: list[tuple[bool, int, str]], zone: str) -> tuple[str, ...] | None:
         """The nodes of a gang are different machines of one zone, where machines are known."""
-        each = ([name] * self._times(name, free, unit) for free, name in fitting if self._zone(name) == zone)
+        each = ([name] * self._times(name, free, unit) for _, free, name in fitting if self._zone(name) == zone)
         names = tuple(chain(*each))[: unit.nodes]
         return names if len(names) == unit.nodes else None
 

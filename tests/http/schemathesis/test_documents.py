@@ -28,7 +28,8 @@ EDGES = ("--phases", "examples,coverage,fuzzing,stateful")
 STEPS = 8
 SCENARIOS = 5
 # Measurements and settings are JSON of any form, no number too large and nothing too deep: their schema says neither.
-FREE = ("create_cluster", "record_cluster_metrics", "update_cluster_node", "send_heartbeat")
+# A configuration is YAML, of which a schema says nothing.
+FREE = ("add_configuration", "create_cluster", "record_cluster_metrics", "update_cluster_node", "send_heartbeat")
 # What a request that is as described may be answered with, as things are; but for 400, all that the document says.
 ACCEPTED = ["2xx", "304", 401, 403, 404, 409, 410, 412, 422, 429]
 

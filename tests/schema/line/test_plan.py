@@ -9,7 +9,7 @@ from pgfleet.schema.line.booking import book
 from pgfleet.schema.line.extension import most_possible, moved_by
 from pgfleet.schema.line.plan import Code, Plan, Waiting
 from pgfleet.schema.line.standing import Standing
-from pgfleet.schema.line.timeline import End
+from pgfleet.schema.line.timeline import End, timeline
 from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.room import Room
 
@@ -20,6 +20,10 @@ def h(hours: float) -> datetime:
     return NOW + timedelta(hours=hours)
 
 
+def room(free: dict[str, int], zones: dict[str, str | None] | None = None) -> Room:
+    return Room("h100", sum(free.values()), free, is_seen=True, zones=zones or {}, sizes=dict.fromkeys(free, 8))
+
+
 def standing(
     *line: Unit,
     free: dict[str, int],
@@ -27,8 +31,7 @@ def standing(
     bookings: Sequence[Unit] = (),
     zones: dict[str, str | None] | None = None,
 ) -> Standing:
-    room = Room("h100", sum(free.values()), free, is_seen=True, zones=zones or {}, sizes=dict.fromkeys(free, 8))
-    return Standing("h100", NOW, room, line, tuple(bookings), tuple(ends))
+    return Standing("h100", NOW, room(free, zones), line, tuple(bookings), tuple(ends))
 
 
 def started(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -207,3 +210,16 @@ def test_who_goes_before_the_head_is_kept_to_where_the_head_does_not_need_it() -
     assert started(plan) == {"first": ("a",)}
     assert plan.starts[0].is_kept
     assert waiting(plan, "head").is_promised
+
+
+def test_nodes_that_are_free_come_before_those_that_may_be_so_at_any_moment() -> None:
+    """What is over may stay so for long: a promise that rests on it moves at each look, while others take the rest."""
+    gang = Unit("gang", 8, 1, nodes=2)
+    over = [End(h(-1), 8, "a"), End(h(-1), 8, "b")]
+
+    free, zones = {"a": 0, "b": 0, "c": 8, "d": 0}, {"a": "x", "b": "x", "c": "y", "d": "y"}
+    anywhere = timeline(room(free), over[:1], NOW)
+    by_zone = timeline(room(free, zones), [*over, End(h(-1), 8, "d")], NOW)
+
+    assert anywhere.earliest(gang, 60) == (1, ("c", "a"))
+    assert by_zone.earliest(gang, 60) == (1, ("c", "d"))
