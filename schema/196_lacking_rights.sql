@@ -73,7 +73,9 @@ as $$
       ('pgfleet_monitor', 'function public.letters_about(text, text)', 'execute'),
       ('pgfleet_monitor', 'pgmq.meta', 'select'),
       ('pgfleet_monitor', 'function public.feed_end()', 'execute'),
-      ('pgfleet_monitor', 'function public.feed_held()', 'execute')
+      ('pgfleet_monitor', 'function public.feed_held()', 'execute'),
+      ('pgfleet_monitor', 'function public.queue_counts(text, integer)', 'execute'),
+      ('pgfleet_monitor', 'function public.fleet_figures(integer)', 'execute')
     union all
     -- The API sees the feed whole, and shows each principal what is theirs.
     select 'pgfleet_api', 'function public.' || f, 'execute'
@@ -96,7 +98,7 @@ as $$
     select 'pgfleet_serve', 'function public.' || f, 'execute'
     from unnest(array[
       'may_see(text)', 'team_of(text)', 'limits_seen(text)', 'own_hopsworks_users()', 'answer_letter(bigint, text, text)',
-      'begin_pause(text, text, text)', 'end_pause(text)']) f
+      'begin_pause(text, text, text)', 'end_pause(text)', 'take_figures(text, integer)', 'keep_figures()']) f
     union all
     select 'pgfleet_serve', 'function hopsworks.close_to_users(uuid)', 'execute'
     union

@@ -1,4 +1,4 @@
-"""Histories, dead letters and periodic work (010), what the offline sweeps saw (020), and outages (023)."""
+"""Histories, dead letters and periodic work (010), offline sweeps (020), outages (023), figures (054)."""
 
 from pgfleet.schema.tables.described import described
 
@@ -7,3 +7,4 @@ dead_letters = described("public.dead_letters")
 periodic = described("public.periodic")
 offline_sweeps = described("public.offline_sweeps")
 outages = described("public.outages")
+figures = described("public.figures")

@@ -224,8 +224,7 @@ def test_metrics_tell_what_was_claimed_and_settled(dsn: str, conn: Connection, b
     assert 'pgfleet_claimed_total{queue="gpu_reservations"}' in text
     assert 'pgfleet_settled_total{outcome="advance",queue="gpu_reservations"}' in text
     assert 'pgfleet_settle_seconds_count{queue="gpu_reservations"}' in text
-    assert 'pgfleet_queue_messages{queue="gpu_reservations",state="ready"}' in text
-    assert 'pgfleet_oldest_ready_age_seconds{queue="gpu_reservations"}' in text
+    assert "pgfleet_build_info{version=" in text
 
 
 @contextmanager

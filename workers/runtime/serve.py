@@ -19,7 +19,6 @@ from pgfleet.schema.database.sessions import connect, is_pooler, open_session
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, misspelt, read_settings
-from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.broker import FleetBroker
 from pgfleet.workers.runtime.inside.ending import Ending, ended_at_once
 from pgfleet.workers.runtime.inside.hangs import HangWatch
@@ -140,7 +139,6 @@ class Lifecycle(dramatiq.Middleware):
                 "/readyz": lambda: port.Shown([*readiness.lacking(), *pool.lacking()], readiness.warnings()),
             }
             port.serve(settings.metrics_host, port.port_of_process(settings.metrics_port), probes)
-            metrics.watch_depth(pool, [each.kind.queue for each in every], self.draining)
         for thread in started:
             thread.start()
 

@@ -1,5 +1,6 @@
 """`pgfleet serve`: the HTTP API, in this process, until SIGTERM or Ctrl-C."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ def serve(
     # Only now, so that --help is quick, and so that a missing extra is named.
     from pgfleet.producers.http.desk import desk_of  # noqa: PLC0415
     from pgfleet.producers.http.health.ending import end_by_signals  # noqa: PLC0415
+    from pgfleet.producers.http.health.fleet import counted  # noqa: PLC0415
     from pgfleet.producers.http.serving import Pace, made, served  # noqa: PLC0415
     from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
@@ -43,8 +45,10 @@ def serve(
     with (
         desk_of(settings, serving) as desk,
         served(made(desk), host, port, desk.ending, Pace(NOTICE_S, settings.drain_s)) as server,
+        ExitStack() as stack,
     ):
         if settings.metrics_port:
+            stack.enter_context(counted(desk.pool))
             readiness = desk.readiness
             probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown([str(each) for each in readiness.lacks()])}
             serve_metrics(settings.metrics_host, settings.metrics_port, probes)

@@ -76,6 +76,24 @@ def test_requests_are_counted_by_endpoint_and_strangers_by_reason(serve: Process
     assert "nothing-here" not in get(f"{serve.metrics_url}/metrics").text
 
 
+def test_of_several_processes_one_shows_what_is_counted_of_the_whole_fleet(
+    serve: Process, dsn: str, conn: Connection, tmp_path: Path
+) -> None:
+    """And when that has ended, another."""
+    (folder := tmp_path / "second").mkdir()
+    conn.execute("select pgmq.send('gpu_reservations', '{}'::jsonb, 3600)")
+    conn.execute("delete from public.figures_lease")
+    with serving_dsn(dsn) as own, serving_process(own, folder) as second:
+        until(lambda: second.counted("pgfleet_gpus", gpu_type="h100", state="total") == 16)
+
+        assert second.counted("pgfleet_queue_messages", queue="gpu_reservations", state="delayed") == 1
+        until(lambda: serve.counted("pgfleet_gpus") == 0)
+        second.running.terminate()
+        second.ended()
+    conn.execute("update public.figures_lease set until = public.fleet_now()")
+    until(lambda: serve.counted("pgfleet_gpus", gpu_type="h100", state="total") == 16)
+
+
 def test_at_sigterm_it_is_not_ready_first_and_a_stream_ends_to_be_taken_up_elsewhere(
     serve: Process, ops: httpx.Client
 ) -> None:

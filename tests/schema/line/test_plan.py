@@ -219,7 +219,7 @@ def test_nodes_that_are_free_come_before_those_that_may_be_so_at_any_moment() ->
 
     free, zones = {"a": 0, "b": 0, "c": 8, "d": 0}, {"a": "x", "b": "x", "c": "y", "d": "y"}
     anywhere = timeline(room(free), over[:1], NOW)
-    by_zone = timeline(room(free, zones), [*over, End(h(-1), 8, "d")], NOW)
+    by_zone = timeline(room(free, dict(zones)), [*over, End(h(-1), 8, "d")], NOW)
 
     assert anywhere.earliest(gang, 60) == (1, ("c", "a"))
     assert by_zone.earliest(gang, 60) == (1, ("c", "d"))

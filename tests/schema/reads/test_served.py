@@ -32,6 +32,7 @@ from pgfleet.schema.reads import (
     reservation,
     usage,
 )
+from pgfleet.schema.reads.charts import figures
 from pgfleet.schema.reads.pages import assignment as assignment_pages
 from pgfleet.schema.reads.pages import audit, letter
 from pgfleet.schema.reads.pages import cluster as cluster_pages
@@ -103,6 +104,9 @@ READS: dict[str, Read] = {
     "operation.of_disk": lambda c, t: operation.of_disk(c, disk.resolve(c, f"{t.user}-data", t.user)),
     "operation.on_their_way": lambda c, t: operation.on_their_way(c, t.user, f"{t.user}-data"),
     "operation.resolve": lambda c, t: operation.resolve(c, t.operation, t.user),
+    "charts.figures.now": lambda c, _: [row["figure"] for row in figures.now(c)],
+    "charts.figures.over_time": lambda c, _: figures.over_time(c, "gpus", "h100", timedelta(hours=1)),
+    "charts.figures.take": lambda c, _: figures.take(c, "me", 60),
     "outage.held": lambda c, _: outage.held(c, "gpu_reservations"),
     "outage.recent": lambda c, _: outage.recent(c),
     "pages.assignment.listed": lambda c, _: assignment_pages.listed(c, assignment.UserFilters(), None, ALL),

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from importlib.metadata import version
 from multiprocessing import current_process, parent_process
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Info, generate_latest
 
 from pgfleet.schema.errors import FleetError
 
@@ -25,6 +26,8 @@ TAKEN_IN = 64
 # How many the kernel keeps until they are taken in. One more comes again a second later.
 BACKLOG = 1024
 TEXT = "text/plain; charset=utf-8"
+
+BUILD = Info("pgfleet_build", "What runs here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def serve(host: str, port: int, probes: Probes) -> None:
         FleetError: the port can't be had.
     """
     listening = _listening(host, port)
+    BUILD.info({"version": version("pgfleet")})
     threading.Thread(target=asyncio.run, args=(_serve(listening, probes),), name="port", daemon=True).start()
 
 

@@ -1,0 +1,1 @@
+"""Numbers of the fleet, now and over time."""
