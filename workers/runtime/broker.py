@@ -31,6 +31,8 @@ CLAIM, HOUSE = "claim messages", "send what is due and keep house"
 PERIODIC_CHECK_S = 5.0
 PRUNING_S = 0.05
 FIRST_PRUNING_S = 5.0
+# Where each thread is at a step that lasts, it is looked so often whether one has ended it.
+FULL_S = 0.05
 
 
 class FleetBroker(dramatiq.Broker):
@@ -90,6 +92,9 @@ class ClaimConsumer(Consumer):
                 return None
             if not self.running.ready.wait(self.timeout_s) or not self._may_claim():
                 return None
+            if self._room() < 1:
+                self._rest(FULL_S)
+                return None
             batch = self._next_batch()
         except Exception as error:  # noqa: BLE001  # dramatiq would begin again without what this consumer knows
             self._rest(self.running.trouble.met(CLAIM, error))
@@ -105,6 +110,10 @@ class ClaimConsumer(Consumer):
         with self.changed:
             return self.changed.wait_for(lambda: self.busy < allowed, self.timeout_s)
 
+    def _room(self) -> int:
+        """How many messages to claim: none for a thread whose step lasts, which another process may have free."""
+        return self.batch - self.running.progress.lasting() if self.running.threads is not None else self.batch
+
     def _next_batch(self) -> list[Task]:
         self.alone = bool(self.suspects)
         if self.alone:
@@ -114,12 +123,13 @@ class ClaimConsumer(Consumer):
             # The threads that step what was just claimed go first; a message that arrives ends the wait.
             self.emptied = False
             self.pause.wait(None)
-        batch, due_s = self._claim()
+        room = max(self._room(), 1)
+        batch, due_s = self._claim(room)
         if not batch:
             self.pause.wait(self._until_due_s(due_s))
             return []
         self.pause.active()
-        self.emptied = len(batch) < self.batch
+        self.emptied = len(batch) < room
         self.suspects.extend(task for task in batch if task.suspect)
         return [task for task in batch if not task.suspect]
 
@@ -128,13 +138,13 @@ class ClaimConsumer(Consumer):
         periodic_s = self.periodic_at - time.monotonic()
         return periodic_s if due_s is None else min(due_s, periodic_s)
 
-    def _claim(self) -> tuple[list[Task], float | None]:
+    def _claim(self, most: int) -> tuple[list[Task], float | None]:
         self._give_back_lost()
         self.pause.clear()
         with self.running.pool.connection(timeout=5) as conn:
             asked_at, mark = time.monotonic(), claims.new_mark()
             try:
-                messages, due_s = self._claim_as(conn, mark)
+                messages, due_s = self._claim_as(conn, most, mark)
             except Exception as error:
                 self.lost.add(mark, asked_at, answered=not is_gone(error))
                 raise
@@ -143,9 +153,9 @@ class ClaimConsumer(Consumer):
         metrics.CLAIMED.labels(self.running.kind.queue).inc(len(messages))
         return [Task.of(message) for message in messages], due_s
 
-    def _claim_as(self, conn: kernel.Connection, mark: str) -> tuple[list[kernel.Message], float | None]:
+    def _claim_as(self, conn: kernel.Connection, most: int, mark: str) -> tuple[list[kernel.Message], float | None]:
         kind, lease = self.running.kind, self.running.settings.lease
-        return claims.claim(conn, kind.queue, self.batch, lease, durable=kind.effects, mark=mark)
+        return claims.claim(conn, kind.queue, most, lease, durable=kind.effects, mark=mark)
 
     def _give_back_lost(self) -> None:
         """Give back claims whose answer never came, and write the end of what ended while the database was away."""

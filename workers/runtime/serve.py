@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Event
 from typing import TypeVar
@@ -26,7 +26,7 @@ from pgfleet.workers.runtime.inside.life import Life
 from pgfleet.workers.runtime.inside.opening import in_words, opened
 from pgfleet.workers.runtime.inside.progress import Progress
 from pgfleet.workers.runtime.inside.rights import check_rights
-from pgfleet.workers.runtime.inside.threads import LeftBehindError, Threads
+from pgfleet.workers.runtime.inside.threads import Threads
 from pgfleet.workers.runtime.inside.trouble import Trouble
 from pgfleet.workers.runtime.kind import AnyKind, Kind
 from pgfleet.workers.runtime.leases import LeaseKeeper, Leases
@@ -35,6 +35,7 @@ from pgfleet.workers.runtime.outside import port
 from pgfleet.workers.runtime.outside.breakers import Breakers
 from pgfleet.workers.runtime.outside.probes import Prober
 from pgfleet.workers.runtime.outside.readiness import Readiness
+from pgfleet.workers.runtime.outside.slow import keep_place
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Author
 from pgfleet.workers.runtime.task import Task
@@ -59,8 +60,7 @@ def serve(kind: AnyKind) -> dramatiq.Actor[[list[Task]], None]:
 
     def consume(tasks: list[Task]) -> None:
         # In a thread of ours: dramatiq's goes on when it hangs.
-        with suppress(LeftBehindError):
-            lifecycle.claims.submit(work, broker.running[kind.queue], tasks).result()
+        keep_place(broker.running[kind.queue], lifecycle.claims, work, tasks)
 
     return dramatiq.actor(actor_name=kind.name, queue_name=kind.queue, broker=broker)(consume)
 

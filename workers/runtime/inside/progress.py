@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.task import Task
 
+# A step that lasts so long waits for somebody.
+LASTS_S = 0.2
+
 
 @dataclass(eq=False, slots=True)
 class Claim:
@@ -108,6 +111,27 @@ class Progress:
                 if claim is not None:
                     claim.tasks.discard(task)
         self.leases.drop(task.token for task in tasks)
+
+    def thread_that_waits(self, tasks: Sequence[Task]) -> threading.Thread | None:
+        """The thread that answers these messages, if all that it still has to do is to wait for steps that last."""
+        with self._lock:
+            claim = next((self._claims[task] for task in tasks if task in self._claims), None)
+            if claim is None:
+                return None
+            lasting = {task.key for step in self._lasting() for task in step.tasks}
+            # Another message about such a row waits for the same step.
+            return claim.thread if all(task.key in lasting for task in claim.tasks) else None
+
+    def lasting(self) -> int:
+        """How many threads for effects are at a step that lasts."""
+        with self._lock:
+            return len(self._lasting())
+
+    def _lasting(self) -> list[Step]:
+        begun_before = time.monotonic() - LASTS_S
+        threads = {claim.thread for claim in self._open}
+        steps = [step for step in self._steps if step.begun_at < begun_before and not step.hangs]
+        return [step for step in steps if step.thread not in threads]
 
     def find(self, now: float, stands_s: float, hangs_s: float) -> Found:
         """What has not gone on for so long. The leases of what is found untouched or hanging are dropped."""
