@@ -81,6 +81,25 @@ end
 $$;
 revoke execute on function public.place_subscription(uuid, text, text) from public;
 
+-- For how many seconds the oldest event waits of those that are being delivered; 0 where none waits. It may be that of a
+-- move before it which the subscription does not want. The metric; read by the event worker.
+create or replace function public.events_undelivered_s() returns double precision
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+  select coalesce(max(extract(epoch from public.fleet_now() - f.at)), 0)::double precision
+  from public.event_subscriptions s
+  cross join lateral (
+    select h.at from public.status_history h
+    where h.timeline > 0 and (h.timeline, h.xact_id, h.history_id) > (
+      split_part(s.delivered_to, '.', 1)::integer, split_part(s.delivered_to, '.', 2)::xid8,
+      split_part(s.delivered_to, '.', 3)::bigint)
+    order by h.timeline, h.xact_id, h.history_id limit 1) f
+  where s.status in ('active', 'failing') and s.batch_to is not null
+$$;
+revoke execute on function public.events_undelivered_s() from public;
+
 -- A batch that nobody took for a day is sent once more, by itself (159). What was done; null where the letter is no batch.
 -- Called by answer_letter.
 create or replace function public.revive_event_deliveries(letter public.dead_letters) returns text
@@ -113,6 +132,7 @@ create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'function public.role_for_events(text)', 'execute'),
   ('worker', 'function public.feed_end()', 'execute'),
   ('worker', 'function public.note_timeline()', 'execute'),
+  ('worker', 'function public.events_undelivered_s()', 'execute'),
   ('worker', 'function public.events_since(integer, xid8, bigint, integer, text[], text[], text, text, integer, xid8, bigint)',
     'execute'),
   ('user', 'function public.place_subscription(uuid, text, text)', 'execute'),

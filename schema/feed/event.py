@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pgfleet.schema.feed.cursor import Cursor
@@ -10,7 +11,7 @@ from pgfleet.schema.feed.cursor import Cursor
 SPEC_VERSION = "1.0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """A move that was committed.
 
@@ -54,5 +55,9 @@ class Event:
         }
 
     def json(self) -> str:
-        """On one line."""
+        """On one line; written once, however many are told of it."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> str:
         return json.dumps(self.cloud_event(), separators=(",", ":"), ensure_ascii=False)

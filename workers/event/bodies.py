@@ -28,7 +28,7 @@ class Body:
 def body_of(events: Sequence[Event], written_as: str) -> Body:
     """These events, in the way that the subscription wants them."""
     if written_as == Format.CLOUDEVENTS:
-        return _json(BATCH, [event.cloud_event() for event in events])
+        return Body(BATCH, f"[{','.join(event.json() for event in events)}]".encode())
     return _message([line_of(event) for event in events], written_as)
 
 

@@ -1,10 +1,11 @@
 """Looking for events, and delivering a batch of them: what becomes of the subscription with each answer.
 
 idle --(a look finds events)--> a batch --(taken)--> idle, and a look
-                                a batch --(not taken)--> the same again, in 1 s .. 1 h
+                                a batch --(not taken)--> the same again, in 1 s .. 1 h, or when it has asked for it
                                 a batch --(not taken for 24 h)--> a dead letter; idle, and a look
 """
 
+import random
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,7 +57,7 @@ def deliver(message: Deliver, turn: Turn) -> Outcome:
     if batch.begin is not None or not batch.events:
         # Of rows that are gone, or not its user's to see any more.
         return _on(row, {**NO_BATCH, "delivered_to": row.batch_to})
-    answer = post(target, body_of(batch.events, row.format), webhook_id(row, row.batch_to), turn)
+    answer = post(row, target, body_of(batch.events, row.format), webhook_id(row, row.batch_to), turn)
     if answer.is_taken:
         return _taken(row, answer, turn)
     if answer.is_gone:
@@ -84,7 +85,7 @@ def _not_taken(row: Row, answer: Answer, turn: Turn) -> Outcome:
     batch_since = row.batch_failing_since or turn.now
     if turn.now - batch_since >= BATCH_LIMIT:
         raise RefusedError(f"not taken for 24 hours; the last answer: {answer.words}")
-    until = turn.later(pause_s(row.batch_failures))
+    until = turn.later(pause_s(row.batch_failures, answer.after_s))
     values = {
         "failing_since": failing_since,
         "batch_failing_since": batch_since,
@@ -97,9 +98,11 @@ def _not_taken(row: Row, answer: Answer, turn: Turn) -> Outcome:
     return tickets.hand_out(TICKETS, move, until, after=row.delivered_to, to=row.batch_to)
 
 
-def pause_s(failures: int) -> float:
-    """Twice as long after each failure, from a second to an hour."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20))
+def pause_s(failures: int, asked_s: float | None = None) -> float:
+    """Twice as long after each failure, from a second to an hour, with jitter; as long as was asked for, if longer."""
+    pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 20))
+    # What failed together is not tried together.
+    return max(pause_s * random.uniform(0.75, 1.25), min(asked_s or 0, LONGEST_PAUSE_S))  # noqa: S311  # no secret
 
 
 def _next_try(answer: Answer, until: datetime) -> str:
@@ -121,7 +124,7 @@ def redeliver(message: Redeliver, turn: Turn) -> Outcome:
         return Done("no such subscription")
     if not batch.events:
         return Done("none of its events is there any more")
-    answer = post(target, body_of(batch.events, row.format), webhook_id(row, message.to), turn)
+    answer = post(row, target, body_of(batch.events, row.format), webhook_id(row, message.to), turn)
     if not answer.is_taken:
         raise TryAgainError(f"a batch was not taken: {answer.words}")
     return Done("taken")

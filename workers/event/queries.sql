@@ -28,6 +28,14 @@ select s.subscription_id::text from public.event_subscriptions s
 where s.status in ('active', 'failing') and s.batch_to is null
 order by random() limit :most;
 
+-- name: look_around
+-- Asks whoever is free to look for events that nobody was woken for.
+select pgmq.send('event_deliveries', '{"action": "look_around"}');
+
+-- name: undelivered
+-- For how many seconds the oldest event waits that is being delivered.
+select public.events_undelivered_s();
+
 -- name: wake
 -- Sends a look to each subscription that delivers nothing and wants one of these events, unless one waits already that
 -- nobody has begun with: whoever begins with that will see the events. How many.

@@ -105,7 +105,7 @@ def _test(row: Row, turn: Turn) -> Outcome:
     if target is None:
         return Reject("subscription_id: its address is not there any more")
     test_id = webhook_id(row, f"test {turn.msg_id}")
-    answer = post(target, body_of_test(str(row.subscription_id), test_id, turn.now, row.format), test_id, turn)
+    answer = post(row, target, body_of_test(str(row.subscription_id), test_id, turn.now, row.format), test_id, turn)
     return Advance((Move(row, None, values={"last_answer": f"test: {answer.words}"}),))
 
 

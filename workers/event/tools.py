@@ -13,6 +13,8 @@ from pgfleet.workers.clients.webhooks.posting import Answer, Webhooks, deliverin
 from pgfleet.workers.clients.webhooks.reach import Reach
 from pgfleet.workers.clients.webhooks.signing import signed
 from pgfleet.workers.event.bodies import Body
+from pgfleet.workers.event.metrics import count
+from pgfleet.workers.event.slow import Slow
 from pgfleet.workers.event.view import Target, View
 from pgfleet.workers.runtime import kind
 from pgfleet.workers.runtime.outcomes import Send
@@ -22,13 +24,14 @@ from pgfleet.workers.runtime.outside.breakers import Breakers
 @dataclass(frozen=True, slots=True)
 class Tools:
     webhooks: Webhooks
+    slow: Slow
 
 
 @contextmanager
 def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:  # noqa: ARG001  # tools of a kind
     """The client of one process. No breaker: each subscriber is by itself, and backs off by itself."""
     with delivering(Reach.of(settings.events_may_reach)) as webhooks:
-        yield Tools(webhooks)
+        yield Tools(webhooks, Slow(settings.effect_threads // 2))
 
 
 Turn: TypeAlias = kind.Turn[View, Tools]
@@ -44,8 +47,15 @@ def webhook_id(row: Row, what: str) -> str:
     return f"msg_{uuid.uuid5(row.subscription_id, what).hex}"
 
 
-def post(target: Target, body: Body, delivery_id: str, turn: Turn) -> Answer:
-    """One delivery, signed at this moment."""
+def post(row: Row, target: Target, body: Body, delivery_id: str, turn: Turn) -> Answer:
+    """One delivery, signed at this moment.
+
+    Raises:
+        TryAgainError: it may be slow, and so many others are that it has to wait.
+    """
     turn.hold()
     headers = signed(target.secret, delivery_id, turn.now, body.content)
-    return turn.tools.webhooks.post(target.url, body.content, body.media_type, headers)
+    with turn.tools.slow.waiting(row.subscription_id, is_failing=row.failing_since is not None):
+        answer = turn.tools.webhooks.post(target.url, body.content, body.media_type, headers)
+    count(answer)
+    return answer

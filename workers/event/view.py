@@ -12,6 +12,7 @@ from pgfleet.schema.feed import reading
 from pgfleet.schema.feed.cursor import Cursor, CursorTooOld
 from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.filters import Filters, may_see, narrowed
+from pgfleet.schema.feed.reading import Page
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
@@ -19,10 +20,11 @@ from pgfleet.schema.rows.row import Row, ask_rows, rows_of
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tables.events import event_subscriptions
 from pgfleet.schema.tickets import NUDGE
+from pgfleet.workers.event.window import Window, window_of
 
 SQL = named(__package__)
 # A page is so many moves, and a batch has so many events and bytes at most: a single event may have more.
-MOVES, BATCH_EVENTS, BATCH_BYTES = 500, 200, 256 * 1024
+MOVES, BATCH_EVENTS, BATCH_BYTES = 500, 500, 512 * 1024
 # So many pages in which nothing is wanted are gone through by one look.
 PAGES = 20
 AROUND = 1000
@@ -74,7 +76,7 @@ class View:
     moves: list[tuple[str, str]]
 
 
-def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:  # noqa: ARG001  # a load
+def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> View:
     """The view of some messages. Each subscription's events are read by themselves, as each has filters of its own."""
     ids = sorted({UUID(str(one)) for message in messages if (one := getattr(message, "subscription_id", None))})
     askers = sorted({message.user_id for message in messages if isinstance(message, (Resume, Subscribe))})
@@ -90,15 +92,19 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     if any(isinstance(message, LookAround) for message in messages):
         idle = [one for (one,) in conn.execute(SQL["idle"], {"most": AROUND}).fetchall()]
     moves = conn.execute(SQL["moves"]).fetchall() if askers else []
-    return View(moment, rows, targets, _batches(conn, messages, rows), dict(counted.fetchall()), idle, moves)
+    batches = _batches(conn, messages, rows, window_of(settings))
+    return View(moment, rows, targets, batches, dict(counted.fetchall()), idle, moves)
 
 
-def _batches(conn: Connection, messages: Sequence[Message], rows: dict[str, Row]) -> dict[Message, Batch]:
+def _batches(
+    conn: Connection, messages: Sequence[Message], rows: dict[str, Row], window: Window
+) -> dict[Message, Batch]:
     spans = {message: span for message in messages if (span := _span(message, rows)) is not None}
     users = sorted({row.user_id for row, _, _ in spans.values()})
     roles = {row.name: row.role for row in ask(conn, SQL["roles"], users=users)} if users else {}
     return {
-        message: _read(conn, row, roles.get(row.user_id), after, upto) for message, (row, after, upto) in spans.items()
+        message: _read(conn, window, _Asked(row, roles.get(row.user_id)), after, upto)
+        for message, (row, after, upto) in spans.items()
     }
 
 
@@ -118,27 +124,53 @@ def _span(message: Message, rows: dict[str, Row]) -> tuple[Row, Cursor, Cursor |
             return None
 
 
-def _read(conn: Connection, row: Row, role: str | None, after: Cursor, upto: Cursor | None) -> Batch:
-    """The next events of a subscription that its user may see, in the role of now."""
+class _Asked:
+    """Whose events are read, in the role of now."""
+
+    def __init__(self, row: Row, role: str | None) -> None:
+        self.role = None if role is None else Role(role)
+        self.wanted = _filters(row)
+        self.user = row.user_id
+
+    def told(self, page: Page) -> list[Event]:
+        """What of a page its filters want, and its user may see."""
+        if self.role is None:
+            return []
+        return [event for event in page.events if self.wanted.match(event) and may_see(self.role, self.user, event)]
+
+
+def _read(conn: Connection, window: Window, asked: _Asked, after: Cursor, upto: Cursor | None) -> Batch:
+    """The next events of a subscription: of the newest that this process has read already, else from the database."""
+    if asked.role is not None and (seen := window.page(after, MOVES, upto)) is not None:
+        events = asked.told(seen)
+        if events or upto is not None:
+            return _batch(after, events, seen)
+    return _read_on(conn, asked, after, upto)
+
+
+def _read_on(conn: Connection, asked: _Asked, after: Cursor, upto: Cursor | None) -> Batch:
     end = reading.end(conn)
-    if role is None:
+    if asked.role is None:
         return Batch(after, [], upto or max(after, end))
-    wanted = _filters(row)
-    seen = narrowed(wanted, Role(role), row.user_id)
+    seen = narrowed(asked.wanted, asked.role, asked.user)
     for _ in range(PAGES):
         try:
             page = reading.read(conn, after, seen, MOVES, upto)
         except CursorTooOld as error:
             return Batch(after, [], after, begin=error.begin)
-        events = [event for event in page.events if wanted.match(event) and may_see(Role(role), row.user_id, event)]
+        events = asked.told(page)
         if events or upto is not None:
-            taken = _first(events)
-            return Batch(after, taken, taken[-1].position if len(taken) < len(events) else page.cursor)
+            return _batch(after, events, page)
         # What is committed meanwhile is another look's, or this one would never end.
         if page.cursor == after or page.cursor >= end:
             return Batch(after, [], page.cursor)
         after = page.cursor
     return Batch(after, [], after, has_more=True)
+
+
+def _batch(after: Cursor, events: list[Event], page: Page) -> Batch:
+    taken = _first(events)
+    return Batch(after, taken, taken[-1].position if len(taken) < len(events) else page.cursor)
 
 
 def _filters(row: Row) -> Filters:

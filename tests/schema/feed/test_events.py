@@ -1,6 +1,7 @@
 """What an event says, whose it is, and what it never says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -146,7 +147,7 @@ def test_who_may_see_an_event(conn: Connection, role: Role, name: str, owner: st
     start = reading.end(conn)
     make(conn, user=owner or "nobody")
     (event,) = events(conn, start)
-    of_owner = event if owner else Event(**{f: getattr(event, f) for f in Event.__slots__} | {"owner": owner})
+    of_owner = event if owner else replace(event, owner=owner)
 
     assert may_see(role, name, of_owner) is sees
 

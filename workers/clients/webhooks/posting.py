@@ -12,20 +12,28 @@ import httpx
 
 from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
 from pgfleet.schema.fetching.fetch import client
+from pgfleet.workers.clients.retry_after import retry_after_s
 from pgfleet.workers.clients.webhooks.reach import REFUSED, Reach
 
 # For each part of a request; twice that in all.
 PART_S = 5.0
 ANSWER_BYTES = 4096
 OK, REDIRECT, BAD, GONE = 200, 300, 400, 410
+# Too many requests, and not available: what these say of when to come back is heeded.
+BUSY = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What has become of a delivery; in words of ours."""
+    """What has become of a delivery; in words of ours.
+
+    Attributes:
+        after_s: for how long it asks to be left alone; None where it does not.
+    """
 
     status: int | None
     words: str
+    after_s: float | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -63,7 +71,7 @@ class Webhooks:
             return Answer(None, "no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(None, f"no answer ({type(error).__name__})")
-        return _answer(response.status_code)
+        return _answer(response)
 
 
 def _skim(response: httpx.Response) -> None:
@@ -79,10 +87,14 @@ def _skim(response: httpx.Response) -> None:
                 return
 
 
-def _answer(status: int) -> Answer:
+def _answer(response: httpx.Response) -> Answer:
+    status = response.status_code
     if REDIRECT <= status < BAD:
         return Answer(status, f"{status}, and redirects are not followed")
-    return Answer(status, str(status))
+    if status not in BUSY:
+        return Answer(status, str(status))
+    after_s = retry_after_s(response.headers.get("Retry-After"), response.headers.get("Date"))
+    return Answer(status, str(status), after_s)
 
 
 @contextmanager
