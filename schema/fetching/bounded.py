@@ -27,6 +27,10 @@ class Bounds:
     size_bytes: int
 
 
+class TooLongError(httpcore.ReadError):
+    """An answer has more bytes than it may have."""
+
+
 class _Left(threading.local):
     """What the request of this thread may still take."""
 
@@ -50,7 +54,7 @@ class _Left(threading.local):
     def take(self, size_bytes: int) -> None:
         self.size_bytes -= size_bytes
         if self.size_bytes < 0:
-            raise httpcore.ReadError("more bytes than an answer may have")
+            raise TooLongError("more bytes than an answer may have")
 
 
 # The address to connect to for a host and a port, within some seconds; raises httpcore.ConnectError for none.

@@ -1,7 +1,9 @@
 """When a delivery that was not taken is tried again, and what is counted of tries."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -117,3 +119,42 @@ def test_the_age_of_what_was_not_delivered_is_known(events: Events, receiver: Re
     assert none == events.conn.execute(ages).fetchone() == (0,)
     assert old is not None
     assert 600 <= old[0] < 700
+
+
+@pytest.mark.parametrize(
+    ("addresses", "why"),
+    [
+        (["10.0.0.1"], "leads to an address that is not public"),
+        (["8.8.8.8", "169.254.169.254"], "leads to an address that is not public"),
+        ([], "its name has no address"),
+    ],
+)
+def test_whose_address_leads_into_our_network_is_told_so(
+    events: Events, monkeypatch: pytest.MonkeyPatch, addresses: list[str], why: str
+) -> None:
+    """In its history, and where its user looks; nothing is sent, and nothing of the address is said."""
+    made = events.subscribe("https://receiver.example.org/hush")
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **more: Any) -> list[Any]:
+        of_name = addresses if host in ("receiver.example.org", b"receiver.example.org") else [host]
+        return [found for address in of_name for found in real(address, *rest, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    events.make()
+    events.look(made)
+
+    asked = "select reason from public.status_history where row_id = %s order by history_id desc limit 1"
+    reason = events.conn.execute(asked, (made.subscription_id,)).fetchone()
+    assert reason == (f"a delivery was not taken: {why}",)
+    assert events.row(made)["detail"].startswith(f"not taken: {why}; tried again at ")
+    assert events.row(made)["last_answer"] == why
+
+
+@pytest.mark.parametrize("url", ["https://169.254.169.254/latest/hush", "https://[::ffff:10.0.0.1]/hush"])
+def test_an_address_in_our_network_is_no_subscription(events: Events, url: str) -> None:
+    """Who asked for it reads why."""
+    events.subscribe(url)
+
+    assert events.letters() == ["url: leads to an address that is not public"]
+    assert events.conn.execute("select count(*) from public.event_subscriptions").fetchone() == (0,)

@@ -64,7 +64,7 @@ def receiving(tls: SSLContext | None = None, host: str = "127.0.0.1") -> Iterato
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append(Got(self.path, {name.lower(): text for name, text in self.headers.items()}, body))
             receiver.free.wait()
-            self.send_response(receiver.status)
+            self.send_response_only(receiver.status)
             for name, text in {**receiver.headers, "Content-Length": str(len(receiver.answers))}.items():
                 self.send_header(name, text)
             self.end_headers()

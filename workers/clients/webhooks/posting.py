@@ -13,7 +13,8 @@ import httpx
 from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
 from pgfleet.schema.fetching.fetch import client
 from pgfleet.workers.clients.retry_after import retry_after_s
-from pgfleet.workers.clients.webhooks.reach import REFUSED, Reach
+from pgfleet.workers.clients.webhooks.reach import Reach
+from pgfleet.workers.clients.webhooks.words import unanswered
 
 # For each part of a request; twice that in all.
 PART_S = 5.0
@@ -65,12 +66,8 @@ class Webhooks:
                 _skim(response)
             finally:
                 response.close()
-        except httpx.ConnectError as error:
-            return Answer(None, REFUSED if str(error) == REFUSED else "no connection")
-        except httpx.TimeoutException:
-            return Answer(None, "no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Answer(None, f"no answer ({type(error).__name__})")
+            return Answer(None, unanswered(error))
         return _answer(response)
 
 

@@ -19,6 +19,15 @@ HTTPS_PORT = 443
 SHOWN_LETTERS, SHOWN_PATH = 80, 12
 REFUSED = "leads to an address that is not public"
 
+
+class NotPublicError(httpcore.ConnectError):
+    """A name leads to an address that may not be reached."""
+
+
+class NoAddressError(httpcore.ConnectError):
+    """A name has no address."""
+
+
 # Beyond what Python's `is_global` says, which differs by version. 192.88.99.0/24 leads into 6to4.
 _CLOSED_V4 = [
     ip_network(text)
@@ -96,11 +105,13 @@ class Reach:
         """The address of a host to connect to, if all that it has may be.
 
         Raises:
-            httpcore.ConnectError: it has none, or one that may not be reached.
+            NoAddressError: it has none.
+            NotPublicError: it has one that may not be reached.
+            httpcore.ConnectTimeout: nobody says in time.
         """
         found = _look_up(host, port, within_s)
         if not all(self.may(host, address) for address in found):
-            raise httpcore.ConnectError(REFUSED)
+            raise NotPublicError(REFUSED)
         return str(found[0])
 
 
@@ -147,7 +158,7 @@ def _look_up(host: str, port: int, within_s: float) -> list[Address]:
         raise httpcore.ConnectTimeout
     answer = answers[0]
     if not isinstance(answer, list) or not answer:
-        raise httpcore.ConnectError("has no address")
+        raise NoAddressError
     return answer
 
 
