@@ -62,12 +62,12 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench heartbeats
 
 generated: $(READY) ## Write what is made from code anew: message schemas, OpenAPI, the hash of the SQL files, manifests, DATABASE.md
+	$(BIN)/python -m pgfleet.console.diagram
 	$(BIN)/python -m pgfleet.schema.published.json_schema
 	$(BIN)/python -m pgfleet.schema.published.who_may
 	$(BIN)/python -m pgfleet.producers.http.openapi.publish
 	$(BIN)/python deploy/schema_hash.py
 	$(BIN)/python deploy/manifests.py
-	$(BIN)/python -m pgfleet.console.diagram
 
 UV := $(VENV)-pins/bin/uv
 PIN = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -6,9 +6,9 @@ create or replace function public.note_warning() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into public.status_history (machine, row_id, from_status, to_status, reason, actor)
+  insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, notice)
   values ('reservation', new.reservation_id, new.status, new.status, 'warned: ' || coalesce(new.warning, ''),
-    public.signed_by());
+    public.signed_by(), 'warned');
   return null;
 end
 $$;

@@ -12,6 +12,7 @@
 create or replace view public.rights_of_runtime (who, thing, may) as values
   ('worker', 'public.schema_migrations', 'select'),
   ('worker', 'public.moves', 'select'),
+  ('worker', 'public.notices', 'select'),
   ('worker', 'public.retention', 'select'),
   ('worker', 'public.periodic', 'select, update (next_at, done_at)'),
   ('worker', 'public.dead_letters', 'select (dead_letter_id, queue, answered_at), insert'),

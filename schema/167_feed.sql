@@ -174,6 +174,7 @@ begin
   sound := case key_type
     when 'uuid' then array(select id from unnest(ids) id where id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
     when 'integer' then array(select id from unnest(ids) id where id ~ '^[0-9]{1,9}$')
+    when 'bigint' then array(select id from unnest(ids) id where id ~ '^[0-9]{1,18}$')
     else ids end;
   return query execute format(
     'select e.row_key::text, e.owner::text, e.shown from %s e where e.row_key = any ($1::%s[])', seen_in, key_type)
@@ -183,7 +184,8 @@ $$;
 
 -- The next events after a position, oldest first, out of at most `most` moves: those of some machines, states, of one row
 -- or of one user, and none after a last position, where these are given. The last move that was looked at is there in any
--- case, without its machine where nobody asked for it: it is where to read on. No row: that was all. Raises PF410.
+-- case, without its machine where nobody asked for it: it is where to read on. No row: that was all. An entry that is no
+-- move (062) has its word in the place of a state. Raises PF410.
 create or replace function public.events_since(after_timeline integer, after_xact xid8, after_id bigint, most integer,
   of_machines text[] default null, of_states text[] default null, of_row text default null, of_user text default null,
   upto_timeline integer default null, upto_xact xid8 default null, upto_id bigint default null)
@@ -215,7 +217,7 @@ begin
   return query
     with moved as materialized (
       select m.*, (of_machines is null or m.machine = any (of_machines))
-        and (of_states is null or m.to_status = any (of_states)) as is_wanted
+        and (of_states is null or coalesce(m.notice, m.to_status) = any (of_states)) as is_wanted
       from unnest(page) m
     ), seen as materialized (
       select k.machine, e.*
@@ -226,7 +228,7 @@ begin
       from moved m left join seen s on s.machine = m.machine and s.row_id = m.row_id
     )
     select e.timeline, e.xact_id, e.history_id, case when e.told then e.machine end, case when e.told then e.row_id end,
-      case when e.told then e.from_status end, case when e.told then e.to_status end, case when e.told then e.reason end,
+      case when e.told then e.from_status end, case when e.told then coalesce(e.notice, e.to_status) end, case when e.told then e.reason end,
       case when e.told then e.at end, case when e.told then e.owner end, case when e.told then e.shown end
     from events e
     where e.told
@@ -466,3 +468,43 @@ select s.subscription_id as row_key, s.user_id as owner, public.shown_of(to_json
     user_id,shown_url,format,machines,states,of_user,row_id,status,failing_since,last_delivered_at,last_answer,created_at
   }') as shown
 from public.event_subscriptions s;
+
+-- What is seen of a dead letter: not its message. It is its sender's: of a user's that the door has stamped (105), whoever
+-- it names; else of whom it names, or of the owner of the row that it is about. Read by event_rows.
+create or replace view public.event_of_dead_letter as
+select d.dead_letter_id as row_key,
+  coalesce(
+    case when d.headers ->> 'asked_role' = 'USER' then d.headers ->> 'asked_by' end,
+    d.message ->> 'user_id', r.user_id, o.user_id, i.user_id, s.user_id) as owner,
+  public.shown_of(to_jsonb(d) || jsonb_build_object(
+    'action', substring(d.message ->> 'action' from '^[a-z_]{1,60}$'), 'reason', left(d.reason, 1000)), '{
+    queue,action,row_id,verdict,reason,attempts,died_at,answer,answered_at
+  }') as shown
+from public.dead_letters d
+cross join lateral (
+  select case when d.row_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then d.row_id::uuid end as id) k
+left join public.reservations r on d.queue = 'gpu_reservations' and r.reservation_id = d.row_id
+left join public.disk_operations o on d.queue = 'disk_operations' and o.operation_id = k.id
+left join public.disks i on d.queue = 'disk_operations' and i.disk_id = k.id
+left join public.event_subscriptions s on d.queue = 'event_deliveries' and s.subscription_id = k.id;
+
+-- What is seen of an outage, which is nobody's. Read by event_rows.
+create or replace view public.event_of_outage as
+select o.outage_id as row_key, null::text as owner, public.shown_of(to_jsonb(o), '{
+    dependency,calls,queue,code,reason,began_at,ended_at,probes
+  }') as shown
+from public.outages o;
+
+-- What is seen of a sweep for silent nodes, which is nobody's. Read by event_rows.
+create or replace view public.event_of_sweep as
+select s.machine as row_key, null::text as owner, public.shown_of(to_jsonb(s), '{
+    machine,swept_at,alive,silent,marked,held_back,held_back_since
+  }') as shown
+from public.offline_sweeps s;
+
+-- What is seen of a Hopsworks cluster, which is nobody's. Read by event_rows.
+create or replace view public.event_of_hopsworks_cluster as
+select c.id as row_key, null::text as owner, public.shown_of(to_jsonb(c), '{
+    name,status,current_users,max_users,created_at
+  }') as shown
+from hopsworks.hopsworks_clusters c;

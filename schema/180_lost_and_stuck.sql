@@ -68,14 +68,14 @@ create or replace function public.note_release_by_force() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into public.status_history (machine, row_id, from_status, to_status, reason, actor)
+  insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, notice)
   values ('reservation', new.reservation_id, new.status, new.status,
     format('released by force, holding %s GPUs: %s', old.gpus_held,
       coalesce(
         public.teardown_hold(old.held_by, old.held_since, old.status, old.reservation_ended,
           old.current_detailed_status),
         'nobody has looked what is left')),
-    public.signed_by());
+    public.signed_by(), 'released');
   update pgmq.q_gpu_reservations set vt = public.fleet_now()
   where message ->> 'action' = 'advance' and message ->> 'reservation_id' = new.reservation_id
     and read_ct = 0 and vt > public.fleet_now();

@@ -45,7 +45,7 @@ def _position(text: str) -> str:
 
 
 Position = Annotated[str, AfterValidator(_position)]
-Word = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,60}$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]{1,60}$")]
 Words = Annotated[list[Word], Field(min_length=1, max_length=50)]
 
 

@@ -20,7 +20,7 @@ MIGRATIONS = "public.schema_migrations"
 # In the order in which they are told.
 KINDS = (
     *("schema", "type", "table", "column", "view", "function", "closed function", "constraint", "index", "trigger"),
-    *("queue", "move", "periodic", "retention", "row", "rights of", "needless rights of"),
+    *("queue", "move", "notice", "periodic", "retention", "row", "rights of", "needless rights of"),
 )
 # What may have been given another name, and is then there under that.
 RENAMED = ("table", "column", "constraint", "index", "trigger")

@@ -104,6 +104,10 @@ where n.nspname = 'pgmq';
 -- The moves of machines.
 select 'move', m.machine || ': ' || m.from_status || ' -> ' || m.to_status, '' from public.moves m;
 
+-- name: notices
+-- What is told of rows besides their moves.
+select 'notice', n.machine || ': ' || n.notice, '' from public.notices n;
+
 -- name: periodic
 -- Work that comes back; how often is the operator's to say.
 select 'periodic', p.name, p.queue || ' ' || p.message::text from public.periodic p;

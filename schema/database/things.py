@@ -28,6 +28,7 @@ SQL = named(__package__)
 # Each list of rows with the tables that they are in.
 _ROWS = {
     "moves": ("public.moves",),
+    "notices": ("public.notices",),
     "periodic": ("public.periodic",),
     "retention": ("public.retention",),
     "rows": (

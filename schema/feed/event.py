@@ -1,4 +1,4 @@
-"""An event: one move of one row, as CloudEvents 1.0 have it."""
+"""An event: one move of one row, or a notice of one that stays where it is, as CloudEvents 1.0 have it."""
 
 import json
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class Event:
     """A move that was committed.
 
     Attributes:
+        to_status: the state that the row is in since; or the notice (062), where it stays in `from_status`.
         position: in the feed; read on after it.
         owner: the user whose row it is; None for a row that is nobody's, or that is gone.
         row: the public columns of the row as they were when the event was read, which may be after later moves.

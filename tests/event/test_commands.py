@@ -1,5 +1,7 @@
 """`pgfleet subscribe`, `unsubscribe` and `subscriptions`, as a user types them."""
 
+import re
+
 import pytest
 
 from pgfleet.workers.event.machine import KIND
@@ -45,3 +47,12 @@ def test_what_is_wrong_is_told_by_its_option(pgfleet: Pgfleet) -> None:
 
     assert refused.code != 0
     assert "--format" in refused.err
+
+
+def test_the_help_names_each_machine_and_each_notice(pgfleet: Pgfleet, conn: Connection) -> None:
+    """What a subscription may ask for, beside the states that DATABASE.md draws."""
+    words = set(re.findall(r"\w+", pgfleet("subscribe", "--help").out))
+
+    machines = {machine for (machine,) in conn.execute("select distinct machine from public.moves")}
+    notices = {notice for (notice,) in conn.execute("select notice from public.notices")}
+    assert machines | notices <= words

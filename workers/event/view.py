@@ -64,7 +64,7 @@ class View:
         batches: what messages are to look at or deliver.
         counted: how many subscriptions users have that are not off.
         idle: the ids of those to be looked at, where that was asked.
-        moves: each machine with each state that its rows move to, where somebody subscribes.
+        moves: each machine with each state that its rows move to and each notice of them, where somebody subscribes.
     """
 
     now: datetime

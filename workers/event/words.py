@@ -13,6 +13,10 @@ CALLED = {
     "cluster": ("Cluster", ("name",)),
     "cluster_node": ("Node of a cluster", ("name",)),
     "subscription": ("Subscription to", ("shown_url",)),
+    "dead_letter": ("Dead letter of", ("queue",)),
+    "outage": ("Outage of", ("dependency",)),
+    "sweep": ("Sweep for silent rows of", ("machine",)),
+    "hopsworks_cluster": ("Hopsworks cluster", ("name",)),
 }
 TEST = "This is a test of pgfleet: events come here."
 SHORT = 8

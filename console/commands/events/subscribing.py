@@ -27,12 +27,12 @@ OPTIONS = {
 }
 
 
-@example("pgfleet subscribe https://example.org/hook --machine reservation --state active --state failed")
+@example("pgfleet subscribe https://chat.example/hook --format slack --machine reservation --state warned")
 def subscribe(  # noqa: PLR0913  # one parameter an option
     url: Annotated[str, typer.Argument(metavar="URL", help="Where events are sent; - reads it from stdin.")],
     *,
     machine: Annotated[list[str] | None, typer.Option(help="Events of this machine; as often as needed.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Moves to this state; as often as needed.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Of this state, or notice; as often as needed.")] = None,
     row: Annotated[str | None, typer.Option(metavar="ID", help="Events of one row.")] = None,
     of_user: Annotated[
         str | None, typer.Option(metavar="NAME", help="Events of one user's rows; for operators.")
@@ -42,6 +42,14 @@ def subscribe(  # noqa: PLR0913  # one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Have events sent to an address from now on: whatever you may see, or what the options leave of it.
+
+    Machines: reservation, disk, disk_snapshot, disk_operation, assignment, subscription, dead_letter. For operators
+    besides: node, cluster, cluster_node, hopsworks_cluster, outage, sweep.
+
+    States are those that rows move to, such as active and failed of a reservation; rejected, failed, replayed and
+    discarded of a dead_letter; OFFLINE of a node; full of a hopsworks_cluster; open and over of an outage; held of a
+    sweep. Notices are told of rows that stay where they are: warned (it ends soon, or nobody uses it) and released of
+    a reservation, failover and coordinator_changed of a cluster.
 
     Prints the secret that deliveries are signed with, as Standard Webhooks has it. It is shown this once.
     """

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from pgfleet.schema.feed.event import SPEC_VERSION
+from pgfleet.schema.feed.known import known_types
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.messages import CONTRACT, CONTRACT_HEADER
 from pgfleet.schema.published.json_schema import schema_of
@@ -20,14 +21,19 @@ HEADERS = {
 # As `schema/feed/event.py` makes it.
 EVENT = {
     "type": "object",
-    "description": "A move of a row that was committed, as CloudEvents 1.0 have it.",
+    "description": "A move of a row that was committed, or a notice of one, as CloudEvents 1.0 have it.",
     "required": ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"],
     "additionalProperties": False,
     "properties": {
         "specversion": {"const": SPEC_VERSION},
         "id": {"type": "string", "description": "With `source` it names the event."},
         "source": {"type": "string", "pattern": "^/pgfleet/[0-9]+$"},
-        "type": {"type": "string", "description": "fleet.<machine>.<state>, such as fleet.reservation.active"},
+        "type": {
+            "type": "string",
+            "description": "fleet.<machine>.<to>: the state that the row is in now, or a notice of a row that stays "
+            "where it is. All that this version knows are the examples.",
+            "examples": known_types(),
+        },
         "subject": {"type": "string", "description": "The id of the row."},
         "time": {"type": "string", "format": "date-time"},
         "datacontenttype": {"const": "application/json"},
@@ -37,8 +43,11 @@ EVENT = {
             "additionalProperties": False,
             "properties": {
                 "machine": {"type": "string"},
-                "from": {"type": "string"},
-                "to": {"type": "string"},
+                "from": {
+                    "type": "string",
+                    "description": "The state before; of a notice, the state that the row is in.",
+                },
+                "to": {"type": "string", "description": "The state now, or the notice."},
                 "reason": {"type": "string"},
                 "row": {"type": "object", "description": "The row's public columns when the event was read."},
             },

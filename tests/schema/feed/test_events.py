@@ -10,6 +10,7 @@ from pgfleet.schema.feed import reading
 from pgfleet.schema.feed.cursor import Cursor
 from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.filters import ALL, Filters, may_see
+from pgfleet.schema.feed.known import known_types
 from worlds.database import Connection
 from worlds.feed.moves import make, move
 
@@ -28,6 +29,12 @@ EACH = """
     values ('node-aaaaaaaa-2026-01-21-1-cccccccc', 'cluster-aaaaaaaa-2026-01-21-12-00-00-bbbbbbbb', 1, 'one');
   insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, delivered_to, status)
     values ('00000000-0000-0000-0000-000000000004', 'bob', 'example.org/', 'slack', '1.0.0', 'active');
+  insert into public.dead_letters (queue, msg_id, row_id, message, reason, enqueued_at) values
+    ('disk_operations', 1, '00000000-0000-0000-0000-000000000001', '{"action": "advance_disk"}', 'broken', now());
+  insert into public.outages (dependency, calls, queue, code, reason, retry_at)
+    values ('kubernetes', 'read', 'gpu_reservations', 'KUBERNETES_UNREACHABLE', 'refused', now());
+  insert into public.offline_sweeps (machine, swept_at, alive, silent, marked) values ('node', now(), 1, 0, 0);
+  insert into hopsworks.hopsworks_clusters (name, api_url, api_key) values ('eu', 'https://eu.example.org', 'key');
 """
 OWNERS = {
     "disk": "bob",
@@ -38,6 +45,10 @@ OWNERS = {
     "cluster": None,
     "cluster_node": None,
     "subscription": "bob",
+    "dead_letter": "bob",
+    "outage": None,
+    "sweep": None,
+    "hopsworks_cluster": None,
 }
 
 
@@ -71,6 +82,16 @@ def test_every_machine_has_events_with_columns_and_an_owner(conn: Connection) ->
     assert set(found) == set(OWNERS) == machines - {"reservation"}
     assert {machine: event.owner for machine, event in found.items()} == OWNERS
     assert all(event.row for event in found.values())
+
+
+def test_the_types_that_are_published_are_those_of_the_database(conn: Connection) -> None:
+    """States and notices, each once."""
+    told = conn.execute(
+        "select format('fleet.%s.%s', machine, to_status) from public.moves"
+        " union select format('fleet.%s.%s', machine, notice) from public.notices"
+    ).fetchall()
+
+    assert known_types() == sorted(each for (each,) in told)
 
 
 def test_no_event_shows_a_secret_column(conn: Connection) -> None:
