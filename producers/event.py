@@ -1,6 +1,6 @@
 """Messages about subscriptions to events: one function a request, in the caller's transaction or on its own.
 
-An address and its secret are in no message: they are placed beside it, in the same transaction.
+An address and its secret are in no message: they are placed beside it, with the row, in the same transaction.
 """
 
 import uuid
@@ -8,20 +8,24 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from pgfleet.producers.sending import check, put, send
+from psycopg.types.json import Jsonb
+
+from pgfleet.producers.placing.placed import refusals
+from pgfleet.producers.sending import at_the_door, check, send
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.event import QUEUE, Resume, SendAgain, Subscribe, Test, Unsubscribe
-from pgfleet.schema.messages import BadMessage
+from pgfleet.schema.messages import CONTRACT, CONTRACT_HEADER, BadMessage
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import read_settings
 
-PLACE = "select public.place_subscription(%s::uuid, %s, %s)"
+PLACE = "select public.place_subscription(%s, %s, %s)"
 MOST_LETTERS = 2048
 
 
 class Wanted(TypedDict, total=False):
-    """Which events, and how they are written; all, and as CloudEvents, unless given."""
+    """Which events, and how they are written; all, and as CloudEvents, unless given; the id is a new one."""
 
+    subscription_id: str | None
     format: str
     machines: Sequence[str] | None
     states: Sequence[str] | None
@@ -41,6 +45,8 @@ def subscribe(user_id: str, url: str, conn: Connection | None = None, **wanted: 
 
     Raises:
         BadMessage: a field, or the address, can't be used; nothing was sent.
+        NotTheirsError: who asks may not ask for this user.
+        IdUsedError: the id was used for something else.
     """
     check_url(url)
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -52,9 +58,9 @@ def subscribe(user_id: str, url: str, conn: Connection | None = None, **wanted: 
 
 
 def _place(conn: Connection, message: Subscribe, url: str) -> Subscribed:
-    with conn.transaction():
-        row = conn.execute(PLACE, (message.subscription_id, message.user_id, url)).fetchone()
-        put(conn, QUEUE, message)
+    body = Jsonb(message.model_dump(mode="json", exclude_none=True))
+    with refusals(), at_the_door():
+        row = conn.execute(PLACE, (body, url, Jsonb({CONTRACT_HEADER: CONTRACT}))).fetchone()
     return Subscribed(message.subscription_id, str(row[0]) if row else "")
 
 

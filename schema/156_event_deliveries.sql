@@ -13,34 +13,20 @@ create or replace trigger note_status_since before update of status on public.ev
   for each row when (old.status is distinct from new.status)
   execute function public.note_status_since();
 
--- An address is there for as long as its subscription. A trigger of public.event_subscriptions.
-create or replace function public.keep_event_target() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if tg_op = 'INSERT' then
-    update public.event_targets t set unused_since = null where t.subscription_id = new.subscription_id;
-  else
-    delete from public.event_targets t where t.subscription_id = old.subscription_id;
-  end if;
-  return null;
-end
-$$;
-revoke execute on function public.keep_event_target() from public;
-
-create or replace trigger keep_event_target after insert or delete on public.event_subscriptions
-  for each row execute function public.keep_event_target();
-
--- A batch that is to be delivered, without its ticket: the sweep sends it again, and `pgfleet doctor` tells of it.
+-- A batch that is to be delivered, without its ticket, and a subscription that is to be checked, without its message: the
+-- sweep sends a ticket, and `pgfleet doctor` tells of it.
 create or replace view public.forgotten_subscription as
 select s.subscription_id::text as row_id, s.ticket::bigint as ticket, s.status_since as since,
   s.status_since < public.fleet_now() - 2 * coalesce(p.every, '60 seconds') as is_overdue
 from public.event_subscriptions s
 left join public.periodic p on p.name = 'event.sweep'
 where s.status in ('active', 'failing') and s.batch_to is not null
-  and not exists (
-    select from pgmq.q_event_deliveries q
-    where q.message ->> 'subscription_id' = s.subscription_id::text and q.message ->> 'ticket' = s.ticket::text);
+    and not exists (
+      select from pgmq.q_event_deliveries q
+      where q.message ->> 'subscription_id' = s.subscription_id::text and q.message ->> 'ticket' = s.ticket::text)
+  or s.status = 'pending' and s.status_since < public.fleet_now() - interval '10 seconds'
+    and not exists (
+      select from pgmq.q_event_deliveries q where q.message ->> 'subscription_id' = s.subscription_id::text);
 
 -- In which role a user sees events, now: an account's, else a USER's; null for an account, or a name, that is not active.
 -- Called by the event worker.
@@ -58,28 +44,75 @@ as $$
 $$;
 revoke execute on function public.role_for_events(text) from public;
 
--- Keeps where events of a subscription go that is about to be asked for, in the same transaction; its secret, which is told
--- this once. An id that is taken is PF015. Called by producers/event.py.
-create or replace function public.place_subscription(of_id uuid, for_user text, to_url text) returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- What of an address may be shown: its host, and the first letters of its path. Called by insert_placed_subscription.
+create or replace function public.shown_url(url text) returns text
+language sql immutable
+as $$
+  select left(coalesce(
+    lower(coalesce(parts[1], parts[2])) || left(parts[3], 12) || case when length(parts[3]) > 12 then '...' else '' end,
+    '?'), 80)
+  from (select) one
+  left join regexp_match(url, '^https?://(?:[^/?#@]*@)?(?:\[([^]]*)\]|([^:/?#]*))(?::\d*)?([^?#]*)', 'i') parts on true
+$$;
+
+-- Inserts a subscription as `pending`, with where its events go; its secret, which is told this once. What is committed from
+-- now on is told. Whoever asks for another's needs a role that may (PF013); an id that is taken is PF015. Called by
+-- place_subscription.
+create or replace function public.insert_placed_subscription(message jsonb, to_url text) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp set pgfleet.reason = 'asked for'
 as $$
 declare
+  asked_id constant uuid := (message ->> 'subscription_id')::uuid;
+  asked_by constant text := message ->> 'user_id';
   made constant text := 'whsec_' || encode(
     sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
   feed constant record := public.feed_end();
+  field text;
 begin
-  perform public.must_place_for(for_user);
-  insert into public.event_targets (subscription_id, placed_for, url, secret, begins_at)
-  values (of_id, for_user, to_url, made, format('%s.%s.0', feed.timeline, feed.xact_id))
+  perform public.must_place_for(asked_by);
+  if public.asking_role() is null and not public.is_owner() and asked_by is distinct from public.request_user()
+    and not coalesce(pg_has_role(session_user, to_regrole('pgfleet_sender')::oid, 'member'), false)
+  then
+    raise exception '% may not ask for %', session_user, left(asked_by, 60) using errcode = 'PF013';
+  end if;
+  if octet_length(message::text) > 16384 then
+    perform public.refuse_value('a subscription', 'so large', 'at most 16 KiB of JSON');
+  end if;
+  foreach field in array '{machines,states}'::text[] loop
+    if jsonb_typeof(message -> field) <> 'null' and not coalesce(
+      jsonb_typeof(message -> field) = 'array' and not message -> field @? '$[*] ? (@.type() != "string")', false)
+    then
+      perform public.refuse_value(field, left((message -> field)::text, 60), 'a list of words');
+    end if;
+  end loop;
+  insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, machines, states, of_user, row_id,
+    delivered_to, status, status_reason)
+  values (asked_id, asked_by, public.shown_url(to_url), coalesce(message ->> 'format', 'cloudevents'),
+    nullif(message -> 'machines', 'null'), nullif(message -> 'states', 'null'), message ->> 'of_user', message ->> 'row_id',
+    format('%s.%s.0', feed.timeline, feed.xact_id), 'pending', 'asked for')
   on conflict (subscription_id) do nothing;
   if not found then
-    raise exception 'subscription_id: % was used for something else', of_id
+    raise exception 'subscription_id: % was used for something else', asked_id
       using errcode = 'PF015', hint = 'Choose another id.';
   end if;
+  insert into public.event_targets (subscription_id, url, secret) values (asked_id, to_url, made);
   return made;
 end
 $$;
-revoke execute on function public.place_subscription(uuid, text, text) from public;
+revoke execute on function public.insert_placed_subscription(jsonb, text) from public;
+
+-- Asks for a subscription: `{"action": "subscribe", "subscription_id": ..., "user_id": ..., ...}` and the address, which is in
+-- no message; its secret. Called by producers/event.py, and by services in any language.
+create or replace function public.place_subscription(message jsonb, to_url text, headers jsonb default '{}') returns text
+language plpgsql
+as $$
+declare
+  made constant text := public.insert_placed_subscription(message, to_url);
+begin
+  perform pgmq.send('event_deliveries', message, headers);
+  return made;
+end
+$$;
 
 -- For how many seconds the oldest event waits of those that are being delivered; 0 where none waits. It may be that of a
 -- move before it which the subscription does not want. The metric; read by the event worker.
@@ -135,6 +168,6 @@ create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'function public.events_undelivered_s()', 'execute'),
   ('worker', 'function public.events_since(integer, xid8, bigint, integer, text[], text[], text, text, integer, xid8, bigint)',
     'execute'),
-  ('user', 'function public.place_subscription(uuid, text, text)', 'execute'),
-  ('sender', 'function public.place_subscription(uuid, text, text)', 'execute'),
-  ('api', 'function public.place_subscription(uuid, text, text)', 'execute');
+  ('user', 'function public.insert_placed_subscription(jsonb, text)', 'execute'),
+  ('sender', 'function public.insert_placed_subscription(jsonb, text)', 'execute'),
+  ('api', 'function public.insert_placed_subscription(jsonb, text)', 'execute');

@@ -21,6 +21,7 @@ TICKETS = Tickets("subscription", "deliver", "subscription_id", QUEUE)
 class Status(StrEnum):
     """Who moves a subscription on from each state."""
 
+    PENDING = "pending"  # its message
     ACTIVE = "active"  # what is answered, or its user
     FAILING = "failing"  # what is answered, or time
     OFF = "off"  # its user
@@ -57,7 +58,7 @@ class Request(Message):
 
 
 class Subscribe(Request):
-    """Tell a user's address of events from now on. The address was placed under the same id (`place_subscription`)."""
+    """Tell a user's address of events from now on. It is sent by `place_subscription`, which keeps the address."""
 
     action: Literal["subscribe"] = "subscribe"
     format: Literal["cloudevents", "slack", "teams"] = "cloudevents"

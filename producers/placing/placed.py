@@ -34,7 +34,7 @@ def place(conn: Connection, statement: str, **given: Any) -> bool:
         IdUsedError, NotTheirsError, Refusal: nothing was inserted, and the transaction can't go on.
     """
     headers = {CONTRACT_HEADER: CONTRACT}
-    with _refusals(), at_the_door():
+    with refusals(), at_the_door():
         (row,) = ask(
             conn, SQL[statement], headers=Jsonb(headers), **{name: _json(each) for name, each in given.items()}
         )
@@ -46,7 +46,8 @@ def _json(given: Mapping[str, Any] | list[Mapping[str, Any]]) -> Jsonb:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
+    """What the database says where a row can't be placed, as errors of ours."""
     try:
         yield
     except psycopg.Error as error:

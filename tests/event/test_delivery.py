@@ -99,7 +99,7 @@ def test_what_is_not_taken_comes_again_with_the_same_id(events: Events, receiver
     assert (failing["status"], failing["last_answer"]) == ("failing", "500")
     assert [[event["subject"] for event in got.events] for got in receiver.got] == [[first], [first], [second]]
     assert receiver.got[0].id == receiver.got[1].id != receiver.got[2].id
-    assert events.history(made) == ["active", "failing", "active"]
+    assert events.history(made) == ["pending", "active", "failing", "active"]
 
 
 def test_a_large_batch_is_cut_and_the_rest_follows(
@@ -197,7 +197,7 @@ def test_who_fails_for_three_days_is_switched_off(events: Events, receiver: Rece
     row = events.row(made)
     [finding] = subscriptions(events.conn, LIMITS)
     assert (finding.code, finding.severity) == ("subscriptions.off", Severity.WARNING)
-    assert (row["status"], events.history(made)) == ("off", ["active", "failing", "off"])
+    assert (row["status"], events.history(made)) == ("off", ["pending", "active", "failing", "off"])
     assert row["status_reason"].startswith("switched off: no delivery was taken for three days")
 
 

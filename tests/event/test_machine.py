@@ -1,14 +1,19 @@
 """Subscriptions: what users ask of them, and whose they are."""
 
+import json
+
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgfleet.producers import event as producer
 from pgfleet.producers.event import Subscribed
 from pgfleet.schema.event import QUEUE
 from pgfleet.schema.messages import BadMessage
 from pgfleet.workers.event.requests import MOST
+from worlds.database import Connection
 from worlds.events import Events
-from worlds.fleet import new_id, send
+from worlds.fleet import move_clock, new_id, send
 from worlds.receiver import Receiver
 
 
@@ -39,7 +44,7 @@ def test_an_address_that_was_placed_for_another_is_nobodys_to_use(events: Events
 
     events.worker.run()
 
-    assert events.row(made)["user_id"] == "ada"
+    assert (events.row(made)["user_id"], events.row(made)["status"]) == ("ada", "active")
     assert events.letters() == ["subscription_id: was used for something else"]
 
 
@@ -65,7 +70,7 @@ def test_it_is_ended_and_goes_on_where_it_was(events: Events, receiver: Receiver
     events.worker.run()
 
     assert (before, receiver.subjects) == (0, [row_id])
-    assert events.history(made) == ["active", "off", "active"]
+    assert events.history(made) == ["pending", "active", "off", "active"]
 
 
 @pytest.mark.parametrize("ask", [producer.unsubscribe, producer.resume, producer.send_test])
@@ -86,8 +91,10 @@ def test_one_user_has_so_many_at_most(events: Events, receiver: Receiver) -> Non
 
     events.worker.run()
 
-    there = events.conn.execute("select count(*) from public.event_subscriptions").fetchone()
-    assert (len(made), there) == (MOST + 1, (MOST,))
+    there = events.conn.execute(
+        "select status, count(*) from public.event_subscriptions group by status order by status"
+    ).fetchall()
+    assert (len(made), there) == (MOST + 1, [("active", MOST), ("off", 1)])
     assert events.letters() == [f"user_id: ada has {MOST} subscriptions, and may have no more at once"]
 
 
@@ -108,6 +115,57 @@ def test_what_would_never_come_is_refused(
 
     [reason] = events.letters()
     assert reason.startswith(refused)
+
+
+def test_what_is_refused_is_off_with_the_reason_and_stays_so(events: Events, receiver: Receiver) -> None:
+    """It is there from the moment that it is asked for, and whoever resumes it is told the same."""
+    made = producer.subscribe("ada", "http://192.0.2.1/hook", events.conn)
+    asked = events.row(made)["status"]
+    events.worker.run()
+    producer.resume(made.subscription_id, "ada", events.conn)
+    events.worker.run()
+
+    row = events.row(made)
+    assert (asked, row["status"], row["status_reason"]) == ("pending", "off", "url: must begin with https")
+    assert events.letters() == ["url: must begin with https"] * 2
+
+
+def test_one_whose_message_is_lost_is_off_and_says_so(events: Events, receiver: Receiver) -> None:
+    """The sweep finds it."""
+    made = producer.subscribe("ada", receiver.url, events.conn)
+    events.conn.execute("delete from pgmq.q_event_deliveries")
+    move_clock(events.conn, 11)
+    send(events.conn, QUEUE, {"action": "sweep"})
+
+    events.worker.run()
+
+    assert events.row(made)["status_reason"] == "its message is lost: subscribe once more"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/hush?hush=1", "hooks.slack.com/services/T0..."),
+        ("https://Example.org:8443/hook#hush", "example.org/hook"),
+        ("https://example.org?hush", "example.org"),
+        ("http://[2001:db8::1]:80/", "2001:db8::1/"),
+        ("hush", "?"),
+    ],
+)
+def test_of_an_address_its_beginning_is_shown(conn: Connection, url: str, shown: str) -> None:
+    """What is secret of one is in the rest."""
+    assert conn.execute("select public.shown_url(%s)", (url,)).fetchone() == (shown,)
+
+
+@pytest.mark.parametrize("wanted", ['{"machines": "disk"}', '{"states": [7]}', '{"format": "fax"}'])
+def test_a_row_is_placed_with_words_alone(conn: Connection, wanted: str) -> None:
+    """Whoever asks in SQL."""
+    message = {"subscription_id": new_id(), "user_id": "ada", "action": "subscribe", **json.loads(wanted)}
+
+    with pytest.raises(psycopg.Error):
+        conn.execute("select public.place_subscription(%s, 'https://example.org/')", (Jsonb(message),))
+
+    assert conn.execute("select count(*) from public.event_targets").fetchone() == (0,)
 
 
 def test_a_test_is_one_delivery_that_says_so(events: Events, receiver: Receiver) -> None:

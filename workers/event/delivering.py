@@ -23,7 +23,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 3600.0
 # For so long one batch is tried, and for so long a subscription may fail.
 BATCH_LIMIT, FAILING_LIMIT = timedelta(hours=24), timedelta(days=3)
 # A batch that is over.
-NO_BATCH: dict[str, Any] = {"batch_to": None, "batch_failures": 0, "batch_failing_since": None}
+NO_BATCH: dict[str, Any] = {
+    "batch_to": None,
+    "batch_events": None,
+    "batch_failures": 0,
+    "batch_failing_since": None,
+    "next_try_at": None,
+}
 WELL: dict[str, Any] = {**NO_BATCH, "failing_since": None, "detail": None}
 
 
@@ -38,7 +44,8 @@ def look_at(row: Row | None, batch: Batch | None) -> Outcome:
         moved = Move(row, None, values={"delivered_to": str(batch.begin), "detail": lost})
         return Advance((moved,), (look(row.subscription_id),))
     if batch.events:
-        begun = Move(row, None, values={"delivered_to": str(batch.after), "batch_to": str(batch.to)})
+        its = {"delivered_to": str(batch.after), "batch_to": str(batch.to), "batch_events": len(batch.events)}
+        begun = Move(row, None, values=its)
         return tickets.hand_out(TICKETS, begun, after=str(batch.after), to=str(batch.to))
     then = (look(row.subscription_id),) if batch.has_more else ()
     if str(batch.to) == row.delivered_to:
@@ -49,6 +56,8 @@ def look_at(row: Row | None, batch: Batch | None) -> Outcome:
 def deliver(message: Deliver, turn: Turn) -> Outcome:
     """One try at the batch of a subscription; a ticket that is not the row's is stale."""
     row, batch = turn.view.rows.get(message.subscription_id), turn.view.batches.get(message)
+    if row is not None and row.status == Status.PENDING:
+        return withdraw(Move(row, Status.OFF, "its message is lost: subscribe once more"))
     if row is None or batch is None:
         return Done("a stale ticket")
     target = turn.view.targets.get(message.subscription_id)
@@ -90,6 +99,7 @@ def _not_taken(row: Row, answer: Answer, turn: Turn) -> Outcome:
         "failing_since": failing_since,
         "batch_failing_since": batch_since,
         "batch_failures": row.batch_failures + 1,
+        "next_try_at": until,
         "last_answer": answer.words,
         "detail": _next_try(answer, until),
     }

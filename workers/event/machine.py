@@ -1,8 +1,8 @@
 """The event worker: every user's subscriptions are told of the events that they want, in order, at least once.
 
-    (new) --> active <--> failing
-                |            |
-                +--> off <---+      off --> active (its user wants events again)
+    (new) --> pending --> active <--> failing
+                 |          |            |
+                 +--------> off <--------+      off --> active (its user wants events again)
 
 A subscription is idle, or has a batch with its one ticket. The watch follows the feed and sends a look to those that
 are idle and want what has come; a look makes the batch; a delivery moves the position, and is followed by a look.

@@ -5,8 +5,8 @@
 select public.fleet_now();
 
 -- name: targets
--- Where events of some subscriptions go, with the secret, and since when.
-select t.subscription_id, t.placed_for, t.url, t.secret, t.begins_at
+-- Where events of some subscriptions go, with the secret.
+select t.subscription_id, t.url, t.secret
 from public.event_targets t where t.subscription_id = any (:ids::uuid[]);
 
 -- name: roles

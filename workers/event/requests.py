@@ -1,16 +1,12 @@
 """What users ask of subscriptions of their own."""
 
-from uuid import UUID
-
 from pgfleet.schema.event import LIVE, Request, Resume, SendAgain, Status, Subscribe, Test, Unsubscribe
 from pgfleet.schema.nearest import did_you_mean
 from pgfleet.schema.rows.row import Row
-from pgfleet.schema.tables.events import event_subscriptions
-from pgfleet.workers.clients.webhooks.reach import shown
 from pgfleet.workers.event.bodies import body_of_test
 from pgfleet.workers.event.delivering import NO_BATCH, WELL
 from pgfleet.workers.event.tools import Turn, look, post, webhook_id
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, Outcome, Reject
 from pgfleet.workers.runtime.tickets import withdraw
 
 # So many subscriptions of one user may be on at once.
@@ -38,43 +34,39 @@ def ask(message: Request, turn: Turn) -> Outcome:
 
 
 def _subscribe(message: Subscribe, row: Row | None, turn: Turn) -> Outcome:
-    """(new) -> active, from the position of when its address was placed."""
-    if row is not None:
-        return Done("known already") if row.user_id == message.user_id else _taken_id()
-    target = turn.view.targets.get(message.subscription_id)
-    if target is None:
+    """Pending -> active, from the position of when it was asked for; or off, with the reason."""
+    if row is None:
         return Reject("subscription_id: no address was placed for it, by place_subscription")
-    if target.placed_for != message.user_id:
-        return _taken_id()
-    reach = turn.tools.webhooks.reach
-    refusal = reach.refusal(target.url) or _unknown(message, turn) or _too_many(message.user_id, turn)
+    if row.user_id != message.user_id:
+        return Reject("subscription_id: was used for something else")
+    if row.status != Status.PENDING:
+        return Done(f"known already, {row.status}")
+    wanted = message.model_dump(include={"format", "machines", "states", "of_user", "row_id"})
+    refusal = _refusal(row, message.machines, message.states, turn)
     if refusal is not None:
-        return Reject(refusal)
-    wanted = message.model_dump(include={"user_id", "format", "machines", "states", "of_user", "row_id"})
-    values = {
-        **wanted,
-        "subscription_id": UUID(message.subscription_id),
-        "shown_url": shown(target.url),
-        "delivered_to": target.begins_at,
-    }
-    made = New(event_subscriptions, Status.ACTIVE, "asked for", values)
-    return Advance((made,), (look(message.subscription_id),))
+        return Reject(refusal, (Move(row, Status.OFF, refusal),))
+    return withdraw(Move(row, Status.ACTIVE, "events may be sent there", wanted), look(row.subscription_id))
 
 
-def _unknown(message: Subscribe, turn: Turn) -> str | None:
+def _refusal(row: Row, machines: list[str] | None, states: list[str] | None, turn: Turn) -> str | None:
+    """Why a subscription that is not on can't be."""
+    target = turn.view.targets.get(str(row.subscription_id))
+    if target is None:
+        return "subscription_id: its address is not there any more"
+    reach = turn.tools.webhooks.reach
+    return reach.refusal(target.url) or _unknown(machines, states, turn) or _too_many(row.user_id, turn)
+
+
+def _unknown(machines: list[str] | None, states: list[str] | None, turn: Turn) -> str | None:
     """A word that is no machine's, or no state of those that are wanted: it would wait for ever."""
-    machines = {machine for machine, _ in turn.view.moves}
-    wanted = set(message.machines or machines)
-    states = {state for machine, state in turn.view.moves if machine in wanted}
-    for name, words, known in (("machines", message.machines, machines), ("states", message.states, states)):
+    names = {machine for machine, _ in turn.view.moves}
+    wanted = set(machines or names)
+    reached = {state for machine, state in turn.view.moves if machine in wanted}
+    for name, words, known in (("machines", machines, names), ("states", states, reached)):
         strange = next((word for word in words or () if word not in known), None)
         if strange is not None:
             return f"{name}: {strange} is not known; {did_you_mean(strange, sorted(known))}"
     return None
-
-
-def _taken_id() -> Reject:
-    return Reject("subscription_id: was used for something else")
 
 
 def _too_many(user_id: str, turn: Turn) -> str | None:
@@ -91,10 +83,11 @@ def _end(row: Row, turn: Turn) -> Outcome:
 
 def _resume(row: Row, turn: Turn) -> Outcome:
     """Off -> active, where it was; what is not kept any more is left out."""
-    if row.status in LIVE:
+    if row.status != Status.OFF:
         return Done(f"it is {row.status}")
-    if turn.view.counted.get(row.user_id, 0) >= MOST:
-        return Reject(_too_many(row.user_id, turn) or "")
+    refusal = _refusal(row, row.machines, row.states, turn)
+    if refusal is not None:
+        return Reject(refusal)
     move = Move(row, Status.ACTIVE, f"asked for by {turn.asked or row.user_id}", WELL)
     return withdraw(move, look(row.subscription_id))
 

@@ -34,8 +34,6 @@ AROUND = 1000
 class Target:
     """Where events go. Whoever knows either of the two that are not shown is let in by it."""
 
-    placed_for: str
-    begins_at: str
     url: str = field(repr=False)
     secret: str = field(repr=False)
 
@@ -87,7 +85,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     [(moment,)] = now.fetchall()
     rows = {str(key): row for key, row in rows_of(event_subscriptions, asked).items()}
     found = ask(conn, SQL["targets"], ids=ids)
-    targets = {str(at.subscription_id): Target(at.placed_for, at.begins_at, at.url, at.secret) for at in found}
+    targets = {str(at.subscription_id): Target(at.url, at.secret) for at in found}
     idle: list[Any] = []
     if any(isinstance(message, LookAround) for message in messages):
         idle = [one for (one,) in conn.execute(SQL["idle"], {"most": AROUND}).fetchall()]

@@ -16,7 +16,6 @@ import httpcore
 Address = IPv4Address | IPv6Address
 
 HTTPS_PORT = 443
-SHOWN_LETTERS, SHOWN_PATH = 80, 12
 REFUSED = "leads to an address that is not public"
 
 
@@ -123,15 +122,6 @@ def split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if has_port else None
-
-
-def shown(url: str) -> str:
-    """Host and the path's first letters: what is secret of an address is in the rest."""
-    parts = split(url)
-    if parts is None or not parts.hostname:
-        return "?"
-    path = parts.path if len(parts.path) <= SHOWN_PATH else f"{parts.path[:SHOWN_PATH]}..."
-    return f"{parts.hostname}{path}"[:SHOWN_LETTERS]
 
 
 def _network(place: str) -> IPv4Network | IPv6Network | None:
