@@ -76,6 +76,7 @@ create or replace view public.identity_rights (thing) as values
   ('function public.principal_of_subject(text, text, text, boolean, text, text, text, text)'),
   ('function public.password_of(text, text)'),
   ('function public.signed_in(integer, text, text, text, text, double precision)'),
+  ('function public.begin_session(text, text, double precision, integer)'),
   ('function public.make_key(text, text, text, double precision, text, boolean)'),
   ('function public.keys_seen(text, integer, integer)'),
   ('function public.revoke_key(text)'),

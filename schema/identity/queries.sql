@@ -18,6 +18,10 @@ select * from public.password_of(:email::text, :address::text);
 select * from public.signed_in(:account_id::integer, :checked_hash::text, :address::text, :key_hash::text,
   :key_prefix::text, :life_s::double precision);
 
+-- name: begin_session
+-- Begins a session of whom the transaction speaks for; its number and its end.
+select * from public.begin_session(:key_hash::text, :key_prefix::text, :life_s::double precision, :with_key::integer);
+
 -- name: make_key
 -- Makes a key; its number and its end.
 select * from public.make_key(:username::text, :key_hash::text, :key_prefix::text, :life_s::double precision,
