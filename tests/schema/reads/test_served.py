@@ -41,6 +41,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
+from pgfleet.schema.reads.pictures import gpus, machine
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
 from worlds.api.rows import ReadWorld, Things
@@ -121,6 +122,10 @@ READS: dict[str, Read] = {
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
     "pages.reservation.listed": lambda c, _: reservation_pages.listed(c, reservation_pages.Filters(), ALL),
     "pages.usage.listed": lambda c, _: usage_pages.listed(c, usage.read_month(c, None), None, ALL),
+    "pictures.gpus.ending": lambda c, _: gpus.ending(c, None),
+    "pictures.gpus.gpu_nodes": lambda c, _: gpus.gpu_nodes(c),
+    "pictures.gpus.holders": lambda c, _: gpus.holders(c, None),
+    "pictures.machine.moves": lambda c, _: machine.moves(c, "reservation"),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
     "queue.depths": lambda c, _: queue.depths(c),

@@ -1,0 +1,24 @@
+"""GPUs as pages draw them: nodes with their cells, who holds them, and what ends next."""
+
+from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.rows.named import ask, named
+from pgfleet.schema.rows.row import Row
+
+SQL = named(__package__)
+# More nodes than that nobody looks at one by one.
+MOST_NODES, MOST_HOLDERS = 500, 2_000
+
+
+def gpu_nodes(conn: Connection) -> list[Row]:
+    """The nodes that have GPUs, by type and name: gpus, gpus_used, gpus_free, problem."""
+    return ask(conn, SQL["gpu_nodes"], most=MOST_NODES)
+
+
+def holders(conn: Connection, username: str | None) -> list[Row]:
+    """Who holds GPUs on which node until when; of one user, or of everybody."""
+    return ask(conn, SQL["holders"], username=username, most=MOST_HOLDERS)
+
+
+def ending(conn: Connection, username: str | None, most: int = 8) -> list[Row]:
+    """What runs and ends next; of one user, or of everybody."""
+    return ask(conn, SQL["ending"], username=username, most=most)
