@@ -1,7 +1,7 @@
 """The application: routes made of the endpoints, each answered in a thread; what is no endpoint is a problem, too."""
 
 from asyncio import wrap_future
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pgfleet.producers.http.addresses import ByNoun
@@ -55,6 +55,23 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What routes beside the API's stand on: its endpoints, its threads, its hub."""
+
+    desk: Desk
+    endpoints: tuple[Endpoint, ...]
+    crowd: Crowd
+    live: Live
+
+
+Beside = Callable[[Ground], Iterable[BaseRoute]]
+
+
+def nothing_beside(_: Ground) -> Iterable[BaseRoute]:
+    return ()
+
+
+@dataclass(frozen=True)
 class Resource:
     """One address, with the endpoint of each method."""
 
@@ -83,19 +100,7 @@ class Resource:
         twice = [name.decode() for name in ONCE if names.count(name) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")
-        peer = request.client.host if request.client else None
-        address = client_address(peer, raw, self.desk.serving.trusted_proxies)
-        # Of several of one name, the first.
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
-        asked = Asked(
-            path=request.path_params,
-            query=request.scope["query_string"],
-            headers=headers,
-            body=await request.body() if has_body(request.scope) else b"",
-            origin=Origin(str(address) if address else None, headers.get("user-agent")),
-            bucket=bucket_of(address),
-        )
-        return await self._answered(endpoint, asked)
+        return await self._answered(endpoint, await asked_in(request, self.desk))
 
     def _methods(self) -> list[str]:
         got = self.by_method.get("GET")
@@ -152,6 +157,23 @@ class Resource:
         return await self.crowd.in_thread(call)
 
 
+async def asked_in(request: Request, desk: Desk) -> Asked:
+    """What a request asks, its body read whole."""
+    raw: list[tuple[bytes, bytes]] = request.scope["headers"]
+    peer = request.client.host if request.client else None
+    address = client_address(peer, raw, desk.serving.trusted_proxies)
+    # Of several of one name, the first.
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
+    return Asked(
+        path=request.path_params,
+        query=request.scope["query_string"],
+        headers=headers,
+        body=await request.body() if has_body(request.scope) else b"",
+        origin=Origin(str(address) if address else None, headers.get("user-agent")),
+        bucket=bucket_of(address),
+    )
+
+
 def _wait_s(endpoint: Endpoint, query: bytes) -> float:
     """How long it may be held back; what can't be read is told by whoever reads all parameters."""
     if endpoint.machine is None or b"wait" not in query:
@@ -163,7 +185,13 @@ def _wait_s(endpoint: Endpoint, query: bytes) -> float:
     return asked.wait if isinstance(asked, Waiting) else 0
 
 
-def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Route] = (), pace: Pace = PACE) -> ASGIApp:
+def application(
+    desk: Desk,
+    endpoints: tuple[Endpoint, ...],
+    routes: Iterable[Route] = (),
+    pace: Pace = PACE,
+    beside: Beside = nothing_beside,
+) -> ASGIApp:
     """Routes of the endpoints, and others beside them; the hub of streams lives as long as it runs."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
@@ -187,7 +215,10 @@ def application(desk: Desk, endpoints: Iterable[Endpoint], routes: Iterable[Rout
             await hub.stop()
             crowd.close()
 
-    app = Starlette(routes=[made, *routes], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan)
+    others = beside(Ground(desk, endpoints, crowd, live))
+    app = Starlette(
+        routes=[made, *routes, *others], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan
+    )
     app.router.redirect_slashes = False
     return Measured(BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s)))
 

@@ -55,7 +55,7 @@ class Trail:
         kept: audit.Kept | None = None,
     ) -> None:
         """In the caller's transaction, which speaks for a principal; with an error it is a failure."""
-        row = audit.Noted(noted.action, noted.category, noted.resource, about, name)
+        row = audit.Noted(noted.action, noted.category, noted.resource, about, name, noted.reason)
         audit.note(conn, row, error=error, kept=kept)
 
     def refused_nobody(self, address: str | None) -> None:

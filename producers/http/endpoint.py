@@ -57,11 +57,15 @@ class PreconditionError(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How a write is called in the audit: `RESERVATION_CANCELLED`, of what category, and what sort of thing."""
+    """How a write is called in the audit: `RESERVATION_CANCELLED`, of what category, and what sort of thing.
+
+    `reason` is what the person who did it has said about it.
+    """
 
     action: str
     category: Category
     resource: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

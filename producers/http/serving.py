@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.answers.responses import JSON
-from pgfleet.producers.http.application import application
+from pgfleet.producers.http.application import Beside, application, nothing_beside
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.events.limits import PACE as STREAMED
 from pgfleet.producers.http.events.limits import Pace as Streaming
@@ -135,12 +135,12 @@ def served(app: ASGIApp, host: str, port: int, ending: Ending, pace: Pace = PACE
         yield Served(listening, Server(config, ending, pace.notice_s))
 
 
-def made(desk: Desk, pace: Streaming = STREAMED) -> ASGIApp:
-    """The application with all endpoints, and their document."""
+def made(desk: Desk, pace: Streaming = STREAMED, beside: Beside = nothing_beside) -> ASGIApp:
+    """The application with all endpoints, and their document; `beside` is what else is served, as the dashboard."""
     listed = endpoints()
     written = {"/openapi.json": document(listed, version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
     documents = [_written(path, content) for path, content in written.items()]
-    return application(desk, listed, [*documents, *probes(desk.readiness)], pace)
+    return application(desk, listed, [*documents, *probes(desk.readiness)], pace, beside)
 
 
 def _written(path: str, content: dict[str, Any]) -> Route:

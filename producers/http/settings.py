@@ -5,7 +5,15 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgfleet.schema.settings import Seconds, read_as
@@ -82,6 +90,10 @@ class ServeSettings(BaseSettings):
     oidc_role_claim: Name | None = None
     # The issuer whose verified e-mail addresses are believed to be those of existing accounts.
     oidc_link_issuer: str | None = None
+    # The dashboard signs in at one of the issuers, the first unless named, as this client; the secret, if it has one.
+    oidc_client_id: Name | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_sign_in_issuer: str | None = None
     # Issuers are asked over https; over http only on this machine, or anywhere with this.
     oidc_allow_http: bool = False
 
@@ -102,6 +114,10 @@ class ServeSettings(BaseSettings):
     heartbeat_deadline_s: Annotated[float, Field(ge=1, le=60)] = 5
     # The addresses and networks of proxies whose X-Forwarded-For and Forwarded are believed.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks), Field(max_length=1000)] = ()
+    # Where people reach the dashboard, where that is not what their browser asks for: https://fleet.example.org
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+$", max_length=300)] | None = None
+    # A session of the dashboard ends by itself after so long.
+    session_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 12
     # A request's body has to be here in so long.
     body_timeout_s: Seconds = 20
 
@@ -114,17 +130,30 @@ class ServeSettings(BaseSettings):
             address = urlsplit(each.issuer)
             if address.scheme == "http" and not self.oidc_allow_http and not is_loopback(address.hostname or ""):
                 raise ValueError(f"PGFLEET_OIDC_ISSUERS: {each.issuer} is not https, and not on this machine")
-            if not each.audience and not self.oidc_audience:
+            if not self.audience_of(each):
                 raise ValueError(
                     "PGFLEET_OIDC_AUDIENCE is not set: without it, tokens that were made for any other "
                     f"service of {each.issuer} would be believed"
                 )
         if self.oidc_link_issuer is not None and self.oidc_link_issuer not in names:
             raise ValueError("PGFLEET_OIDC_LINK_ISSUER is none of PGFLEET_OIDC_ISSUERS, letter by letter")
+        if self.oidc_sign_in_issuer is not None and self.oidc_sign_in_issuer not in names:
+            raise ValueError("PGFLEET_OIDC_SIGN_IN_ISSUER is none of PGFLEET_OIDC_ISSUERS, letter by letter")
+        if self.oidc_client_id is not None and not names:
+            raise ValueError("PGFLEET_OIDC_CLIENT_ID is set, and PGFLEET_OIDC_ISSUERS names nobody to sign in at")
         return self
 
+    @property
+    def sign_in_issuer(self) -> str | None:
+        """Where the dashboard lets people sign in; None where it does not."""
+        if self.oidc_client_id is None:
+            return None
+        return self.oidc_sign_in_issuer or self.oidc_issuers[0].issuer
+
     def audience_of(self, trusted: Trusted) -> tuple[str, ...]:
-        return trusted.audience or self.oidc_audience
+        """What its tokens have to be meant for: those that it makes for the dashboard are meant for us, too."""
+        own = (self.oidc_client_id,) if self.oidc_client_id and trusted.issuer == self.sign_in_issuer else ()
+        return (*(trusted.audience or self.oidc_audience), *own)
 
 
 def read_serve_settings(**given: Any) -> ServeSettings:

@@ -61,7 +61,7 @@ class Fetcher:
     http: httpx.Client = field(repr=False)
     size_bytes: int
 
-    def fetch(
+    def fetch(  # noqa: PLR0913  # what a request is
         self,
         method: str,
         url: str | httpx.URL,
@@ -69,6 +69,7 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         document: Any = None,
+        form: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request and read all of its answer, which may be of any status.
 
@@ -77,7 +78,8 @@ class Fetcher:
         """
         try:
             # httpx.Headers shows no Authorization in its repr.
-            sent = self.http.build_request(method, url, headers=httpx.Headers(headers), params=params, json=document)
+            said = httpx.Headers(headers)
+            sent = self.http.build_request(method, url, headers=said, params=params, json=document, data=form)
             response = self.http.send(sent, stream=True, follow_redirects=False)
             try:
                 body = _body(response, self.size_bytes)

@@ -1,6 +1,5 @@
-"""`pgfleet serve`: the HTTP API, in this process, until SIGTERM or Ctrl-C."""
+"""`pgfleet serve`: the HTTP API and the dashboard, in this process, until SIGTERM or Ctrl-C."""
 
-from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -24,12 +23,13 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8080,
     parent: Annotated[int | None, typer.Option(help="End when this process has.", hidden=True)] = None,
 ) -> None:
-    """Serve the HTTP API until SIGTERM or Ctrl-C; several may run on one database.
+    """Serve the HTTP API and the dashboard until SIGTERM or Ctrl-C; several may run on one database.
 
     It makes no schema: what the database lacks is told, and it ends. Behind a proxy that ends TLS name that with
     PGFLEET_TRUSTED_PROXIES. /openapi.json says what there is; `pgfleet keys create` makes a first key.
     """
     # Only now, so that --help is quick, and so that a missing extra is named.
+    from pgfleet.console.web.site import site  # noqa: PLC0415
     from pgfleet.producers.http.desk import desk_of  # noqa: PLC0415
     from pgfleet.producers.http.health.ending import end_by_signals  # noqa: PLC0415
     from pgfleet.producers.http.health.fleet import counted  # noqa: PLC0415
@@ -44,11 +44,10 @@ def serve(
     set_up_logs()
     with (
         desk_of(settings, serving) as desk,
-        served(made(desk), host, port, desk.ending, Pace(NOTICE_S, settings.drain_s)) as server,
-        ExitStack() as stack,
+        served(made(desk, beside=site), host, port, desk.ending, Pace(NOTICE_S, settings.drain_s)) as server,
+        counted(desk.pool),
     ):
         if settings.metrics_port:
-            stack.enter_context(counted(desk.pool))
             readiness = desk.readiness
             probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown([str(each) for each in readiness.lacks()])}
             serve_metrics(settings.metrics_host, settings.metrics_port, probes)

@@ -170,16 +170,22 @@ def published_keys(issuer: str, *, allow_http: bool) -> tuple[PublicKey, ...]:
 
 def _address_of_keys(issuer: str, given: Any, *, allow_http: bool) -> httpx.URL:
     """Never less safe than the issuer's own."""
+    url = safe_address(issuer, given, allow_http=allow_http)
+    if url is None:
+        raise NoKeysError("its jwks_uri is no address, or not https")
+    return url
+
+
+def safe_address(issuer: str, given: Any, *, allow_http: bool) -> httpx.URL | None:
+    """An address that an issuer names of itself; None where it is none, or less safe than the issuer's own."""
     try:
         url = httpx.URL(given)
     except (TypeError, httpx.InvalidURL, ValueError):
-        raise NoKeysError("its jwks_uri is no address") from None
-    open_here = issuer.startswith("http:") and is_loopback(url.host)
+        return None
     if not url.host or url.userinfo or url.scheme not in ("https", "http"):
-        raise NoKeysError("its jwks_uri is no address")
-    if url.scheme == "http" and not allow_http and not open_here:
-        raise NoKeysError("its jwks_uri is not https")
-    return url
+        return None
+    is_safe = url.scheme == "https" or allow_http or (issuer.startswith("http:") and is_loopback(url.host))
+    return url if is_safe else None
 
 
 def _document(fetcher: Fetcher, url: httpx.URL) -> dict[str, Any]:

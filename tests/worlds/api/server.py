@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from pgfleet.producers.http.answering import Desk
+from pgfleet.producers.http.application import Beside, nothing_beside
 from pgfleet.producers.http.desk import desk_of
 from pgfleet.producers.http.events.limits import PACE, Pace
 from pgfleet.producers.http.serving import made, served
@@ -55,14 +56,14 @@ class Api:
 
 
 @contextmanager
-def api_on(dsn: str, pace: Pace = PACE, **settings: Any) -> Iterator[Api]:
+def api_on(dsn: str, pace: Pace = PACE, beside: Beside = nothing_beside, **settings: Any) -> Iterator[Api]:
     """Serve a database until the end of the block."""
     serving = read_serve_settings(**{**QUICK, **settings})
     with (
         stranger_dsn(dsn, role="pgfleet_serve", queues=()) as own,
         psycopg.connect(dsn, autocommit=True) as conn,
         desk_of(settings_for(own), serving) as desk,
-        served(made(desk, pace), "127.0.0.1", 0, desk.ending) as server,
+        served(made(desk, pace, beside), "127.0.0.1", 0, desk.ending) as server,
     ):
         running = threading.Thread(target=server.run, daemon=True)
         running.start()

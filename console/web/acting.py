@@ -1,0 +1,140 @@
+"""What a button asks: the API's own endpoint, with the session's proof, a reason, and a key by which twice is once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import htpy as h
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pgfleet.console.web import safety
+from pgfleet.console.web.failing import html, page_of, sent_on, told
+from pgfleet.console.web.look.buttons import ASKED_AT, BACK, DONE, IN_PATH, ONCE, REASON, operations
+from pgfleet.console.web.look.frame import Around, alone
+from pgfleet.console.web.visiting import answered, around_of, proven, to_sign_in
+from pgfleet.producers.http.application import Ground
+from pgfleet.producers.http.endpoint import Endpoint
+from pgfleet.producers.http.health.metrics import ENDPOINT
+from pgfleet.producers.http.problem import problem
+
+MOST_FIELDS = 100
+LONGEST_REASON = 500
+FORM = "application/x-www-form-urlencoded"
+
+
+def form_of(body: bytes) -> dict[str, str]:
+    """The fields of a form; of several of one name the last. Nothing where it can't be read."""
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+    except ValueError:
+        return {}
+
+
+def typed(model: type[BaseModel] | None, given: Mapping[str, str]) -> dict[str, Any]:
+    """What a form says, as JSON has it: numbers are numbers, a ticked box is true, and an empty field is none.
+
+    What is no number stays text, so that the endpoint says what is wrong with it.
+    """
+    known = {} if model is None else model.model_json_schema()["properties"]
+    return {name: _value(known.get(name, {}), text) for name, text in given.items() if text.strip() != ""}
+
+
+def _value(schema: Mapping[str, Any], text: str) -> Any:
+    kinds = {each.get("type") for each in (schema, *schema.get("anyOf", ()))}
+    if "boolean" in kinds:
+        return text == "on"
+    if kinds & {"integer", "number"}:
+        try:
+            return int(text) if "integer" in kinds else float(text)
+        except ValueError:
+            return text
+    return text.split() if "array" in kinds else text
+
+
+@dataclass(frozen=True)
+class Actions:
+    """`POST /do/{operation}`."""
+
+    ground: Ground
+
+    async def __call__(self, request: Request) -> Response:
+        around = around_of(request)
+        endpoint = operations().get(request.path_params["operation"])
+        if endpoint is None:
+            return page_of(problem(404, "not-found", "There is no such action."), around)
+        request.scope[ENDPOINT] = endpoint.name
+        if not safety.is_own_form(request, self.ground.desk.serving):
+            return page_of(problem(403, "not-permitted", "This form came from another site; nothing was done."), around)
+        asked = await proven(request, self.ground)
+        if asked is None:
+            return to_sign_in(request, self.ground)
+        form = form_of(asked.body)
+        back = safety.local_path(form.get(BACK))
+        path, fields = _split(form)
+        found = await self._done(endpoint, replace(asked, path=path), form, fields)
+        if found.status_code == HTTPStatus.UNAUTHORIZED:
+            return to_sign_in(request, self.ground)
+        if found.status_code >= HTTPStatus.BAD_REQUEST:
+            at = safety.local_path(form.get(ASKED_AT), back)
+            return page_of(found, around, _with(at, fields), is_read=False)
+        if endpoint.lost is not None:
+            return html(_shown_once(found, around, back))
+        made = str(told(found).get("id", ""))
+        response = sent_on(back.replace("{id}", made) if made else back)
+        safety.say(response, form.get(DONE) or "Done.")
+        return response
+
+    async def _done(
+        self, endpoint: Endpoint, asked: Any, form: Mapping[str, str], fields: Mapping[str, str]
+    ) -> Response:
+        reason = form.get(REASON, "").strip()[:LONGEST_REASON] or None
+        audit = endpoint.audit
+        if audit is not None and reason is not None:
+            endpoint = replace(endpoint, audit=replace(audit, reason=reason))
+        known = {} if endpoint.takes is None else endpoint.takes.model_fields
+        body = typed(endpoint.takes, fields)
+        if REASON in known and reason is not None:
+            body[REASON] = reason
+        content = json.dumps(body).encode() if endpoint.takes is not None else b""
+        headers = {**asked.headers, "content-type": "application/json"}
+        if endpoint.is_done_once and form.get(ONCE):
+            headers["idempotency-key"] = _key(endpoint, asked.path, form[ONCE], content)
+        return await answered(self.ground, endpoint, replace(asked, query=b"", body=content, headers=headers))
+
+
+def _split(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What is in the endpoint's path, and what is in its body."""
+    ours = {ONCE, BACK, ASKED_AT, DONE, REASON}
+    path = {name.removeprefix(IN_PATH): value for name, value in form.items() if name.startswith(IN_PATH)}
+    return path, {name: value for name, value in form.items() if name not in ours and not name.startswith(IN_PATH)}
+
+
+def _key(endpoint: Endpoint, path: Mapping[str, str], once: str, content: bytes) -> str:
+    """The same button, pressed twice with the same in its fields, is one request."""
+    said = json.dumps([endpoint.name, dict(path), once]).encode()
+    return sha256(said + content).hexdigest()
+
+
+def _with(back: str, fields: Mapping[str, str]) -> str:
+    """Where the form was, with what was typed into it: pages with a form read it from their address."""
+    if not fields or "?" in back:
+        return back
+    return f"{back}?{urlencode({name: text for name, text in fields.items() if text and 'password' not in name})}"
+
+
+def _shown_once(found: Response, around: Around, back: str) -> bytes:
+    """An answer with what is kept nowhere."""
+    said = {name: value for name, value in told(found).items() if value is not None}
+    return alone(
+        "Shown this once",
+        around,
+        h.p["Copy it now: it is kept nowhere, and no page shows it again."],
+        h.dl[((h.dt[name.replace("_", " ")], h.dd[h.code[str(value)]]) for name, value in said.items())],
+        h.p[h.a(".button", href=back)["Done"]],
+    )

@@ -1,0 +1,1 @@
+"""How somebody gets in: by a key, with a password or at an issuer; and out again."""

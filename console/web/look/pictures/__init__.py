@@ -1,0 +1,1 @@
+"""Pictures, as SVG of the server: no script draws them, and no attribute styles them."""

@@ -1,0 +1,1 @@
+"""The pages: a file a noun, whose PAGES are found by themselves."""

@@ -1,0 +1,231 @@
+"""The fleet: what needs a person first, GPUs by type and by node, what ends next, who waits, and what goes on."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import htpy as h
+
+from pgfleet.console.web.look.links import to_page, to_reservation
+from pgfleet.console.web.look.pictures.bars import bar, patterns
+from pgfleet.console.web.look.pictures.cells import legend, node
+from pgfleet.console.web.look.tables import Column, table
+from pgfleet.console.web.look.words import gpus, lasting, number, when
+from pgfleet.console.web.page import Page, Part, Screen, View
+from pgfleet.schema.brake.pauses import paused
+from pgfleet.schema.reads import cluster, outage
+from pgfleet.schema.reads import node as nodes
+from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.pictures.gpus import ending, gpu_nodes, holders
+from pgfleet.schema.reads.place import Line
+from pgfleet.schema.reads.queue import depths
+from pgfleet.schema.rows.row import Row
+
+FRONT = 5
+CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away", "not available"))
+
+
+def fleet(view: View) -> Screen:
+    lines = _lines(view)
+    parts = [
+        Part("needs", _needs(view) if view.may("queues.read") else None),
+        Part("types", [patterns(), _types(lines)]),
+        Part("nodes", _nodes(view)),
+        Part("ending", _ending(view)),
+        Part("lines", _waiting(view, lines)),
+    ]
+    if view.may("queues.read"):
+        parts.append(Part("motion", _motion(view)))
+    return Screen("Fleet", parts)
+
+
+def _lines(view: View) -> list[tuple[Row, Line]]:
+    conn = view.call.conn
+    known = reads.types(conn)
+    found = reads.lines(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), 50)
+    return [(row, found[name]) for name, row in known.items() if name in found]
+
+
+def _needs(view: View) -> h.Node:
+    """What waits for an operator; nothing else is above it."""
+    told = list(_troubles(view))
+    if not told:
+        return h.p(".calm")["✓ Nothing needs you."]
+    return [h.h2["Needs a person"], h.ul(".needs")[(h.li[each] for each in told)]]
+
+
+def _troubles(view: View) -> Iterator[h.Node]:
+    conn = view.call.conn
+    failed = sum(row["failed"] for row in depths(conn))
+    if failed:
+        yield [
+            "✕ ",
+            to_page("/dead-letters", number(failed, "dead letter")),
+            ": messages that failed by our fault, to replay or discard.",
+        ]
+    for row in outage.recent(conn):
+        if row["ended_at"] is None:
+            yield [f"✕ {row['name']} does not answer ", when(row["began_at"], view.now), f": {row['reason']}"]
+    for row in paused(conn):
+        why = f": {row['reason']}" if row["reason"] else ""
+        yield [
+            "◫ ",
+            to_page("/queues", f"{row['name']} paused"),
+            f" by {row['by_whom']} ",
+            when(row["since"], view.now),
+            why,
+        ]
+    for row in cluster.listing(conn):
+        if row["status"] in ("offline", "degraded"):
+            yield [
+                "▲ Cluster ",
+                to_page("/clusters", row["name"]),
+                f" is {row['status']}: {row['status_reason'] or 'no reason given'}",
+            ]
+    for machine, what in (("node", "nodes"), ("cluster_node", "cluster nodes")):
+        sweep = nodes.last_sweep(conn, machine)
+        if sweep is not None and sweep["held_back"]:
+            yield [
+                "▲ ",
+                to_page("/nodes", f"{number(sweep['silent'])} {what}"),
+                " are silent at once, and none is marked offline until somebody believes it.",
+            ]
+
+
+def _types(lines: list[tuple[Row, Line]]) -> h.Node:
+    shown = [(row, line) for row, line in lines if line.total or line.held or line.number]
+    if not shown:
+        return [
+            h.h2["GPUs by type"],
+            h.p(".empty")[
+                "There are no GPUs yet. Say how many there are: ", h.code["pgfleet types set h100 --total 16"]
+            ],
+        ]
+    return [h.h2["GPUs by type"], h.ul(".types")[(_type(row, line) for row, line in shown)]]
+
+
+def _type(row: Row, line: Line) -> h.Element:
+    held, free = min(line.held, line.total), line.free
+    away = max(line.total - held - free, 0)
+    wanted = sum(unit.gpus * unit.nodes for unit in line.standing.line) if line.number else 0
+    parts = [("held", held, f"{held} held"), ("free", free, f"{free} free"), ("away", away, f"{away} not available")]
+    if wanted:
+        parts.append(("waits", wanted, f"{wanted} waited for"))
+    told = (
+        f"{held} held, {free} free"
+        + (f", {away} not available" if away else "")
+        + (f", {number(wanted)} waited for" if wanted else "")
+    )
+    return h.li[
+        h.span(".type-name")[
+            to_page("/reserve", row["gpu_type"], f"gpu_type={row['gpu_type']}"),
+            not line.is_active and h.span(".dim")[" (off)"],
+        ],
+        bar(parts, f"{row['gpu_type']}: {told}, of {line.total}"),
+        h.span(".type-told")[h.strong[number(free)], f" free of {line.total}", h.span(".dim")[f" · {told}"]],
+    ]
+
+
+def _nodes(view: View) -> h.Node:
+    rows = gpu_nodes(view.call.conn)
+    if not rows:
+        return None
+    owner = None if view.sees_all("reservations.read") else view.username
+    held: dict[str, list[Row]] = defaultdict(list)
+    for row in holders(view.call.conn, owner):
+        held[row["pod_node"]].append(row)
+    by_type: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_type[row["gpu_type"]].append(row)
+    return [
+        h.h2["GPUs by node"],
+        legend(CELLS),
+        h.div(".node-types")[
+            (
+                h.div[h.h3[name], h.ul(".nodes")[(node(row, held[row["node_name"]], view.now) for row in of_type)]]
+                for name, of_type in by_type.items()
+            )
+        ],
+    ]
+
+
+def _ending(view: View) -> h.Node:
+    sees_all = view.sees_all("reservations.read")
+    columns = [
+        Column("Reservation", lambda row: to_reservation(row["reservation_id"], row["name"])),
+        *([Column("User", lambda row: row["user_id"])] if sees_all else []),
+        Column("GPUs", gpus),
+        Column("Ends", lambda row: when(row["expires_at"], view.now)),
+    ]
+    rows = ending(view.call.conn, None if sees_all else view.username)
+    empty = ["Nothing runs. ", to_page("/reserve", "Reserve GPUs")]
+    return [h.h2["Ends next" if sees_all else "Yours that end next"], table(columns, rows, empty, "What ends next")]
+
+
+def _waiting(view: View, lines: list[tuple[Row, Line]]) -> h.Node:
+    waits = [(row, line) for row, line in lines if line.number]
+    if not waits:
+        return [h.h2["Waiting lines"], h.p(".empty")["Nobody waits."]]
+    users: dict[str, str] = {}
+    if view.sees_all("reservations.read"):
+        keys = [each.unit.key for _, line in waits for each in line.plan.waiting[:FRONT]]
+        users = reads.users_of(view.call.conn, keys)
+    return [
+        h.h2["Waiting lines"],
+        h.div(".lines")[(_line(row, line, users) for row, line in waits)],
+    ]
+
+
+def _line(row: Row, line: Line, users: dict[str, str]) -> h.Element:
+    front = line.plan.waiting[:FRONT]
+    rest = line.number - len(front)
+    return h.div[
+        h.h3[row["gpu_type"], h.span(".dim")[f" {number(line.number, 'reservation')} waiting"]],
+        h.ol[(_place(line, each, users) for each in front)],
+        rest > 0 and h.p(".dim")[f"and {number(rest)} more"],
+    ]
+
+
+def _place(line: Line, waits: Any, users: dict[str, str]) -> h.Element:
+    key, eta = waits.unit.key, line.standing.at(waits.starts_in_s)
+    who: h.Node = to_reservation(key, users[key]) if key in users else "somebody"
+    sort = "at most " if waits.is_promised and eta else ""
+    return h.li[who, f": {waits.unit.gpus * waits.unit.nodes} GPUs, starts {sort}", when(eta, line.now)]
+
+
+def _motion(view: View) -> h.Node:
+    rows = depths(view.call.conn)
+    columns = [
+        Column("Queue", lambda row: row["queue"]),
+        Column("Ready", lambda row: number(row["ready"]), is_number=True),
+        Column("Delayed", lambda row: number(row["delayed"]), is_number=True),
+        Column("In hand", lambda row: number(row["in_hand"]), is_number=True),
+        Column(
+            "Oldest ready",
+            lambda row: "–" if row["oldest_ready_s"] is None else lasting(row["oldest_ready_s"]),
+            is_number=True,
+        ),
+        Column("Dead letters", lambda row: number(row["dead"]), is_number=True),
+    ]
+    return [h.h2["Queues"], h.p[_in_a_word(rows)], table(columns, rows, "There are no queues.", "Queues")]
+
+
+def _in_a_word(rows: list[Row]) -> str:
+    late = [row for row in rows if (row["oldest_ready_s"] or 0) > 60]
+    if late:
+        return f"▲ {', '.join(row['queue'] for row in late)}: messages wait for longer than a minute; do workers run?"
+    return "✓ Workers keep up: nothing waits for longer than a minute."
+
+
+PAGES = (
+    Page(
+        "/",
+        "Fleet",
+        "gpu-types.read",
+        fleet,
+        menu=10,
+        machines=frozenset({"reservation", "cluster", "node", "cluster_node", "outage", "disk"}),
+        every_s=5,
+    ),
+)

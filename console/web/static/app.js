@@ -1,0 +1,98 @@
+// What pages do by themselves: times that go on, copying, whether what is shown is live, and the way in of `pgfleet up`.
+"use strict";
+
+// Times: as `look/words.py` writes them.
+function lasting(seconds) {
+  const whole = Math.floor(seconds);
+  const two = (large, largeUnit, small, smallUnit) => {
+    const rest = Math.floor((whole % large) / small);
+    return `${Math.floor(whole / large)} ${largeUnit}` + (rest ? ` ${rest} ${smallUnit}` : "");
+  };
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  if (whole < 2 * 86400) return two(3600, "h", 60, "min");
+  return two(86400, "d", 3600, "h");
+}
+
+function relative(moment) {
+  const seconds = (moment - Date.now()) / 1000;
+  if (Math.abs(seconds) < 1) return "now";
+  return seconds > 0 ? `in ${lasting(seconds)}` : `${lasting(-seconds)} ago`;
+}
+
+function tick() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const text = relative(Date.parse(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
+  }
+  tellFreshness();
+}
+
+// Live or not: the stream says so every ten seconds; what is older than that is told, with its age.
+const SILENT_MS = 25000;
+const live = { heardAt: Date.now(), isCut: false, isStale: false };
+
+function tellFreshness() {
+  const line = document.getElementById("freshness");
+  if (!line || line.dataset.live !== "yes") return;
+  const isSilent = Date.now() - live.heardAt > SILENT_MS && !document.hidden;
+  const why = live.isStale ? "The database does not answer"
+    : live.isCut ? "The server does not answer"
+    : isSilent ? "Nothing has come for a while" : "";
+  line.hidden = why === "";
+  if (why) line.textContent = `▲ ${why}: what you see is ${lasting((Date.now() - live.heardAt) / 1000)} old. It goes on by itself.`;
+}
+
+function heard() {
+  live.heardAt = Date.now();
+  live.isCut = false;
+  tellFreshness();
+}
+
+const stream = document.getElementById("live");
+if (stream) {
+  stream.addEventListener("beat", () => { if (!live.isStale) heard(); });
+  stream.addEventListener("fresh", () => { live.isStale = false; heard(); });
+  stream.addEventListener("stale", () => { live.isStale = true; tellFreshness(); });
+  stream.addEventListener("gone", () => location.reload());
+  document.addEventListener("htmx:sse:after:message", () => { if (!live.isStale) heard(); tick(); });
+  document.addEventListener("htmx:sse:error", () => { live.isCut = true; tellFreshness(); });
+  document.addEventListener("htmx:sse:close", () => { live.isCut = true; tellFreshness(); });
+  document.addEventListener("htmx:sse:after:connection", () => { live.isCut = false; });
+  // A first connection that fails is not tried again by htmx: the page is asked for anew once the server is there.
+  setInterval(() => {
+    if (document.hidden || Date.now() - live.heardAt < SILENT_MS) return;
+    fetch("/livez", { cache: "no-store" }).then((reply) => { if (reply.ok && live.isCut) location.reload(); }, () => {});
+  }, 5000);
+}
+
+// Copying, where the browser lets us; else the text is selected.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  const from = button && document.getElementById(button.dataset.copy);
+  if (!from) return;
+  const copied = navigator.clipboard ? navigator.clipboard.writeText(from.textContent) : Promise.reject();
+  copied.then(() => { button.textContent = "Copied"; }, () => {
+    getSelection().selectAllChildren(from);
+    button.textContent = "Selected: press Ctrl-C";
+  });
+});
+
+// A form is sent once, however often its button is pressed.
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
+  if (event.target.dataset.sent) event.preventDefault();
+  event.target.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+
+// `pgfleet up` opens /sign-in#key=...: what is behind the # reaches no server and no log.
+const withKey = document.getElementById("with-key");
+if (withKey && location.hash.startsWith("#key=")) {
+  withKey.elements.key.value = decodeURIComponent(location.hash.slice(5));
+  history.replaceState(null, "", location.pathname + location.search);
+  withKey.requestSubmit();
+}
+
+tick();
+setInterval(tick, 1000);
