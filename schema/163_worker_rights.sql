@@ -28,6 +28,7 @@ create or replace view public.rights_of_runtime (who, thing, may) as values
   ('worker', 'function public.needless_rights()', 'execute'),
   ('worker', 'function public.messages_held(text)', 'execute'),
   ('monitor', 'function public.messages_held(text)', 'execute'),
+  ('monitor', 'function public.queue_loads()', 'execute'),
   ('monitor', 'function public.lacking_rights(text)', 'execute'),
   ('monitor', 'function public.needless_rights()', 'execute');
 
