@@ -1,5 +1,6 @@
 """`pgfleet db` and `pgfleet migrate`: the database, embedded unless DATABASE_URL names another."""
 
+import time
 from typing import Annotated
 
 import psycopg
@@ -9,7 +10,7 @@ from pgfleet.console.examples import example
 from pgfleet.console.local import embedded
 from pgfleet.producers.submit.database import forbidden
 from pgfleet.schema.database.catalog import sql_files
-from pgfleet.schema.database.dsn import redact
+from pgfleet.schema.database.dsn import Unreachable, redact
 from pgfleet.schema.database.migrate import Applied, lacking_roles, migrate, owner_of_before
 from pgfleet.schema.database.missing import missing
 from pgfleet.schema.database.sessions import connect
@@ -64,9 +65,11 @@ def migrate_command(
         bool | None,
         typer.Option(help="Switch row level security on or off: users see their own rows only."),
     ] = None,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for a server that can't be reached yet.")] = 0,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
     dsn = database_dsn(read_settings())
+    _wait_for(dsn, wait)
     if check:
         lacking = _missing(dsn)
         typer.echo("\n".join(lacking) if lacking else "nothing is missing")
@@ -79,6 +82,21 @@ def migrate_command(
     elif not done:
         typer.echo(f"nothing to do: {len(sql_files())} files applied")
     _tell_what_is_left(dsn)
+
+
+def _wait_for(dsn: str, wait_s: float) -> None:
+    """Until the server takes sessions, or for so long; what keeps it from that is told once."""
+    until, told = time.monotonic() + wait_s, False
+    while time.monotonic() < until:
+        try:
+            connect(dsn).close()
+        except Unreachable as error:
+            if not told:
+                typer.echo(f"{error}\nIt is tried again for {wait_s:.0f} s.", err=True)
+            told = True
+            time.sleep(1)
+        else:
+            return
 
 
 def _tell_what_is_left(dsn: str) -> None:

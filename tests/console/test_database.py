@@ -3,16 +3,21 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
 import typer
+from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from pgfleet.console.commands.database import db, migrate_command
 from pgfleet.console.local.pginstall import find_programs
 from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.dsn import Unreachable
+from worlds.fleet import until
+from worlds.network.ports import free_port
+from worlds.network.proxy import proxy_to
 
 Run = Callable[..., tuple[int, str]]
 
@@ -97,3 +102,28 @@ def test_an_unreachable_server_is_told_without_its_password(pgfleet: Run, monkey
         pgfleet("migrate")
 
     assert "secret" not in str(failed.value)
+
+
+def test_a_migration_waits_for_a_server_that_is_not_there_yet(
+    pgfleet: Run, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    with proxy_to("postgresql://127.0.0.1:1/nowhere") as proxy:
+        said, port = conninfo_to_dict(dsn), conninfo_to_dict(proxy.dsn)["port"]
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://{said['user']}@127.0.0.1:{port}/{said['dbname']}")
+        at_last = Thread(target=lambda: (until(lambda: proxy.refused > 0), setattr(proxy, "target", dsn)))
+
+        at_last.start()
+        code, printed = pgfleet("migrate", "--check", "--wait", "60")
+
+    at_last.join()
+    assert (code, printed.splitlines()[-1]) == (0, "nothing is missing")
+    assert "It is tried again for 60 s.\n" in printed
+
+
+def test_a_migration_that_does_not_wait_says_at_once_that_there_is_no_server(
+    pgfleet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://ada@127.0.0.1:{free_port()}/fleet")
+
+    with pytest.raises(Unreachable, match="Can't reach PostgreSQL"):
+        pgfleet("migrate", "--check")

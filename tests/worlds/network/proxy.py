@@ -18,6 +18,7 @@ class Proxy:
         self.target = target
         self.flowing = threading.Event()
         self.flowing.set()
+        self.refused = 0  # connections, as the target took none
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=100)
         self._open: list[socket.socket] = []
         self._silent: set[socket.socket] = set()
@@ -26,7 +27,7 @@ class Proxy:
     @property
     def dsn(self) -> str:
         said, port = conninfo_to_dict(self.target), self._listening.getsockname()[1]
-        return f"postgresql://{said['user']}:{said.get('password', '')}@127.0.0.1:{port}/{said['dbname']}"
+        return f"postgresql://{said.get('user', '')}:{said.get('password', '')}@127.0.0.1:{port}/{said['dbname']}"
 
     def silence(self) -> None:
         """All connections that are open pass nothing on any more, for ever; new ones do."""
@@ -49,6 +50,7 @@ class Proxy:
         try:
             far = connected_to(self.target)
         except OSError:
+            self.refused += 1
             _break(near)
             return
         self._open.append(far)
