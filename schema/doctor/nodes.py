@@ -31,7 +31,9 @@ def _unseen(row: Row) -> Finding:
     seen = "were never seen" if row["minutes"] is None else f"were last seen {row['minutes']:.0f} min ago"
     why = f": {printable(row['problem'])}" if row["problem"] else ""
     text = f"reservation workers run, and nodes {seen}{why}; who is admitted is decided by totals alone"
-    remedy = "let them list nodes, and pods of all namespaces (deploy/chart/files/rights.yaml); their logs say nodes.unseen"
+    remedy = (
+        "let them list nodes, and pods of all namespaces (deploy/chart/files/rights.yaml); their logs say nodes.unseen"
+    )
     return Finding(NODES, Severity.WARNING, text, remedy)
 
 
