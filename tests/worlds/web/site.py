@@ -1,4 +1,4 @@
-"""The dashboard beside the API, and browsers without a screen: each keeps its cookies, and says where its forms are from."""
+"""The dashboard beside the API, and browsers without a screen, each with its cookies and the origin of its forms."""
 
 import re
 from collections.abc import Iterator
