@@ -23,6 +23,12 @@ from pgfleet.schema.reads.queue import depths
 from pgfleet.schema.rows.row import Row
 
 FRONT = 5
+BARS = (
+    ("held", "held"),
+    ("swatch-free", "free"),
+    ("away", "not available"),
+    ("swatch-waits", "waited for, beyond these"),
+)
 CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away", "not available"))
 
 
@@ -102,7 +108,7 @@ def _types(lines: list[tuple[Row, Line]]) -> h.Node:
                 "There are no GPUs yet. Say how many there are: ", h.code["pgfleet types set h100 --total 16"]
             ],
         ]
-    return [h.h2["GPUs by type"], h.ul(".types")[(_type(row, line) for row, line in shown)]]
+    return [h.h2["GPUs by type"], legend(BARS), h.ul(".types")[(_type(row, line) for row, line in shown)]]
 
 
 def _type(row: Row, line: Line) -> h.Element:
@@ -190,8 +196,8 @@ def _line(row: Row, line: Line, users: dict[str, str]) -> h.Element:
 def _place(line: Line, waits: Any, users: dict[str, str]) -> h.Element:
     key, eta = waits.unit.key, line.standing.at(waits.starts_in_s)
     who: h.Node = to_reservation(key, users[key]) if key in users else "somebody"
-    sort = "at most " if waits.is_promised and eta else ""
-    return h.li[who, f": {waits.unit.gpus * waits.unit.nodes} GPUs, starts {sort}", when(eta, line.now)]
+    promise = " at the latest" if waits.is_promised and eta else ""
+    return h.li[who, f": {waits.unit.gpus * waits.unit.nodes} GPUs, starts ", when(eta, line.now), promise]
 
 
 def _motion(view: View) -> h.Node:

@@ -44,5 +44,7 @@ def patterns() -> Markup:
         '<svg class="unseen" width="0" height="0" aria-hidden="true"><defs>'
         '<pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<rect class="stripe-ground" width="6" height="6"/><rect class="stripe" width="3" height="6"/></pattern>'
+        '<pattern id="dots" width="8" height="5" patternUnits="userSpaceOnUse">'
+        '<rect class="dot-ground" width="8" height="5"/><circle class="dot" cx="3" cy="2.5" r="1.7"/></pattern>'
         "</defs></svg>"
     )

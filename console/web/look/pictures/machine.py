@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 import htpy as h
 
 WIDE, HIGH, GAP_X, GAP_Y = 104, 34, 148, 78
+# Room above for the arrows that pass a state by.
+ABOVE = 24
 NEW = "(new)"
 Places = Mapping[str, tuple[int, int]]
 
@@ -17,7 +19,7 @@ def picture(
     been = {state for move in way for state in move} | {current}
     arrows = sorted({move for move in (*moves, *way) if set(move) <= places.keys()}, key=lambda move: move in way)
     columns, rows = (max(place[axis] for place in places.values()) + 1 for axis in (0, 1))
-    width, height = (columns - 1) * GAP_X + WIDE + 8, (rows - 1) * GAP_Y + HIGH + 8
+    width, height = (columns - 1) * GAP_X + WIDE + 8, (rows - 1) * GAP_Y + HIGH + ABOVE + 4
     named = ", ".join(f"{a} to {b}" for a, b in taken if a != NEW)
     return h.div(".scroll", tabindex="0", role="region", aria_label="States")[
         h.svg(
@@ -36,13 +38,20 @@ def picture(
 
 
 def _head(name: str) -> h.Element:
-    return h.marker(id=name, viewBox="0 0 8 8", refX="7", refY="4", markerWidth="7", markerHeight="7", orient="auto")[
-        h.path(d="M0 0 8 4 0 8z", class_=name)
-    ]
+    return h.marker(
+        id=name,
+        viewBox="0 0 8 8",
+        refX="7",
+        refY="4",
+        markerWidth="9",
+        markerHeight="9",
+        markerUnits="userSpaceOnUse",
+        orient="auto",
+    )[h.path(d="M0 0 8 4 0 8z", class_=name)]
 
 
 def _state(name: str, place: tuple[int, int], is_current: bool, was_there: bool) -> h.Node:  # noqa: FBT001
-    x, y = place[0] * GAP_X + 4, place[1] * GAP_Y + 4
+    x, y = place[0] * GAP_X + 4, place[1] * GAP_Y + ABOVE
     kind = {"node": True, "current": is_current, "been": was_there}
     return h.g(class_=kind)[
         h.rect(x=str(x), y=str(y), width=str(WIDE), height=str(HIGH), rx="6"),
@@ -54,14 +63,14 @@ def _state(name: str, place: tuple[int, int], is_current: bool, was_there: bool)
 
 def _arrow(start: tuple[int, int], end: tuple[int, int], *, is_taken: bool) -> h.Element:
     """From edge to edge; between rows it bends, so that arrows do not lie on one another."""
-    x1, y1, x2, y2 = start[0] * GAP_X + 4, start[1] * GAP_Y + 4, end[0] * GAP_X + 4, end[1] * GAP_Y + 4
+    x1, y1, x2, y2 = start[0] * GAP_X + 4, start[1] * GAP_Y + ABOVE, end[0] * GAP_X + 4, end[1] * GAP_Y + ABOVE
     if start[1] == end[1]:
         forward = end[0] > start[0]
         up = 9 if forward else 25
         a, b = (x1 + WIDE, x2) if forward else (x1, x2 + WIDE)
         d = f"M{a} {y1 + up} L{b} {y2 + up}"
         if abs(end[0] - start[0]) > 1:
-            d = f"M{x1 + WIDE // 2} {y1} Q{(x1 + x2 + WIDE) // 2} {y1 - 26} {x2 + WIDE // 2} {y2}"
+            d = f"M{x1 + WIDE // 2} {y1} Q{(x1 + x2 + WIDE) // 2} {y1 - 34} {x2 + WIDE // 2} {y2}"
     else:
         down = end[1] > start[1]
         a, b = (y1 + HIGH, y2) if down else (y1, y2 + HIGH)

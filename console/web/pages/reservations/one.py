@@ -59,13 +59,13 @@ def _place(view: View, row: Known) -> h.Node:
     """Where it stands, why, and when it starts."""
     if row.get("position") is None:
         return None
-    promise = "at most " if row["eta_is_promised"] and row["eta"] else ""
+    promise = " at the latest" if row["eta_is_promised"] and row["eta"] else ""
     ahead = row["ahead"]
     return h.p[
         h.strong["Next in line" if ahead == 0 else f"{number(ahead)} ahead of it"],
-        row["reason_code"] and [" because of ", h.code[row["reason_code"]]],
-        f"; starts {promise}",
+        "; starts ",
         when(row["eta"], view.now, "nobody knows when"),
+        promise,
     ]
 
 
