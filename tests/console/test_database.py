@@ -110,7 +110,12 @@ def test_a_migration_waits_for_a_server_that_is_not_there_yet(
     with proxy_to("postgresql://127.0.0.1:1/nowhere") as proxy:
         said, port = conninfo_to_dict(dsn), conninfo_to_dict(proxy.dsn)["port"]
         monkeypatch.setenv("DATABASE_URL", f"postgresql://{said['user']}@127.0.0.1:{port}/{said['dbname']}")
-        at_last = Thread(target=lambda: (until(lambda: proxy.refused > 0), setattr(proxy, "target", dsn)))
+
+        def comes_at_last() -> None:
+            until(lambda: proxy.refused > 0)
+            proxy.target = dsn
+
+        at_last = Thread(target=comes_at_last)
 
         at_last.start()
         code, printed = pgfleet("migrate", "--check", "--wait", "60")

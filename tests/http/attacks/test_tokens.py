@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import jwt
@@ -28,7 +29,7 @@ def issuers() -> Iterator[tuple[Provider, Provider]]:
 @pytest.fixture
 def world(dsn: str, issuers: tuple[Provider, Provider]) -> Iterator[tuple[Api, Provider, Provider]]:
     ours, other = issuers
-    trusted = {
+    trusted: dict[str, Any] = {
         "oidc_issuers": f"{ours.url},{other.url}",
         "oidc_audience": "fleet",
         "oidc_role_claim": "realm_access.roles",

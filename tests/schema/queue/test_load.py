@@ -31,7 +31,7 @@ def load(conn: Connection) -> tuple[int, int, float]:
 
 
 def test_each_kind_is_there_with_its_queue(conn: Connection) -> None:
-    listed = dict(conn.execute("select kind, queue from public.queue_load").fetchall())
+    listed: dict[str, str] = dict(conn.execute("select kind, queue from public.queue_load").fetchall())
 
     assert sorted(listed) == kinds()
     assert listed["disk"] == "disk_operations"
