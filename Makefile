@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  image-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test fuzz-test clean
+  image-test alerts-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,7 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 
 generated: $(READY) ## Write what is made from code anew: message schemas, OpenAPI, the hash of the SQL files, manifests, DATABASE.md
 	$(BIN)/python -m pgfleet.console.diagram
+	$(BIN)/python deploy/metrics.py
 	$(BIN)/python -m pgfleet.schema.published.json_schema
 	$(BIN)/python -m pgfleet.schema.published.who_may
 	$(BIN)/python -m pgfleet.producers.http.openapi.publish
@@ -88,6 +89,9 @@ kubectl-test: $(READY) ## The tests that need kubectl: the manifests
 
 image-test: $(READY) ## What the image is made of: the program without its sandbox
 	$(BIN)/python -m pytest tests/image
+
+alerts-test: $(READY) ## The alerts: promtool's tests of the rules, and a real Prometheus that watches faults; both need prometheus
+	$(BIN)/python -m pytest tests/alerts
 
 pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler
 	$(BIN)/python -m pytest tests/pgbouncer
