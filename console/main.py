@@ -58,6 +58,9 @@ COMMANDS = {
     "subscriptions": Entry(
         "console.commands.events.subscriptions:app", "Who is told of which events: list, test, resume, send again."
     ),
+    "deliveries": Entry(
+        "console.commands.events.delivered:deliveries", "What was delivered lately, how often tried, what was answered."
+    ),
     "whoami": Entry("console.commands.whoami:whoami", "Show whom the database takes you for."),
     "pause": Entry("console.commands.pause:pause", "Hold a kind of messages back, or all deletions outside."),
     "resume": Entry("console.commands.pause:resume", "Let go what is paused."),

@@ -45,7 +45,9 @@ def _position(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-Position = Annotated[str, AfterValidator(_position)]
+Position = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,19}\.[0-9]{1,18}$"), AfterValidator(_position)
+]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]{1,60}$")]
 Words = Annotated[list[Word], Field(min_length=1, max_length=50)]
 

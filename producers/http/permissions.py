@@ -60,6 +60,8 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "doctor.read": _OPERATORS,
         "audit.read": _ADMINS,
         "events.read": _OWN_ROWS,
+        "subscriptions.read": _OWN_ROWS,
+        "subscriptions.write": _OWN_ROWS,
         "keys.read": _may(_OWN, _OWN, _ANY),
         "keys.write": _may(_OWN, _OWN, _ANY),
         "users.read": _ADMINS,

@@ -20,7 +20,7 @@ SLUGS: Mapping[str, str] = {
     "conflict": "It can't be done as things are.",
     "used-otherwise": "This id or Idempotency-Key was used for something else.",
     "still-asked": "The same request with this Idempotency-Key is being done; `Retry-After` says when to ask again.",
-    "shown-once": "It was done, and its answer held a key that is kept nowhere: make another, and revoke that one.",
+    "shown-once": "It was done, and its answer held what is shown once, such as a key: make another, and end that one.",
     "changed-meanwhile": "The row is not any more as If-Match says.",
     "cursor-too-old": "What comes after this cursor is not kept any more; begin anew.",
     "too-large": "The body or the headers are larger than is taken.",

@@ -23,12 +23,3 @@ select h.held_s, h.pid, h.application, h.username, h.since, h.prepared from publ
 -- name: last_move
 -- The number of a row's last move.
 select public.last_move(:machine::text, :row_id::text) as history_id;
-
--- name: subscriptions
--- Subscriptions to events as people see them, the newest first: a user's, or everybody's.
-select s.subscription_id::text as subscription_id, s.user_id, s.shown_url, s.format, s.machines, s.states, s.of_user, s.row_id,
-  s.status, s.status_reason, s.status_since, s.failing_since, s.last_delivered_at, s.last_answer, s.detail, s.delivered_to,
-  s.batch_to, s.created_at
-from public.event_subscriptions s
-where (:user_id::text is null or s.user_id = :user_id) and s.subscription_id::text like :begins::text || '%'
-order by s.created_at desc, s.subscription_id;

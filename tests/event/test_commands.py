@@ -7,6 +7,7 @@ import pytest
 from pgfleet.workers.event.machine import KIND
 from worlds.commands import Pgfleet
 from worlds.database import Connection
+from worlds.events import Events
 from worlds.fleet import settings_for, worker_on
 from worlds.receiver import Receiver
 
@@ -56,3 +57,29 @@ def test_the_help_names_each_machine_and_each_notice(pgfleet: Pgfleet, conn: Con
     machines = {machine for (machine,) in conn.execute("select distinct machine from public.moves")}
     notices = {notice for (notice,) in conn.execute("select notice from public.notices")}
     assert machines | notices <= words
+
+
+def test_deliveries_are_listed_and_sent_again_by_their_number(
+    pgfleet: Pgfleet, dsn: str, conn: Connection, receiver: Receiver
+) -> None:
+    """What fails says when it is tried again."""
+    made = pgfleet("subscribe", receiver.url, "--machine", "reservation", "--json").json["subscription_id"]
+    with worker_on(KIND, settings_for(dsn, events_may_reach="127.0.0.1")) as worker:
+        events = Events(conn, worker)
+        worker.run()
+        row_id = events.make()
+        events.look_at(made)
+        again = pgfleet("deliveries", made[:8], "--again", "1")
+        receiver.status = 500
+        worker.run()
+
+    listed, as_json = pgfleet("deliveries"), pgfleet("deliveries", made, "--json").json
+    gone, unsaid = pgfleet("deliveries", made, "--again", "7"), pgfleet("deliveries", "--again", "1")
+    assert (again.out, receiver.subjects) == (f"{made} send again sent\n", [row_id, row_id])
+    assert [(row["number"], row["result"], row["answer"]) for row in as_json] == [
+        (2, "failing", "500"),
+        (1, "delivered", "200"),
+    ]
+    assert ("failing" in listed.out, as_json[0]["next_try_at"] is not None) == (True, True)
+    assert (gone.code, "Delivery 7 is not kept" in gone.err) == (1, True)
+    assert (unsaid.code, "Of which subscription?" in unsaid.err) == (1, True)

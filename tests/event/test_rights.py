@@ -7,7 +7,7 @@ from pgfleet.producers import event as producer
 from pgfleet.producers.placing.placed import NotTheirsError
 from pgfleet.schema.asking import Role
 from pgfleet.schema.database.migrate import migrate
-from pgfleet.schema.feed.subscriptions import subscriptions
+from pgfleet.schema.reads.event.subscription import listing
 from worlds.events import Events
 from worlds.identity.people import as_person, asking, member_of
 from worlds.receiver import Receiver
@@ -44,7 +44,7 @@ def test_a_users_own_login_subscribes_and_sees_its_own(guarded: Events, receiver
         with pytest.raises(NotTheirsError) as refused:
             producer.subscribe("bob", receiver.url, own)
         guarded.worker.run()
-        seen = [row["subscription_id"] for row in subscriptions(own)]
+        seen = [row["subscription_id"] for row in listing(own)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             own.execute("select secret from public.event_targets")
 
@@ -63,4 +63,4 @@ def test_the_api_places_an_address_for_whom_it_speaks_for(guarded: Events, recei
             producer.subscribe("bob", receiver.url, api)
     guarded.worker.run()
 
-    assert sorted(row["user_id"] for row in subscriptions(guarded.conn)) == ["ada", "bob"]
+    assert sorted(row["user_id"] for row in listing(guarded.conn)) == ["ada", "bob"]

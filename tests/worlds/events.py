@@ -34,7 +34,10 @@ class Events:
 
     def look(self, subscription: Subscribed) -> None:
         """As the watch would have it look, and all that follows from it."""
-        send(self.conn, QUEUE, {"action": "look", "subscription_id": subscription.subscription_id})
+        self.look_at(subscription.subscription_id)
+
+    def look_at(self, subscription_id: str) -> None:
+        send(self.conn, QUEUE, {"action": "look", "subscription_id": subscription_id})
         self.worker.run()
 
     def row(self, subscription: Subscribed) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
-from pgfleet.schema.feed.subscriptions import subscription
+from pgfleet.schema.reads.event.subscription import resolve
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A subscription's id, or the beginning of it.")]
 FROM_STDIN = "-"
@@ -53,11 +53,10 @@ def subscribe(  # noqa: PLR0913  # one parameter an option
 
     Prints the secret that deliveries are signed with, as Standard Webhooks has it. It is shown this once.
     """
-    address = sys.stdin.readline().strip() if url == FROM_STDIN else url
     with database() as conn, named_as_options(OPTIONS):
         made = producer.subscribe(
             user or default_user(),
-            address,
+            address_of(url),
             conn,
             machines=machine,
             states=state,
@@ -65,11 +64,20 @@ def subscribe(  # noqa: PLR0913  # one parameter an option
             of_user=of_user,
             format=written_as,
         )
+    print_made(made.subscription_id, made.secret, as_json=as_json)
+
+
+def address_of(given: str) -> str:
+    """What is secret of it need not be in a history of commands."""
+    return sys.stdin.readline().strip() if given == FROM_STDIN else given
+
+
+def print_made(subscription_id: str, secret: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({**made._asdict(), "result": "sent"})
+        print_json({"subscription_id": subscription_id, "secret": secret, "result": "sent"})
         return
-    out().print(f"{made.subscription_id} sent")
-    out().print(f"secret: {made.secret}", soft_wrap=True)
+    out().print(f"{subscription_id} sent")
+    out().print(f"secret: {secret}", soft_wrap=True)
     err().print("The secret is not shown again. Whether the address may be reached: pgfleet subscriptions", style="dim")
 
 
@@ -78,6 +86,6 @@ def unsubscribe(given: Id, *, user: User = None, as_json: AsJson = False) -> Non
     """Have nothing more sent. `pgfleet subscriptions resume` goes on where it was."""
     owner = user or default_user()
     with database() as conn:
-        row = subscription(conn, given, owner)
+        row = resolve(conn, given, owner)
         producer.unsubscribe(row["subscription_id"], owner, conn)
     print_result("subscription_id", row["subscription_id"], "unsubscribe sent", as_json=as_json)

@@ -1,6 +1,6 @@
 """`pgfleet subscriptions`: who is told of which events, how deliveries fare, and what their user asks of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -16,9 +16,8 @@ from pgfleet.producers import event as producer
 from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
-from pgfleet.schema.feed.subscriptions import subscription
-from pgfleet.schema.feed.subscriptions import subscriptions as read_subscriptions
 from pgfleet.schema.printable import minute
+from pgfleet.schema.reads.event.subscription import listing, resolve
 from pgfleet.schema.rows.row import Row
 
 app = typer.Typer(cls=ListsByDefault, add_completion=False)
@@ -40,7 +39,11 @@ def list_subscriptions(
 ) -> None:
     """List subscriptions: where to, of what, and how the last delivery was answered."""
     with database() as conn:
-        known = read_subscriptions(conn, None if everybody else user or default_user())
+        known = listing(conn, None if everybody else user or default_user())
+    print_listed(known, as_json=as_json)
+
+
+def print_listed(known: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         print_json(known)
     elif not known:
@@ -51,9 +54,13 @@ def list_subscriptions(
 
 @app.command("show", epilog="Example: pgfleet subscriptions show 3f2a9c1e", no_args_is_help=True)
 def show(given: Id, *, user: User = None, as_json: AsJson = False) -> None:
-    """Show one: up to where it was delivered, the last answer, when the next try is."""
+    """Show one: up to where it was delivered, the last answer, when the next try is. More: `pgfleet deliveries`."""
     with database() as conn:
-        row = subscription(conn, given, user or default_user())
+        row = resolve(conn, given, user or default_user())
+    print_one(row, as_json=as_json)
+
+
+def print_one(row: Row, *, as_json: bool) -> None:
     if as_json:
         print_json(row)
     else:
@@ -88,7 +95,7 @@ def _ask(send: Callable[..., str], given: str, user: str | None, said: str, *, a
     """Send what is asked of one subscription, and say so."""
     owner = user or default_user()
     with database() as conn:
-        row_id = subscription(conn, given, owner)["subscription_id"]
+        row_id = resolve(conn, given, owner)["subscription_id"]
         send(row_id, owner, conn=conn)
     print_result("subscription_id", row_id, said, as_json=as_json)
 

@@ -50,7 +50,7 @@ def again(endpoint: Endpoint, before: Before) -> Answer:
         at = before.asked_at.astimezone(UTC)
         done = f"this was done at {at:%Y-%m-%dT%H:%M:%SZ}, and its id is {given.about}"
         hint = endpoint.lost.format(id=given.about)
-        raise ShownOnceError(f"{done}; the key in its answer was shown then, and is kept nowhere", hint)
+        raise ShownOnceError(f"{done}; the key or secret in its answer was shown then, and is not shown again", hint)
     headers = {} if given.location is None else {"Location": given.location}
     return Answer(given.body and given.body.encode(), given.status, headers, given.about)
 

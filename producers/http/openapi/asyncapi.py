@@ -62,20 +62,56 @@ EVENTS = {
     "servers": [{"$ref": "#/servers/api"}],
     "messages": {"Event": {"$ref": "#/components/messages/Event"}},
 }
+# As `workers/clients/webhooks/signing.py` makes them.
+SIGNED = {
+    "type": "object",
+    "required": ["webhook-id", "webhook-timestamp", "webhook-signature"],
+    "properties": {
+        "webhook-id": {
+            "type": "string",
+            "description": "The same at each try: known already, it is to be taken again.",
+        },
+        "webhook-timestamp": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds since 1970."},
+        "webhook-signature": {
+            "type": "string",
+            "description": "v1, and the HMAC-SHA256 of `<id>.<timestamp>.<body>` by the secret, in base64.",
+        },
+    },
+}
+DELIVERED = {
+    "address": None,
+    "title": "What subscribers are told",
+    "description": "A POST to the address of each subscription (`/v1/subscriptions`), signed as Standard Webhooks "
+    "say; a 2xx takes it, 410 ends the subscription. Chats are told in words instead.",
+    "servers": [{"$ref": "#/servers/subscriber"}],
+    "messages": {"Events": {"$ref": "#/components/messages/Events"}},
+}
 
 
 def document(version: str) -> dict[str, Any]:
     """The whole document; equal for equal code."""
-    channels: dict[str, Any] = {"events": EVENTS}
+    channels: dict[str, Any] = {"events": EVENTS, "subscribers": DELIVERED}
     operations: dict[str, Any] = {
         "stream_events": {
             "action": "send",
             "summary": "To who listens, of the rows that it may see.",
             "channel": {"$ref": "#/channels/events"},
-        }
+        },
+        "deliver_events": {
+            "action": "send",
+            "summary": "To each subscriber, in order, at least once.",
+            "channel": {"$ref": "#/channels/subscribers"},
+        },
     }
     of_event = {"name": "Event", "contentType": "application/cloudevents+json", "payload": {"$ref": f"{HERE}Event"}}
-    messages: dict[str, Any] = {"Event": of_event}
+    batch = {"type": "array", "minItems": 1, "items": {"$ref": f"{HERE}Event"}}
+    of_batch = {
+        "name": "Events",
+        "contentType": "application/cloudevents-batch+json",
+        "headers": SIGNED,
+        "payload": batch,
+    }
+    messages: dict[str, Any] = {"Event": of_event, "Events": of_batch}
     schemas: dict[str, Any] = {"Event": EVENT}
     for kind, contract in contracts().items():
         schema = _here(schema_of(contract.queue))
@@ -110,6 +146,11 @@ def document(version: str) -> dict[str, Any]:
         "servers": {
             "database": {"host": "localhost:5432", "protocol": "postgresql"},
             "api": {"host": "localhost:8000", "protocol": "http"},
+            "subscriber": {
+                "host": "example.org",
+                "protocol": "https",
+                "description": "Each says its own.",
+            },
         },
         "channels": channels,
         "operations": operations,

@@ -27,8 +27,8 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "As draft-ietf-httpapi-idempotency-key-header says: the same request with the same key is done "
     "once, and answered as the first was, for 24 hours. With another request it is 422; while the first is being done, "
-    "409 with Retry-After; 409 also where the answer held a key that was shown once. What was refused may be asked "
-    "again.",
+    "409 with Retry-After; 409 also where the answer held a key or secret that was shown once. What was refused may be "
+    "asked again.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
 }
 LAST_EVENT_ID = {

@@ -33,10 +33,12 @@ from pgfleet.schema.reads import (
     usage,
 )
 from pgfleet.schema.reads.charts import figures
+from pgfleet.schema.reads.event import delivery, subscription
 from pgfleet.schema.reads.pages import assignment as assignment_pages
 from pgfleet.schema.reads.pages import audit, letter
 from pgfleet.schema.reads.pages import cluster as cluster_pages
 from pgfleet.schema.reads.pages import disk as disk_pages
+from pgfleet.schema.reads.pages import event as event_pages
 from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
@@ -89,6 +91,11 @@ READS: dict[str, Read] = {
         c, disk.resolve(c, f"{t.user}-data", t.user), t.snapshot
     ),
     "disk.snapshots": lambda c, t: disk.snapshots(c, t.disk),
+    "event.delivery.by_number": lambda c, t: delivery.by_number(c, t.subscription, 1),
+    "event.delivery.listing": lambda c, t: delivery.listing(c, t.user),
+    "event.subscription.by_id": lambda c, t: subscription.by_id(c, t.subscription),
+    "event.subscription.listing": lambda c, _: subscription.listing(c),
+    "event.subscription.resolve": lambda c, t: subscription.resolve(c, t.subscription, t.user),
     "hopsworks.by_id": lambda c, t: hopsworks.by_id(c, t.cluster),
     "hopsworks.failures": lambda c, t: hopsworks.failures(c, t.cluster, 9),
     "hopsworks.free_elsewhere": lambda c, t: hopsworks.free_elsewhere(c, t.cluster),
@@ -117,6 +124,8 @@ READS: dict[str, Read] = {
     "pages.cluster.metrics": lambda c, _: cluster_pages.metrics(c, "x", "y", ALL),
     "pages.disk.listed": lambda c, _: disk_pages.listed(c, None, ALL, gone_too=True),
     "pages.disk.operations": lambda c, _: disk_pages.operations(c, None, ALL),
+    "pages.event.deliveries": lambda c, t: event_pages.deliveries(c, t.subscription, ALL),
+    "pages.event.listed": lambda c, _: event_pages.listed(c, None, None, ALL),
     "pages.letter.by_number": lambda c, _: letter.by_number(c, 1),
     "pages.letter.listed": lambda c, _: letter.listed(c, Letters(answered_too=True), ALL),
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
@@ -227,6 +236,7 @@ def test_a_user_sees_nothing_of_another_where_row_level_security_is_on(world: Re
         lambda c: reservation_pages.listed(c, reservation_pages.Filters(username="ada"), ALL),
         lambda c: disk_pages.listed(c, "ada", ALL),
         lambda c: disk_pages.operations(c, "ada", ALL),
+        lambda c: event_pages.listed(c, "ada", None, ALL),
         lambda c: usage_pages.listed(c, usage.read_month(c, None), ["ada"], ALL),
         lambda c: assignment_pages.listed(c, assignment.UserFilters(), ["ada"], ALL),
         lambda c: audit.listed(c, audit.Filters(who="ada"), ALL),
@@ -251,6 +261,7 @@ def test_a_user_sees_own_limits_and_an_operator_everybodys(world: ReadWorld) -> 
     [
         *("reservations.env_vars", "reservations.command", "reservations.jupyter_token", "reservations.asked_hash"),
         *("disks.contents", "api_keys.key_hash", "disk_operations.body"),
+        *("event_targets.url", "event_targets.secret"),
     ],
 )
 def test_it_reads_no_secret(world: ReadWorld, column: str) -> None:

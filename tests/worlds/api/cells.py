@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 
+from pgfleet.producers.event import subscribe
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.schema.identity import accounts, keys, passwords
 from pgfleet.schema.nodes import configurations, writes
@@ -154,6 +155,15 @@ def a_hopsworks_cluster(api: Api, user: str) -> Ids:
     return {"id": hopsworks(api.conn, new_name(user))}
 
 
+def a_subscription(api: Api, user: str) -> Ids:
+    """Fifty are not more than its user may have: nobody looks at them here."""
+    return {"id": subscribe(user, "https://example.org/hook", api.conn).subscription_id}
+
+
+def a_listed_subscription(api: Api, user: str) -> str:
+    return a_subscription(api, user)["id"]
+
+
 def a_kind(_: Api, __: str) -> Ids:
     return {"what": "disk"}
 
@@ -200,6 +210,8 @@ WAYS: Mapping[str, Way] = {
     "/v1/schedules": Way(body=a_new_schedule),
     "/v1/schedules/{id}": Way(a_schedule),
     "/v1/sessions": Way(body=who_signs_in),
+    "/v1/subscriptions": Way(names="user_id", shows=a_listed_subscription),
+    "/v1/subscriptions/{id}": Way(a_subscription),
     "/v1/users": NOBODYS,
     "/v1/users/{id}": Way(an_account),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from pgfleet.producers.event import subscribe
 from worlds.api.login import serving_on
 from worlds.database import Connection
 from worlds.fleet import new_id
@@ -43,6 +44,7 @@ class Things:
     snapshot: str
     operation: str
     cluster: str
+    subscription: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,19 @@ def _things(owner: Connection, user: str) -> Things:
         snapshot=snapshot(owner, disk_id),
         operation=operation(owner, user_id=user, disk_name=f"{user}-data", disk_id=disk_id, body=body),
         cluster=_one(owner, "select id::text from hopsworks.hopsworks_clusters where name = %s", f"of-{user}"),
+        subscription=_subscription(owner, user),
     )
+
+
+def _subscription(owner: Connection, user: str) -> str:
+    """With a delivery."""
+    made = subscribe(user, f"https://{user}/hook", owner).subscription_id
+    for batch_to in ("1.2.3", None):
+        owner.execute(
+            "update public.event_subscriptions set batch_to = %s, last_answer = %s where subscription_id = %s",
+            (batch_to, batch_to and user, made),
+        )
+    return made
 
 
 def _one(conn: Connection, query: str, *values: Any) -> Any:
