@@ -87,6 +87,19 @@ def test_nothing_is_known_where_nobody_follows() -> None:
     assert Window().page(at(0), 9, None) is None
 
 
+def test_what_was_read_for_somebody_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the same two positions, and by nobody else; of too many the first is gone."""
+    monkeypatch.setattr(window, "MOST_KEPT", 2)
+    seen, page = Window(), Page([event(2)], at(3))
+    for reader in ("gone", "ada", "bob"):
+        seen.keep(reader, at(1), page)
+
+    assert seen.kept("gone", at(1), at(3)) is None
+    assert seen.kept("ada", at(1), at(3)) is page
+    assert seen.kept("ada", at(1), at(3)) is None
+    assert seen.kept("bob", at(1), at(2)) is None
+
+
 def test_who_is_told_from_the_window_is_told_what_is_theirs(
     dsn: str, conn: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

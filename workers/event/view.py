@@ -129,6 +129,7 @@ class _Asked:
         self.role = None if role is None else Role(role)
         self.wanted = _filters(row)
         self.user = row.user_id
+        self.reader = row.subscription_id
 
     def told(self, page: Page) -> list[Event]:
         """What of a page its filters want, and its user may see."""
@@ -138,12 +139,18 @@ class _Asked:
 
 
 def _read(conn: Connection, window: Window, asked: _Asked, after: Cursor, upto: Cursor | None) -> Batch:
-    """The next events of a subscription: of the newest that this process has read already, else from the database."""
-    if asked.role is not None and (seen := window.page(after, MOVES, upto)) is not None:
-        events = asked.told(seen)
-        if events or upto is not None:
+    """The next events of a subscription: of what this process has read already, else from the database."""
+    if asked.role is not None:
+        seen = window.page(after, MOVES, upto)
+        if seen is None and upto is not None:
+            seen = window.kept(asked.reader, after, upto)
+        events = asked.told(seen) if seen is not None else []
+        if seen is not None and (events or upto is not None):
             return _batch(after, events, seen)
-    return _read_on(conn, asked, after, upto)
+    batch = _read_on(conn, asked, after, upto)
+    if batch.events and upto is None:
+        window.keep(asked.reader, batch.after, Page(batch.events, batch.to))
+    return batch
 
 
 def _read_on(conn: Connection, asked: _Asked, after: Cursor, upto: Cursor | None) -> Batch:

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from pgfleet.schema.feed.cursor import Cursor
@@ -10,8 +10,10 @@ from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.reading import Page
 from pgfleet.schema.settings import Settings
 
-# Of these 4 KiB each; who is further behind reads the database.
-MOST = 8000
+# At 4 KiB each; who is further behind reads the database.
+MOST = 20_000
+# Of those who are, so many have the batch that was read for them kept until it is delivered, if that is here.
+MOST_KEPT = 50
 
 
 class Window:
@@ -22,11 +24,27 @@ class Window:
         self._events: list[Event] = []
         self._after: Cursor | None = None
         self._upto: Cursor | None = None
+        self._kept: dict[Hashable, tuple[Cursor, Page]] = {}
+
+    def keep(self, reader: Hashable, after: Cursor, page: Page) -> None:
+        """What was read for somebody after a position, as it is asked for again soon."""
+        with self._lock:
+            self._kept.pop(reader, None)
+            self._kept[reader] = after, page
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    def kept(self, reader: Hashable, after: Cursor, upto: Cursor) -> Page | None:
+        """What was kept for somebody between these two positions, once."""
+        with self._lock:
+            begin, page = self._kept.pop(reader, (None, None))
+        return page if page is not None and (begin, page.cursor) == (after, upto) else None
 
     def clear(self) -> None:
         """Of another session, or another server, what is there may be another."""
         with self._lock:
             self._events, self._after, self._upto = [], None, None
+            self._kept.clear()
 
     def add(self, after: Cursor, page: Page) -> None:
         """All that comes next after a position; what does not follow on what is there begins anew."""
