@@ -115,7 +115,7 @@ as $$
          when ''disk'' then exists (select from public.disks d where d.disk_id = row_id::uuid)
          when ''assignment'' then exists (
            select from hopsworks.user_hopsworks_assignments a where a.id = row_id::uuid)
-         when ''dead_letter'' then exists (select from public.dead_letters d where d.dead_letter_id = row_id::bigint)
+         when ''dead_letter'' then exists (select from public.dead_letters d where d.dead_letter_id = status_history.row_id::bigint)
          else false
        end'
   end

@@ -152,7 +152,7 @@ def comparable(text: str) -> str:
     unnumbered = re.sub(r"(?m)^ALTER TABLE ONLY \S+ ALTER COLUMN \S+ SET \(pg_attver=\d+\);\n", "", text)
     timeless = re.sub(r"\d{4}-\d\d-\d\d [\d:.]+\+00", "<time>", unnumbered)
     # Of the history of moves.
-    timeless = re.sub(r"(?m)(\t<time>\t\d+)\t\d+$", r"\1\t<transaction>", timeless)
+    timeless = re.sub(r"(?m)(\t<time>\t\d+)\t\d+(\t[\w\\]+)$", r"\1\t<transaction>\2", timeless)
     return re.sub(
         r"(?ms)^(COPY [^\n]* FROM stdin;\n)(.*?)^(\\\.\n)",
         lambda table: table[1] + "".join(sorted(table[2].splitlines(keepends=True))) + table[3],

@@ -165,6 +165,8 @@ def test_what_a_member_has_sent_is_not_its_teams_to_read(world: World) -> None:
         with world.login(name) as user:
             sent = user.execute("select message ->> 'user_id' from public.dead_letters").fetchall()
             assert sent == [(name,)]
+            told = user.execute("select to_status from public.status_history where machine = 'dead_letter'").fetchall()
+            assert told == [("failed",)]
 
 
 def test_a_worker_claims_and_deletes_messages(worker: Connection) -> None:
