@@ -30,10 +30,12 @@ as $$ select coalesce(answer, case verdict when 'rejection' then 'rejected' else
 create or replace function public.tell_letters() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  who constant text := public.signed_by();
 begin
   insert into public.status_history (machine, row_id, from_status, to_status, reason, actor, msg_id)
-  select 'dead_letter', n.dead_letter_id::text, '(new)', public.letter_state(n.verdict, n.answer), left(n.reason, 1000),
-    public.signed_by(), n.msg_id
+  select 'dead_letter', n.dead_letter_id::text, '(new)', public.letter_state(n.verdict, n.answer), left(n.reason, 1000), who,
+    n.msg_id
   from new_rows n order by n.dead_letter_id;
   return null;
 end
