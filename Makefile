@@ -9,7 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  image-test alerts-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test demo-test fuzz-test clean
+  image-test alerts-test browser-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test \
+  demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +93,9 @@ image-test: $(READY) ## What the image is made of: the program without its sandb
 
 alerts-test: $(READY) ## The alerts: promtool's tests of the rules, and a real Prometheus that watches faults; both need prometheus
 	$(BIN)/python -m pytest tests/alerts
+
+browser-test: $(READY) ## The dashboard in a real browser: the system's Chromium
+	$(BIN)/python -m pytest tests/browser
 
 pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler
 	$(BIN)/python -m pytest tests/pgbouncer
