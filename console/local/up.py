@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -53,8 +54,9 @@ def up(
     *,
     nodes: Annotated[str, typer.Option(help="The simulated fleet: type:nodes x GPUs.")] = NODES,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Reservation workers.")] = 2,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the dashboard in your browser.")] = False,
 ) -> None:
-    """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, HTTP API, and a view of them.
+    """Run everything in this terminal until Ctrl-C: database, simulated cluster, workers, API, dashboard, and a view.
 
     With PGFLEET_KUBECONFIG the workers work on that cluster, and nothing is simulated; disks then need AWS_REGION.
     """
@@ -71,7 +73,9 @@ def up(
         if box is not None:
             _fit(conn, nodes.split(","), dsn, box, embedded=embedded)
         _print_what_to_type(embedded=embedded)
-        _print_api(conn, url, embedded=embedded)
+        way_in = _print_api(conn, url, embedded=embedded)
+        if open_browser:
+            webbrowser.open(way_in)
         try:
             _show(conn, settings, started)
         except KeyboardInterrupt:
@@ -119,24 +123,31 @@ def _print_what_to_type(*, embedded: bool) -> None:
     )
 
 
-def _print_api(conn: Connection, url: str, *, embedded: bool) -> None:
-    out().print(f"The HTTP API is at {url}; what there is: {url}/openapi.json", style="bold", soft_wrap=True)
+def _print_api(conn: Connection, url: str, *, embedded: bool) -> str:
+    """The dashboard's address, and where there is a key for it, one that signs in."""
+    out().print(
+        f"The dashboard is at {url}; the HTTP API at {url}/v1 ({url}/openapi.json)", style="bold", soft_wrap=True
+    )
     if not embedded:
         out().print(
             "  pgfleet accounts add you@example.org --role ADMIN makes an account for it, "
             "pgfleet keys create USER --hours 24 a key\n"
         )
-        return
+        return url
     try:
         made = first_key(conn)
     except psycopg.Error as error:
         out().print(f"  There is no key for you: {error.diag.message_primary}\n", style="yellow", soft_wrap=True)
-        return
+        return url
+    # What is behind a # is sent to no server and written into no log.
+    way_in = f"{url}/sign-in#key={made.key}"
     out().print(
+        f"  {way_in}\n"
         f"  curl -H 'Authorization: Bearer {made.key}' {url}/v1/me\n"
         f"  The key is {printable(made.username)}'s, who is an ADMIN; it is shown once and lasts {HOURS} hours.\n",
         soft_wrap=True,
     )
+    return way_in
 
 
 def _show(conn: Connection, settings: Settings, started: Children) -> None:

@@ -45,13 +45,16 @@ WHAT_TO_DO: Mapping[int, str] = {
     500: "Try again. If it stays so, give whoever operates the fleet the name below: the log has more under it.",
     503: "Nothing was taken. This page tries again by itself.",
 }
+# Of a form, which nobody sends again but who has filled it in.
+NOT_READ = "Go back, and try again in a moment: the same form, sent twice, is done once."
 
 
 def page_of(problem: Response, around: Around, back: str | None = None, *, is_read: bool = True) -> Response:
     """A problem of the API as a page of its status; `back` is where to go on."""
     said = told(problem)
     status = problem.status_code
-    refresh_s = AGAIN_S if status == HTTPStatus.SERVICE_UNAVAILABLE and is_read else None
+    is_away = status == HTTPStatus.SERVICE_UNAVAILABLE
+    refresh_s = AGAIN_S if is_away and is_read else None
     errors = said.get("errors") or ()
     content = alone(
         TITLES.get(status, HTTPStatus(status).phrase),
@@ -59,7 +62,7 @@ def page_of(problem: Response, around: Around, back: str | None = None, *, is_re
         h.p(".what")[said.get("detail") or HTTPStatus(status).phrase],
         len(errors) > 1 and h.ul[(h.li[f"{each['field']}: {each['reason']}"] for each in errors)],
         said.get("hint") and h.p[said["hint"]],
-        h.p(".dim")[WHAT_TO_DO.get(status, "Go back, and try again.")],
+        h.p(".dim")[NOT_READ if is_away and not is_read else WHAT_TO_DO.get(status, "Go back, and try again.")],
         said.get("instance") and h.p[h.code[said["instance"]]],
         h.p[h.a(".button", href=back or "/")["Back" if back else "To the fleet"]],
         h.p(".dim")[f"Status {status}"],

@@ -90,7 +90,8 @@ def test_what_is_wrong_in_a_form_is_told_and_what_was_typed_is_not_lost(site: Si
 
     assert refused.status_code == 400
     assert "duration_hours" in refused.text
-    assert 'href="/reserve?gpu_type=h100' in refused.text
+    assert 'href="/reserve?' in refused.text
+    assert "gpu_type=h100" in refused.text
     assert 'value="training"' in browser.get("/reserve?gpu_type=h100&name=training").text
 
 

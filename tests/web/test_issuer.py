@@ -6,6 +6,8 @@ from worlds.network.ports import free_port
 from worlds.network.provider import SUBJECT, Provider, provider
 from worlds.web.site import Browser, site_on
 
+CLIENT = {"oidc_client_id": "dashboard", "oidc_client_secret": "any"}
+
 
 def signed_at(issuer: Provider, begun: httpx.Response) -> str:
     """The way back that the issuer sends the browser on, once somebody has signed in there."""
@@ -20,7 +22,7 @@ def back(browser: Browser, address: str) -> httpx.Response:
 def test_whoever_signs_in_at_the_issuer_is_in_with_a_session_of_ours(dsn: str) -> None:
     with provider(free_port()) as issuer:
         issuer.knows(email="ada@example.org", email_verified=True, nickname="ada")
-        with site_on(dsn, oidc_issuers=issuer.url, oidc_client_id="dashboard") as site:
+        with site_on(dsn, oidc_issuers=issuer.url, **CLIENT) as site:
             browser = site.browser()
             offered = browser.get("/sign-in?next=/reservations").text
             begun = browser.get("/sign-in/oidc?next=/reservations")
@@ -30,6 +32,7 @@ def test_whoever_signs_in_at_the_issuer_is_in_with_a_session_of_ours(dsn: str) -
 
             assert "/sign-in/oidc?next=%2Freservations" in offered
             assert (asked["code_challenge_method"], asked["client_id"]) == (["S256"], ["dashboard"])
+            assert answer.status_code == 303, answer.text
             assert (answer.status_code, answer.headers["location"]) == (303, "/reservations")
             assert browser.get("/reservations").status_code == 200
             assert ("SIGNED_IN", "at an issuer") in site.api.audited("action", "description")

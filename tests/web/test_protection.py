@@ -19,7 +19,9 @@ def test_each_page_forbids_scripts_and_styles_of_others_and_has_none_of_its_own(
         policy = page.headers["content-security-policy"]
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
-        assert not re.search(r"<script(?![^>]*\bsrc=\"/static/)|\sstyle=|<style|\son\w+=\"|javascript:", page.text), path
+        assert not re.search(r"<script(?![^>]*\bsrc=\"/static/)|\sstyle=|<style|\son\w+=\"|javascript:", page.text), (
+            path
+        )
         assert not re.search(r"(src|href|action)=\"(https?:)?//", page.text), path
 
 
@@ -92,8 +94,8 @@ def test_the_api_takes_no_cookie(site: Site) -> None:
 def test_names_and_reasons_of_others_are_shown_as_they_are_and_do_nothing(site: Site) -> None:
     conn = site.api.conn
     conn.execute(
-        "insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours, created_at,"
-        " name, jupyter_url) values ('r-1', %s, 'pending', 'h100', 1, 1, now(), %s, 'javascript:alert(1)')",
+        "insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours,"
+        " created_at, name, jupyter_url) values ('r-1', %s, 'pending', 'h100', 1, 1, now(), %s, 'javascript:alert(1)')",
         (HOSTILE, HOSTILE),
     )
     browser = site.signed_in("boss", "ADMIN")

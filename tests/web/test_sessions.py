@@ -3,7 +3,7 @@ from pgfleet.schema.identity.passwords import hash_of
 from worlds.fleet import move_clock, stop_clock
 from worlds.web.site import Browser, Site
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "correct horse battery staple"  # noqa: S105  # of this test alone
 
 
 def is_in(browser: Browser) -> bool:

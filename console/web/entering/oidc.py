@@ -11,7 +11,7 @@ the API verifies it, and is not kept: the session is a key of ours.
 import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -38,7 +38,11 @@ SCOPE = "openid profile email"
 
 
 class NoSignInError(Exception):
-    """The issuer did not let us, or did not answer; the text says why."""
+    """The issuer did not let us, or did not answer; the text says why, and the status which of the two."""
+
+    def __init__(self, text: str, status: int = 503) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class Returns:
             )
             token = await _in_thread(self.ground, redeem)
         except NoSignInError as error:
-            return _failed(request, 503, "issuer-away", str(error))
+            return _failed(request, error.status, "issuer-away", str(error))
         if _nonce_in(token) != flow.nonce:
             return _failed(request, 400, "bad-request", "The token was made for another sign-in.")
         found = await with_proof(self.ground, asked, token, "at an issuer")
@@ -176,7 +180,8 @@ def token_for(serving: ServeSettings, code: str, flow: Flow, back: str) -> str:
         raise NoSignInError(f"The issuer {error}.") from None
     token = (reply.document or {}).get("id_token")
     if reply.status != httpx.codes.OK or not isinstance(token, str):
-        raise NoSignInError(f"The issuer gave no token for its code (status {reply.status}); sign in again.")
+        status = 503 if reply.status >= httpx.codes.INTERNAL_SERVER_ERROR else 403
+        raise NoSignInError(f"The issuer gave no token for its code (it answered {reply.status}).", status)
     return token
 
 
@@ -205,4 +210,6 @@ async def _in_thread(ground: Ground, call: Any) -> Any:
 
 
 def _failed(request: Request, status: int, slug: str, detail: str) -> Response:
-    return page_of(problem(status, slug, detail), around_of(request), SIGN_IN, is_read=False)
+    # Its address holds a code, which goes into no page.
+    around = replace(around_of(request), here=SIGN_IN)
+    return page_of(problem(status, slug, detail), around, SIGN_IN, is_read=False)
