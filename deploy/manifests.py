@@ -1,112 +1,39 @@
-"""Keeps manifests in step with the kinds there are, and the rights they use: `python deploy/manifests.py [--check]`."""  # noqa: INP001  # a script
+"""Keeps the chart in step with kinds, settings and rights: `python deploy/manifests.py [--check]`."""  # noqa: INP001  # a script
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
 
 from pgfleet.console.commands.running.worker import kinds
+from pgfleet.producers.http.settings import ServeSettings
+from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.kubernetes.rights import IN_CLUSTER, IN_NAMESPACE
 
-FOLDER = Path(__file__).parent / "base" / "kinds"
-EXAMPLE = Path(__file__).parent / "overlays" / "example" / "logins" / "kustomization.yaml"
+CHART = Path(__file__).parent / "chart"
+EXAMPLE = Path(__file__).parent / "kustomize" / "example" / "logins" / "kustomization.yaml"
 # Logins beside those of the kinds.
 OTHERS = ("api", "migrator")
-ROLES = """\
+# Settings that the chart gives itself, to each pod.
+GIVEN = {
+    f"PGFLEET_{name}"
+    for name in ("METRICS_PORT", "METRICS_HOST", "NAMESPACE", "PRIORITY_CLASS", "DRAIN_S", "KUBECONFIG")
+}
+RIGHTS = """\
 # Written by `make generated` from workers/clients/kubernetes/rights.py, which says what each right is for. A worker
 # looks for the same rights when it starts.
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata:
-  name: pgfleet-reservation
-  namespace: gpu-dev
-rules:
-{in_namespace}---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: pgfleet-reservation
-  namespace: gpu-dev
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: pgfleet-reservation
-subjects:
-  - kind: ServiceAccount
-    name: pgfleet-reservation
-    namespace: gpu-controlplane
----
-# Nodes and the volumes of disks belong to no namespace.
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata:
-  name: pgfleet-reservation
-rules:
-{in_cluster}---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: pgfleet-reservation
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: pgfleet-reservation
-subjects:
-  - kind: ServiceAccount
-    name: pgfleet-reservation
-    namespace: gpu-controlplane
-"""
+inNamespace:
+{in_namespace}inCluster:
+{in_cluster}"""
 RULE = """\
   - apiGroups: ["{group}"]
     resources: [{resource}]
     verbs: [{verbs}]
 """
-HEAD = """\
-# Written by `make generated`.
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-
-"""
-LIST = "namespace: gpu-controlplane\n\nresources:\n{kinds}"
-WORKER = """\
-resources:
-  - ../../worker
-
-nameSuffix: -{kind}
-
-labels:
-  - pairs:
-      app.kubernetes.io/component: {kind}
-    includeSelectors: true
-
-# What is special about this kind is in the other files of this folder.
-patches:
-  - target:
-      kind: Deployment
-    patch: |-
-      apiVersion: apps/v1
-      kind: Deployment
-      metadata:
-        name: pgfleet
-      spec:
-        template:
-          spec:
-            containers:
-              - name: worker
-                args: [worker, {kind}]
-                env:
-                  # A login of its own, with the rights of its kind.
-                  - name: DATABASE_URL
-                    valueFrom:
-                      secretKeyRef:
-                        name: pgfleet-db-{kind}
-                        key: DATABASE_URL
-                  - name: DATABASE_DIRECT_URL
-                    valueFrom:
-                      secretKeyRef:
-                        name: pgfleet-db-{kind}
-                        key: DATABASE_DIRECT_URL
-                        optional: true
-"""
+KIND = "# What is special about this kind: callsOutside, and what workers.defaults of values.yaml has.\n"
 LOGIN = """\
   - name: pgfleet-db-{name}
     literals:
@@ -114,6 +41,10 @@ LOGIN = """\
       - DATABASE_DIRECT_URL=postgresql://login_{name}:PASSWORD@postgres-primary.example:5432/pgfleet
 """
 LOGINS = """\
+# Written by `make generated`.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+
 # A login for each kind, one for the HTTP API and one for the migration; README says of what they are members. An
 # overlay of yours has its own of these Secrets where git does not see them, or lets whatever keeps your secrets make
 # them.
@@ -125,31 +56,46 @@ secretGenerator:
 
 
 def rendered() -> Iterator[tuple[Path, str]]:
-    """The files that there should be, with their text."""
-    yield FOLDER.parent / "rbac.yaml", ROLES.format(in_namespace=_rules(IN_NAMESPACE), in_cluster=_rules(IN_CLUSTER))
-    yield FOLDER / "kustomization.yaml", HEAD + LIST.format(kinds="".join(f"  - {kind}\n" for kind in sorted(kinds())))
+    """The files that there should be, with their text; of a kind that has its file, what is in it."""
+    yield (
+        CHART / "files" / "rights.yaml",
+        RIGHTS.format(in_namespace=_rules(IN_NAMESPACE), in_cluster=_rules(IN_CLUSTER)),
+    )
     logins = "".join(LOGIN.format(name=name) for name in (*sorted(kinds()), *OTHERS))
-    yield EXAMPLE, HEAD + LOGINS.format(logins=logins)
-    for kind in kinds():
-        folder = FOLDER / kind
-        special = sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
-        patches = "".join(f"  - path: {name}\n" for name in special)
-        yield folder / "kustomization.yaml", HEAD + WORKER.format(kind=kind) + patches
+    yield EXAMPLE, LOGINS.format(logins=logins)
+    yield CHART / "values.schema.json", _values_schema()
+    for path in (CHART / "kinds" / f"{kind}.yaml" for kind in kinds()):
+        yield path, path.read_text("utf-8") if path.exists() else KIND
 
 
 def _rules(rights: Mapping[str, tuple[str, ...]]) -> str:
-    return "".join(_rule(*path.partition(".")[::2], verbs) for path, verbs in rights.items())
+    return "".join(
+        RULE.format(group=group, resource=resource, verbs=", ".join(verbs))
+        for (resource, _, group), verbs in ((path.partition("."), verbs) for path, verbs in rights.items())
+    )
 
 
-def _rule(resource: str, group: str, verbs: Sequence[str]) -> str:
-    return RULE.format(group=group, resource=resource, verbs=", ".join(verbs))
+def _values_schema() -> str:
+    """The schema of the chart's values, with the names of settings and of kinds that the program has."""
+    path = CHART / "values.schema.json"
+    schema: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    schema["$defs"]["setting"]["enum"] = sorted(_settings() - GIVEN)
+    schema["$defs"]["kind"]["enum"] = sorted(kinds())
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _settings() -> set[str]:
+    """The variables of settings that are no secrets."""
+    fields = {**Settings.model_fields, **ServeSettings.model_fields}
+    open_ones = {name for name, field in fields.items() if SecretStr.__name__ not in repr(field.annotation)}
+    return {f"PGFLEET_{name.upper()}" for name in open_ones} | {"PGFLEET_LOG_LEVEL"}
 
 
 def main() -> None:
     wanted = dict(rendered())
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     if stale and "--check" in sys.argv[1:]:
-        sys.exit(f"{', '.join(map(str, stale))}: run python deploy/manifests.py")
+        sys.exit(f"{', '.join(map(str, stale))}: run make generated")
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(wanted[path], "utf-8")

@@ -1,13 +1,13 @@
 """Keeps the name of the migration job in step with the SQL files: `python deploy/schema_hash.py [--check]`."""  # noqa: INP001  # a script
 
 import hashlib
-import re
 import sys
 from pathlib import Path
 
 from pgfleet.schema.database.catalog import sql_files
 
-KUSTOMIZATION = Path(__file__).parent / "base" / "migrate" / "kustomization.yaml"
+# Helm reads no files outside of the chart.
+HASH = Path(__file__).parent / "chart" / "files" / "schema.sha256"
 
 
 def schema_hash() -> str:
@@ -17,13 +17,12 @@ def schema_hash() -> str:
 
 
 def main() -> None:
-    before = KUSTOMIZATION.read_text("utf-8")
-    after = re.sub(r"(?m)^nameSuffix: .*$", f'nameSuffix: "-{schema_hash()}"', before)
-    if after == before:
+    wanted = f"{schema_hash()}\n"
+    if HASH.exists() and HASH.read_text("utf-8") == wanted:
         return
     if "--check" in sys.argv[1:]:
-        sys.exit(f"{KUSTOMIZATION} has the hash of another schema: run python deploy/schema_hash.py")
-    KUSTOMIZATION.write_text(after, "utf-8")
+        sys.exit(f"{HASH} has the hash of another schema: run make generated")
+    HASH.write_text(wanted, "utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PLACES = (
     "schema/{kind}.py",
     "producers/{kind}.py",
     "workers/{kind}/__init__.py",
-    "deploy/base/kinds/{kind}/kustomization.yaml",
+    "deploy/chart/kinds/{kind}.yaml",
     "tests/{kind}/test_machine.py",
 )
 PACKAGES = ("schema", "producers", "workers", "console", "fixtures")

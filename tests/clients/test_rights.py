@@ -46,7 +46,7 @@ def test_each_right_that_is_missing_is_named_with_the_command_that_asks_for_it(
     assert len(missing) == sum(
         f"{other.verb} {other.resource}" == f"{right.verb} {right.resource}" for other in needed(NS)
     )
-    assert how.startswith("deploy/base/rbac.yaml")
+    assert how.startswith("deploy/chart")
 
 
 def test_all_rights_that_are_missing_are_named_at_once(api: Any, box: Box) -> None:

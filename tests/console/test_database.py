@@ -111,12 +111,11 @@ def test_a_migration_waits_for_a_server_that_is_not_there_yet(
         said, port = conninfo_to_dict(dsn), conninfo_to_dict(proxy.dsn)["port"]
         monkeypatch.setenv("DATABASE_URL", f"postgresql://{said['user']}@127.0.0.1:{port}/{said['dbname']}")
 
-        def comes_at_last() -> None:
+        def lead_there() -> None:
             until(lambda: proxy.refused > 0)
             proxy.target = dsn
 
-        at_last = Thread(target=comes_at_last)
-
+        at_last = Thread(target=lead_there)
         at_last.start()
         code, printed = pgfleet("migrate", "--check", "--wait", "60")
 

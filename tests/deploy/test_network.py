@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "base"
+FOLDER = Path(__file__).parents[2] / "deploy" / "kustomize" / "base"
 USERS, WORKERS = "gpu-dev", "gpu-controlplane"
 DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 API = {"app.kubernetes.io/name": "pgfleet", "app.kubernetes.io/component": "api"}
@@ -18,7 +18,7 @@ POD_OF_A_USER = {"reservation": "gpu-dev-mmloahe6du", "app.kubernetes.io/managed
 
 
 def policies(namespace: str) -> list[dict[str, Any]]:
-    files = (FOLDER / "network").glob("*.yaml")
+    files = FOLDER.glob("network-*.yaml")
     found = [each for path in files for each in yaml.safe_load_all(path.read_text("utf-8"))]
     return [each for each in found if each["kind"] == "NetworkPolicy" and each["metadata"]["namespace"] == namespace]
 
@@ -146,7 +146,7 @@ def test_a_worker_reaches_the_database_and_what_its_kind_calls(*, outside: bool,
 
 
 def test_the_namespaces_are_held_to_the_standards_of_pod_security() -> None:
-    documents = yaml.safe_load_all((FOLDER.parent / "namespaces.yaml").read_text("utf-8"))
+    documents = yaml.safe_load_all((FOLDER.parents[1] / "namespaces.yaml").read_text("utf-8"))
     labels = {each["metadata"]["name"]: each["metadata"]["labels"] for each in documents}
     levels = {
         name: [held[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")]

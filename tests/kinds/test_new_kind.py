@@ -164,10 +164,9 @@ def test_what_is_found_has_it(house: House) -> None:
     assert "reminders" in queues
     assert "reminder" in house.pgfleet("submit", "--help")
     assert (house.folder / "schema/messages/reminders.json").exists()
-    assert "- reminder\n" in (house.folder / "deploy/base/kinds/kustomization.yaml").read_text("utf-8")
-    assert "args: [worker, reminder]\n" in (house.folder / "deploy/base/kinds/reminder/kustomization.yaml").read_text(
-        "utf-8"
-    )
+    # The chart makes a Deployment for each file that is there.
+    assert (house.folder / "deploy/chart/kinds/reminder.yaml").exists()
+    assert '"reminder"' in (house.folder / "deploy/chart/values.schema.json").read_text("utf-8")
 
 
 def test_what_its_database_lacks_is_named(house: House, conn: Connection) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-BASE, OVERLAY = "deploy/base", "deploy/overlays/example"
+BASE, OVERLAY = "deploy/kustomize/base", "deploy/kustomize/example"
 CONTROL_PLANE = "gpu-controlplane"
 # What deploy/README.md asks the operator for.
 PROVIDED = {("Secret", f"pgfleet-db-{name}") for name in (*kinds(), "api", "migrator")}
@@ -141,20 +141,11 @@ def test_there_is_one_deployment_for_each_kind_of_worker_and_one_for_the_api(doc
         for deployment in of_kind(documents, "Deployment")
     }
 
-    workers = {f"pgfleet-{kind}": [["worker", kind]] for kind in kinds()}
+    workers = {f"pgfleet-{kind}": [["worker", kind, "--threads=4"]] for kind in kinds()}
     assert deployed == workers | {"pgfleet-api": [["serve", "--host=0.0.0.0", "--port=8080"]]}
 
 
-def test_the_manifests_are_those_of_the_kinds_that_there_are() -> None:
-    checked = subprocess.run(
-        [sys.executable, "deploy/manifests.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-    assert checked.returncode == 0, checked.stderr
-    assert {path.name for path in (ROOT / BASE / "kinds").iterdir() if path.is_dir()} == set(kinds())
-
-
-def test_a_new_kind_has_a_manifest_without_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_kind_has_a_file_without_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     with_a_new_one = [*kinds(), "new"]
     monkeypatch.setattr("pgfleet.console.commands.running.worker.kinds", lambda: with_a_new_one)
@@ -162,11 +153,8 @@ def test_a_new_kind_has_a_manifest_without_an_edit(tmp_path: Path, monkeypatch: 
 
     runpy.run_path(str(tmp_path / "deploy" / "manifests.py"), run_name="__main__")
 
-    deployments = {d["metadata"]["name"]: d["spec"] for d in of_kind(render(str(tmp_path / BASE)), "Deployment")}
-    (container,) = deployments["pgfleet-new"]["template"]["spec"]["containers"]
-    assert deployments.keys() == {f"pgfleet-{name}" for name in (*with_a_new_one, "api")}
-    assert container["args"] == ["worker", "new"]
-    assert deployments["pgfleet-new"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "new"
+    found = {path.stem for path in (tmp_path / "deploy" / "chart" / "kinds").glob("*.yaml")}
+    assert found == set(with_a_new_one)
 
 
 def test_the_migration_has_the_hash_of_the_sql_files_in_its_name() -> None:
@@ -176,8 +164,8 @@ def test_the_migration_has_the_hash_of_the_sql_files_in_its_name() -> None:
     (job,) = of_kind(render(BASE), "Job")
 
     assert checked.returncode == 0, checked.stderr
-    assert re.fullmatch(r"pgfleet-migrate-[0-9a-f]{8}", job["metadata"]["name"])
-    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["migrate"]
+    assert re.fullmatch(r"pgfleet-migrate-[0-9a-f]{8}-[0-9a-f]{5}", job["metadata"]["name"])
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["migrate", "--wait=300"]
     assert (job["spec"]["backoffLimit"], job["spec"]["ttlSecondsAfterFinished"]) == (4, 3600)
 
 
@@ -334,8 +322,9 @@ def test_every_image_has_a_fixed_tag(documents: list[Document]) -> None:
 def test_workers_are_killed_only_after_their_own_shutdown_has_ended(documents: list[Document]) -> None:
     for deployment in of_kind(documents, "Deployment"):
         grace_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        (settings,) = of_kind(documents, "ConfigMap")
 
-        assert grace_s > read_settings().drain_s + 10, deployment["metadata"]["name"]
+        assert grace_s > int(settings["data"]["PGFLEET_DRAIN_S"]) + 10, deployment["metadata"]["name"]
 
 
 def test_the_metrics_port_is_the_same_everywhere(documents: list[Document]) -> None:
@@ -373,17 +362,17 @@ def test_nothing_runs_as_root_or_writes_to_its_image(documents: list[Document]) 
         assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"])
 
 
-def test_the_service_and_the_budget_are_of_the_pods_of_the_api_alone(documents: list[Document]) -> None:
+def test_the_service_is_of_the_pods_of_the_api_and_each_budget_of_one_deployment(documents: list[Document]) -> None:
     (service,) = of_kind(documents, "Service")
-    (budget,) = of_kind(documents, "PodDisruptionBudget")
-    chosen = [
-        deployment["metadata"]["name"]
-        for deployment in of_kind(documents, "Deployment")
-        if service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
-    ]
+    deployments = {each["metadata"]["name"]: each["spec"]["template"] for each in of_kind(documents, "Deployment")}
+    budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(documents, "PodDisruptionBudget")}
 
-    assert chosen == ["pgfleet-api"]
-    assert budget["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
+    def chosen(selector: dict[str, str]) -> list[str]:
+        return [name for name, pod in deployments.items() if selector.items() <= pod["metadata"]["labels"].items()]
+
+    assert chosen(service["spec"]["selector"]) == ["pgfleet-api"]
+    assert budgets.keys() == deployments.keys()
+    assert all(chosen(budget["selector"]["matchLabels"]) == [name] for name, budget in budgets.items())
     assert [(port["name"], port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [
         ("http", 8080, "http")
     ]
@@ -392,7 +381,9 @@ def test_the_service_and_the_budget_are_of_the_pods_of_the_api_alone(documents: 
 
 def test_the_api_may_lose_a_replica_and_has_them_apart(documents: list[Document]) -> None:
     (api,) = (each for each in of_kind(documents, "Deployment") if each["metadata"]["name"] == "pgfleet-api")
-    (budget,) = of_kind(documents, "PodDisruptionBudget")
+    budget = next(
+        each for each in of_kind(documents, "PodDisruptionBudget") if each["metadata"]["name"] == "pgfleet-api"
+    )
     spread = api["spec"]["template"]["spec"]["topologySpreadConstraints"]
 
     assert api["spec"]["replicas"] > budget["spec"]["maxUnavailable"]

@@ -136,7 +136,7 @@ def test_a_worker_whose_rights_are_missing_says_all_of_them_and_takes_nothing_un
     assert "the right to create pods/exec in namespace gpu-dev" in said
     assert "kubectl auth can-i create pods --subresource=exec --namespace=gpu-dev" in said
     assert "the right to list nodes (kubectl auth can-i list nodes)" in said
-    assert "deploy/base/rbac.yaml" in said
+    assert "deploy/chart" in said
     assert waits == (None, (0,))
     assert 'pgfleet_ready{queue="gpu_reservations"} 0.0' in metrics
     assert alive == (200, "ok\n")

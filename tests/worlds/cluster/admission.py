@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs have no marker
 
-FOLDER = Path(__file__).parents[3] / "deploy" / "base" / "admission"
+FOLDER = Path(__file__).parents[3] / "deploy" / "kustomize" / "base"
 WORKER = "system:serviceaccount:gpu-controlplane:pgfleet-reservation"
 ENVIRONMENT = cel.NewEnv(variables=dict.fromkeys(("object", "oldObject", "request", "variables"), cel.Type.DYN))
 

@@ -17,7 +17,7 @@ from pgfleet.workers.runtime.outcomes import NeverError, NotNowError, TryAgainEr
 NOT_ALLOWED = frozenset({"UnauthorizedOperation", "AccessDenied"})
 NO_BUCKET = frozenset({"404", "NoSuchBucket"})
 LOOKS: dict[str, dict[str, Any]] = {"describe_volumes": {}, "describe_snapshots": {"OwnerIds": ["self"]}}
-HOW_TO_GRANT = "deploy/base/kinds/disk/account.yaml lists what the role's policy has to allow; see AWS_REGION, too"
+HOW_TO_GRANT = "deploy/chart/kinds/disk.yaml lists what the role's policy has to allow; see AWS_REGION, too"
 TROUBLE = (NotNowError, TryAgainError, NeverError)
 
 

@@ -10,7 +10,7 @@ from pgfleet.workers.clients.kubernetes.answers import asked, or_none
 from pgfleet.workers.runtime.outcomes import NeverError, NoPlaceError, NotNowError, TryAgainError
 
 # What workers/clients/kubernetes/ calls, and no more; tests/kubectl/test_deploy.py compares. `make generated` writes
-# deploy/base/rbac.yaml from it. A watch is the call of a list, with a right of its own.
+# deploy/chart/files/rights.yaml from it. A watch is the call of a list, with a right of its own.
 IN_NAMESPACE: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("get",),
     # Patched: a note that its keys have changed, which no admission lets be anything else.
@@ -33,7 +33,7 @@ IN_CLUSTER: Mapping[str, tuple[str, ...]] = {
     "pods": ("list",),
     "persistentvolumes": ("get", "list", "create", "delete"),
 }
-HOW_TO_GRANT = "deploy/base/rbac.yaml grants all of them: kubectl apply -k your overlay"
+HOW_TO_GRANT = "deploy/chart grants all of them (files/rights.yaml): helm upgrade, or kubectl apply -k your overlay"
 TROUBLE = (NotNowError, NoPlaceError, TryAgainError, NeverError)
 
 
