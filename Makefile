@@ -99,6 +99,9 @@ constraints: ## Pin what pyproject.toml asks for, with hashes; ARGS=--upgrade ta
 	@$(PIN) --group helm --no-deps -o deploy/constraints/helm.txt > /dev/null
 	@$(PIN) --group chart -o deploy/constraints/chart.txt > /dev/null
 
+release: $(READY) ## Tag the version of pyproject.toml, here, once the changelog, the chart and git agree on it
+	$(BIN)/python deploy/release.py
+
 licences: $(READY) ## The licences of all that the image holds; fails where one is not known to be fine
 	$(BIN)/python deploy/licences.py
 
