@@ -7,3 +7,7 @@ alter table public.dead_letters add column if not exists verdict text not null d
   or public.refuse_value('verdict', verdict, 'rejection or failure'));
 
 create index if not exists dead_letters_row_idx on public.dead_letters (row_id text_pattern_ops);
+
+-- For pages of them, the newest first, and for how many of each verdict are open.
+create index if not exists dead_letters_died_idx on public.dead_letters (died_at, dead_letter_id);
+create index if not exists dead_letters_verdict_idx on public.dead_letters (queue, verdict) where answered_at is null;

@@ -1,5 +1,5 @@
 -- 054: figures of the fleet over time, of what has no history of its own: GPUs that are held, free and waited for, and what
--- waits in the queues.
+-- waits in the queues. And who works.
 
 -- One row a figure every five minutes; written by keep_figures (185) only. `about` is a queue, a machine or a GPU type.
 create table if not exists public.figures (
@@ -20,7 +20,18 @@ create table if not exists public.figures_lease (
   until timestamptz not null
 );
 
+-- Processes that work, as they have told (note_worker, 135): one row each, until it ends, or is not heard of for a day.
+create table if not exists public.workers (
+  worker text primary key,
+  queue text not null,
+  version text not null,
+  started_at timestamptz not null default public.fleet_now(),
+  seen_at timestamptz not null default public.fleet_now(),
+  in_hand integer not null
+);
+
 insert into public.retention (table_name, time_column, keep, by_day, only_where) values
-  ('public.figures', 'at', '90 days', false, null)
+  ('public.figures', 'at', '90 days', false, null),
+  ('public.workers', 'seen_at', '1 day', false, null)
 on conflict (table_name) do update set
   time_column = excluded.time_column, by_day = excluded.by_day, only_where = excluded.only_where;

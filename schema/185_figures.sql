@@ -55,6 +55,7 @@ $$;
 -- All figures, each of a thing (a queue, a machine, a GPU type, a dependency), some in several states. Ages are in seconds. Read by
 -- who serves metrics, and kept over time by keep_figures.
 --   queue_messages          ready, delayed, in_hand      oldest_ready_age_seconds
+--   queue_flow              in, out: messages since the server began to count (135)
 --   dead_letters            rejection, failure: those that nobody has answered
 --   rows                    of a machine, in each of its states
 --   gpus                    total, held, free (on nodes that can be used, or of the total where no node is known), waiting
@@ -84,6 +85,8 @@ as $$
   from loads l cross join lateral (values ('ready', l.ready), ('delayed', l.delayed), ('in_hand', l.in_hand)) s (state, value)
   union all
   select 'oldest_ready_age_seconds', l.queue_name, '', l.oldest_ready_s from loads l
+  union all
+  select 'queue_flow', f.queue, f.state, f.number::float8 from public.queue_flow f
   union all
   select 'dead_letters', q.queue_name, v.verdict, (
     select count(*) from (
@@ -131,7 +134,7 @@ as $$
   insert into public.figures (at, figure, about, state, value)
   select t.at, f.figure, f.about, f.state, f.value
   from (select date_bin('5 minutes', public.fleet_now(), 'epoch') as at) t cross join public.fleet_figures() f
-  where f.figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'dead_letters')
+  where f.figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'queue_flow', 'dead_letters')
     and not exists (select from public.figures k where k.at = t.at)
   on conflict do nothing
 $$;

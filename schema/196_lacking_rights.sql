@@ -98,6 +98,7 @@ as $$
     select 'pgfleet_serve', 'function public.' || f, 'execute'
     from unnest(array[
       'may_see(text)', 'team_of(text)', 'limits_seen(text)', 'own_hopsworks_users()', 'answer_letter(bigint, text, text)',
+      'letter_shown(bigint)',
       'begin_pause(text, text, text)', 'end_pause(text)', 'take_figures(text, integer)', 'keep_figures()']) f
     union all
     select 'pgfleet_serve', 'function hopsworks.close_to_users(uuid)', 'execute'

@@ -1,7 +1,7 @@
 """What a button asks: the API's own endpoint, with the session's proof, a reason, and a key by which twice is once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from http import HTTPStatus
@@ -23,17 +23,22 @@ from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.health.metrics import ENDPOINT
 from pgfleet.producers.http.problem import problem
 
-MOST_FIELDS = 100
+# A page of a list has a box a row, and there are up to 200.
+MOST_FIELDS = 300
 LONGEST_REASON = 500
 FORM = "application/x-www-form-urlencoded"
 
 
 def form_of(body: bytes) -> dict[str, str]:
-    """The fields of a form; of several of one name the last. Nothing where it can't be read."""
+    """The fields of a form; those of one name, as boxes that are ticked, as one. Nothing where it can't be read."""
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError:
         return {}
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        fields[name] = f"{fields[name]} {value}" if name in fields else value
+    return fields
 
 
 def typed(model: type[BaseModel] | None, given: Mapping[str, str]) -> dict[str, Any]:
@@ -102,10 +107,16 @@ class Actions:
         if REASON in known and reason is not None:
             body[REASON] = reason
         content = json.dumps(body).encode() if endpoint.takes is not None else b""
+        # What takes no body says in its parameters what it is about.
+        said = {name: fields[name] for name in _parameters(endpoint) if fields.get(name, "").strip()}
         headers = {**asked.headers, "content-type": "application/json"}
         if endpoint.is_done_once and form.get(ONCE):
             headers["idempotency-key"] = _key(endpoint, asked.path, form[ONCE], content)
-        return await answered(self.ground, endpoint, replace(asked, query=b"", body=content, headers=headers))
+        return await answered(self.ground, endpoint, replace(asked, query=urlencode(said).encode(), body=content, headers=headers))
+
+
+def _parameters(endpoint: Endpoint) -> Iterable[str]:
+    return endpoint.asks.model_fields if endpoint.takes is None and endpoint.asks is not None else ()
 
 
 def _split(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

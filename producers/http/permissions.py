@@ -33,6 +33,7 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "lines.read": _EVERYBODY,
         "disks.read": _OWN_ROWS,
         "disks.write": _OWN_ROWS,
+        "quarantine.read": _OPERATORS,
         "usage.read": _OWN_ROWS,
         "policies.read": _OWN_ROWS,
         "assignments.read": _OWN_ROWS,

@@ -1,5 +1,6 @@
 """What comes back by time: periodic rows become messages, and tables that grow are tidied."""
 
+from importlib.metadata import version
 from typing import LiteralString
 
 from pgfleet.schema.queue.kernel import Connection, ask
@@ -30,6 +31,11 @@ def note_database(conn: Connection) -> bool:
     """Note which database this is (193); whether it is another one than before, so that deletions are paused now."""
     row = conn.execute("select public.note_database()").fetchone()
     return bool(row and row[0])
+
+
+def note_worker(conn: Connection, me: str, queue: str, in_hand: int) -> None:
+    """Say that this process works, so that people see who does (135)."""
+    conn.execute("select public.note_worker(%s, %s, %s, %s)", (me, queue, version("pgfleet"), in_hand))
 
 
 def keep_house(conn: Connection) -> tuple[str, str | None] | None:

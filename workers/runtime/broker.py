@@ -187,6 +187,8 @@ class ClaimConsumer(Consumer):
         with self.running.pool.connection(timeout=5) as conn:
             if periodic.note_database(conn):
                 log.error("deletes.paused", advice="the database was restored: see `pgfleet doctor`")
+            running = self.running
+            periodic.note_worker(conn, running.author.name, running.kind.queue, len(running.leases.tokens()))
             names = periodic.send_due(conn, self.running.kind.queue)
             for name in names:
                 log.debug("periodic.sent", name=name)

@@ -6,7 +6,7 @@ from typing import Any
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import Asks, accepted, for_whom, said
-from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation
+from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation, Stray
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.placing.disk import place_disk_operation
 from pgfleet.schema import disk as contract
@@ -32,10 +32,27 @@ class WhoseWaiting(Whose, Waiting):
     """The same, of an answer that can be held back."""
 
 
+class Deleted(Whose):
+    """The same, of a deletion; the same `operation_id` twice is one."""
+
+    operation_id: Uuid | None = None
+
+
 class DiskFilter(Listing):
-    """`user_id` of another is an operator's to name. `gone`: those that are purged, too, or could not be made."""
+    """`user_id` of another is an operator's to name; `name` is a part of one.
+
+    `gone`: those that are purged, too, or could not be made.
+    """
 
     user_id: Name | None = None
+    name: Name | None = None
+    status: contract.Status | None = None
+    gone: bool = False
+
+
+class QuarantineFilter(Shape):
+    """`gone`: what was accounted for since, or is not there any more, too."""
+
     gone: bool = False
 
 
@@ -100,7 +117,12 @@ def get_disk(call: Call) -> Answer:
 def list_disks(call: Call) -> Answer:
     asked = call.asked(DiskFilter)
     user = for_whom(call, asked.user_id) if asked.user_id or call.owner else None
-    return paged(pages.listed(call.conn, user, asked.wanted, gone_too=asked.gone))
+    filters = pages.Filters(user, asked.name, asked.status, gone_too=asked.gone)
+    return paged(pages.listed(call.conn, filters, asked.wanted))
+
+
+def list_quarantine(call: Call) -> Answer:
+    return Answer({"items": reads.quarantine(call.conn, gone_too=call.asked(QuarantineFilter).gone)})
 
 
 def list_operations(call: Call) -> Answer:
@@ -144,7 +166,9 @@ def snapshot_disk(call: Call) -> Answer:
 
 
 def delete_disk(call: Call) -> Answer:
-    return _send(call, contract.DeleteDisk, {"disk_name": call.path["name"], "user_id": call.asked(Whose).user_id})
+    asked = call.asked(Deleted)
+    fields = {"disk_name": call.path["name"], "user_id": asked.user_id, "operation_id": asked.operation_id}
+    return _send(call, contract.DeleteDisk, fields)
 
 
 def undelete_disk(call: Call) -> Answer:
@@ -198,7 +222,7 @@ ENDPOINTS = (
         "Delete it; for 30 days it can be brought back",
         "DELETED",
         delete_disk,
-        asks=Whose,
+        asks=Deleted,
         refuses=(),
     ),
     _asks(
@@ -256,6 +280,15 @@ ENDPOINTS = (
         asks=WhoseWaiting,
         refuses=(404,),
         machine="disk_operation",
+    ),
+    Endpoint(
+        "GET",
+        "/v1/disk-quarantine",
+        "Volumes and snapshots that no row accounts for: none is deleted, a person decides",
+        "quarantine.read",
+        list_quarantine,
+        Page[Stray],
+        asks=QuarantineFilter,
     ),
     Endpoint(
         "GET",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
 from pgfleet.producers.http.paging import Listing, paged
-from pgfleet.producers.http.shapes.motion import Answered, AnsweredMany, DeadLetter
+from pgfleet.producers.http.shapes.motion import Answered, AnsweredMany, DeadLetter, DeadLetterWhole
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.kinds import contracts, queues
@@ -65,7 +65,8 @@ def _queue(kind: str | None) -> str | None:
 
 
 def get_dead_letter(call: Call) -> Answer:
-    return Answer(found(call))
+    row = found(call)
+    return Answer({**row, **pages.whole(call.conn, row)})
 
 
 def replay_dead_letter(call: Call) -> Answer:
@@ -129,7 +130,7 @@ ENDPOINTS = (
         Page[DeadLetter],
         asks=LetterFilter,
     ),
-    Endpoint("GET", ONE, "One of them", READ, get_dead_letter, DeadLetter, refuses=(404,)),
+    Endpoint("GET", ONE, "One of them", READ, get_dead_letter, DeadLetterWhole, refuses=(404,)),
     _answers(
         f"{ONE}:replay",
         "Send it again; what failed with it, such as a reservation, goes back to its line",

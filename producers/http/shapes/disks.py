@@ -61,3 +61,17 @@ class Disk(Shown):
 class DiskWhole(Disk):
     snapshots: list[Snapshot]
     operations: list[Operation]
+
+
+class Stray(Shown):
+    """What the cloud has and no row accounts for; `disk_name` and `user_id` where it says whose it was."""
+
+    resource_id: str
+    disk_id: str | None
+    snapshot_id: str | None
+    reason: str
+    found_at: datetime
+    gone_at: datetime | None
+    disk_name: str | None
+    user_id: str | None
+    disk_status: str | None

@@ -1,6 +1,7 @@
 """Queues, dead letters, periodic work, findings of the doctor, and the audit, as the API shows them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from pgfleet.producers.http.shapes.shown import Shown
 
@@ -41,6 +42,17 @@ class DeadLetter(Shown):
     answered_at: datetime | None
     answer: str | None
     answered_by: str | None
+
+
+class DeadLetterWhole(DeadLetter):
+    """`message`: what can be shown of it. Secrets are not, nor is what no message of its queue has; null: too large.
+
+    `asked_by` and `asked_role`: who sent it, where that was a person or a service.
+    """
+
+    message: Any
+    asked_by: str | None
+    asked_role: str | None
 
 
 class Answered(Shown):

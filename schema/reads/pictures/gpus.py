@@ -22,3 +22,8 @@ def holders(conn: Connection, username: str | None) -> list[Row]:
 def ending(conn: Connection, username: str | None, most: int = 8) -> list[Row]:
     """What runs and ends next; of one user, or of everybody."""
     return ask(conn, SQL["ending"], username=username, most=most)
+
+
+def stray_pods(conn: Connection, *, gone_too: bool = False) -> list[Row]:
+    """Pods in quarantine: no row accounts for them, none is deleted, and their GPUs are taken off the free ones."""
+    return ask(conn, SQL["stray_pods"], gone_too=gone_too, most=MOST_NODES)

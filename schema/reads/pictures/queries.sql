@@ -30,3 +30,10 @@ limit :most::integer;
 -- The moves that a machine allows.
 select m.from_status, m.to_status, m.happens_when from public.moves m where m.machine = :machine::text
 order by m.from_status, m.to_status;
+
+-- name: stray_pods
+-- Pods that no row accounts for, the oldest first; those that are gone, or accounted for since, only if asked for.
+select q.pod_name, q.namespace, q.reservation_id, q.gpu_type, q.node_name, q.gpus, q.reason, q.found_at, q.gone_at
+from public.pod_quarantine q
+where :gone_too::boolean or q.gone_at is null
+order by q.found_at, q.pod_uid limit :most::integer;

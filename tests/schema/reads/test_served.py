@@ -32,7 +32,7 @@ from pgfleet.schema.reads import (
     reservation,
     usage,
 )
-from pgfleet.schema.reads.charts import figures
+from pgfleet.schema.reads.charts import figures, queues
 from pgfleet.schema.reads.event import delivery, subscription
 from pgfleet.schema.reads.pages import assignment as assignment_pages
 from pgfleet.schema.reads.pages import audit, letter
@@ -115,6 +115,10 @@ READS: dict[str, Read] = {
     "charts.figures.now": lambda c, _: [row["figure"] for row in figures.now(c)],
     "charts.figures.over_time": lambda c, _: figures.over_time(c, "gpus", "h100", timedelta(hours=1)),
     "charts.figures.take": lambda c, _: figures.take(c, "me", 60),
+    "charts.queues.board": lambda c, _: queues.board(c),
+    "charts.queues.depths_of_a_day": lambda c, _: queues.depths_of_a_day(c),
+    "charts.queues.flows_of_a_day": lambda c, _: queues.flows_of_a_day(c),
+    "charts.queues.workers": lambda c, _: queues.workers(c),
     "outage.held": lambda c, _: outage.held(c, "gpu_reservations"),
     "outage.recent": lambda c, _: outage.recent(c),
     "pages.assignment.listed": lambda c, _: assignment_pages.listed(c, assignment.UserFilters(), None, ALL),
@@ -122,18 +126,20 @@ READS: dict[str, Read] = {
     "pages.cluster.events": lambda c, _: cluster_pages.events(c, "x", None, ALL),
     "pages.cluster.listed": lambda c, _: cluster_pages.listed(c, cluster_pages.Filters(), ALL),
     "pages.cluster.metrics": lambda c, _: cluster_pages.metrics(c, "x", "y", ALL),
-    "pages.disk.listed": lambda c, _: disk_pages.listed(c, None, ALL, gone_too=True),
+    "pages.disk.listed": lambda c, _: disk_pages.listed(c, disk_pages.Filters(gone_too=True), ALL),
     "pages.disk.operations": lambda c, _: disk_pages.operations(c, None, ALL),
     "pages.event.deliveries": lambda c, t: event_pages.deliveries(c, t.subscription, ALL),
     "pages.event.listed": lambda c, _: event_pages.listed(c, None, None, ALL),
     "pages.letter.by_number": lambda c, _: letter.by_number(c, 1),
     "pages.letter.listed": lambda c, _: letter.listed(c, Letters(answered_too=True), ALL),
+    "pages.letter.whole": lambda c, _: (row := letter.by_number(c, 1)) and letter.whole(c, row),
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
     "pages.reservation.listed": lambda c, _: reservation_pages.listed(c, reservation_pages.Filters(), ALL),
     "pages.usage.listed": lambda c, _: usage_pages.listed(c, usage.read_month(c, None), None, ALL),
     "pictures.gpus.ending": lambda c, _: gpus.ending(c, None),
     "pictures.gpus.gpu_nodes": lambda c, _: gpus.gpu_nodes(c),
     "pictures.gpus.holders": lambda c, _: gpus.holders(c, None),
+    "pictures.gpus.stray_pods": lambda c, _: gpus.stray_pods(c, gone_too=True),
     "pictures.machine.moves": lambda c, _: machine.moves(c, "reservation"),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
@@ -234,7 +240,7 @@ def test_a_user_sees_nothing_of_another_where_row_level_security_is_on(world: Re
     "listed",
     [
         lambda c: reservation_pages.listed(c, reservation_pages.Filters(username="ada"), ALL),
-        lambda c: disk_pages.listed(c, "ada", ALL),
+        lambda c: disk_pages.listed(c, disk_pages.Filters("ada"), ALL),
         lambda c: disk_pages.operations(c, "ada", ALL),
         lambda c: event_pages.listed(c, "ada", None, ALL),
         lambda c: usage_pages.listed(c, usage.read_month(c, None), ["ada"], ALL),

@@ -187,6 +187,7 @@ WAYS: Mapping[str, Way] = {
     "/v1/dead-letters": NOBODYS,
     "/v1/dead-letters/{id}": Way(a_dead_letter),
     "/v1/disk-operations/{operation_id}": Way(an_operation),
+    "/v1/disk-quarantine": NOBODYS,
     "/v1/disks": Way(names="user_id"),
     "/v1/disks/{name}": Way(a_disk, names="user_id"),
     "/v1/disks/{name}/operations/{operation_id}": Way(an_operation, names="user_id"),
