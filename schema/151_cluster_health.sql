@@ -66,6 +66,17 @@ as $$
   where n.cluster_id = of_cluster and n.deleted_at is null and n.status <> 'decommissioning' and a.holds
 $$;
 
+-- The nodes that could lead a cluster, the first of them before the others: online and not critical, by the highest priority,
+-- then the best health, then the lowest id. Called by assess, and read by pages as the failover plan.
+create or replace function clusters.fit_nodes(of_cluster text) returns text[]
+language sql stable
+as $$
+  select coalesce(array_agg(node_id order by priority desc,
+    array_position('{healthy,warning,unknown}', health_status), node_id), '{}')
+  from clusters.cluster_nodes
+  where cluster_id = of_cluster and status = 'online' and health_status <> 'critical' and deleted_at is null
+$$;
+
 -- Brings a cluster to what its nodes say: score, status, leaders; the caller holds its lock (lock_cluster). A status
 -- that an operator set stays; a new cluster is initializing until its first node is online. A leader that is offline
 -- or critical is replaced, under the next epoch, by the node of the highest priority, then the best health, then the
@@ -78,7 +89,7 @@ as $$
 declare
   cluster clusters.clusters;
   health clusters.cluster_health;
-  fit text[];
+  fit constant text[] := clusters.fit_nodes(wanted);
   new_status text;
   new_primary text;
   new_coordinator text;
@@ -89,10 +100,6 @@ begin
     return;
   end if;
   select * into health from clusters.cluster_health where cluster_id = wanted;
-  select coalesce(array_agg(node_id order by priority desc,
-    array_position('{healthy,warning,unknown}', health_status), node_id), '{}') into fit
-  from clusters.cluster_nodes
-  where cluster_id = wanted and status = 'online' and health_status <> 'critical' and deleted_at is null;
 
   new_status := case
     when cluster.operator_status or (cluster.status = 'initializing' and health.online = 0) then cluster.status

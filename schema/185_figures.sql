@@ -127,14 +127,20 @@ begin
 end
 $$;
 
--- Keeps what has no history of its own, at most every five minutes. Called by whoever counts.
+-- Keeps what has no history of its own, at most every five minutes: these figures, and the health score of each cluster. Called
+-- by whoever counts.
 create or replace function public.keep_figures() returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
   insert into public.figures (at, figure, about, state, value)
   select t.at, f.figure, f.about, f.state, f.value
-  from (select date_bin('5 minutes', public.fleet_now(), 'epoch') as at) t cross join public.fleet_figures() f
-  where f.figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'queue_flow', 'dead_letters')
-    and not exists (select from public.figures k where k.at = t.at)
+  from (select date_bin('5 minutes', public.fleet_now(), 'epoch') as at) t
+  cross join (
+    select * from public.fleet_figures()
+    where figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'queue_flow', 'dead_letters')
+    union all
+    select 'cluster_score', c.cluster_id, '', c.health_score from clusters.clusters c where c.status <> 'decommissioning'
+  ) f
+  where not exists (select from public.figures k where k.at = t.at)
   on conflict do nothing
 $$;

@@ -59,7 +59,16 @@ def _value(schema: Mapping[str, Any], text: str) -> Any:
             return int(text) if "integer" in kinds else float(text)
         except ValueError:
             return text
-    return text.split() if "array" in kinds else text
+    # A form ends each line as the web does; a text of several lines is kept, and hashed, as it was written.
+    return text.split() if "array" in kinds else text.replace("\r\n", "\n")
+
+
+def _parameters(model: type[BaseModel] | None, given: Mapping[str, str]) -> dict[str, str]:
+    """What a form says to an endpoint that takes no body, as its parameters."""
+    return {
+        name: json.dumps(value) if isinstance(value, bool) else str(value)
+        for name, value in typed(model, given).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,8 @@ class Actions:
         if found.status_code == HTTPStatus.UNAUTHORIZED:
             return to_sign_in(request, self.ground)
         if found.status_code >= HTTPStatus.BAD_REQUEST:
-            at = safety.local_path(form.get(ASKED_AT), back)
-            return page_of(found, around, _with(at, fields), is_read=False)
+            at = _with(safety.local_path(form[ASKED_AT], back), fields) if ASKED_AT in form else back
+            return page_of(found, around, at, is_read=False, written=_long(fields))
         if endpoint.lost is not None:
             return html(_shown_once(found, around, back))
         made = str(told(found).get("id", ""))
@@ -107,16 +116,11 @@ class Actions:
         if REASON in known and reason is not None:
             body[REASON] = reason
         content = json.dumps(body).encode() if endpoint.takes is not None else b""
-        # What takes no body says in its parameters what it is about.
-        said = {name: fields[name] for name in _parameters(endpoint) if fields.get(name, "").strip()}
+        query = b"" if endpoint.takes is not None else urlencode(_parameters(endpoint.asks, fields)).encode()
         headers = {**asked.headers, "content-type": "application/json"}
         if endpoint.is_done_once and form.get(ONCE):
             headers["idempotency-key"] = _key(endpoint, asked.path, form[ONCE], content)
-        return await answered(self.ground, endpoint, replace(asked, query=urlencode(said).encode(), body=content, headers=headers))
-
-
-def _parameters(endpoint: Endpoint) -> Iterable[str]:
-    return endpoint.asks.model_fields if endpoint.takes is None and endpoint.asks is not None else ()
+        return await answered(self.ground, endpoint, replace(asked, query=query, body=content, headers=headers))
 
 
 def _split(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -137,6 +141,11 @@ def _with(back: str, fields: Mapping[str, str]) -> str:
     if not fields or "?" in back:
         return back
     return f"{back}?{urlencode({name: text for name, text in fields.items() if text and 'password' not in name})}"
+
+
+def _long(fields: Mapping[str, str]) -> dict[str, str]:
+    """What somebody would not like to write again, and no address has room for."""
+    return {name: text for name, text in fields.items() if "\n" in text and "password" not in name}
 
 
 def _shown_once(found: Response, around: Around, back: str) -> bytes:

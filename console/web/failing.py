@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -49,8 +50,15 @@ WHAT_TO_DO: Mapping[int, str] = {
 NOT_READ = "Go back, and try again in a moment: the same form, sent twice, is done once."
 
 
-def page_of(problem: Response, around: Around, back: str | None = None, *, is_read: bool = True) -> Response:
-    """A problem of the API as a page of its status; `back` is where to go on."""
+def page_of(
+    problem: Response,
+    around: Around,
+    back: str | None = None,
+    *,
+    is_read: bool = True,
+    written: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """A problem of the API as a page of its status; `back` is where to go on, `written` what must not be lost."""
     said = told(problem)
     status = problem.status_code
     is_away = status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -63,6 +71,10 @@ def page_of(problem: Response, around: Around, back: str | None = None, *, is_re
         len(errors) > 1 and h.ul[(h.li[f"{each['field']}: {each['reason']}"] for each in errors)],
         said.get("hint") and h.p[said["hint"]],
         h.p(".dim")[NOT_READ if is_away and not is_read else WHAT_TO_DO.get(status, "Go back, and try again.")],
+        (
+            h.label[f"What you wrote ({name})", h.textarea(readonly=True, rows="16")["\n" + text]]
+            for name, text in written.items()
+        ),
         said.get("instance") and h.p[h.code[said["instance"]]],
         h.p[h.a(".button", href=back or "/")["Back" if back else "To the fleet"]],
         h.p(".dim")[f"Status {status}"],

@@ -18,6 +18,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.clusters import cluster_events, cluster_nodes, clusters
 
 EVENTS = 10
+MOST = 200
 # The worst first; within a state by name.
 ORDER = (
     ClusterStatus.OFFLINE,
@@ -43,6 +44,20 @@ def listing(conn: Connection, *, ended_too: bool = False) -> list[Row]:
     worst = sa.case({status.value: place for place, status in enumerate(ORDER)}, value=_c.status)
     statement = overview().order_by(_c.leaderless.desc(), worst, _c.name, _c.cluster_id)
     return fetch(conn, statement if ended_too else statement.where(_LIVE))
+
+
+def by_score(
+    conn: Connection, name: str | None = None, status: ClusterStatus | None = None, *, ended_too: bool = False
+) -> list[Row]:
+    """Clusters by their health, the worst first; of one state or all, `name` is a part of it. At most MOST of them."""
+    statement = overview().order_by(_c.leaderless.desc(), _c.health_score, _c.name, _c.cluster_id).limit(MOST)
+    if name is not None:
+        statement = statement.where(_c.name.icontains(name, autoescape=True))
+    if status is not None:
+        statement = statement.where(_c.status == status.value)
+    elif not ended_too:
+        statement = statement.where(_LIVE)
+    return fetch(conn, statement)
 
 
 def overview() -> sa.Select[Any]:

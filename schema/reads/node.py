@@ -28,6 +28,9 @@ class NodeFilters:
     status: NodeStatus | None = None
     deleted_too: bool = False
     most: int = 50
+    region: str | None = None
+    name: str | None = None  # a part of it
+    drift_only: bool = False
 
 
 def read_node_status(text: str) -> NodeStatus:
@@ -63,22 +66,20 @@ def by_number(conn: Connection, number: int) -> Row | None:
 
 def rows(filters: NodeFilters) -> sa.Select[Any]:
     last_heartbeat = sa.func.timezone("UTC", _n.last_heartbeat)
-    expected = (
-        sa.select(_c.config_hash)
-        .where(_c.node_id == _n.id, _c.is_active)
-        .order_by(_c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
     return sa.select(
         *(_n.id, _n.name, _n.region, _n.status, _n.status_reason, _n.status_since, _n.error_message),
         last_heartbeat.label("last_heartbeat"),
         age_s(last_heartbeat).label("seen_s"),
         *skew(_n.skews),
         _n.config_hash,
-        expected.label("expected_config_hash"),
+        _expected().label("expected_config_hash"),
         _n.deleted_at,
     ).where(*_wanted(filters))
+
+
+def _expected() -> sa.ScalarSelect[Any]:
+    """The hash of the configuration that a node should run; it has one active at most."""
+    return sa.select(_c.config_hash).where(_c.node_id == _n.id, _c.is_active).limit(1).scalar_subquery()
 
 
 def age_s(moment: Any) -> sa.ColumnElement[float]:
@@ -96,6 +97,13 @@ def _wanted(filters: NodeFilters) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = [] if filters.deleted_too else [_n.deleted_at.is_(None)]
     if filters.status is not None:
         conditions.append(_n.status == filters.status.value)
+    if filters.region is not None:
+        conditions.append(_n.region == filters.region)
+    if filters.name is not None:
+        conditions.append(_n.name.icontains(filters.name, autoescape=True))
+    if filters.drift_only:
+        conditions += [_n.last_heartbeat.is_not(None), _n.config_hash.is_distinct_from(_expected())]
+        conditions.append(_expected().is_not(None))
     return conditions
 
 

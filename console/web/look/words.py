@@ -34,12 +34,31 @@ SHAPES = {
     "unknown": "○",
     "ok": "●",
     "warning": "▲",
+    "critical": "✕",
+    "online": "●",
+    "offline": "✕",
+    "provisioning": "◔",
+    "initializing": "◔",
+    "maintenance": "◫",
+    "decommissioning": "◌",
 }
 # What a state means for who looks: it goes well, it waits, it goes wrong, or it is over.
 TONES = {
-    "good": {"active", "available", "in_use", "assigned", "healthy", "ok", "completed"},
-    "bad": {"failed", "error", "offline", "unhealthy", "lost", "dead"},
-    "waits": {"pending", "queued", "preparing", "creating", "waiting", "degraded", "warning", "deleting"},
+    "good": {"active", "available", "in_use", "assigned", "healthy", "ok", "completed", "online"},
+    "bad": {"failed", "error", "offline", "unhealthy", "lost", "dead", "critical"},
+    "waits": {
+        "pending",
+        "queued",
+        "preparing",
+        "creating",
+        "waiting",
+        "degraded",
+        "warning",
+        "deleting",
+        "maintenance",
+        "provisioning",
+        "initializing",
+    },
 }
 
 

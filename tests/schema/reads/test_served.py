@@ -43,7 +43,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
-from pgfleet.schema.reads.pictures import gpus, machine
+from pgfleet.schema.reads.pictures import clusters, gpus, machine, nodes
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
 from worlds.api.rows import ReadWorld, Things
@@ -75,6 +75,7 @@ READS: dict[str, Read] = {
     "assignment.team": lambda c, t: assignment.team(c, t.user),
     "assignment.user": lambda c, t: assignment.user(c, t.user),
     "cluster.by_id": lambda c, _: cluster.by_id(c, "x"),
+    "cluster.by_score": lambda c, _: cluster.by_score(c),
     "cluster.health": lambda c, _: cluster.health(c),
     "cluster.last_events": lambda c, _: cluster.last_events(c, "x"),
     "cluster.listing": lambda c, _: cluster.listing(c, ended_too=True),
@@ -136,11 +137,22 @@ READS: dict[str, Read] = {
     "pages.node.listed": lambda c, _: node_pages.listed(c, node.NodeFilters(), ALL),
     "pages.reservation.listed": lambda c, _: reservation_pages.listed(c, reservation_pages.Filters(), ALL),
     "pages.usage.listed": lambda c, _: usage_pages.listed(c, usage.read_month(c, None), None, ALL),
+    "pictures.clusters.measured": lambda c, _: clusters.measured(c, "x"),
+    "pictures.clusters.nodes": lambda c, _: clusters.nodes(c, "x"),
+    "pictures.clusters.scores": lambda c, _: clusters.scores(c, ["x"]),
+    "pictures.clusters.successors": lambda c, _: clusters.successors(c, "x"),
     "pictures.gpus.ending": lambda c, _: gpus.ending(c, None),
     "pictures.gpus.gpu_nodes": lambda c, _: gpus.gpu_nodes(c),
     "pictures.gpus.holders": lambda c, _: gpus.holders(c, None),
     "pictures.gpus.stray_pods": lambda c, _: gpus.stray_pods(c, gone_too=True),
     "pictures.machine.moves": lambda c, _: machine.moves(c, "reservation"),
+    "pictures.nodes.cells": lambda c, _: nodes.cells(c, ["eu"]),
+    "pictures.nodes.heard": lambda c, _: nodes.heard(c, 1),
+    "pictures.nodes.lifecycle": lambda c, _: nodes.lifecycle(c, 1),
+    "pictures.nodes.metrics": lambda c, _: nodes.metrics(c, 1),
+    "pictures.nodes.pools": lambda c, _: nodes.pools(c, 1, 50),
+    "pictures.nodes.region_names": lambda c, _: nodes.region_names(c),
+    "pictures.nodes.regions": lambda c, _: nodes.regions(c),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
     "queue.depths": lambda c, _: queue.depths(c),

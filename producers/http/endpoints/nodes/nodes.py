@@ -50,10 +50,17 @@ Description = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class NodeFilter(Listing):
-    """Which nodes; those that were removed only with `deleted`."""
+    """Which nodes. `name`: a part of it; `drift`: it runs what it should not; `deleted`: removed ones, too."""
 
     status: NodeStatus | None = None
+    region: Region | None = None
+    name: Name | None = None
+    drift: bool = False
     deleted: bool = False
+
+    @property
+    def filters(self) -> reads.NodeFilters:
+        return reads.NodeFilters(self.status, self.deleted, region=self.region, name=self.name, drift_only=self.drift)
 
 
 class NewNode(Shape):
@@ -102,7 +109,7 @@ def _read(call: Call, number: int) -> Row:
 
 def list_nodes(call: Call) -> Answer:
     asked = call.asked(NodeFilter)
-    return paged(pages.listed(call.conn, reads.NodeFilters(asked.status, asked.deleted), asked.wanted))
+    return paged(pages.listed(call.conn, asked.filters, asked.wanted))
 
 
 def get_node(call: Call) -> Answer:

@@ -1,0 +1,36 @@
+"""Many things as small cells, each with its state; and a day as a strip of such cells."""
+
+from collections.abc import Sequence
+
+import htpy as h
+
+
+def grid(cells: Sequence[tuple[str, str | None, str]], label: str) -> h.Element:
+    """Cells: (kind, address, what it is). The keyboard passes them by: a list beside them has the same links."""
+    return h.div(".beats", role="group", aria_label=label)[
+        (
+            h.a(class_=["beat", kind], href=address, title=told, aria_label=told, tabindex="-1")
+            if address
+            else h.span(class_=["beat", kind], title=told)
+            for kind, address, told in cells
+        )
+    ]
+
+
+def strip(cells: Sequence[tuple[str, str]], label: str) -> h.Element:
+    """A day from left to right: (kind, what it is)."""
+    wide = 10
+    return h.svg(
+        ".strip", viewBox=f"0 0 {wide * len(cells)} 28", preserveAspectRatio="none", role="img", aria_label=label
+    )[
+        (
+            h.rect(class_=["mark-" + kind], x=str(wide * place), y=top, width="8", height=high)[h.title[told]]
+            for place, (kind, told) in enumerate(cells)
+            for top, high in [("0", "28") if kind != "silent" else ("20", "8")]
+        )
+    ]
+
+
+def key(kinds: Sequence[tuple[str, str]]) -> h.Element:
+    """What the kinds of cells mean."""
+    return h.p(".legend")[(h.span[h.span(class_=["beat", kind]), f" {text}"] for kind, text in kinds)]

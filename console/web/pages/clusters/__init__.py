@@ -1,0 +1,1 @@
+"""Clusters of nodes: all of them by their health, and one."""

@@ -1,0 +1,1 @@
+"""The autoscaler's nodes: all of them, one, and what one should run."""
