@@ -1,7 +1,7 @@
 """What a button asks: the API's own endpoint, with the session's proof, a reason, and a key by which twice is once."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from http import HTTPStatus

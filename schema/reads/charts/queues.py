@@ -13,8 +13,9 @@ MOST_WORKERS = 500
 
 
 def board(conn: Connection) -> list[Row]:
-    """One row a queue: ready, delayed, in_hand, rejected and failed (each up to MOST), oldest_ready_s, and messages a
-    minute: in_a_minute, out_a_minute (None: not known yet).
+    """One row a queue: ready, delayed, in_hand, rejected and failed (each up to MOST), oldest_ready_s, and its rates.
+
+    These are messages a minute: in_a_minute, out_a_minute (None: not known yet).
     """
     return ask(conn, SQL["queues"], most=MOST)
 

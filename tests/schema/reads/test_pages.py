@@ -84,7 +84,7 @@ def test_rows_of_which_nobody_knows_when_they_were_made_come_last(conn: Connecti
     disks, nodes = list[str](), list[str]()
     at_disks = at_nodes = Wanted(most=1)
     for _ in range(3):
-        some, others = disk.listed(conn, "ada", at_disks), node.listed(conn, NodeFilters(), at_nodes)
+        some, others = disk.listed(conn, disk.Filters("ada"), at_disks), node.listed(conn, NodeFilters(), at_nodes)
         disks += [row["disk_name"] for row in some.rows]
         nodes += [row["name"] for row in others.rows]
         at_disks, at_nodes = Wanted(some.next, 1), Wanted(others.next, 1)
