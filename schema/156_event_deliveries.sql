@@ -168,6 +168,12 @@ create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'function public.events_undelivered_s()', 'execute'),
   ('worker', 'function public.events_since(integer, xid8, bigint, integer, text[], text[], text, text, integer, xid8, bigint)',
     'execute'),
+  ('user', 'function public.heard_from()', 'execute'),
+  ('user', 'function public.moves_after(text, integer)', 'execute'),
+  ('api', 'function public.heard_from()', 'execute'),
+  ('api', 'function public.moves_after(text, integer)', 'execute'),
+  ('monitor', 'function public.heard_from()', 'execute'),
+  ('monitor', 'function public.moves_after(text, integer)', 'execute'),
   ('user', 'function public.insert_placed_subscription(jsonb, text)', 'execute'),
   ('sender', 'function public.insert_placed_subscription(jsonb, text)', 'execute'),
   ('api', 'function public.insert_placed_subscription(jsonb, text)', 'execute');

@@ -36,6 +36,10 @@ select pgmq.send('event_deliveries', '{"action": "look_around"}');
 -- For how many seconds the oldest event waits that is being delivered.
 select public.events_undelivered_s();
 
+-- name: ring
+-- Rings for those who listen at the database (109), now that the feed shows what has moved.
+select public.notify_workers('pgfleet_events');
+
 -- name: wake
 -- Sends a look to each subscription that delivers nothing and wants one of these events, unless one waits already that
 -- nobody has begun with: whoever begins with that will see the events. How many.

@@ -85,6 +85,7 @@ class Follower(threading.Thread):
             self._window.add(at, page)
             if page.events:
                 _wake(conn, page.events)
+                conn.execute(SQL["ring"])
             if time.monotonic() - measured_at >= MEASURE_S:
                 measured_at = time.monotonic()
                 UNDELIVERED.set(conn.execute(SQL["undelivered"]).fetchall()[0][0])
