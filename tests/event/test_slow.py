@@ -1,5 +1,6 @@
 """Who is slow, or silent: nobody else is told later because of it."""
 
+import threading
 import time
 from contextlib import ExitStack
 
@@ -10,6 +11,7 @@ from pgfleet.workers.event import slow
 from pgfleet.workers.event.slow import Slow
 from pgfleet.workers.runtime.outcomes import TryAgainError
 from worlds.database import Connection
+from worlds.events import Events
 from worlds.feed.moves import make
 from worlds.fleet import until, worker_process
 from worlds.receiver import Receiver
@@ -36,6 +38,27 @@ def test_while_one_is_silent_others_are_told_at_once(
 
     assert silent_still
     assert max(took_s) < AT_ONCE_S
+
+
+def test_what_waits_behind_another_of_its_row_does_not_wait_for_who_is_silent(
+    events: Events, receiver: Receiver, other: Receiver
+) -> None:
+    """One claim has them all; another takes what is left of it."""
+    silent, made = events.subscribe(other.url), events.subscribe(receiver.url, user="bob")
+    other.free.clear()
+    producer.send_test(silent.subscription_id, "ada", events.conn)
+    for _ in range(2):
+        producer.send_test(made.subscription_id, "bob", events.conn)
+    working = threading.Thread(target=events.worker.run_once)
+    working.start()
+    until(lambda: other.got and receiver.got)
+
+    until(lambda: len(receiver.got) == 2, work=events.worker.run_once)
+
+    still = working.is_alive()
+    other.free.set()
+    working.join()
+    assert still
 
 
 def told_in_s(conn: Connection, receiver: Receiver) -> float:

@@ -110,12 +110,16 @@ def _answer_in_bulk(running: Running, kind: BulkKind[Any], tasks: list[Task]) ->
 
 
 def _round(running: Running, tasks: list[Task]) -> list[Task]:
-    """Step the first message of each row; what is left for the next round."""
-    heads, later = _heads(running, tasks)
-    again = []
+    """Step the first message of each row; what is left for the next round, of rows whose step does not last."""
+    heads, left = _heads(running, tasks)
+    stepping = {task.key for task in heads}
     for stepped in _load_and_step(running, heads):
-        again += _answer(running, stepped)
-    return again + later
+        stepping -= {task.key for task, _ in stepped}
+        left = _answer(running, stepped) + left
+        if not stepped:
+            write(running, [release(task) for task in left if task.key not in stepping])
+            left = [task for task in left if task.key in stepping]
+    return left
 
 
 def _heads(running: Running, tasks: list[Task]) -> tuple[list[Task], list[Task]]:
@@ -218,9 +222,8 @@ def _answer(running: Running, stepped: list[Stepped]) -> list[Task]:
         settled.stale += _answer_refused(running, unit, error)
     for unit in settled.stale:
         unit.task.stale += 1
-    write(
-        running, [back for unit in settled.stale if unit.task.stale > STALE_LIMIT for back in _put_off(running, unit)]
-    )
+    too_often = [unit for unit in settled.stale if unit.task.stale > STALE_LIMIT]
+    write(running, [back for unit in too_often for back in _put_off(running, unit)])
     return [unit.task for unit in settled.stale if unit.task.stale <= STALE_LIMIT]
 
 
@@ -288,8 +291,7 @@ def write(running: Running, units: Sequence[Unit]) -> Settled:
     """Settle units and count them."""
     if not units:
         return Settled()
-    started = time.perf_counter()
-    queue = running.kind.queue
+    started, queue = time.perf_counter(), running.kind.queue
     with running.progress.step([unit.task for unit in units]):
         settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), "settle")
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
