@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pgfleet.console.commands.running.worker import kinds
 from pgfleet.console.sandbox.aws.handle import BUCKET
@@ -20,6 +21,8 @@ from pgfleet.schema.settings import read_settings
 
 # Beyond the time that a worker has to end by itself.
 PATIENCE_S = 5.0
+# How long a server may take to listen, and how often it is looked for.
+START_S, LOOK_S = 60.0, 0.1
 # The API's, where it is free.
 FIRST_PORT = 8080
 SHOWN_LINES = 15
@@ -89,6 +92,20 @@ class Children:
         command = ["-m", "pgfleet.console.main", "serve", f"--port={port}", f"--parent={os.getpid()}"]
         self.workers.append(self._start("api", command, settings))
         return f"http://127.0.0.1:{port}"
+
+    def wait_for(self, url: str) -> None:
+        """Until somebody listens there.
+
+        Raises:
+            FleetError: it ended before, or took too long.
+        """
+        place, until = urlsplit(url), time.monotonic() + START_S
+        while time.monotonic() < until:
+            self.check()
+            with suppress(OSError), socket.create_connection((place.hostname or "", place.port or 80), timeout=1):
+                return
+            time.sleep(LOOK_S)
+        raise FleetError(f"Nothing listens at {url} after {START_S:g} s; see the logs in {self.folder}.")
 
     def check(self) -> None:
         """Raises FleetError if one has ended, with the end of its log."""

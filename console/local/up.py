@@ -75,6 +75,7 @@ def up(
         _print_what_to_type(embedded=embedded)
         way_in = _print_api(conn, url, embedded=embedded)
         if open_browser:
+            started.wait_for(url)
             webbrowser.open(way_in)
         try:
             _show(conn, settings, started)
