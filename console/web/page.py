@@ -71,6 +71,10 @@ class Part:
     def id(self) -> str:
         return f"part-{self.name}"
 
+    def html(self) -> str:
+        """As text; what is no element of ours is escaped."""
+        return str(h.fragment[self.content])
+
 
 @dataclass(frozen=True, slots=True)
 class Screen:
@@ -127,4 +131,4 @@ class Page:
 
 def parts_of(screen: Screen) -> Mapping[str, str]:
     """The live parts, by their ids, as HTML."""
-    return {part.id: str(h.fragment[part.content]) for part in screen.parts if part.is_live}
+    return {part.id: part.html() for part in screen.parts if part.is_live}

@@ -94,7 +94,7 @@ class Shown:
 
     def _written(self, view: View, screen: Screen, around: Around) -> bytes:
         if self.page.is_fragment:
-            return "".join(str(part.content) for part in screen.parts).encode()
+            return "".join(part.html() for part in screen.parts).encode("utf-8", "replace")
         live = f"/live{around.here}" if self.page.machines else None
         return framed(self.page, screen.title, screen.parts, view.call.principal, self.menu, around, live)
 

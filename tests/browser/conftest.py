@@ -1,34 +1,16 @@
-"""Chromium as the system has it, which writes down what a page complains of, and a fleet with a worker."""
+"""Chromium as the system has it, and a fleet with a worker."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from pgfleet.console.sandbox.box import Box
-from worlds.fleet import PATIENCE_S, worker_process
+from worlds.fleet import worker_process
 from worlds.web.site import Site, site_on
+from worlds.web.window import Window, window_of
 
 CHROMIUM = "/usr/bin/chromium"
-
-
-@dataclass
-class Window:
-    """One page that somebody has open; `complaints` are errors of its scripts, of the console and of its policy."""
-
-    page: Page
-    url: str
-    complaints: list[str] = field(default_factory=list)
-
-    def sign_in(self, key: str) -> None:
-        """As the link of `pgfleet up` does."""
-        self.page.goto(f"{self.url}/sign-in#key={key}")
-        self.page.wait_for_url(f"{self.url}/")
-
-    def to(self, path: str) -> None:
-        self.page.goto(self.url + path)
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +29,26 @@ def site(dsn: str, box: Box) -> Iterator[Site]:
 
 
 @pytest.fixture
-def window(chromium: Browser, site: Site) -> Iterator[Window]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE_S * 1000)
-    page = context.new_page()
-    made = Window(page, site.api.url)
+def opened(chromium: Browser) -> Iterator[Callable[[str], Window]]:
+    """Opens windows, which are closed at the end."""
+    windows: list[Window] = []
 
-    def heard(message: Any) -> None:
-        if message.type in ("error", "warning"):
-            made.complaints.append(message.text)
+    def open_one(url: str) -> Window:
+        windows.append(window_of(chromium, url))
+        return windows[-1]
 
-    page.on("console", heard)
-    page.on("pageerror", lambda error: made.complaints.append(str(error)))
-    yield made
-    context.close()
+    yield open_one
+    for window in windows:
+        window.page.context.close()
+
+
+@pytest.fixture
+def window(opened: Callable[[str], Window], site: Site) -> Window:
+    return opened(site.api.url)
+
+
+@pytest.fixture
+def site_key(dsn: str) -> Iterator[tuple[str, str]]:
+    """A dashboard without workers: where it is, and a key of ada's."""
+    with site_on(dsn) as running:
+        yield running.api.url, running.api.key_of("ada")

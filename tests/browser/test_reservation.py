@@ -1,16 +1,16 @@
 import re
-from typing import Any
 
 from playwright.sync_api import expect
 
 from pgfleet.console.sandbox.box import Box
 from worlds.fleet import PATIENCE_S
 from worlds.web.site import Site
+from worlds.web.window import Window
 
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
-def reserve(window: Any, gpus: str) -> None:
+def reserve(window: Window, gpus: str) -> None:
     page = window.page
     window.to("/reserve")
     page.get_by_label("GPU type").select_option("h100")
@@ -19,7 +19,7 @@ def reserve(window: Any, gpus: str) -> None:
 
 
 def test_one_reserves_sees_it_become_active_without_a_reload_extends_it_and_ends_it(
-    site: Site, box: Box, window: Any
+    site: Site, box: Box, window: Window
 ) -> None:
     page = window.page
     window.sign_in(site.api.key_of("ada"))
@@ -53,7 +53,7 @@ def test_one_reserves_sees_it_become_active_without_a_reload_extends_it_and_ends
     assert [action for action, _ in done].count("RESERVATION_CANCELLED") == 1
 
 
-def test_two_browsers_see_what_the_other_one_does(site: Site, window: Any) -> None:
+def test_two_browsers_see_what_the_other_one_does(site: Site, window: Window) -> None:
     window.sign_in(site.api.key_of("ops", "DEVOPS"))
     expect(window.page.locator("#part-ending")).to_contain_text("Nothing runs")
 

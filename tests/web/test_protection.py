@@ -9,6 +9,7 @@ from worlds.web.site import Site, site_on
 
 PLAIN = [page.path for page in pages() if "{" not in page.path and not page.is_fragment]
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>\'" &amp;'
+PATHS = ("/", "/reservations", "/reservations/r-1", "/reservations/r-1/logs", "/reserve?name=" + HOSTILE)
 
 
 def test_each_page_forbids_scripts_and_styles_of_others_and_has_none_of_its_own(site: Site) -> None:
@@ -95,20 +96,22 @@ def test_names_and_reasons_of_others_are_shown_as_they_are_and_do_nothing(site: 
     conn = site.api.conn
     conn.execute(
         "insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours,"
-        " created_at, name, jupyter_url) values ('r-1', %s, 'pending', 'h100', 1, 1, now(), %s, 'javascript:alert(1)')",
-        (HOSTILE, HOSTILE),
+        " created_at, name, jupyter_url, pod_logs)"
+        " values ('r-1', %s, 'pending', 'h100', 1, 1, now(), %s, 'javascript:alert(1)', %s)",
+        (HOSTILE, HOSTILE, HOSTILE),
     )
+    conn.execute("update public.reservations set status = 'cancelled'")
     browser = site.signed_in("boss", "ADMIN")
 
-    shown = [browser.get(path) for path in ("/", "/reservations", "/reservations/r-1", "/reserve?name=" + HOSTILE)]
+    shown = [browser.get(path) for path in PATHS]
     refused = browser.get(f"/reservations?status={HOSTILE}")
 
-    assert [page.status_code for page in (*shown, refused)] == [200, 200, 200, 200, 400]
+    assert [page.status_code for page in (*shown, refused)] == [*(200 for _ in PATHS), 400]
     for page in (*shown, refused):
         assert "<script>alert" not in page.text
         assert "<img" not in page.text
         assert 'href="javascript' not in page.text
-    assert "&lt;script&gt;" in shown[1].text
+    assert all("&lt;script&gt;" in page.text for page in shown[1:])
 
 
 @pytest.mark.parametrize("onward", ["//elsewhere.example", "https://elsewhere.example", "/\\elsewhere.example", "x"])

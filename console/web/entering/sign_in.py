@@ -58,7 +58,7 @@ class SignIn:
                     "API key", h.input(name="key", type="password", autocomplete="off", required=True, maxlength="2000")
                 ],
                 h.button(".button")["Sign in with the key"],
-                h.p(".dim")["`pgfleet up` prints one; `pgfleet keys create` makes one."],
+                h.p(".dim")[h.code["pgfleet up"], " prints one; ", h.code["pgfleet keys create"], " makes one."],
             ],
             h.form(".card", method="post", action=SIGN_IN)[
                 hidden,

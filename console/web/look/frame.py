@@ -40,7 +40,7 @@ def document(title: str, around: Around, *body: h.Node, refresh_s: int | None = 
         ],
         h.body[h.a(".skip", href="#main")["To the content"], body],
     ]
-    return bytes(str(page), "utf-8")
+    return str(page).encode("utf-8", "replace")
 
 
 def framed(  # noqa: PLR0913  # what is around a page

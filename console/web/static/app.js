@@ -87,12 +87,16 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
 
 // `pgfleet up` opens /sign-in#key=...: what is behind the # reaches no server and no log.
-const withKey = document.getElementById("with-key");
-if (withKey && location.hash.startsWith("#key=")) {
-  withKey.elements.key.value = decodeURIComponent(location.hash.slice(5));
+function enterWithKey() {
+  const form = document.getElementById("with-key");
+  if (!form || !location.hash.startsWith("#key=")) return;
+  form.elements.key.value = decodeURIComponent(location.hash.slice(5));
   history.replaceState(null, "", location.pathname + location.search);
-  withKey.requestSubmit();
+  form.requestSubmit();
 }
+enterWithKey();
+// Where the page is open already, the link changes nothing but what is behind the #.
+addEventListener("hashchange", enterWithKey);
 
 tick();
 setInterval(tick, 1000);
