@@ -101,7 +101,7 @@ class Actions:
             return html(_shown_once(found, around, back))
         made = str(told(found).get("id", ""))
         response = sent_on(back.replace("{id}", made) if made else back)
-        safety.say(response, form.get(DONE) or "Done.")
+        safety.say(response, _outcome(found) or form.get(DONE) or "Done.")
         return response
 
     async def _done(
@@ -146,6 +146,18 @@ def _with(back: str, fields: Mapping[str, str]) -> str:
 def _long(fields: Mapping[str, str]) -> dict[str, str]:
     """What somebody would not like to write again, and no address has room for."""
     return {name: text for name, text in fields.items() if "\n" in text and "password" not in name}
+
+
+def _outcome(found: Response) -> str | None:
+    """What became of it, where the answer says so: of one thing, or of many of which some could not be done."""
+    said = told(found)
+    items = [item for item in said.get("items", ()) if isinstance(item, dict) and "refused" in item]
+    if not items:
+        done = said.get("done")
+        return f"{done[:1].upper()}{done[1:]}." if isinstance(done, str) else None
+    refused = [str(item["refused"]) for item in items if item["refused"] is not None]
+    left = f"; {len(refused)} were left as they are, the first because: {refused[0]}" if refused else "."
+    return f"{len(items) - len(refused)} of {len(items)} were done{left}"
 
 
 def _shown_once(found: Response, around: Around, back: str) -> bytes:

@@ -41,6 +41,7 @@ class Act:
         once: of `token`: what it was shown for.
         path: the values of the names in the endpoint's path.
         fields: what is filled in; their names are those of the endpoint's body.
+        given: further ones of the body, or of the parameters of an endpoint without one, that nobody fills in.
         consequence: a sentence on what it leads to; then it is pressed a second time, beside that sentence.
         done: what the next page says.
         back: where one comes to; the page of the button, unless it is given.
@@ -52,6 +53,7 @@ class Act:
     once: str
     path: Mapping[str, str] | None = None
     fields: h.Node = None
+    given: Mapping[str, str] | None = None
     consequence: str | None = None
     done: str = "Asked for."
     back: str | None = None
@@ -68,6 +70,7 @@ def button(view: View, act: Act) -> h.Node:
         h.input(type="hidden", name=BACK, value=act.back or view.address),
         h.input(type="hidden", name=DONE, value=act.done),
         (h.input(type="hidden", name=IN_PATH + name, value=value) for name, value in (act.path or {}).items()),
+        (h.input(type="hidden", name=name, value=value) for name, value in (act.given or {}).items()),
         act.consequence and h.p(".consequence")[act.consequence],
         act.fields,
         act.takes_reason and h.label["Reason", h.input(name=REASON, maxlength="500", placeholder="for the audit")],

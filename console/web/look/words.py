@@ -17,6 +17,10 @@ SHAPES = {
     "creating": "◔",
     "available": "●",
     "in_use": "◆",
+    "attached": "◆",
+    "in_progress": "◑",
+    "completed": "●",
+    "purged": "◌",
     "deleting": "◐",
     "deleted": "◌",
     "error": "✕",
@@ -44,10 +48,11 @@ SHAPES = {
 }
 # What a state means for who looks: it goes well, it waits, it goes wrong, or it is over.
 TONES = {
-    "good": {"active", "available", "in_use", "assigned", "healthy", "ok", "completed", "online"},
+    "good": {"active", "available", "attached", "in_use", "assigned", "healthy", "ok", "completed", "online"},
     "bad": {"failed", "error", "offline", "unhealthy", "lost", "dead", "critical"},
     "waits": {
         "pending",
+        "in_progress",
         "queued",
         "preparing",
         "creating",

@@ -25,6 +25,18 @@ cross join lateral (
     order by f.state, b.at desc) k) r
 order by q.queue_name;
 
+-- name: open_letters
+-- How many dead letters are open, by queue and verdict, each counted up to `most`; those of which there are any.
+select q.queue_name as queue, v.verdict, n.number
+from public.fleet_queues q
+cross join (values ('failure'), ('rejection')) v (verdict)
+cross join lateral (
+  select count(*) as number from (
+    select from public.dead_letters l
+    where l.queue = q.queue_name and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) n
+where n.number > 0
+order by v.verdict, n.number desc, q.queue_name;
+
 -- name: depth_over_time
 -- Of each queue, every quarter of an hour of the last 24: the most that was ready.
 select f.about as queue, date_bin('15 minutes', f.at, 'epoch') as at, max(f.value) as value

@@ -13,11 +13,16 @@ MOST_WORKERS = 500
 
 
 def board(conn: Connection) -> list[Row]:
-    """One row a queue: ready, delayed, in_hand, rejected and failed (each up to MOST), oldest_ready_s, and its rates.
+    """One row a queue: ready, delayed, in_hand, rejected and failed (each up to MOST), and oldest_ready_s.
 
-    These are messages a minute: in_a_minute, out_a_minute (None: not known yet).
+    And messages a minute: in_a_minute, out_a_minute; None where that is not known yet.
     """
     return ask(conn, SQL["queues"], most=MOST)
+
+
+def open_letters(conn: Connection) -> list[Row]:
+    """How many dead letters are open: queue, verdict, number (up to MOST); failures first, the most first."""
+    return ask(conn, SQL["open_letters"], most=MOST)
 
 
 def depths_of_a_day(conn: Connection) -> Mapping[str, list[float]]:

@@ -119,6 +119,7 @@ READS: dict[str, Read] = {
     "charts.queues.board": lambda c, _: queues.board(c),
     "charts.queues.depths_of_a_day": lambda c, _: queues.depths_of_a_day(c),
     "charts.queues.flows_of_a_day": lambda c, _: queues.flows_of_a_day(c),
+    "charts.queues.open_letters": lambda c, _: queues.open_letters(c),
     "charts.queues.workers": lambda c, _: queues.workers(c),
     "outage.held": lambda c, _: outage.held(c, "gpu_reservations"),
     "outage.recent": lambda c, _: outage.recent(c),

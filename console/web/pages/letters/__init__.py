@@ -1,0 +1,1 @@
+"""Dead letters: what could not be handled, why, and what becomes of it."""

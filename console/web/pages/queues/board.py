@@ -1,0 +1,193 @@
+"""The board of all queues: now and over a day; below it workers, periodic work, outages, and what may be held back."""
+
+from collections.abc import Sequence
+
+import htpy as h
+
+from pgfleet.console.web.look.links import to_page
+from pgfleet.console.web.look.pictures.bars import sparkline
+from pgfleet.console.web.look.tables import Column, table
+from pgfleet.console.web.look.words import lasting, number, state, when
+from pgfleet.console.web.page import Page, Part, Screen, View
+from pgfleet.console.web.pages.queues.holding import held_back, holding
+from pgfleet.producers.http.endpoints.motion import list_periodic
+from pgfleet.schema.brake.pauses import paused
+from pgfleet.schema.kinds import queues
+from pgfleet.schema.reads import outage
+from pgfleet.schema.reads.charts import queues as charts
+from pgfleet.schema.reads.charts.figures import MOST
+from pgfleet.schema.rows.row import Row
+
+# A worker tells every few seconds that it works.
+SILENT_S, LATE_S = 60, 60
+
+
+def queues_page(view: View) -> Screen:
+    conn = view.call.conn
+    held = paused(conn)
+    return Screen(
+        "Queues",
+        [
+            Part("held", held_back(view, held)),
+            Part("outages", _outages(view, outage.recent(conn))),
+            Part("board", _board(view, {row["what"] for row in held})),
+            Part("hold", holding(view, held), is_live=False),
+            Part("workers", _workers(view)),
+            Part("periodic", _periodic(view)),
+        ],
+    )
+
+
+def _board(view: View, held: set[str]) -> h.Node:
+    conn = view.call.conn
+    depths, flows = charts.depths_of_a_day(conn), charts.flows_of_a_day(conn)
+    columns = [
+        Column("Queue", lambda row: _named(row["queue"])),
+        Column("State", lambda row: _going(row, is_held=row["queue"] in held)),
+        Column("Ready", lambda row: _counted(row["ready"]), is_number=True),
+        Column("Oldest ready", lambda row: _age(row["oldest_ready_s"]), is_number=True),
+        Column("Delayed", lambda row: _counted(row["delayed"]), is_number=True),
+        Column("In hand", lambda row: _counted(row["in_hand"]), is_number=True),
+        Column("Ready over 24 h", lambda row: _line(depths.get(row["queue"], []), "ready", "messages")),
+        Column("In", lambda row: _rate(row["in_a_minute"]), is_number=True),
+        Column("In over 24 h", lambda row: _line(flows.get((row["queue"], "in"), []), "in", "a minute")),
+        Column("Out", lambda row: _rate(row["out_a_minute"]), is_number=True),
+        Column("Out over 24 h", lambda row: _line(flows.get((row["queue"], "out"), []), "out", "a minute")),
+        Column("Dead letters", _dead),
+    ]
+    empty = ["There are no queues: ", h.code["pgfleet migrate"], " makes them."]
+    return [
+        table(columns, charts.board(conn), empty, "Queues"),
+        h.p(".dim")[
+            f"Counted up to {number(MOST)}. In and out are messages a minute over the last 5 to 10 minutes; one that "
+            "is put off goes out and comes in again. Lines are kept every 5 minutes, while a process counts for metrics."
+        ],
+    ]
+
+
+def _named(queue: str) -> h.Node:
+    kind = queues().get(queue)
+    return h.span(title=queue)[h.strong[kind or queue]]
+
+
+def _going(row: Row, *, is_held: bool) -> h.Node:
+    if is_held:
+        return h.span(".state.tone-waits")[h.span(".mark", aria_hidden="true")["◫"], " paused"]
+    if (row["oldest_ready_s"] or 0) > LATE_S:
+        return h.span(".state.tone-bad")[h.span(".mark", aria_hidden="true")["▲"], " behind"]
+    return state("ok", "") if row["ready"] or row["in_hand"] else h.span(".state.tone-over")["○ idle"]
+
+
+def _counted(amount: int) -> str:
+    return f"≥ {number(MOST)}" if amount >= MOST else number(amount)
+
+
+def _age(seconds: float | None) -> h.Node:
+    if seconds is None:
+        return "–"
+    return h.span(class_={"trouble": seconds > LATE_S})[lasting(max(seconds, 0))]
+
+
+def _rate(a_minute: float | None) -> str:
+    return "–" if a_minute is None else f"{number(round(a_minute, 1))} / min"
+
+
+def _line(values: Sequence[float], what: str, unit: str) -> h.Node:
+    if len(values) < 2:
+        return h.span(".dim")["not yet"]
+    told = f"{what} over 24 hours: at most {number(round(max(values), 1))} {unit}, now {number(round(values[-1], 1))}"
+    return [sparkline(values, told), h.span(".dim.most")[f"max {number(round(max(values), 1))}"]]
+
+
+def _dead(row: Row) -> h.Node:
+    failed, rejected = row["failed"], row["rejected"]
+    if not failed and not rejected:
+        return h.span(".dim")["none"]
+    kind = queues().get(row["queue"], row["queue"])
+    told = [
+        failed and h.span(".trouble")[f"✕ {_counted(failed)} failed"],
+        failed and rejected and ", ",
+        rejected and f"{_counted(rejected)} rejected",
+    ]
+    return to_page("/dead-letters", told, f"kind={kind}")
+
+
+def _outages(view: View, rows: list[Row]) -> h.Node:
+    if not rows:
+        return None
+    columns = [
+        Column("What", lambda row: [row["name"], h.span(".dim")[f" ({row['calls']})"]]),
+        Column("State", _answers),
+        Column("Since", lambda row: when(row["began_at"], view.now)),
+        Column("Lasted", lambda row: lasting(row["lasted_s"]), is_number=True),
+        Column("Tried next", lambda row: "–" if row["ended_at"] else when(row["retry_at"], view.now)),
+        Column("Waiting", lambda row: number(row["waiting"], "message"), is_number=True),
+        Column("What it says", lambda row: row["reason"]),
+    ]
+    return [h.h2["What does not answer, or did not within a day"], table(columns, rows, "", "Outages")]
+
+
+def _answers(row: Row) -> h.Node:
+    return (
+        state("ok", "again")
+        if row["ended_at"]
+        else state("error", "does not answer" if not row["is_overdue"] else "nobody tries")
+    )
+
+
+def _workers(view: View) -> h.Node:
+    columns = [
+        Column("Worker", lambda row: row["worker"]),
+        Column("State", _works),
+        Column("Kind", lambda row: queues().get(row["queue"], row["queue"])),
+        Column("Version", lambda row: row["version"]),
+        Column("In hand", lambda row: number(row["in_hand"], "message"), is_number=True),
+        Column("Since", lambda row: when(row["started_at"], view.now)),
+        Column("Heard of", lambda row: when(row["seen_at"], view.now)),
+    ]
+    empty = ["Nobody has worked within an hour. Start one of each kind: ", h.code["pgfleet worker reservation"]]
+    rows = charts.workers(view.call.conn)
+    versions = sorted({row["version"] for row in rows if row["silent_s"] < SILENT_S})
+    return [
+        h.h2["Workers"],
+        len(versions) > 1 and h.p(".waits")[f"▲ They are of several versions: {', '.join(versions)}."],
+        table(columns, rows, empty, "Workers"),
+    ]
+
+
+def _works(row: Row) -> h.Node:
+    if row["silent_s"] >= SILENT_S:
+        return h.span(".state.tone-over")[h.span(".mark", aria_hidden="true")["◌"], " not heard of"]
+    return h.span(".state.tone-good")[
+        h.span(".mark", aria_hidden="true")["●"], " works" if row["in_hand"] else " ready"
+    ]
+
+
+def _periodic(view: View) -> h.Node:
+    columns = [
+        Column("Work", lambda row: row["name"]),
+        Column("Kind", lambda row: queues().get(row["queue"], row["queue"])),
+        Column("Every", lambda row: lasting(row["every"].total_seconds()), is_number=True),
+        Column("Next", lambda row: _due(view, row)),
+        Column("Done last", lambda row: when(row["done_at"], view.now, "never")),
+    ]
+    rows = list_periodic(view.call).body["items"]
+    return [h.h2["Periodic work"], table(columns, rows, "There is none.", "Periodic work")]
+
+
+def _due(view: View, row: Row) -> h.Node:
+    is_late = (view.now - row["next_at"]).total_seconds() > LATE_S
+    return h.span(class_={"trouble": is_late})[is_late and "▲ ", when(row["next_at"], view.now)]
+
+
+PAGES = (
+    Page(
+        "/queues",
+        "Queues",
+        "queues.read",
+        queues_page,
+        menu=55,
+        machines=frozenset({"outage", "dead_letter"}),
+        every_s=5,
+    ),
+)
