@@ -6,7 +6,7 @@ from typing import Any
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import Asks, accepted, for_whom, said
-from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation, Stray
+from pgfleet.producers.http.shapes.disks import Disk, DiskWhole, Operation
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.producers.placing.disk import place_disk_operation
 from pgfleet.schema import disk as contract
@@ -47,12 +47,6 @@ class DiskFilter(Listing):
     user_id: Name | None = None
     name: Name | None = None
     status: contract.Status | None = None
-    gone: bool = False
-
-
-class QuarantineFilter(Shape):
-    """`gone`: what was accounted for since, or is not there any more, too."""
-
     gone: bool = False
 
 
@@ -119,10 +113,6 @@ def list_disks(call: Call) -> Answer:
     user = for_whom(call, asked.user_id) if asked.user_id or call.owner else None
     filters = pages.Filters(user, asked.name, asked.status, gone_too=asked.gone)
     return paged(pages.listed(call.conn, filters, asked.wanted))
-
-
-def list_quarantine(call: Call) -> Answer:
-    return Answer({"items": reads.quarantine(call.conn, gone_too=call.asked(QuarantineFilter).gone)})
 
 
 def list_operations(call: Call) -> Answer:
@@ -280,15 +270,6 @@ ENDPOINTS = (
         asks=WhoseWaiting,
         refuses=(404,),
         machine="disk_operation",
-    ),
-    Endpoint(
-        "GET",
-        "/v1/disk-quarantine",
-        "Volumes and snapshots that no row accounts for: none is deleted, a person decides",
-        "quarantine.read",
-        list_quarantine,
-        Page[Stray],
-        asks=QuarantineFilter,
     ),
     Endpoint(
         "GET",

@@ -6,7 +6,7 @@ from pgfleet.console.web.look.tables import Column, filters, table
 from pgfleet.console.web.look.words import link, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.disks.listing import address_of
-from pgfleet.producers.http.endpoints.disks import QuarantineFilter, list_quarantine
+from pgfleet.producers.http.endpoints.quarantine import QuarantineFilter, list_quarantine
 from pgfleet.schema.reads.pictures.gpus import stray_pods
 from pgfleet.schema.rows.row import Row
 

@@ -60,7 +60,7 @@ def _board(view: View, held: set[str]) -> h.Node:
         table(columns, charts.board(conn), empty, "Queues"),
         h.p(".dim")[
             f"Counted up to {number(MOST)}. In and out are messages a minute over the last 5 to 10 minutes; one that "
-            "is put off goes out and comes in again. Lines are kept every 5 minutes, while a process counts for metrics."
+            "is put off goes out and comes in again. Lines have a point every 5 minutes."
         ],
     ]
 
