@@ -22,48 +22,50 @@ from pgfleet.schema.reads.place import Line
 from pgfleet.schema.reads.queue import depths
 from pgfleet.schema.rows.row import Row
 
-FRONT = 5
+# Of each line so many are shown, and so many are read.
+FRONT, READ = 5, 10
 BARS = (
     ("held", "held"),
     ("swatch-free", "free"),
     ("away", "not available"),
-    ("swatch-waits", "waited for, beyond these"),
+    ("swatch-waits", "wanted by the first in line"),
 )
 CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away", "not available"))
 
 
 def fleet(view: View) -> Screen:
     lines = _lines(view)
+    queues = depths(view.call.conn) if view.may("queues.read") else []
     parts = [
-        Part("needs", _needs(view) if view.may("queues.read") else None),
+        Part("needs", _needs(view, queues) if view.may("queues.read") else None),
         Part("types", [patterns(), _types(lines)]),
         Part("nodes", _nodes(view)),
         Part("ending", _ending(view)),
         Part("lines", _waiting(view, lines)),
     ]
     if view.may("queues.read"):
-        parts.append(Part("motion", _motion(view)))
+        parts.append(Part("motion", _motion(queues)))
     return Screen("Fleet", parts)
 
 
 def _lines(view: View) -> list[tuple[Row, Line]]:
     conn = view.call.conn
     known = reads.types(conn)
-    found = reads.lines(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), 50)
+    found = reads.lines(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), READ)
     return [(row, found[name]) for name, row in known.items() if name in found]
 
 
-def _needs(view: View) -> h.Node:
+def _needs(view: View, queues: list[Row]) -> h.Node:
     """What waits for an operator; nothing else is above it."""
-    told = list(_troubles(view))
+    told = list(_troubles(view, queues))
     if not told:
         return h.p(".calm")["✓ Nothing needs you."]
     return [h.h2["Needs a person"], h.ul(".needs")[(h.li[each] for each in told)]]
 
 
-def _troubles(view: View) -> Iterator[h.Node]:
+def _troubles(view: View, queues: list[Row]) -> Iterator[h.Node]:
     conn = view.call.conn
-    failed = sum(row["failed"] for row in depths(conn))
+    failed = sum(row["failed"] for row in queues)
     if failed:
         yield [
             "✕ ",
@@ -117,11 +119,11 @@ def _type(row: Row, line: Line) -> h.Element:
     wanted = sum(unit.gpus * unit.nodes for unit in line.standing.line) if line.number else 0
     parts = [("held", held, f"{held} held"), ("free", free, f"{free} free"), ("away", away, f"{away} not available")]
     if wanted:
-        parts.append(("waits", wanted, f"{wanted} waited for"))
+        parts.append(("waits", wanted, f"{wanted} wanted by the first in line"))
     told = (
         f"{held} held, {free} free"
         + (f", {away} not available" if away else "")
-        + (f", {number(wanted)} waited for" if wanted else "")
+        + (f", {number(line.number, 'reservation')} waiting" if line.number else "")
     )
     return h.li[
         h.span(".type-name")[
@@ -200,8 +202,7 @@ def _place(line: Line, waits: Any, users: dict[str, str]) -> h.Element:
     return h.li[who, f": {waits.unit.gpus * waits.unit.nodes} GPUs, starts ", when(eta, line.now), promise]
 
 
-def _motion(view: View) -> h.Node:
-    rows = depths(view.call.conn)
+def _motion(rows: list[Row]) -> h.Node:
     columns = [
         Column("Queue", lambda row: row["queue"]),
         Column("Ready", lambda row: number(row["ready"]), is_number=True),
