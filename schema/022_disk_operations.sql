@@ -153,3 +153,6 @@ insert into public.periodic (name, queue, message, every) values
   ('disk.reconcile', 'disk_operations', '{"action": "reconcile"}', '300 seconds'),
   ('disk.prune', 'disk_operations', '{"action": "prune"}', '300 seconds')
 on conflict (name) do update set queue = excluded.queue, message = excluded.message;
+
+-- For pages of disks, the newest first.
+create index if not exists disks_made_idx on public.disks (coalesce(created_at, '1970-01-01 00:00:00+00'), disk_id);

@@ -91,7 +91,7 @@ as $$
   select 'dead_letters', q.queue_name, v.verdict, (
     select count(*) from (
       select from public.dead_letters d
-      where d.queue = q.queue_name and d.answered_at is null and d.verdict = v.verdict limit most) counted)
+      where d.queue = q.queue_name collate "default" and d.answered_at is null and d.verdict = v.verdict limit most) counted)
   from public.fleet_queues q, (values ('rejection'), ('failure')) v (verdict)
   union all
   select 'rows', m.machine, r.state, r.number from public.machine_tables m cross join lateral public.rows_by_state(m.machine, most) r

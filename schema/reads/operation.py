@@ -1,6 +1,6 @@
 """Reading operations on disks for people: one by its id, those of a disk, and requests that nobody has taken yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +34,12 @@ def rows() -> sa.Select[Any]:
 
 def by_id(conn: Connection, operation_id: str) -> Row | None:
     return first(conn, rows().where(_o.operation_id == operation_id))
+
+
+def by_ids(conn: Connection, ids: Iterable[str]) -> Mapping[str, Row]:
+    """Operations by their ids: those that there are. What is no id is none of them."""
+    known = {exact for given in ids if (exact := whole(given)) is not None}
+    return {row["operation_id"]: row for row in fetch(conn, rows().where(_o.operation_id.in_(known)))} if known else {}
 
 
 def resolve(conn: Connection, given: str, user_id: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import htpy as h
 
 from pgfleet.console.web.assets import address
-from pgfleet.console.web.page import Page, Part
+from pgfleet.console.web.page import Page, Part, written
 from pgfleet.producers.http.permissions import whose
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.identity.principal import Principal
@@ -40,7 +40,7 @@ def document(title: str, around: Around, *body: h.Node, refresh_s: int | None = 
         ],
         h.body[h.a(".skip", href="#main")["To the content"], body],
     ]
-    return str(page).encode("utf-8", "replace")
+    return written(page).encode("utf-8", "replace")
 
 
 def framed(  # noqa: PLR0913  # what is around a page

@@ -78,6 +78,13 @@ document.addEventListener("click", (event) => {
   });
 });
 
+// A box that ticks all of its form's.
+document.addEventListener("change", (event) => {
+  const name = event.target.dataset.ticks;
+  if (!name) return;
+  for (const box of event.target.form.querySelectorAll(`input[type=checkbox][name="${name}"]`)) box.checked = event.target.checked;
+});
+
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "post") return;

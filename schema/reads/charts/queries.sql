@@ -12,7 +12,7 @@ cross join lateral (
   from (values ('rejection'), ('failure')) v (verdict)
   cross join lateral (
     select v.verdict from public.dead_letters l
-    where l.queue = q.queue_name and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) d
+    where l.queue = q.queue_name collate "default" and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) d
 cross join lateral (
   select max(k.a_minute) filter (where k.state = 'in') as in_a_minute, max(k.a_minute) filter (where k.state = 'out') as out_a_minute
   from (
@@ -33,7 +33,7 @@ cross join (values ('failure'), ('rejection')) v (verdict)
 cross join lateral (
   select count(*) as number from (
     select from public.dead_letters l
-    where l.queue = q.queue_name and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) n
+    where l.queue = q.queue_name collate "default" and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) n
 where n.number > 0
 order by v.verdict, n.number desc, q.queue_name;
 

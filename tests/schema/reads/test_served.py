@@ -110,6 +110,7 @@ READS: dict[str, Read] = {
     "node.listing": lambda c, _: node.listing(c, node.NodeFilters()),
     "node.with_pools": lambda c, _: node.with_pools(c, []),
     "operation.by_id": lambda c, t: operation.by_id(c, t.operation),
+    "operation.by_ids": lambda c, t: operation.by_ids(c, [t.operation, "none"]),
     "operation.of_disk": lambda c, t: operation.of_disk(c, disk.resolve(c, f"{t.user}-data", t.user)),
     "operation.on_their_way": lambda c, t: operation.on_their_way(c, t.user, f"{t.user}-data"),
     "operation.resolve": lambda c, t: operation.resolve(c, t.operation, t.user),

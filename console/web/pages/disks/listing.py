@@ -73,13 +73,15 @@ def _list(view: View, rows: list[Row], *, sees_all: bool, is_filtered: bool) -> 
 def _user(view: View, row: Row) -> h.Node:
     if row["reservation_id"] is not None:
         return to_reservation(row["reservation_id"])
-    return h.span(".dim")["last used ", when(row["last_used"], view.now, "never")]
+    if row["last_used"] is None:
+        return h.span(".dim")["nobody yet"]
+    return h.span(".dim")["nobody, since ", when(row["last_used"], view.now)]
 
 
 def _snapshots(row: Row) -> h.Node:
     pending = row["pending_snapshot_count"]
     percent = "" if row["pending_percent"] is None else f" at {row['pending_percent']} %"
-    return [number(row["snapshot_count"]), pending and h.span(".waits")[f" + {pending} being made{percent}"]]
+    return [number(row["snapshot_count"]), pending > 0 and h.span(".waits")[f" + {pending} being made{percent}"]]
 
 
 def _says(row: Row) -> h.Node:

@@ -9,7 +9,7 @@ from pgfleet.console.web.look.buttons import ACTIONS, BACK, DONE, ONCE, REASON, 
 from pgfleet.console.web.look.tables import Column, choice, filters, table, turning, words
 from pgfleet.console.web.look.words import link, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
-from pgfleet.console.web.pages.letters.subject import to_subject
+from pgfleet.console.web.pages.letters.subject import subjects
 from pgfleet.producers.http.endpoints.letters import LetterFilter, list_dead_letters
 from pgfleet.schema.kinds import contracts, queues
 from pgfleet.schema.reads.charts.figures import MOST
@@ -77,13 +77,14 @@ def _filters(view: View, asked: LetterFilter) -> h.Node:
 
 def _list(view: View, asked: LetterFilter, rows: list[Row]) -> h.Node:
     may_answer = view.may("dead-letters.write") and any(row["answered_at"] is None for row in rows)
+    about = subjects(view.call.conn, rows)
     columns = [
         *([Column("Chosen", _box)] if may_answer else []),
         Column("Letter", lambda row: link(f"/dead-letters/{row['dead_letter_id']}", str(row["dead_letter_id"]))),
         Column("Class", verdict),
         Column("Queue", lambda row: queues().get(row["queue"], row["queue"])),
         Column("Died", lambda row: when(row["died_at"], view.now)),
-        Column("About", lambda row: to_subject(view, row)),
+        Column("About", about.link),
         Column("Reason", lambda row: h.span(".clip")[row["reason"]]),
         *([Column("Answer", lambda row: answer(view, row))] if asked.answered else []),
     ]

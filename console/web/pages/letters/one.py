@@ -9,7 +9,7 @@ from pgfleet.console.web.look.buttons import Act, button, token
 from pgfleet.console.web.look.words import number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.letters.listing import verdict
-from pgfleet.console.web.pages.letters.subject import to_subject
+from pgfleet.console.web.pages.letters.subject import subjects
 from pgfleet.producers.http.endpoints.letters import get_dead_letter
 from pgfleet.schema.kinds import queues
 
@@ -67,7 +67,7 @@ def _actions(view: View, row: Known) -> h.Node:
 
 def _facts(view: View, row: Known) -> h.Node:
     facts: list[tuple[str, h.Node]] = [
-        ("About", to_subject(view, row)),
+        ("About", subjects(view.call.conn, [row]).link(row)),
         ("Its id", row["row_id"] and h.code[row["row_id"]]),
         ("Queue", row["queue"]),
         ("Message", h.code[str(row["msg_id"])]),
@@ -82,7 +82,7 @@ def _facts(view: View, row: Known) -> h.Node:
 def _message(row: Known) -> h.Node:
     if row["message"] is None:
         return [h.h2["Message"], h.p(".empty")["It is too large to be shown, or was none."]]
-    text = json.dumps(row["message"], indent=2, ensure_ascii=False)
+    text = json.dumps(row["message"], indent=2, ensure_ascii=False, sort_keys=True)
     return [
         h.h2["Message"],
         h.p(".dim")["As it was sent; secrets, and values of fields that its queue does not know, are not shown."],

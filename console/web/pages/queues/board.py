@@ -1,13 +1,13 @@
 """The board of all queues: now and over a day; below it workers, periodic work, outages, and what may be held back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import htpy as h
 
 from pgfleet.console.web.look.links import to_page
 from pgfleet.console.web.look.pictures.bars import sparkline
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import lasting, number, state, when
+from pgfleet.console.web.look.words import lasting, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.queues.holding import held_back, holding
 from pgfleet.producers.http.endpoints.motion import list_periodic
@@ -48,19 +48,17 @@ def _board(view: View, held: set[str]) -> h.Node:
         Column("Oldest ready", lambda row: _age(row["oldest_ready_s"]), is_number=True),
         Column("Delayed", lambda row: _counted(row["delayed"]), is_number=True),
         Column("In hand", lambda row: _counted(row["in_hand"]), is_number=True),
-        Column("Ready over 24 h", lambda row: _line(depths.get(row["queue"], []), "ready", "messages")),
-        Column("In", lambda row: _rate(row["in_a_minute"]), is_number=True),
-        Column("In over 24 h", lambda row: _line(flows.get((row["queue"], "in"), []), "in", "a minute")),
-        Column("Out", lambda row: _rate(row["out_a_minute"]), is_number=True),
-        Column("Out over 24 h", lambda row: _line(flows.get((row["queue"], "out"), []), "out", "a minute")),
+        Column("Ready over 24 h", lambda row: _line(depths.get(row["queue"], []), "ready", None)),
+        Column("In a minute", lambda row: _flow(row, flows, "in")),
+        Column("Out a minute", lambda row: _flow(row, flows, "out")),
         Column("Dead letters", _dead),
     ]
     empty = ["There are no queues: ", h.code["pgfleet migrate"], " makes them."]
     return [
         table(columns, charts.board(conn), empty, "Queues"),
         h.p(".dim")[
-            f"Counted up to {number(MOST)}. In and out are messages a minute over the last 5 to 10 minutes; one that "
-            "is put off goes out and comes in again. Lines have a point every 5 minutes."
+            f"Numbers go up to {number(MOST)}. In and out are those of the last 5 to 10 minutes; a message that is put "
+            "off goes out and comes in again. Lines have a value each 5 minutes in which some process served metrics."
         ],
     ]
 
@@ -72,10 +70,10 @@ def _named(queue: str) -> h.Node:
 
 def _going(row: Row, *, is_held: bool) -> h.Node:
     if is_held:
-        return h.span(".state.tone-waits")[h.span(".mark", aria_hidden="true")["◫"], " paused"]
+        return _told("waits", "◫", "paused")
     if (row["oldest_ready_s"] or 0) > LATE_S:
-        return h.span(".state.tone-bad")[h.span(".mark", aria_hidden="true")["▲"], " behind"]
-    return state("ok", "") if row["ready"] or row["in_hand"] else h.span(".state.tone-over")["○ idle"]
+        return _told("bad", "▲", "behind")
+    return _told("good", "●", "moves") if row["ready"] or row["in_hand"] else _told("over", "○", "idle")
 
 
 def _counted(amount: int) -> str:
@@ -88,15 +86,21 @@ def _age(seconds: float | None) -> h.Node:
     return h.span(class_={"trouble": seconds > LATE_S})[lasting(max(seconds, 0))]
 
 
-def _rate(a_minute: float | None) -> str:
-    return "–" if a_minute is None else f"{number(round(a_minute, 1))} / min"
+def _flow(row: Row, flows: Mapping[tuple[str, str], Sequence[float]], way: str) -> h.Node:
+    return _line(flows.get((row["queue"], way), []), f"{way} a minute", row[f"{way}_a_minute"])
 
 
-def _line(values: Sequence[float], what: str, unit: str) -> h.Node:
-    if len(values) < 2:
-        return h.span(".dim")["not yet"]
-    told = f"{what} over 24 hours: at most {number(round(max(values), 1))} {unit}, now {number(round(values[-1], 1))}"
-    return [sparkline(values, told), h.span(".dim.most")[f"max {number(round(max(values), 1))}"]]
+def _line(values: Sequence[float], what: str, now: float | None) -> h.Node:
+    """How it went over a day; below it how much it is now, and was at most."""
+    told = [] if now is None else [h.strong[number(round(now, 1))]]
+    if len(values) > 1:
+        told.append(h.span(".dim")[f"at most {number(round(max(values), 1))}"])
+    if not told:
+        return h.span(".dim")["not known yet"]
+    drawn = (
+        sparkline(values, f"{what} over 24 hours: at most {number(round(max(values), 1))}") if len(values) > 1 else None
+    )
+    return h.div(".trend")[drawn, h.span[[[each, " "] for each in told]]]
 
 
 def _dead(row: Row) -> h.Node:
@@ -128,11 +132,13 @@ def _outages(view: View, rows: list[Row]) -> h.Node:
 
 
 def _answers(row: Row) -> h.Node:
-    return (
-        state("ok", "again")
-        if row["ended_at"]
-        else state("error", "does not answer" if not row["is_overdue"] else "nobody tries")
-    )
+    if row["ended_at"]:
+        return _told("good", "●", "answers again")
+    return _told("bad", "✕", "nobody tries: do workers run?" if row["is_overdue"] else "does not answer")
+
+
+def _told(tone: str, mark: str, text: str) -> h.Node:
+    return h.span(class_=["state", f"tone-{tone}"])[h.span(".mark", aria_hidden="true")[mark], " ", text]
 
 
 def _workers(view: View) -> h.Node:
@@ -157,10 +163,8 @@ def _workers(view: View) -> h.Node:
 
 def _works(row: Row) -> h.Node:
     if row["silent_s"] >= SILENT_S:
-        return h.span(".state.tone-over")[h.span(".mark", aria_hidden="true")["◌"], " not heard of"]
-    return h.span(".state.tone-good")[
-        h.span(".mark", aria_hidden="true")["●"], " works" if row["in_hand"] else " ready"
-    ]
+        return _told("over", "◌", "not heard of")
+    return _told("good", "●", "works" if row["in_hand"] else "ready")
 
 
 def _periodic(view: View) -> h.Node:
@@ -172,12 +176,20 @@ def _periodic(view: View) -> h.Node:
         Column("Done last", lambda row: when(row["done_at"], view.now, "never")),
     ]
     rows = list_periodic(view.call).body["items"]
-    return [h.h2["Periodic work"], table(columns, rows, "There is none.", "Periodic work")]
+    late = sum(_is_late(view, row) for row in rows)
+    said = h.span(".trouble")[f"▲ {late} of {len(rows)} are late"] if late else f"{len(rows)} tasks, none is late"
+    return h.details(".more")[
+        h.summary[h.strong["Periodic work"], " ", said],
+        table(columns, rows, "There is none.", "Periodic work"),
+    ]
 
 
 def _due(view: View, row: Row) -> h.Node:
-    is_late = (view.now - row["next_at"]).total_seconds() > LATE_S
-    return h.span(class_={"trouble": is_late})[is_late and "▲ ", when(row["next_at"], view.now)]
+    return h.span(class_={"trouble": _is_late(view, row)})[when(row["next_at"], view.now)]
+
+
+def _is_late(view: View, row: Row) -> bool:
+    return bool((view.now - row["next_at"]).total_seconds() > LATE_S)
 
 
 PAGES = (
