@@ -49,8 +49,9 @@ def listing(conn: Connection, *, ended_too: bool = False) -> list[Row]:
 def by_score(
     conn: Connection, name: str | None = None, status: ClusterStatus | None = None, *, ended_too: bool = False
 ) -> list[Row]:
-    """Clusters by their health, the worst first; of one state or all, `name` is a part of it. At most MOST of them."""
-    statement = overview().order_by(_c.leaderless.desc(), _c.health_score, _c.name, _c.cluster_id).limit(MOST)
+    """Clusters by their health, the worst first, those without nodes last; `name` is a part of it. At most MOST."""
+    worst = (_c.leaderless.desc(), _health.c.total == 0, _c.health_score, _c.name, _c.cluster_id)
+    statement = overview().order_by(*worst).limit(MOST)
     if name is not None:
         statement = statement.where(_c.name.icontains(name, autoescape=True))
     if status is not None:

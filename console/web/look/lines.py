@@ -20,7 +20,7 @@ def compared(before: str, after: str) -> h.Element:
     lines = differing(before, after)
     added, removed = (sum(1 for kind, _ in lines if kind == each) for each in ("added", "removed"))
     return h.div[
-        h.p(".dim")[f"{number(added, 'line')} come, {number(removed, 'line')} go"],
+        h.p(".dim")[f"{number(added, 'line')} added, {number(removed)} removed"],
         h.pre(".diff", tabindex="0", aria_label="What differs")[
             (h.span(class_=kind)[f"{SIGNS[kind]} {line}"] for kind, line in lines)
         ],

@@ -67,7 +67,7 @@ def _named() -> list[Column]:
     return [
         Column(
             "Pool",
-            lambda row: [
+            lambda row: h.span[
                 h.span(title=row["oracle_pool_id"])[row["name"]],
                 not row["is_active"] and h.span(".dim")[" (off)" if row["switched_off"] else " (not active)"],
             ],

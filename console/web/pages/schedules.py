@@ -40,7 +40,7 @@ def schedules_of(view: View, rows: list[Row], node: int) -> h.Node:
 
 def _columns(view: View, back: str) -> list[Column]:
     columns = [
-        Column("Schedule", lambda row: [row["name"], not row["is_active"] and h.span(".dim")[" (off)"]]),
+        Column("Schedule", lambda row: h.span[row["name"], not row["is_active"] and h.span(".dim")[" (off)"]]),
         Column("From", lambda row: row["start_time"]),
         Column("Until (UTC)", lambda row: row["end_time"]),
         Column("In a day", _day),

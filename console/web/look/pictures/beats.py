@@ -26,7 +26,7 @@ def strip(cells: Sequence[tuple[str, str]], label: str) -> h.Element:
         (
             h.rect(class_=["mark-" + kind], x=str(wide * place), y=top, width="8", height=high)[h.title[told]]
             for place, (kind, told) in enumerate(cells)
-            for top, high in [("0", "28") if kind != "silent" else ("20", "8")]
+            for top, high in [("0", "28") if kind != "quiet" else ("20", "8")]
         )
     ]
 

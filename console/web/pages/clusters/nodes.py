@@ -30,7 +30,7 @@ def nodes_of(view: View, row: Row, asked: Shown) -> h.Node:
     found = pictures.nodes(view.call.conn, row["cluster_id"], asked.how)
     of_all = found[0]["of_all"] if found else 0
     columns = [
-        Column("Node", lambda each: [_link(row, each), _leads(row, each["node_id"])]),
+        Column("Node", lambda each: h.span[_link(row, each), _leads(row, each["node_id"])]),
         Column("State", lambda each: state(each["status"])),
         Column("Health", lambda each: state(each["health_status"]) if each["status"] == "online" else "–"),
         Column("CPU", lambda each: percent(each["cpu_usage_percent"]), is_number=True),
@@ -38,7 +38,9 @@ def nodes_of(view: View, row: Row, asked: Shown) -> h.Node:
         Column("Disk", lambda each: percent(each["disk_usage_percent"]), is_number=True),
         Column("Priority", lambda each: number(each["priority"]), is_number=True),
         Column("Last heartbeat", lambda each: when(each["last_heartbeat"], view.now, "never")),
-        Column("What it says", lambda each: each["error_message"] or each["status_reason"]),
+        Column(
+            "What it says", lambda each: each["error_message"] or (each["status"] != "online" and each["status_reason"])
+        ),
     ]
     empty = (
         ["None fits this filter. ", h.a(href=view.address)["Show all"]]
@@ -47,7 +49,7 @@ def nodes_of(view: View, row: Row, asked: Shown) -> h.Node:
     )
     cells = [(each["how"], _address(row, each["node_id"]), f"{each['name']}: {each['how']}") for each in found]
     return [
-        found and key([(how, how) for how in HOW]),
+        found and key([(how, how) for how in HOW if any(each["how"] == how for each in found)]),
         found and grid(cells, f"{number(len(found))} nodes by health"),
         table(columns, found[:MOST_ROWS], empty, "Nodes of the cluster"),
         of_all > MOST_ROWS

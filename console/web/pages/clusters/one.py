@@ -21,7 +21,7 @@ from pgfleet.schema.reads.pictures import clusters as pictures
 from pgfleet.schema.rows.row import Row
 
 DAY, FIVE, HALF = timedelta(days=1), timedelta(minutes=5), timedelta(minutes=30)
-EVENTS = 30
+EVENTS = 20
 SEVERITIES = {"critical": "✕", "error": "✕", "warning": "▲", "info": "·", "debug": "·"}
 TROUBLES = ("critical", "error", "warning")
 PERCENT = Scale("%", 0, 100)
@@ -100,7 +100,7 @@ def _leading(row: Row, successors: list[Row]) -> h.Node:
         ]),
     ]  # fmt: skip
     columns = [
-        Column("If the primary fails", lambda each: [_turn(after.index(each)), " ", h.strong[each["name"]]]),
+        Column("If it fails", lambda each: h.span[_turn(after.index(each)), " ", h.strong[each["name"]]]),
         Column("Priority", lambda each: number(each["priority"]), is_number=True),
         Column("Health", lambda each: state(each["health_status"])),
     ]
@@ -160,7 +160,7 @@ def _events(view: View, cluster_id: str) -> h.Node:
 
 def _event(each: Any) -> h.Node:
     tone = "trouble" if each["severity"] in TROUBLES else "dim"
-    return [
+    return h.span[
         h.span(class_=tone, title=each["severity"])[SEVERITIES[each["severity"]]],
         " ",
         each["event_type"].replace("_", " ").lower(),

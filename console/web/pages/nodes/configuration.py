@@ -57,13 +57,19 @@ def _state(view: View, row: Row, rows: list[Row]) -> h.Node:
     if not row["drift"]:
         return [back, h.p(".good")["● It runs what it should: ", _hash(expected)]]
     known = next((each for each in rows if each["config_hash"] == runs), None)
+    since = known and (known["activated_at"] or known["created_at"])
     which: h.Node = (
         "a configuration that it does not name"
         if runs is None
         else [
             _hash(runs),
             ", ",
-            ["its configuration ", _link(row, known["id"]), " of ", when(known["activated_at"], view.now)]
+            [
+                "its configuration ",
+                _link(row, known["id"]),
+                " of ",
+                when(since, view.now),
+            ]
             if known
             else "which is none that it was given here",
         ]
@@ -111,7 +117,7 @@ def _history(view: View, row: Row, rows: list[Row], asked: Compared) -> h.Node:
     shown = rows[:MOST]
     columns = [
         Column("Configuration", lambda each: _link(row, each["id"])),
-        Column("", lambda each: [each["is_active"] and state("active"), each["is_running"] and " ◆ runs"]),
+        Column("Now", _now),
         Column("Hash", lambda each: _hash(each["config_hash"])),
         Column("Size", lambda each: number(each["bytes"], "byte")),
         Column("Made", lambda each: when(each["created_at"], view.now)),
@@ -123,6 +129,13 @@ def _history(view: View, row: Row, rows: list[Row], asked: Compared) -> h.Node:
     older = len(rows) > MOST and h.p[h.a(href=f"{view.address}?before={shown[-1]['id']}")["Older ones →"]]
     newest = asked.before is not None and h.p[h.a(href=view.address)["The newest"]]
     return [h.h2["History"], table(columns, shown, empty, "Configurations"), newest, older]
+
+
+def _now(each: Row) -> h.Node:
+    """Whether it is the one to be run, and the one that the node says it runs."""
+    if not each["is_active"] and not each["is_running"]:
+        return None
+    return h.span[each["is_active"] and state("active"), each["is_running"] and " ◆ runs"]
 
 
 def _limits(limits: dict[str, dict[str, int]] | None) -> h.Node:

@@ -18,8 +18,8 @@ from pgfleet.schema.rows.row import Row
 
 HOW = (
     ("heard", "heard"),
-    ("late", "late: nothing for 2 min"),
-    ("error", "reports an error"),
+    ("late", "late (nothing for 2 min)"),
+    ("error", "with an error"),
     ("silent", "offline"),
     ("never", "never seen"),
 )
@@ -100,7 +100,7 @@ def _map(view: View, asked: NodeFilter) -> h.Node:
 
 def _region(row: Row, cells: list[Row]) -> h.Element:
     told = [
-        f"{SIGNS[how]} {number(row[how])} {text.partition(':')[0]}" for how, text in HOW if how in SIGNS and row[how]
+        f"{SIGNS[how]} {number(row[how])} {text.partition(' (')[0]}" for how, text in HOW if how in SIGNS and row[how]
     ]
     rest = row["total"] - len(cells)
     return h.li[
@@ -108,7 +108,7 @@ def _region(row: Row, cells: list[Row]) -> h.Element:
         h.p[
             h.strong[number(row["total"], "node")],
             f" · {', '.join(told)}" if told else h.span(".good")[" · ● all heard"],
-            row["drifting"]
+            row["drifting"] > 0
             and [
                 " · ",
                 to_page(
@@ -120,7 +120,7 @@ def _region(row: Row, cells: list[Row]) -> h.Element:
             [(each["how"], f"/nodes/{each['id']}", f"{each['name']}: {_means(each['how'])}") for each in cells],
             f"Nodes of {row['region']}",
         ),
-        rest > 0 and h.p(".dim")[f"and {number(rest)} more, of which none needs somebody sooner"],
+        rest > 0 and h.p(".dim")[f"and {number(rest)} more, like the last of these"],
     ]
 
 
@@ -179,7 +179,7 @@ def configured(row: Row) -> h.Node:
     drift = row["drift"] and h.a(".waits", href=f"/nodes/{row['id']}/configuration")["≠ drifts"]
     clock = row["clock_is_off"] and h.span(".waits")[f" clock {skewed(row['skew_s'])}"]
     if drift or clock:
-        return [drift, clock]
+        return h.span[drift, clock]
     return h.span(".dim")["as it should" if row["expected_config_hash"] else "none"]
 
 

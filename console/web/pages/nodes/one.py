@@ -20,7 +20,7 @@ from pgfleet.schema.reads.pictures import nodes as pictures
 from pgfleet.schema.rows.row import Row
 
 QUARTER = timedelta(minutes=15)
-STRIP = (("heard", "heard"), ("error", "an error was reported"), ("silent", "nothing was heard"))
+STRIP = (("heard", "heard"), ("error", "an error was reported"), ("quiet", "nothing was heard"))
 UNITS = {"percent": Scale("%", 0, 100), "count": Scale(), "seconds": Scale("s"), "milliseconds": Scale("ms")}
 
 
@@ -121,7 +121,7 @@ def _heartbeats(view: View, node_id: int) -> h.Node:
     begin = _end(view) - QUARTER * len(beats)
     cells = [
         (
-            "silent" if not heard else "error" if errors else "heard",
+            "quiet" if not heard else "error" if errors else "heard",
             f"{begin + QUARTER * place:%H:%M} UTC: {number(heard, 'heartbeat')}"
             + (f", {errors} with an error" if errors else ""),
         )
@@ -183,7 +183,7 @@ def _lifecycle(view: View, node_id: int) -> h.Node:
     columns = [
         Column("When", lambda each: when(each["at"], view.now)),
         Column("What", lambda each: each["event_type"].replace("_", " ").lower()),
-        Column("State", lambda each: [(each["previous_status"] or "").lower(), " → ", state(each["new_status"])]),
+        Column("State", lambda each: h.span[(each["previous_status"] or "").lower(), " → ", state(each["new_status"])]),
         Column("Why", lambda each: each["reason"]),
         Column("By", lambda each: each["triggered_by"]),
     ]
