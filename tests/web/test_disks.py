@@ -13,7 +13,7 @@ def asked(site: Site) -> list[tuple[str, str, str]]:
     found = site.api.conn.execute(
         "select action, user_id, disk_name from public.disk_operations order by created_at, operation_id"
     )
-    return found.fetchall()  # type: ignore[return-value]  # three columns of text
+    return found.fetchall()
 
 
 def test_a_user_sees_their_own_disks_and_an_operator_everybodys(site: Site) -> None:

@@ -57,7 +57,7 @@ def _state(view: View, row: Row, rows: list[Row]) -> h.Node:
     if not row["drift"]:
         return [back, h.p(".good")["● It runs what it should: ", _hash(expected)]]
     known = next((each for each in rows if each["config_hash"] == runs), None)
-    since = known and (known["activated_at"] or known["created_at"])
+    since = (known["activated_at"] or known["created_at"]) if known else None
     which: h.Node = (
         "a configuration that it does not name"
         if runs is None
