@@ -59,7 +59,7 @@ $$;
 -- now on is told. Whoever asks for another's needs a role that may (PF013); an id that is taken is PF015. Called by
 -- place_subscription.
 create or replace function public.insert_placed_subscription(message jsonb, to_url text) returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp set pgfleet.reason = 'asked for'
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   asked_id constant uuid := (message ->> 'subscription_id')::uuid;
@@ -67,7 +67,9 @@ declare
   made constant text := 'whsec_' || encode(
     sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
   feed constant record := public.feed_end();
+  reason_before constant text := coalesce(current_setting('pgfleet.reason', true), '');
   field text;
+  is_new boolean;
 begin
   perform public.must_place_for(asked_by);
   if public.asking_role() is null and not public.is_owner() and asked_by is distinct from public.request_user()
@@ -85,13 +87,17 @@ begin
       perform public.refuse_value(field, left((message -> field)::text, 60), 'a list of words');
     end if;
   end loop;
+  -- For the history, where a login asks for itself.
+  perform set_config('pgfleet.reason', 'asked for', true);
   insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, machines, states, of_user, row_id,
     delivered_to, status, status_reason)
   values (asked_id, asked_by, public.shown_url(to_url), coalesce(message ->> 'format', 'cloudevents'),
     nullif(message -> 'machines', 'null'), nullif(message -> 'states', 'null'), message ->> 'of_user', message ->> 'row_id',
     format('%s.%s.0', feed.timeline, feed.xact_id), 'pending', 'asked for')
   on conflict (subscription_id) do nothing;
-  if not found then
+  is_new := found;
+  perform set_config('pgfleet.reason', reason_before, true);
+  if not is_new then
     raise exception 'subscription_id: % was used for something else', asked_id
       using errcode = 'PF015', hint = 'Choose another id.';
   end if;
