@@ -1,31 +1,10 @@
 -- 109: moves for those who sit at the database: a bell, and what has moved since. What is read is the feed (167): LISTEN has no
--- rights, so the bell says nothing but *read on*.
+-- rights, so the bell says nothing but *read on*. Event workers ring it, once the feed shows what has moved: a trigger would
+-- have to ring before that, and cost each move as much as all that the server does for it.
 --
 --   listen pgfleet_events           rings when something has moved, for whoever listens
 --   heard_from()                    the position of now, to begin with
 --   moves_after(position)           what has moved since, of rows that the login may see
-
--- Rings the bell at the first move after a second without one. A commit with a NOTIFY waits for all others that have one
--- (101), so not each move rings; those that follow are rung for by the event workers, which see the feed every 250 ms, and
--- only once it shows them: a move may be committed before the feed goes past it. Whoever listens looks every few seconds
--- besides. A trigger of public.status_history.
-create or replace function public.ring_for_moves() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-begin
-  if not exists (
-    select from public.status_history h where h.at > public.fleet_now() - interval '1 s' and h.at <= public.fleet_now())
-  then
-    perform public.notify_workers('pgfleet_events');
-  end if;
-  return null;
-end
-$$;
-revoke execute on function public.ring_for_moves() from public;
-
-create or replace trigger ring_for_moves before insert on public.status_history
-  for each statement execute function public.ring_for_moves();
 
 -- The position of now: whatever is committed from now on comes after it. Called once by whoever begins to listen.
 create or replace function public.heard_from() returns text

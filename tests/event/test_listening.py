@@ -12,9 +12,8 @@ import pytest
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.workers.event.machine import KIND
 from worlds.database import Connection
-from worlds.events import Events
-from worlds.feed.moves import make, move
-from worlds.fleet import REPOSITORY, move_clock, settings_for, until, worker_on
+from worlds.feed.moves import make
+from worlds.fleet import REPOSITORY, settings_for, until, worker_on
 from worlds.identity.people import as_person, asking, member_of
 from worlds.strangers import own_login
 
@@ -39,31 +38,21 @@ def moves(conn: Connection, after: str) -> list[tuple[str, str]]:
     return conn.execute(query, (after,)).fetchall()
 
 
-def test_the_first_move_after_a_quiet_second_rings_and_says_nothing(conn: Connection, heard: Connection) -> None:
-    """Those that follow at once do not; so no commit waits for a bell of its own."""
-    rows = [make(conn), make(conn)]
-    first = list(heard.notifies(timeout=0.2))
-    move_clock(conn, 2)
-    with conn.transaction():
-        for row_id in rows:
-            move(conn, row_id, "queued")
-    second = list(heard.notifies(timeout=0.2))
+def test_moves_are_rung_for_once_the_feed_shows_them_and_the_bell_says_nothing(
+    dsn: str, conn: Connection, heard: Connection
+) -> None:
+    after, made = start(conn), []
+    with worker_on(KIND, settings_for(dsn), watches=True):
 
-    assert [(each.channel, each.payload) for each in first + second] == [("pgfleet_events", "")] * 2
+        def hears() -> list[psycopg.Notify]:
+            """The worker may begin to follow only after a move."""
+            made.append(make(conn))
+            return list(heard.notifies(timeout=1, stop_after=1))
 
+        rung = until(hears)
 
-def test_moves_that_rang_no_bell_are_rung_for_by_a_worker(dsn: str, conn: Connection, heard: Connection) -> None:
-    """Once the feed shows them."""
-    make(conn)
-    with worker_on(KIND, settings_for(dsn), watches=True) as worker:
-        events = Events(conn, worker)
-        until(lambda: len(list(heard.notifies(timeout=0.01))) == 0 or None)
-        after = start(conn)
-        row_id = events.make()
-
-        rung = list(heard.notifies(timeout=20, stop_after=1))
-
-    assert ([each.payload for each in rung], moves(conn, after)) == ([""], [(row_id, "pending")])
+    assert [(each.channel, each.payload) for each in rung] == [("pgfleet_events", "")]
+    assert moves(conn, after) == [(row_id, "pending") for row_id in made]
 
 
 @pytest.mark.parametrize("rls", [False, True], ids=["rls off", "rls on"])
