@@ -128,7 +128,7 @@ def _actions(view: View, row: Row, back: str) -> h.Node:
     switch = h.input(type="hidden", name="is_active", value="on" if off else "off")
     return h.div(".actions")[
         act(
-            "Limits",
+            "Change",
             fields=[limits, h.p(".dim")["A configuration that is made active later sets its limits anew."]],
             done="Changed.",
         ),

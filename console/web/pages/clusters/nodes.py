@@ -17,7 +17,7 @@ from pgfleet.schema.rows.row import Row
 
 How = Literal["healthy", "warning", "critical", "unknown", "offline", "error", "maintenance", "provisioning"]
 HOW = ("healthy", "warning", "critical", "unknown", "offline", "error", "maintenance", "provisioning")
-MOST_ROWS = 100
+MOST_ROWS = 50
 
 
 class Shown(Shape):
