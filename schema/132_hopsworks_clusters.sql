@@ -109,3 +109,23 @@ end
 $$;
 
 revoke execute on function hopsworks.close_to_users(uuid) from public;
+
+-- Lets a cluster take new users again; its state, which is full where no seat is free. PF008 where there is none. Called by the API.
+create or replace function hopsworks.open_to_users(of_cluster uuid) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  now_is text;
+begin
+  perform public.must_ask_as('{ADMIN}');
+  update hopsworks.hopsworks_clusters c set status = 'active'
+  where c.id = of_cluster and c.status not in ('active', 'full');
+  select c.status into now_is from hopsworks.hopsworks_clusters c where c.id = of_cluster;
+  if not found then
+    raise exception 'there is no Hopsworks cluster %', coalesce(of_cluster::text, 'null') using errcode = 'PF008';
+  end if;
+  return now_is;
+end
+$$;
+
+revoke execute on function hopsworks.open_to_users(uuid) from public;

@@ -99,9 +99,10 @@ as $$
     from unnest(array[
       'may_see(text)', 'team_of(text)', 'limits_seen(text)', 'own_hopsworks_users()', 'answer_letter(bigint, text, text)',
       'letter_shown(bigint)',
+      'put_policy(text, text, text, text, double precision, text[], text)', 'remove_policy(text, text, text, text)',
       'begin_pause(text, text, text)', 'end_pause(text)', 'take_figures(text, integer)', 'keep_figures()']) f
     union all
-    select 'pgfleet_serve', 'function hopsworks.close_to_users(uuid)', 'execute'
+    select 'pgfleet_serve', 'function hopsworks.' || f, 'execute' from unnest(array['close_to_users(uuid)', 'open_to_users(uuid)']) f
     union
     select l.role_name, 'sequence ' || s.name, 'usage'
     from listed l join public.fleet_sequences s on s.of_table = l.thing

@@ -36,6 +36,7 @@ PERMISSIONS: Mapping[str, Mapping[Role, Whose]] = MappingProxyType(
         "quarantine.read": _OPERATORS,
         "usage.read": _OWN_ROWS,
         "policies.read": _OWN_ROWS,
+        "policies.write": _OPERATORS,
         "assignments.read": _OWN_ROWS,
         "assignments.write": _ADMINS,
         "hopsworks-clusters.read": _OPERATORS,

@@ -66,15 +66,20 @@ def remove(conn: Connection, whose: Whose, who: str) -> bool:
     _check(conn, whose)
     with conn.transaction():
         give_reason(conn, f"{who}: {whose.shown}: removed")
-        return bool(ask(conn, SQL["remove"], **_named(whose)))
+        return bool(ask(conn, SQL["remove"], **_named(whose))[0]["was_there"])
 
 
 def _named(whose: Whose) -> dict[str, str]:
     return {name: getattr(whose, name) for name in ("applies_to", "subject", "limit_name", "gpu_type")}
 
 
+def limit_names(conn: Connection) -> list[str]:
+    """What can be limited."""
+    return [row["name"] for row in ask(conn, SQL["names"])]
+
+
 def _check(conn: Connection, whose: Whose) -> None:
-    names = [row["name"] for row in ask(conn, SQL["names"])]
+    names = limit_names(conn)
     if whose.limit_name not in names:
         raise Refusal(f"There is no limit {printable(whose.limit_name)}. {meant(whose.limit_name, names)}")
     if whose.gpu_type and whose.limit_name != GPUS:

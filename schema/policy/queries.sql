@@ -19,17 +19,10 @@ select has_function_privilege('public.limits_seen(text)', 'execute') as may;
 select l.* from public.limits_seen(:user_id::text) l order by l.name, l.gpu_type;
 
 -- name: put
--- Sets a policy, in the place of the one of before; the row.
-insert into public.policies as p (applies_to, subject, limit_name, gpu_type, most, patterns, set_by)
-values (:applies_to::text, :subject::text, :limit_name::text, :gpu_type::text, :most::double precision, :patterns::text[],
-  :set_by::text)
-on conflict (applies_to, subject, limit_name, gpu_type) do update
-set most = excluded.most, patterns = excluded.patterns, set_by = excluded.set_by, set_at = public.fleet_now()
-returning p.limit_name;
+-- Sets a policy, in the place of the one of before.
+select public.put_policy(:applies_to::text, :subject::text, :limit_name::text, :gpu_type::text, :most::double precision,
+  :patterns::text[], :set_by::text);
 
 -- name: remove
--- Removes a policy; its row, if there was one.
-delete from public.policies p
-where p.applies_to = :applies_to::text and p.subject = :subject::text and p.limit_name = :limit_name::text
-  and p.gpu_type = :gpu_type::text
-returning p.limit_name;
+-- Removes a policy; whether there was one.
+select public.remove_policy(:applies_to::text, :subject::text, :limit_name::text, :gpu_type::text) as was_there;

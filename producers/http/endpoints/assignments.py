@@ -1,11 +1,12 @@
 """`/v1/assignments` and `/v1/hopsworks-clusters`: who is where, and what administrators ask about them."""
 
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import quote
 
 from pydantic import Field
 
-from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundError, Shape, Waiting
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape, Waiting
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.sending import Asks, accepted, asked, said
 from pgfleet.producers.http.shapes.assignments import (
@@ -151,13 +152,16 @@ def list_hopsworks_clusters(call: Call) -> Answer:
 
 
 def get_hopsworks_cluster(call: Call) -> Answer:
-    row = cluster_found(call)
+    return Answer(_whole(call, cluster_found(call)))
+
+
+def _whole(call: Call, row: Row) -> Row:
     more = {
         "waiting": clusters.waiting(call.conn).get(row["id"], {}),
         "open_failures": clusters.failures(call.conn, row["id"], MOST_FAILURES),
         "free_elsewhere": clusters.free_elsewhere(call.conn, row["id"]),
     }
-    return Answer({**row, **more})
+    return Row({**row, **more})
 
 
 def drain_hopsworks_cluster(call: Call) -> Answer:
@@ -166,6 +170,13 @@ def drain_hopsworks_cluster(call: Call) -> Answer:
     if call.given(Draining).move:
         asked(call, QUEUE, Drain, {"cluster_id": row["id"]})
     return accepted(row["id"], f"{CLUSTERS}/{row['id']}", row["name"])
+
+
+def open_hopsworks_cluster(call: Call) -> Answer:
+    row = cluster_found(call)
+    call.conn.execute("select hopsworks.open_to_users(%s)", (row["id"],))
+    seen = cluster_found(replace(call, path={"id": row["id"]}))
+    return Answer(_whole(call, seen), about=row["id"], name=row["name"])
 
 
 _asks = Asks(WRITE, QUEUE, "assignment", "USER")
@@ -250,5 +261,15 @@ ENDPOINTS = (
         drain_hopsworks_cluster,
         Draining,
         {"move": True},
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE_CLUSTER}/open",
+        "Let it take new users again; whoever was asked to leave and has not left stays",
+        CLUSTERS_WRITE,
+        open_hopsworks_cluster,
+        HopsworksClusterWhole,
+        audit=Audit("HOPSWORKS_CLUSTER_OPENED", "SYSTEM", "hopsworks_cluster"),
+        refuses=(404,),
     ),
 )

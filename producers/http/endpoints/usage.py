@@ -1,5 +1,6 @@
-"""`/v1/usage` and `/v1/policies`: what people have used and owe, and how much of what they may have."""
+"""`/v1/usage` and `/v1/gpu-usage`: what people have used, and what they owe."""
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import Field
@@ -8,13 +9,13 @@ from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotFoundErro
 from pgfleet.producers.http.endpoints.assignments import whose_users
 from pgfleet.producers.http.sending import for_whom
 from pgfleet.producers.http.shapes.assignments import Usage, UsageOfOne
-from pgfleet.producers.http.shapes.shown import Page, Shown
+from pgfleet.producers.http.shapes.shown import Shown
 from pgfleet.schema.messages import Name, matching
-from pgfleet.schema.policy.book import limits_of
 from pgfleet.schema.reads import usage as reads
 from pgfleet.schema.reads.assignment import user as hopsworks_user
 from pgfleet.schema.reads.pages import usage as pages
 from pgfleet.schema.reads.pages.keyset import MOST, USUAL, Wanted
+from pgfleet.schema.reads.pictures import usage as pictures
 
 MONTH = r"^2[0-9]{3}-(0[1-9]|1[0-2])$"
 MonthText = Annotated[
@@ -34,23 +35,36 @@ class UsageFilter(OfMonth):
     cursor: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class ForUser(Shape):
-    """For whom; an operator may name another."""
+class GpuUsageFilter(OfMonth):
+    """Of one user; an operator may name another, or nobody for everybody."""
 
     user_id: Name | None = None
 
 
-class Limit(Shown):
-    """`most` is null where there is no limit; `patterns` are the images that are allowed."""
+class GpuDay(Shown):
+    """What ran on one day (UTC) of GPUs of one type; a gang's nodes count each for itself."""
+
+    date: date
+    gpu_type: str
+    gpu_hours: float
+    reservations: int
+
+
+class GpuUser(Shown):
+    """What one user's reservations had of GPUs of one type."""
 
     user_id: str
-    name: str
-    counts: str
     gpu_type: str
-    most: float | None
-    used: float | None
-    patterns: list[str] | None
-    applies_to: str
+    gpu_hours: float
+    reservations: int
+
+
+class GpuUsage(Shown):
+    """A month of reservations: by day and type, and those users that had most."""
+
+    month: str
+    days: list[GpuDay]
+    users: list[GpuUser]
 
 
 def list_usage(call: Call) -> Answer:
@@ -72,9 +86,12 @@ def get_usage(call: Call) -> Answer:
     return Answer({**known, **of_month, **reads.credit(call.conn, user_id)})
 
 
-def list_policies(call: Call) -> Answer:
-    user = for_whom(call, call.asked(ForUser).user_id)
-    return Answer({"items": list(limits_of(call.conn, user).values())})
+def get_gpu_usage(call: Call) -> Answer:
+    asked = call.asked(GpuUsageFilter)
+    user = for_whom(call, asked.user_id) if asked.user_id or call.owner else None
+    month = reads.read_month(call.conn, asked.month)
+    found = pictures.of_month(call.conn, month, user)
+    return Answer({"month": str(month), "days": found.days, "users": found.users})
 
 
 ENDPOINTS = (
@@ -99,11 +116,11 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET",
-        "/v1/policies",
-        "How much of what one may have, and has",
-        "policies.read",
-        list_policies,
-        Page[Limit],
-        asks=ForUser,
+        "/v1/gpu-usage",
+        "GPU hours of reservations in a month: by day, type and user",
+        "usage.read",
+        get_gpu_usage,
+        GpuUsage,
+        asks=GpuUsageFilter,
     ),
 )

@@ -159,3 +159,22 @@ def test_a_drained_cluster_takes_nobody_and_its_users_are_to_move(api: Api) -> N
     ]
     noted = api.conn.execute("select action from autoscaler.audit_logs where user_agent is not null").fetchall()
     assert noted == [("HOPSWORKS_CLUSTER_DRAINED",)] * 2
+
+
+def test_a_drained_cluster_is_opened_again(api: Api) -> None:
+    """By an administrator alone; twice is as once; what is full stays so."""
+    two_users(api)
+    full = hopsworks(api.conn, "us-1", max_users=0, status="full")
+
+    with api.as_user("boss", role="ADMIN") as boss, api.as_user("ops", role="DEVOPS") as ops:
+        boss.post("/v1/hopsworks-clusters/eu-1/drain", json={"move": False})
+        refused = ops.post("/v1/hopsworks-clusters/eu-1/open")
+        opened = [boss.post(f"/v1/hopsworks-clusters/{each}/open") for each in ("eu-1", "eu-1", full)]
+
+    assert refused.status_code == 403
+    assert [(answer.status_code, answer.json()["status"]) for answer in opened] == [
+        (200, "active"),
+        (200, "active"),
+        (200, "full"),
+    ]
+    assert audited(api.conn, "HOPSWORKS_CLUSTER_OPENED")[1][1:] == ("ADMIN", "SUCCESS")

@@ -44,6 +44,7 @@ from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
 from pgfleet.schema.reads.pictures import clusters, gpus, machine, nodes
+from pgfleet.schema.reads.pictures import usage as pictured_usage
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
 from worlds.api.rows import ReadWorld, Things
@@ -155,6 +156,7 @@ READS: dict[str, Read] = {
     "pictures.nodes.pools": lambda c, _: nodes.pools(c, 1, 50),
     "pictures.nodes.region_names": lambda c, _: nodes.region_names(c),
     "pictures.nodes.regions": lambda c, _: nodes.regions(c),
+    "pictures.usage.of_month": lambda c, _: pictured_usage.of_month(c, usage.read_month(c, None), None),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
     "queue.depths": lambda c, _: queue.depths(c),

@@ -13,6 +13,7 @@ from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.schema.identity import accounts, keys, passwords
 from pgfleet.schema.nodes import configurations, writes
 from pgfleet.schema.nodes.keys import add_node
+from pgfleet.schema.policy.book import Whose, put
 from worlds import clusters
 from worlds import rows_of_disks as rows
 from worlds.api.nodes import Made, make_pool
@@ -168,6 +169,11 @@ def a_kind(_: Api, __: str) -> Ids:
     return {"what": "disk"}
 
 
+def a_limit(api: Api, _: str) -> Ids:
+    put(api.conn, Whose("gpus"), "100", "tests")
+    return {"limit": "gpus"}
+
+
 # Without a row of anybody: everybody who may see it sees the same.
 NOBODYS = Way()
 WAYS: Mapping[str, Way] = {
@@ -177,7 +183,9 @@ WAYS: Mapping[str, Way] = {
     "/v1/hopsworks-clusters/{id}": Way(a_hopsworks_cluster),
     "/v1/pauses": NOBODYS,
     "/v1/pauses/{what}": Way(a_kind),
+    "/v1/gpu-usage": Way(names="user_id"),
     "/v1/policies": Way(names="user_id"),
+    "/v1/policies/{limit}": Way(a_limit),
     "/v1/usage": NOBODYS,
     "/v1/usage/{user_id}": Way(a_person),
     "/v1/audit": NOBODYS,
