@@ -90,7 +90,11 @@ def _item(page: Page, current: Page) -> h.Element:
 
 def _who(principal: Principal, around: Around) -> h.Element:
     return h.div(".who")[
-        h.span[principal.username, " ", h.span(".dim")[principal.role.value]],
+        h.span[
+            h.a(href="/me", title="Who you are, your keys and limits")[principal.username],
+            " ",
+            h.span(".dim")[principal.role.value],
+        ],
         _theme(around),
         h.form(method="post", action="/sign-out")[h.button(".plain")["Sign out"]],
     ]

@@ -1,0 +1,1 @@
+"""Clusters of Hopsworks, and who has a seat on which."""
