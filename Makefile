@@ -85,6 +85,7 @@ generated: $(READY) $(HELM) ## Write what is made from code anew: message schema
 	$(BIN)/python deploy/manifests.py
 	$(BIN)/python deploy/kustomized.py $(HELM)
 	$(BIN)/python deploy/metrics.py
+	$(BIN)/python deploy/dashboards.py
 
 UV := $(VENV)-pins/bin/uv
 PIN = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -9,7 +9,9 @@ from pgfleet.console.commands.running.worker import kinds
 from worlds.chart.rendering import CHART, ROOT
 
 
-@pytest.mark.parametrize("program", [("manifests.py",), ("schema_hash.py",), ("kustomized.py", "helm")])
+@pytest.mark.parametrize(
+    "program", [("manifests.py",), ("schema_hash.py",), ("kustomized.py", "helm"), ("dashboards.py",)]
+)
 def test_what_is_written_by_a_program_is_what_it_would_write(program: tuple[str, ...]) -> None:
     command = [sys.executable, f"deploy/{program[0]}", *program[1:], "--check"]
 

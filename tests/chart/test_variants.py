@@ -58,14 +58,14 @@ def test_objects_are_as_the_oldest_and_the_newest_kubernetes_and_keda_take_them(
 
 
 def test_a_field_that_nobody_knows_would_be_found() -> None:
-    wrong = [deepcopy(of_kind(of_variant("keda"), kind)[0]) for kind in ("Deployment", "ScaledObject")]
+    everything = of_variant("keda") + of_variant("monitoring")
+    wrong = [deepcopy(of_kind(everything, kind)[0]) for kind in ("Deployment", "ScaledObject", "PodMonitor")]
     for number, each in enumerate(wrong):
         each["spec"][f"replicaz{number}"] = 2
 
     said = mistakes(wrong)
 
-    assert "replicaz0" in said
-    assert "replicaz1" in said
+    assert [number for number in range(3) if f"replicaz{number}" in said] == [0, 1, 2]
 
 
 def test_each_kind_that_is_on_has_a_deployment_an_account_and_a_budget(documents: list[Document]) -> None:
@@ -107,7 +107,7 @@ def test_every_container_says_what_it_needs_and_every_server_how_it_does(documen
 
 
 def test_a_pod_has_longer_to_end_than_its_program_takes(documents: list[Document]) -> None:
-    (settings,) = of_kind(documents, "ConfigMap")
+    (settings,) = (each for each in of_kind(documents, "ConfigMap") if each["metadata"]["name"].endswith("-settings"))
 
     for deployment in of_kind(documents, "Deployment"):
         grace_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]

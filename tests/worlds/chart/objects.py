@@ -49,6 +49,10 @@ KNOWN: dict[str, list[tuple[str, str, bool]]] = {
         ("ScaledObject", "scaledobjects", True),
         ("TriggerAuthentication", "triggerauthentications", True),
     ],
+    "monitoring.coreos.com/v1": [
+        ("PodMonitor", "podmonitors", True),
+        ("PrometheusRule", "prometheusrules", True),
+    ],
 }
 # What can't be changed in an object that is there.
 FIXED = {"jobs": ("template", "selector"), "deployments": ("selector",)}
