@@ -46,7 +46,7 @@ $$;
 -- Makes the claim of a queue, public.claim_<queue>. It takes up to `most` messages that are due, in their order and of
 -- 1 MiB of text (weigh_claim), and sets `vt` ahead by the lease; what another transaction has locked is skipped. The
 -- rows: each message with its token, without the body of what is too large; where there is none, one that says when the
--- next is due; none while the queue is paused. `mark` is written into our part of the headers, which are NULL where the
+-- next is due; none while the queue is paused. `due_s` is in how many seconds it is due: of a message 0 or less. `mark` is written into our part of the headers, which are NULL where the
 -- message has none of its own.
 --
 -- A function of each queue, as its plans are kept: to plan the claim takes longer than to claim ten messages. They may
@@ -60,6 +60,7 @@ declare
 #variable_conflict use_column
 declare
   ids bigint[];
+  dues float8[];
   large bigint[];
   heavy boolean;
   ours constant jsonb := jsonb_build_object('claim', mark);
@@ -71,7 +72,7 @@ begin
   -- What is small is written out to be measured, one after the other until that is enough; of anything else it may take
   -- long.
   with picked as (
-    select msg_id, message, headers from %1$s
+    select msg_id, vt, message, headers from %1$s
     where vt <= public.fleet_now()
     order by vt, msg_id + 0
     limit most
@@ -84,7 +85,10 @@ begin
       end) over (rows unbounded preceding) as so_far
     from picked
   )
-  select (select array_agg(msg_id) from picked), exists (select from measured where so_far > 1048576) into ids, heavy;
+  select p.ids, p.dues, exists (select from measured where so_far > 1048576)
+  from (
+    select array_agg(msg_id) as ids, array_agg(extract(epoch from vt - public.fleet_now())::float8) as dues from picked) p
+  into ids, dues, heavy;
 
   if ids is null then
     return query
@@ -94,6 +98,7 @@ begin
     return;
   end if;
   if heavy then
+    -- The first of them, in the same order: each is still at the place of its due time.
     select w.ids, w.large into ids, large from public.weigh_claim(%1$L, ids) w;
   end if;
   -- What a crash of the server forgets is due again.
@@ -120,7 +125,7 @@ begin
       case when q.headers <> alone then q.headers end,
       q.read_ct <> 1 and q.headers #> '{pgfleet,unanswered}' is not null,
       (q.msg_id = any (large)) is true,
-      null::float8;
+      dues[array_position(ids, q.msg_id)];
 end
 $body$, format('pgmq.%I', 'q_' || queue), queue);
 begin

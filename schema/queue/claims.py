@@ -1,6 +1,7 @@
 """The claim: which messages a worker takes, how many of them, and what it learns of each."""
 
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
@@ -46,19 +47,22 @@ def claim(  # noqa: PLR0913  # what a claim says of itself is named
     rows = ask(cursor, queue, CLAIM, values).fetchall()
     if len(rows) == 1 and rows[0][0] is None:
         return [], rows[0][7]
-    claimed = [_message(row, mark) for row in rows if row[0] is not None]
+    now = time.monotonic()
+    claimed = [_message(row, mark, now) for row in rows if row[0] is not None]
     return sorted(claimed, key=lambda message: message.token.msg_id), None
 
 
-def _message(row: tuple[Any, ...], mark: str) -> Message:
-    msg_id, read_ct, enqueued_s, kept, headers, unanswered, too_large, _ = row
+def _message(row: tuple[Any, ...], mark: str, now: float) -> Message:
+    msg_id, read_ct, enqueued_s, kept, headers, unanswered, too_large, due_s = row
     unreadable = "" if _OLDEST_S <= enqueued_s < _NEWEST_S else "enqueued_at is not a time that a worker can read"
     enqueued_at = datetime.fromtimestamp(0 if unreadable else enqueued_s, UTC)
     theirs = None if headers is None else _unmarked(read_json(headers))
     if isinstance(theirs, UnreadableJson) and theirs.is_object:
         # Whoever has sent it is in there.
         unreadable = "headers: are nested too deep, or have a number of too many digits"
-    return Message(Token(msg_id, read_ct), enqueued_at, kept, theirs, mark, unanswered, unreadable, too_large)
+    return Message(
+        Token(msg_id, read_ct), enqueued_at, kept, theirs, mark, unanswered, unreadable, too_large, now + due_s
+    )
 
 
 def _unmarked(headers: Json) -> Json:

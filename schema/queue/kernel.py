@@ -43,6 +43,7 @@ class Message:
         unanswered: whether we have claimed it before, and never answered it: its worker may have died of it.
         unreadable: what of it can't be read, so that nobody will ever work on it.
         too_large: to be loaded by anybody; it has neither body nor headers here.
+        due_at: since when it was due, on this process's monotonic clock.
     """
 
     token: Token
@@ -53,6 +54,7 @@ class Message:
     unanswered: bool = False
     unreadable: str = ""
     too_large: bool = False
+    due_at: float = 0.0
 
     @property
     def body(self) -> Json:

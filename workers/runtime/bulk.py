@@ -14,6 +14,7 @@ from pgfleet.schema.queue.kernel import Connection
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.decide import bury, decide
 from pgfleet.workers.runtime.halves import in_halves
+from pgfleet.workers.runtime.inside.counting import count_gone
 from pgfleet.workers.runtime.inside.loading import LOADING, refusal_of
 from pgfleet.workers.runtime.inside.trouble import LACKING
 from pgfleet.workers.runtime.kind import BulkKind, Remark
@@ -125,6 +126,7 @@ def _log(kind: BulkKind[Any], ours: list[Task], remarks: list[Remark], lost: int
         log.warning("lease.lost", queue=kind.queue, messages=lost)
     taken = len(ours) - sum(remark.verdict != "note" for remark in remarks)
     metrics.SETTLED.labels(kind.queue, "advance").inc(taken)
+    count_gone(kind.queue, ours)
     log.debug("messages.taken", kind=kind.name, messages=taken)
     for remark in remarks:
         metrics.SETTLED.labels(kind.queue, remark.verdict).inc()

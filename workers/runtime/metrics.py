@@ -1,5 +1,9 @@
 """What a worker counts of itself, for Prometheus; what is counted of the whole fleet, `pgfleet serve` shows."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from math import inf
+
 from prometheus_client import Counter, Gauge, Histogram
 
 CLAIMED = Counter("pgfleet_claimed_total", "Messages claimed", ["queue"])
@@ -18,6 +22,14 @@ STEP_SECONDS = Histogram(
     ["queue"],
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+# From a message that is waited for to a timer that comes when it can.
+MESSAGE_BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+MESSAGE_SECONDS = Histogram(
+    "pgfleet_message_seconds",
+    "From when a message was due to when it was settled for good",
+    ["queue"],
+    buckets=MESSAGE_BOUNDS_S,
+)
 READY = Gauge("pgfleet_ready", "1 while this process takes messages of the queue", ["queue"])
 IN_HAND = Gauge("pgfleet_in_hand", "Messages that this process has claimed and not settled", ["queue"])
 OUTAGE = Gauge("pgfleet_outage", "1 while a dependency does not answer these calls", ["dependency", "calls"])
@@ -32,3 +44,15 @@ BELIEVED_AT = Gauge(
 )
 
 WATCH_CONNECTED = Gauge("pgfleet_watch_connected", "1 while what happens in the cluster is seen at once", ["resource"])
+
+
+def observe_all(histogram: Histogram, bounds: Sequence[float], values: list[float]) -> None:
+    """Observe many values at once, for a tenth of what it costs to observe each; `histogram` has its labels."""
+    values.sort()
+    seen = 0
+    for place, bound in enumerate((*bounds, inf)):
+        upto = bisect_right(values, bound)
+        if upto > seen:
+            histogram._buckets[place].inc(upto - seen)  # noqa: SLF001  # the library observes one value at a time
+            seen = upto
+    histogram._sum.inc(sum(values))  # noqa: SLF001  # same

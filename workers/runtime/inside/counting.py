@@ -1,12 +1,15 @@
 """Metrics and log lines of what was settled."""
 
+import time
 from collections import Counter
+from collections.abc import Sequence
 
 import structlog
 
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Settled, Unit
+from pgfleet.workers.runtime.task import Task
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -16,6 +19,7 @@ def count(running: Running, settled: Settled) -> None:
     queue = running.kind.queue
     for outcome, number in Counter(unit.outcome for unit in settled.done).items():
         metrics.SETTLED.labels(queue, outcome).inc(number)
+    count_gone(queue, [unit.task for unit in settled.done if unit.put_back is None])
     if settled.lost:
         metrics.LEASES_LOST.labels(queue).inc(len(settled.lost))
         log.warning("lease.lost", queue=queue, messages=len(settled.lost))
@@ -23,6 +27,13 @@ def count(running: Running, settled: Settled) -> None:
         metrics.STALE.labels(queue).inc(len(settled.stale))
     for unit in settled.done:
         _log(running.kind.name, unit)
+
+
+def count_gone(queue: str, tasks: Sequence[Task]) -> None:
+    """How long messages have lasted that are settled for good."""
+    now = time.monotonic()
+    lasted = [now - task.claimed.due_at for task in tasks]
+    metrics.observe_all(metrics.MESSAGE_SECONDS.labels(queue), metrics.MESSAGE_BOUNDS_S, lasted)
 
 
 def _log(kind: str, unit: Unit) -> None:
