@@ -333,3 +333,16 @@ def test_house_keeping_that_fails_is_told_once_and_work_goes_on(
     (told,) = (log for log in logs if log["event"] == "house.failed")
     assert told["table"] == table
     assert reason in told["reason"]
+
+
+def test_whoever_claims_tells_that_it_works_and_how_much_it_has_in_hand(small: Small) -> None:
+    small.conn.execute("delete from public.workers")
+    consumer = consumer_on(small)
+    jobs(small, 2)
+    claimed(consumer)
+    consumer.periodic_at = 0.0
+
+    assert next_of(consumer) is None
+
+    (told,) = small.conn.execute("select worker, queue, in_hand from public.workers").fetchall()
+    assert told == (consumer.running.author.name, QUEUE, 2)

@@ -14,7 +14,7 @@ def test_the_board_says_how_much_is_ready_and_how_it_went(site: Site) -> None:
     for _ in range(3):
         site.api.conn.execute(SEND.encode())
     take(site.api.conn, "me", 60)
-    site.api.conn.execute("update public.figures set at = at - interval '10 minutes'")
+    site.api.conn.execute("update public.figures set at = at - interval '20 minutes'")
     take(site.api.conn, "me", 60)
 
     page = site.signed_in("ops", "DEVOPS").get("/queues").text
@@ -83,6 +83,13 @@ def test_the_doctor_lists_what_is_wrong_before_what_is_well(site: Site) -> None:
     assert "pgfleet resume disk" in found
     assert "<b>why" not in found
     assert found.index("pgfleet resume disk") < found.index("Well:")
+
+
+def test_the_doctor_takes_no_sequence_that_it_may_not_read_for_one_that_is_behind(site: Site) -> None:
+    found = site.signed_in("ops", "DEVOPS").get("/doctor/findings").text
+
+    assert "which may be taken" not in found
+    assert "this login may not read" in found.partition("Not for the login of the API")[2]
 
 
 def test_the_doctor_is_no_matter_of_users(site: Site) -> None:

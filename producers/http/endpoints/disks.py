@@ -39,10 +39,7 @@ class Deleted(Whose):
 
 
 class DiskFilter(Listing):
-    """`user_id` of another is an operator's to name; `name` is a part of one.
-
-    `gone`: those that are purged, too, or could not be made.
-    """
+    """`user_id` of another is an operator's; `name`: a part of one. `gone`: those purged, too, or that were not made."""
 
     user_id: Name | None = None
     name: Name | None = None
@@ -156,9 +153,7 @@ def snapshot_disk(call: Call) -> Answer:
 
 
 def delete_disk(call: Call) -> Answer:
-    asked = call.asked(Deleted)
-    fields = {"disk_name": call.path["name"], "user_id": asked.user_id, "operation_id": asked.operation_id}
-    return _send(call, contract.DeleteDisk, fields)
+    return _send(call, contract.DeleteDisk, {"disk_name": call.path["name"], **call.asked(Deleted).model_dump()})
 
 
 def undelete_disk(call: Call) -> Answer:

@@ -37,7 +37,8 @@ order by slot_name;
 -- name: numbered_columns
 -- Columns whose numbers a sequence gives out.
 select tn.nspname as schema_name, t.relname as table_name, a.attname as column_name,
-  s.schemaname as sequence_schema, s.sequencename as sequence_name, coalesce(s.last_value, 0) as last_value
+  s.schemaname as sequence_schema, s.sequencename as sequence_name, coalesce(s.last_value, 0) as last_value,
+  has_sequence_privilege(c.oid, 'select, usage') as may_read
 from pg_sequences s
 join pg_namespace sn on sn.nspname = s.schemaname
 join pg_class c on c.relnamespace = sn.oid and c.relname = s.sequencename

@@ -6,6 +6,7 @@ from pgfleet.schema.database.things import there as things
 from pgfleet.schema.database.things import wanted
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.doctor.server import SCHEMAS
+from pgfleet.schema.printable import plural
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
@@ -25,6 +26,11 @@ _UNSORTED = sql.SQL("select count(*) from {table} where {column} < public.fleet_
 def numbers(conn: Connection, _: Limits) -> list[Finding]:
     """Sequences behind their rows, as after a restore of rows alone: inserts fail until they have passed them."""
     rows = ask(conn, SQL["numbered_columns"], schemas=SCHEMAS)
+    hidden = [row for row in rows if not row["may_read"]]
+    if hidden:
+        # To whom a sequence is closed it looks as if it had given out nothing.
+        text = f"could not be examined: this login may not read {plural(len(hidden), 'sequence')}"
+        return [Finding(NUMBERS, Severity.WARNING, text, "run pgfleet doctor as the owner of the database", "unable")]
     last = {_column(row): number for row in rows if (number := _last(conn, row)) > row["last_value"]}
     # Numbers are given out all the time: a sequence is behind only if it still is when the maximum is known.
     again = ask(conn, SQL["numbered_columns"], schemas=SCHEMAS) if last else []

@@ -121,6 +121,9 @@ def _answerable(view: View, rows: list[Row], listed: h.Node) -> h.Node:
         h.input(type="hidden", name=DONE, value="Answered."),
         h.div(".actions")[
             h.label(".tick")[h.input(type="checkbox", data_ticks="ids"), " all on this page"],
+            h.label(".reason")[
+                h.span(".unseen")["Reason"], h.input(name=REASON, maxlength="500", placeholder="reason, for the audit")
+            ],
             _asks("Replay those ticked", REPLAYS, h.button(".button", type="submit")["Replay"]),
             _asks(
                 "Discard those ticked",
@@ -128,9 +131,6 @@ def _answerable(view: View, rows: list[Row], listed: h.Node) -> h.Node:
                 h.button(".button.danger", type="submit", formaction=f"{ACTIONS}/{DISCARD}")["Discard"],
                 is_danger=True,
             ),
-            h.label(".reason")[
-                h.span(".unseen")["Reason"], h.input(name=REASON, maxlength="500", placeholder="reason, for the audit")
-            ],
         ],
         listed,
     ]
