@@ -62,9 +62,13 @@ def test_rows_gpus_and_who_waits_are_counted(conn: Connection) -> None:
 
 
 def test_every_machine_is_counted(conn: Connection) -> None:
+    """But for those whose rows have no state of their own: what becomes of them is in the history alone."""
     machines = {machine for (machine,) in conn.execute("select distinct machine from public.moves")}
 
-    assert {about for about, _ in found(conn, "rows")} == machines
+    counted = {about for about, _ in found(conn, "rows")}
+
+    assert machines - counted == {"dead_letter", "hopsworks_cluster", "outage", "sweep"}
+    assert counted < machines
 
 
 def test_letters_and_pauses_are_counted(conn: Connection) -> None:
