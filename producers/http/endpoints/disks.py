@@ -39,7 +39,7 @@ class Deleted(Whose):
 
 
 class DiskFilter(Listing):
-    """`user_id` of another is an operator's; `name`: a part. `gone`: those purged, too, or that were not made."""
+    """`user_id` of another is an operator's; `name`: a part of one. `gone`: those purged or never made, too."""
 
     user_id: Name | None = None
     name: Name | None = None
