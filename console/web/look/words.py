@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import htpy as h
 
+from pgfleet.schema.reads.charts.figures import MOST
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 # A shape a state, as colour alone tells not everybody. States of all machines; one that is not here is a dot.
 SHAPES = {
@@ -119,6 +121,11 @@ def number(amount: float | None, unit: str = "", units: str | None = None) -> st
     figure = f"{amount:,.0f}" if float(amount).is_integer() else f"{amount:,.1f}"
     named = unit if amount == 1 else (units or (f"{unit}s" if unit else ""))
     return f"{figure} {named}".strip()
+
+
+def counted(amount: int, unit: str = "") -> str:
+    """A number that was counted no further than MOST."""
+    return f"≥ {number(MOST, unit)}" if amount >= MOST else number(amount, unit)
 
 
 def gpus(row: dict[str, object]) -> str:

@@ -11,15 +11,15 @@ from pgfleet.console.web.look.links import to_page, to_reservation
 from pgfleet.console.web.look.pictures.bars import bar, patterns
 from pgfleet.console.web.look.pictures.cells import legend, node
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import gpus, lasting, number, when
+from pgfleet.console.web.look.words import counted, gpus, lasting, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.schema.brake.pauses import paused
 from pgfleet.schema.reads import cluster, outage
 from pgfleet.schema.reads import node as nodes
 from pgfleet.schema.reads import reservation as reads
+from pgfleet.schema.reads.charts.queues import board
 from pgfleet.schema.reads.pictures.gpus import ending, gpu_nodes, holders
 from pgfleet.schema.reads.place import Line
-from pgfleet.schema.reads.queue import depths
 from pgfleet.schema.rows.row import Row
 
 # Of each line so many are shown, and so many are read.
@@ -35,7 +35,7 @@ CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away
 
 def fleet(view: View) -> Screen:
     lines = _lines(view)
-    queues = depths(view.call.conn) if view.may("queues.read") else []
+    queues = board(view.call.conn) if view.may("queues.read") else []
     parts = [
         Part("needs", _needs(view, queues) if view.may("queues.read") else None),
         Part("types", [patterns(), _types(lines)]),
@@ -69,7 +69,7 @@ def _troubles(view: View, queues: list[Row]) -> Iterator[h.Node]:
     if failed:
         yield [
             "✕ ",
-            to_page("/dead-letters", number(failed, "dead letter")),
+            to_page("/dead-letters", counted(failed, "dead letter")),
             ": messages that failed by our fault, to replay or discard.",
         ]
     for row in outage.recent(conn):
@@ -205,15 +205,15 @@ def _place(line: Line, waits: Any, users: dict[str, str]) -> h.Element:
 def _motion(rows: list[Row]) -> h.Node:
     columns = [
         Column("Queue", lambda row: row["queue"]),
-        Column("Ready", lambda row: number(row["ready"]), is_number=True),
-        Column("Delayed", lambda row: number(row["delayed"]), is_number=True),
-        Column("In hand", lambda row: number(row["in_hand"]), is_number=True),
+        Column("Ready", lambda row: counted(row["ready"]), is_number=True),
+        Column("Delayed", lambda row: counted(row["delayed"]), is_number=True),
+        Column("In hand", lambda row: counted(row["in_hand"]), is_number=True),
         Column(
             "Oldest ready",
             lambda row: "–" if row["oldest_ready_s"] is None else lasting(row["oldest_ready_s"]),
             is_number=True,
         ),
-        Column("Dead letters", lambda row: number(row["dead"]), is_number=True),
+        Column("Dead letters", lambda row: counted(row["failed"] + row["rejected"]), is_number=True),
     ]
     return [h.h2["Queues"], h.p[_in_a_word(rows)], table(columns, rows, "There are no queues.", "Queues")]
 

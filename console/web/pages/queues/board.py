@@ -7,7 +7,7 @@ import htpy as h
 from pgfleet.console.web.look.links import to_page
 from pgfleet.console.web.look.pictures.bars import sparkline
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import lasting, number, when
+from pgfleet.console.web.look.words import counted, lasting, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.queues.holding import held_back, holding
 from pgfleet.producers.http.endpoints.motion import list_periodic
@@ -44,10 +44,10 @@ def _board(view: View, held: set[str]) -> h.Node:
     columns = [
         Column("Queue", lambda row: _named(row["queue"])),
         Column("State", lambda row: _going(row, is_held=row["queue"] in held)),
-        Column("Ready", lambda row: _counted(row["ready"]), is_number=True),
+        Column("Ready", lambda row: counted(row["ready"]), is_number=True),
         Column("Oldest ready", lambda row: _age(row["oldest_ready_s"]), is_number=True),
-        Column("Delayed", lambda row: _counted(row["delayed"]), is_number=True),
-        Column("In hand", lambda row: _counted(row["in_hand"]), is_number=True),
+        Column("Delayed", lambda row: counted(row["delayed"]), is_number=True),
+        Column("In hand", lambda row: counted(row["in_hand"]), is_number=True),
         Column("Ready over 24 h", lambda row: _line(depths.get(row["queue"], []), "ready", None)),
         Column("In a minute", lambda row: _flow(row, flows, "in")),
         Column("Out a minute", lambda row: _flow(row, flows, "out")),
@@ -74,10 +74,6 @@ def _going(row: Row, *, is_held: bool) -> h.Node:
     if (row["oldest_ready_s"] or 0) > LATE_S:
         return _told("bad", "▲", "behind")
     return _told("good", "●", "moves") if row["ready"] or row["in_hand"] else _told("over", "○", "idle")
-
-
-def _counted(amount: int) -> str:
-    return f"≥ {number(MOST)}" if amount >= MOST else number(amount)
 
 
 def _age(seconds: float | None) -> h.Node:
@@ -109,9 +105,9 @@ def _dead(row: Row) -> h.Node:
         return h.span(".dim")["none"]
     kind = queues().get(row["queue"], row["queue"])
     told = [
-        failed and h.span(".trouble")[f"✕ {_counted(failed)} failed"],
+        failed and h.span(".trouble")[f"✕ {counted(failed)} failed"],
         failed and rejected and ", ",
-        rejected and f"{_counted(rejected)} rejected",
+        rejected and f"{counted(rejected)} rejected",
     ]
     return to_page("/dead-letters", told, f"kind={kind}")
 
