@@ -118,7 +118,9 @@ class QueueLife(RuleBasedStateMachine):
     @precondition(lambda self: any(self.hands))
     @rule(who=WORKERS)
     def crash(self, who: int) -> None:
-        begin(self._running(run), self.small.conn, self.hands[who])
+        running = self._running(run)
+        running.leases.take([task.token for task in self.hands[who]], float("inf"))
+        begin(running, self.small.conn, self.hands[who])
         self.hands[who].clear()
 
     @precondition(lambda self: any(self.hands))

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from pgfleet.schema.queue import claims, kernel
 from pgfleet.schema.queue.kernel import OURS
 from pgfleet.workers.runtime.broker import ClaimConsumer
+from pgfleet.workers.runtime.inside.hangs import give_back
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
 from worlds.fleet import Worker, move_clock, settings_for, stop_clock, until, worker_on
@@ -50,6 +51,19 @@ def taken_by_others(small: Small, times: int) -> None:
 
 def consumer_on(small: Small) -> ClaimConsumer:
     return ClaimConsumer(small.worker.running, claims=1, timeout_s=0.01)
+
+
+def test_what_was_given_back_while_its_thread_stood_still_does_not_begin(small: Small) -> None:
+    small.send(do(small.job()))
+    with with_effects(small) as worker:
+        tasks = worker.claim()
+        worker.running.leases.drop(task.token for task in tasks)
+        assert give_back(worker.running, tasks)
+
+        work(worker.running, tasks)
+
+        (again,) = worker.claim()
+        assert (again.deaths, again.suspect) == (0, False)
 
 
 def test_what_others_have_read_runs_as_any_other(small: Small) -> None:

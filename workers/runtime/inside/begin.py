@@ -13,8 +13,13 @@ def begin(running: Running, conn: Connection, tasks: Sequence[Task]) -> None:
 
     Where there are no effects it is said of suspects only, which run alone: to write it for every message would cost as
     much as to claim it. The end of a process does not lose a commit that has not reached the disk.
+
+    What was given back while its thread stood still (hangs.py) has no lease here any more, though its token may fit: it
+    does not begin, as nobody would ever end that.
     """
     due = [task for task in tasks if _is_to_be_said(running, task)]
+    held = set(running.leases.tokens()) if due else set()
+    due = [task for task in due if task.token in held]
     if not due:
         return
     with conn.transaction():
