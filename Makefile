@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  chart-test release image-test alerts-test browser-test pgbouncer-test postgres15-test crash-test recovery-test load-test \
-  day-test demo-test fuzz-test clean
+  chart-test release image-test alerts-test browser-test model-test pgbouncer-test postgres15-test crash-test recovery-test \
+  load-test day-test demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ browser-test: $(READY) ## The dashboard in a real browser: the system's Chromium
 
 pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a transaction pooler
 	$(BIN)/python -m pytest tests/pgbouncer
+
+model-test: $(READY) ## The tests that need spin: leases, fences, settling and epochs in every order, and mistakes that it finds
+	$(BIN)/python -m pytest -n 2 tests/model
 
 postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
 	$(BIN)/python tests/postgres15/run.py

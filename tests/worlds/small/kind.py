@@ -1,9 +1,13 @@
 """A small kind for the tests of the runtime: one table, and steps that a test scripts message by message."""
 
+import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
@@ -164,9 +168,24 @@ def _hang(message: Do, row: Row, view: View) -> Outcome:
     return _onward(message, row, view)
 
 
+def _gate(message: Do, row: Row, view: View) -> Outcome:
+    """Goes on when the test has made the file."""
+    while not Path(os.environ["SMALL_GATE"]).exists():
+        time.sleep(0.01)
+    return _follow(message, row, view)
+
+
+def _die(_message: Do, _row: Row, _view: View) -> Outcome:
+    """Ends the process and all of its group: of a worker that is a process only."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+    raise AssertionError
+
+
 SCRIPTS: dict[str, Callable[[Do, Row, View], Any]] = {
     "advance": _onward,
     "hang": _hang,
+    "gate": _gate,
+    "die": _die,
     "follow": _follow,
     "both": _both,
     "wait": _wait,
