@@ -25,6 +25,8 @@ create index if not exists users_account_owner_idx
   on hopsworks.users (account_owner_id) where account_owner_id is not null;
 -- An e-mail in other letter case is the same mailbox.
 create index if not exists users_email_lower_idx on hopsworks.users (lower(email));
+-- As pages of them are turned.
+create index if not exists users_turned_idx on hopsworks.users (coalesce(created_at, timestamptz '1970-01-01 00:00:00+00'), id);
 
 -- One row per Hopsworks cluster. current_users is how many seats are taken: counted from the assignments, and by
 -- increment_cluster_users and decrement_cluster_users (131).

@@ -154,6 +154,9 @@ create table if not exists autoscaler.audit_logs (
 create index if not exists idx_audit_category on autoscaler.audit_logs (category);
 create index if not exists idx_audit_timestamp on autoscaler.audit_logs (timestamp);
 create index if not exists idx_audit_user on autoscaler.audit_logs (user_id);
+-- As pages of the audit are turned: of everybody, and of one.
+create index if not exists audit_logs_turned_idx on autoscaler.audit_logs (coalesce(timestamp, timestamp '1970-01-01'), id);
+create index if not exists audit_logs_who_idx on autoscaler.audit_logs (user_email, coalesce(timestamp, timestamp '1970-01-01'), id);
 
 -- Configurations of a node, the newest active one wins; config_hash is the SHA-256 of yaml_config.
 create table if not exists autoscaler.node_configurations (

@@ -67,21 +67,21 @@ def rows(month: Month) -> sa.Select[Any]:
             *_credits(pending),
         )
         .select_from(hopsworks_users)
-        .outerjoin(used, used.c.user_id == _u.id)
+        .outerjoin(used, sa.true())
         .outerjoin(user_credits, _c.user_id == _u.id)
-        .outerjoin(pending, pending.c.user_id == _u.id)
+        .outerjoin(pending, sa.true())
         .where(known)
     )
 
 
-def _sums(month: Month) -> sa.Subquery:
-    """One row per user with days in the month."""
+def _sums(month: Month) -> sa.FromClause:
+    """Of each user the days in the month: asked one by one, since a page shows few of many."""
     sums = (sa.func.sum(_d[name]).label(name) for name in _AMOUNTS)
     return (
-        sa.select(_d.user_id, sa.func.count().label("days"), *sums)
-        .where(*_within(month))
-        .group_by(_d.user_id)
-        .subquery("used")
+        sa.select(sa.func.count().label("days"), *sums)
+        .where(_d.user_id == _u.id, *_within(month))
+        .correlate(hopsworks_users)
+        .lateral("used")
     )
 
 
@@ -89,13 +89,13 @@ def _within(month: Month) -> tuple[sa.ColumnElement[bool], ...]:
     return _d.date >= month.first, _d.date < month.after
 
 
-def _pending() -> sa.Subquery:
-    """One row per user with charges that are not paid yet."""
+def _pending() -> sa.FromClause:
+    """Of each user the charges that are not paid yet; null where there are none."""
     return (
-        sa.select(_h.user_id, sa.func.sum(_h.amount).label("pending"))
-        .where(_h.status == "pending")
-        .group_by(_h.user_id)
-        .subquery("charges")
+        sa.select(sa.func.sum(_h.amount).label("pending"))
+        .where(_h.user_id == _u.id, _h.status == "pending")
+        .correlate(hopsworks_users)
+        .lateral("charges")
     )
 
 
@@ -103,7 +103,7 @@ def _none_is_0(column: Any) -> sa.ColumnElement[Any]:
     return sa.func.coalesce(column, 0)
 
 
-def _credits(pending: sa.Subquery) -> tuple[sa.Label[Any], ...]:
+def _credits(pending: sa.FromClause) -> tuple[sa.Label[Any], ...]:
     """Since the beginning; `outstanding` is what was used, and neither bought nor charged."""
     used, bought, charged = (_none_is_0(column) for column in (_c.total_used, _c.total_purchased, pending.c.pending))
     return (
@@ -143,7 +143,7 @@ def credit(conn: Connection, user_id: str) -> Row:
         sa.select(*_credits(pending))
         .select_from(hopsworks_users)
         .outerjoin(user_credits, _c.user_id == _u.id)
-        .outerjoin(pending, pending.c.user_id == _u.id)
+        .outerjoin(pending, sa.true())
     )
     return fetch(conn, statement.where(_u.id == user_id))[0]
 

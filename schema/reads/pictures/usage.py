@@ -8,7 +8,7 @@ from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
 SQL = named(__package__, "usage")
-MOST_USERS = 50
+MOST_USERS = 20
 
 
 @dataclass(frozen=True, slots=True)
