@@ -32,7 +32,14 @@ def table(columns: Sequence[Column], rows: Sequence[Any], empty: h.Node, caption
 
 
 def _row(columns: Sequence[Column], row: Any) -> h.Element:
-    return h.tr[(h.td(class_={"number": each.is_number}, data_title=each.title)[each.cell(row)] for each in columns)]
+    return h.tr[
+        (h.td(class_={"number": each.is_number}, data_title=each.title)[_one(each.cell(row))] for each in columns)
+    ]
+
+
+def _one(cell: h.Node) -> h.Node:
+    """Several things are one, beside the title of the column where it is narrow."""
+    return h.div[cell] if isinstance(cell, list | tuple) and any(cell) else cell
 
 
 def filters(address: str, *fields: h.Node) -> h.Element:

@@ -47,11 +47,31 @@ SHAPES = {
     "initializing": "◔",
     "maintenance": "◫",
     "decommissioning": "◌",
+    "creating_user": "◔",
+    "full": "◆",
+    "delivered": "●",
+    "failing": "▲",
+    "given up": "✕",
+    "passed over": "◌",
+    "stopped": "◌",
+    "off": "◌",
+    "revoked": "⊘",
 }
 # What a state means for who looks: it goes well, it waits, it goes wrong, or it is over.
 TONES = {
-    "good": {"active", "available", "attached", "in_use", "assigned", "healthy", "ok", "completed", "online"},
-    "bad": {"failed", "error", "offline", "unhealthy", "lost", "dead", "critical"},
+    "good": {
+        "active",
+        "available",
+        "attached",
+        "in_use",
+        "assigned",
+        "healthy",
+        "ok",
+        "completed",
+        "online",
+        "delivered",
+    },
+    "bad": {"failed", "error", "offline", "unhealthy", "lost", "dead", "critical", "given up", "failing"},
     "waits": {
         "pending",
         "in_progress",
@@ -65,6 +85,9 @@ TONES = {
         "maintenance",
         "provisioning",
         "initializing",
+        "creating_user",
+        "full",
+        "suspended",
     },
 }
 

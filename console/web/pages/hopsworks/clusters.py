@@ -68,7 +68,7 @@ def answers(view: View, row: Row) -> h.Node:
     return h.span(".trouble", title=breaker["reason"])[
         f"✕ {TROUBLES.get(breaker['kind'], 'in trouble')} ",
         h.span(".dim")[
-            "since ", when(breaker["began_at"], view.now), ", tried again ", when(breaker["retry_at"], view.now)
+            "since ", when(breaker["began_at"], view.now), ", next try ", when(breaker["retry_at"], view.now)
         ],
     ]
 
@@ -76,7 +76,7 @@ def answers(view: View, row: Row) -> h.Node:
 def told(counts: dict[str, int]) -> h.Node:
     if not counts:
         return h.span(".dim")["–"]
-    return h.span[", ".join(f"{number(many)} {name.lower().replace('_', ' ')}" for name, many in counts.items())]
+    return h.span[", ".join(f"{number(many)} × {name.lower().replace('_', ' ')}" for name, many in counts.items())]
 
 
 def _waiting(waits: dict[str | None, dict[str, int]]) -> h.Node:

@@ -1,5 +1,6 @@
 """Users of Hopsworks: who has a seat where, who waits for one, and what becomes of one of them."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from pgfleet.console.web.look.words import number, state, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.producers.http.endpoints.assignments import AssignmentFilter, get_assignment, list_assignments
 from pgfleet.schema.assignment import FINAL, Status
+from pgfleet.schema.reads import assignment as reads
 from pgfleet.schema.reads import hopsworks as clusters
 from pgfleet.schema.rows.row import Row
 
@@ -20,7 +22,7 @@ NONE = "You have no account on a Hopsworks cluster. It is made when you sign up 
 
 def hopsworks_users(view: View) -> Screen:
     asked = view.call.asked(AssignmentFilter)
-    found = list_assignments(view.call).body
+    found = list_assignments(replace(view.call, query=_by_id(view, asked))).body
     return Screen(
         "Users of Hopsworks",
         [
@@ -30,6 +32,12 @@ def hopsworks_users(view: View) -> Screen:
             Part("pages", turning(view.address, asked, found["next"])),
         ],
     )
+
+
+def _by_id(view: View, asked: AssignmentFilter) -> AssignmentFilter:
+    """With the id of the user whose e-mail was given."""
+    user = reads.find_user(view.call.conn, asked.user_id) if asked.user_id and "@" in asked.user_id else None
+    return asked if user is None else asked.model_copy(update={"user_id": user["user_id"]})
 
 
 def _assign(view: View) -> h.Node:
@@ -57,7 +65,7 @@ def _choose(view: View, but: str | None) -> h.Node:
     return h.label[
         "Cluster",
         h.select(name="cluster_id")[
-            h.option(value="")["the least loaded; of a team member the owner's"],
+            h.option(value="")["the least loaded, or the owner's"],
             (
                 h.option(value=row["id"])[f"{row['name']} ({row['current_users'] or 0} of {row['max_users']} taken)"]
                 for row in rows
@@ -76,7 +84,7 @@ def _filters(view: View, asked: AssignmentFilter) -> h.Node:
     return filters(
         view.address,
         choice("status", "State", list(Status), asked.status),
-        view.sees_all("assignments.read") and words("user_id", "User, by the whole id", asked.user_id),
+        view.sees_all("assignments.read") and words("user_id", "User, by id or e-mail", asked.user_id),
         asked.cluster_id and words("cluster_id", "Cluster, by its id", asked.cluster_id),
         h.label(".tick")[h.input(type="checkbox", name="waiting", value="true", checked=asked.waiting), " waiting"],
     )

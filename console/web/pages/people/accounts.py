@@ -85,12 +85,11 @@ def _add(view: View) -> h.Node:
             h.label["E-mail", h.input(name="email", type="email", required=True, maxlength="255")],
             h.label["Name of the login", h.input(name="username", maxlength="255", placeholder="the e-mail")],
             h.label["Full name", h.input(name="full_name", maxlength="255")],
-            h.label[
-                "Role", h.select(name="role")[(h.option(value=role)[f"{role}: {may}"] for role, may in ROLES.items())]
-            ],
+            h.label["Role", h.select(name="role")[(h.option[role] for role in ROLES)]],
             h.label[
                 "Password", h.input(name="password", type="password", maxlength="1000", autocomplete="new-password")
             ],
+            h.ul(".dim")[(h.li[f"{role} {may}"] for role, may in ROLES.items())],
             h.p(".dim")["Without a password they sign in at the issuer, or by a key that you make for them."],
         ],
         back="/users",

@@ -78,7 +78,7 @@ def limits(view: View, username: str) -> h.Node:
     """What applies to somebody, and how much of it is used."""
     rows = [row for row in limits_of(view.call.conn, username).values() if row["most"] is not None or row["patterns"]]
     columns = [
-        Column("Limit", lambda row: [row["counts"], row["gpu_type"] and h.span(".dim")[f" of {row['gpu_type']}"]]),
+        Column("Limit", lambda row: row["counts"]),
         Column("Used", _used),
         Column("Most", _most),
         Column("Said for", lambda row: row["applies_to"]),

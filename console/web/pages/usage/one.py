@@ -9,6 +9,7 @@ from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.usage.month import amounts_of_month, money, months, owed, shown_days
 from pgfleet.producers.http.endpoints.usage import OfMonth, get_usage
 from pgfleet.schema.reads import usage as reads
+from pgfleet.schema.reads.assignment import user as hopsworks_user
 from pgfleet.schema.reads.usage import Month
 from pgfleet.schema.rows.row import Row
 
@@ -23,8 +24,9 @@ def usage_of_one(view: View) -> Screen:
         ("Bought", money(found["total_purchased"], currency)),
         ("Charged, unpaid", money(found["pending"], currency)),
     ]
+    known = hopsworks_user(view.call.conn, found["user_id"])
     return Screen(
-        f"{found['user_id']} in {month.first:%B %Y}",
+        f"{known['email'] if known else found['user_id']} in {month.first:%B %Y}",
         [
             Part("month", months(view, month)),
             Part("facts", h.dl(".facts")[((h.dt[name], h.dd[value]) for name, value in facts)]),
