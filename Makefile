@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  chart-test release image-test alerts-test browser-test model-test pgbouncer-test postgres15-test crash-test recovery-test \
-  load-test day-test demo-test fuzz-test clean
+  chart-test release image image-test container-test alerts-test browser-test model-test pgbouncer-test postgres15-test \
+  crash-test recovery-test load-test day-test demo-test fuzz-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,12 @@ chart-test: $(READY) $(HELM) ## The chart: lint, each variant against schemas an
 
 image-test: $(READY) ## What the image is made of: the program without its sandbox
 	$(BIN)/python -m pytest tests/image
+
+image: ## The image, by buildah; BASE= is what to build on, without it a Debian made here by debootstrap; TAG=, VERSION=
+	@$(PYTHON) deploy/image.py $(if $(BASE),--base $(BASE)) $(if $(TAG),--tag $(TAG)) $(if $(VERSION),--version $(VERSION))
+
+container-test: $(READY) ## The image itself: built, run by podman with the least there is, and replaced under load; BASE= as for image
+	BASE=$(BASE) $(BIN)/python -m pytest tests/container
 
 alerts-test: $(READY) ## The alerts: promtool's tests of the rules, and a real Prometheus that watches faults; both need prometheus
 	$(BIN)/python -m pytest tests/alerts

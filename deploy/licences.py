@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 
-from packaging.requirements import Requirement
-
 # Licences that ask for a notice, or for the source of what they are for.
 FINE = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0"),
@@ -30,6 +28,9 @@ WRITTEN = {
 
 def needed(name: str, extras: frozenset[str] = frozenset(), seen: set[tuple[str, str]] | None = None) -> set[str]:
     """The names of what is installed for a package and these extras of it, without itself."""
+    # What else is here is for the list of what the image has, too, and there is no `packaging` there.
+    from packaging.requirements import Requirement  # noqa: PLC0415
+
     seen = set() if seen is None else seen
     found: set[str] = set()
     for text in distribution(name).requires or ():

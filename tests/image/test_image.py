@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -57,16 +58,19 @@ def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The virtual environment that the Dockerfile makes of it."""
     build, environment, wheel = (tmp_path_factory.mktemp(name) for name in ("build", "environment", "wheel"))
     pinned = ("install", "--only-binary=:all:", "--require-hashes", "-r")
-    for folder, file in ((build, "build.txt"), (environment, "worker.txt")):
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip(folder, context, *pinned, f"deploy/constraints/{file}")
+    subprocess.run([sys.executable, "-m", "venv", build], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    pip(build, context, *pinned, "deploy/constraints/build.txt")
+    pip(build, context, *pinned, "deploy/constraints/worker.txt", into=environment)
     pip(build, context, "wheel", "--no-index", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheel}", ".")
-    pip(environment, context, "install", "--no-index", "--no-deps", *map(str, wheel.iterdir()))
+    pip(build, context, "install", "--no-index", "--no-deps", *map(str, wheel.iterdir()), into=environment)
     return environment
 
 
-def pip(environment: Path, context: Path, command: str, *arguments: str) -> None:
-    program = [str(environment / "bin" / "pip"), command, "--quiet", "--disable-pip-version-check", *arguments]
+def pip(environment: Path, context: Path, command: str, *arguments: str, into: Path | None = None) -> None:
+    """By the pip of an environment, which also installs into another one that has none."""
+    place = [f"--python={into}"] if into else []
+    program = [str(environment / "bin" / "pip"), *place, command, "--quiet", "--disable-pip-version-check", *arguments]
     subprocess.run(program, cwd=context, check=True)
 
 
@@ -87,7 +91,7 @@ def test_the_context_has_the_packages_under_their_one_name_and_no_sandbox(contex
     assert links == PACKAGES
     assert all((context / "src" / "pgfleet" / name / "__init__.py").is_file() for name in links)
     assert not (context / "console" / "sandbox").exists()
-    assert [path.name for path in (context / "deploy").iterdir()] == ["constraints"]
+    assert {path.name for path in (context / "deploy").iterdir()} == {"constraints", "licences.py", "sbom.py"}
     assert {path.name for path in context.iterdir()} == {
         "pyproject.toml",
         "README.md",
@@ -113,10 +117,21 @@ def test_the_image_has_all_of_the_program_but_the_sandbox(context: Path, environ
     assert not any("sandbox" in path for path in found)
 
 
-def test_the_image_has_nothing_that_only_the_sandbox_needs(environment: Path) -> None:
+def test_the_image_has_nothing_that_only_the_sandbox_or_an_installation_needs(environment: Path) -> None:
     names = {path.name for path in installed(environment).iterdir()}
 
-    assert names & LOCAL == set()
+    assert names & (LOCAL | {"pip", "setuptools"}) == set()
+
+
+def test_the_bill_of_materials_names_each_package_with_its_licence(context: Path, environment: Path) -> None:
+    ended = ran(environment, "python", str(context / "deploy" / "sbom.py"))
+
+    bill = json.loads(ended.stdout)
+    names = {each["name"] for each in bill["components"]}
+    metadata = {path.name.partition("-")[0] for path in installed(environment).glob("*.dist-info")}
+    assert bill["metadata"]["component"]["name"] == "pgfleet"
+    assert len(names) == len(bill["components"]) == len(metadata) - 1
+    assert all("expression" in licence for each in bill["components"] for licence in each["licenses"])
 
 
 @pytest.mark.parametrize("command", ["", "worker", "serve", "migrate", "doctor"])
