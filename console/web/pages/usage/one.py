@@ -43,7 +43,9 @@ def _days(view: View, month: Month, rows: list[Row], currency: str) -> h.Node:
     return [
         h.h2["Cost by day"],
         rows and days(amounts, ["cost"], currency, "Cost by day"),
-        table(columns, rows, "Nothing was used in this month.", "By day"),
+        h.details[h.summary["As a table"], table(columns, rows, "", "By day")]
+        if rows
+        else h.p(".empty")["Nothing was used in this month."],
     ]
 
 
