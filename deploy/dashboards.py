@@ -16,18 +16,13 @@ WIDTH = 24
 
 @dataclass(frozen=True)
 class Panel:
-    """What is asked, by the legend of each query.
-
-    Attributes:
-        quiet: nothing is shown while nothing is wrong, or nobody uses it.
-    """
+    """What is asked, by the legend of each query."""
 
     title: str
     queries: dict[str, str]
     says: str
     unit: str = "short"
     stacked: bool = False
-    quiet: bool = False
 
 
 def most(metric: str, *by: str, where: str = "") -> str:
@@ -73,7 +68,6 @@ FLEET = (
         "All other rows by state",
         {"{{machine}} {{state}}": most("pgfleet_rows", "machine", "state", where='{machine!="reservation"}') + " > 0"},
         "Disks, nodes, assignments and whatever else has a machine; counted up to 10,000.",
-        quiet=True,
     ),
     Panel(
         "Messages in queues",
@@ -95,14 +89,12 @@ FLEET = (
         "Outages",
         {"{{dependency}} {{calls}}": f"{most('pgfleet_outage', 'dependency', 'calls')} == 1"},
         "What does not answer: all that needs it waits.",
-        quiet=True,
     ),
-    Panel("Paused", {"{{what}}": most("pgfleet_paused", "what")}, "By an operator, or after a restore.", quiet=True),
+    Panel("Paused", {"{{what}}": most("pgfleet_paused", "what")}, "By an operator, or after a restore."),
     Panel(
         "Nodes that are heard of",
         {"{{machine}}": most("pgfleet_nodes_alive", "machine")},
         "Neither offline nor new, at the last sweep of a worker for heartbeats.",
-        quiet=True,
     ),
     Panel(
         "Reservations that have ended and are not gone",
@@ -161,7 +153,6 @@ WORKERS = (
         },
         "A second. A lease is lost by a worker without CPU; a decision is made again where its row has changed.",
         "ops",
-        quiet=True,
     ),
     Panel(
         "What is watched",
@@ -173,7 +164,6 @@ WORKERS = (
         {"{{outcome}}": rate("pgfleet_event_deliveries_total", "outcome")},
         "A second, to who has subscribed.",
         "ops",
-        quiet=True,
     ),
     Panel(
         "Requests", {"{{status}}": rate("pgfleet_http_requests_total", "status")}, "A second.", "reqps", stacked=True
@@ -189,7 +179,6 @@ WORKERS = (
         {"{{reason}}": rate("pgfleet_http_strangers_refused_total", "reason")},
         "A second: keys and passwords that do not hold.",
         "reqps",
-        quiet=True,
     ),
     Panel("Streams", {"open": "sum(pgfleet_http_streams)"}, "Of events, to people and programs."),
     Panel(
