@@ -96,7 +96,7 @@ constraints: ## Pin what pyproject.toml asks for, with hashes; ARGS=--upgrade ta
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet uv==0.13.9; }
 	@$(PYTHON) -c '$(BUILT_WITH)' | $(PIN) - -o deploy/constraints/build.txt > /dev/null
 	@$(PIN) pyproject.toml deploy/constraints/build.txt --extra dev -o deploy/constraints/dev.txt > /dev/null
-	@$(PIN) pyproject.toml -c deploy/constraints/dev.txt --extra worker --extra serve -o deploy/constraints/worker.txt > /dev/null
+	@$(PIN) pyproject.toml -c deploy/constraints/dev.txt --extra worker --extra serve --extra otel -o deploy/constraints/worker.txt > /dev/null
 	@$(PIN) --group helm --no-deps -o deploy/constraints/helm.txt > /dev/null
 	@$(PIN) --group chart -o deploy/constraints/chart.txt > /dev/null
 

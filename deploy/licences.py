@@ -12,6 +12,7 @@ FINE = {
 }
 # What packages write instead of the SPDX identifier.
 WRITTEN = {
+    "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache License Version 2.0": "Apache-2.0",
@@ -60,7 +61,7 @@ def is_fine(expression: str) -> bool:
 
 
 def listed() -> Iterator[tuple[str, str, str]]:
-    names = {name.lower().replace("_", "-") for name in needed("pgfleet", frozenset({"worker", "serve"}))}
+    names = {name.lower().replace("_", "-") for name in needed("pgfleet", frozenset({"worker", "serve", "otel"}))}
     for name in sorted(names - {"pgfleet"}):
         package = distribution(name)
         yield name, package.version, licence(package)

@@ -12,6 +12,7 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import CONTRACT, CONTRACT_HEADER, Message, checked
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import read_settings
+from pgfleet.schema.tracing import spans
 
 M = TypeVar("M", bound=Message)
 
@@ -64,5 +65,5 @@ def put(conn: Connection, queue: str, message: Message) -> int:
     """
     body = Jsonb(message.model_dump(mode="json", exclude_none=True))
     with at_the_door():
-        sent = conn.execute(SEND, (queue, body, Jsonb({CONTRACT_HEADER: CONTRACT}))).fetchone()
+        sent = conn.execute(SEND, (queue, body, Jsonb({CONTRACT_HEADER: CONTRACT, **spans.headers()}))).fetchone()
     return int(sent[0]) if sent and sent[0] is not None else 0

@@ -32,6 +32,7 @@ from pgfleet.producers.http.reading import read_query
 from pgfleet.producers.http.refusing import of_database, of_fleet
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.identity.speaking import Origin
+from pgfleet.schema.tracing import spans
 
 # How long after each other it is looked again for what comes in a moment: two seconds in all.
 LOOKS_S = (0.1, 0.2, 0.3, 0.6, 0.8)
@@ -153,8 +154,11 @@ class Resource:
         return StreamingResponse(body, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, MEDIA_TYPE)
 
     async def _in_thread(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool) -> Found:
-        call = partial(self.desk.answer, endpoint, asked, may_wait=may_wait)
-        return await self.crowd.in_thread(call)
+        def answer() -> Found:
+            with spans.serving(f"{endpoint.method} {endpoint.path}", asked.headers):
+                return self.desk.answer(endpoint, asked, may_wait=may_wait)
+
+        return await self.crowd.in_thread(answer)
 
 
 async def asked_in(request: Request, desk: Desk) -> Asked:

@@ -14,6 +14,7 @@ from pgfleet.schema.errors import Refusal
 from pgfleet.schema.messages import CONTRACT, CONTRACT_HEADER
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
+from pgfleet.schema.tracing import spans
 
 SQL = named(__package__)
 NOT_THEIRS, USED = "PF013", "PF015"
@@ -33,7 +34,7 @@ def place(conn: Connection, statement: str, **given: Any) -> bool:
     Raises:
         IdUsedError, NotTheirsError, Refusal: nothing was inserted, and the transaction can't go on.
     """
-    headers = {CONTRACT_HEADER: CONTRACT}
+    headers = {CONTRACT_HEADER: CONTRACT, **spans.headers()}
     with refusals(), at_the_door():
         (row,) = ask(
             conn, SQL[statement], headers=Jsonb(headers), **{name: _json(each) for name, each in given.items()}

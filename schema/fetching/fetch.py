@@ -19,6 +19,7 @@ import httpx
 
 from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
 from pgfleet.schema.queue.reading import finite, is_deeper
+from pgfleet.schema.tracing import spans
 
 WORDS_LENGTH = 300
 USER_AGENT = "pgfleet"
@@ -80,11 +81,13 @@ class Fetcher:
             # httpx.Headers shows no Authorization in its repr.
             said = httpx.Headers(headers)
             sent = self.http.build_request(method, url, headers=said, params=params, json=document, data=form)
-            response = self.http.send(sent, stream=True, follow_redirects=False)
-            try:
-                body = _body(response, self.size_bytes)
-            finally:
-                response.close()
+            # Its host and no more: an address may hold a key.
+            with spans.calling(f"{method} {sent.url.host}"):
+                response = self.http.send(sent, stream=True, follow_redirects=False)
+                try:
+                    body = _body(response, self.size_bytes)
+                finally:
+                    response.close()
         except httpx.ConnectError as error:
             # The error's text may be shown, say on a certificate: nothing has been sent yet.
             failed = f"got no answer (ConnectError: {line(str(error))})"

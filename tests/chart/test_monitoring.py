@@ -76,3 +76,13 @@ def test_dashboards_are_found_by_grafana_as_they_are() -> None:
         made = named(documents, "ConfigMap", f"pgfleet-dashboard-{file.stem}")
         assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert json.loads(made["data"][file.name]) == json.loads(file.read_text())
+
+
+def test_every_process_is_told_where_traces_go_and_may_reach_it() -> None:
+    documents = of_variant("monitoring")
+    (settings,) = (each for each in of_kind(documents, "ConfigMap") if each["metadata"]["name"] == "pgfleet-settings")
+    (egress,) = named(documents, "NetworkPolicy", "traces")["spec"]["egress"]
+
+    assert settings["data"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4318"
+    assert egress["ports"] == [{"protocol": "TCP", "port": 4318}]
+    assert "traces" not in [each["metadata"]["name"] for each in of_kind(rendered(), "NetworkPolicy")]

@@ -230,6 +230,9 @@ def test_two_fleets_in_a_cluster_share_no_object_of_the_cluster() -> None:
         ("api.replicas=two", "api/replicas"),
         ("api.ingress.enabled=true", "the name that the API is asked by"),
         ("workers.defaults.scaling.by=kdea", "scaling/by"),
+        ("monitoring.podMonitor.enable=true", "enable"),
+        ("monitoring.rules.runbookUrl=ALERTS.md", "runbookUrl"),
+        ("monitoring.traces.endpoint=http://u:p@collector:4318", "traces/endpoint"),
     ],
 )
 def test_what_is_no_value_is_refused_by_its_name(given: str, said: str) -> None:

@@ -11,6 +11,7 @@ from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.messages import CONTRACT, TOO_OLD
 from pgfleet.schema.queue.kernel import DeadLetter, Outgoing
 from pgfleet.schema.settings import Settings
+from pgfleet.schema.tracing import spans
 from pgfleet.workers.runtime.inside.fitting import refuse_unfit
 from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
@@ -56,7 +57,7 @@ def decide(running: Running, task: Task, outcome: Outcome) -> Unit:
             reason = outcome.changes[0].reason or ""
             return Unit(task, "advance", reason, outcome.changes, _sends(running, outcome.then))
         case Wait():
-            again = Outgoing(task.claimed.kept, outcome.until, task.fresh_headers())
+            again = Outgoing(task.claimed.kept, outcome.until, spans.later(task.fresh_headers()))
             sends = ((running.kind.queue, again), *_sends(running, outcome.then))
             return Unit(task, "wait", outcome.reason, outcome.changes, sends)
         case Done():
@@ -160,7 +161,13 @@ def bury(task: Task, outcome: str, reason: str, failed: int = 0) -> Unit:
 
 
 def _sends(running: Running, then: tuple[Send, ...]) -> tuple[tuple[str, Outgoing], ...]:
-    return tuple((send.queue or running.kind.queue, Outgoing(dict(send.body), send.at)) for send in then)
+    if not then:
+        return ()
+    now, later = spans.headers() or None, spans.later(None)
+    return tuple(
+        (send.queue or running.kind.queue, Outgoing(dict(send.body), send.at, now if send.at is None else later))
+        for send in then
+    )
 
 
 def _text(error: Exception) -> str:

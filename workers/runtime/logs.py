@@ -10,6 +10,7 @@ import structlog
 
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.printable import harmless, printable
+from pgfleet.schema.tracing import spans
 
 SECRET_KEYS = ("password", "token", "api_key", "kubeconfig", "secret", "dsn", "authorization", "env_vars", "command")
 
@@ -19,6 +20,7 @@ def set_up_logs() -> None:
     level = getattr(logging, os.environ.get("PGFLEET_LOG_LEVEL", "info").upper(), logging.INFO)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _say_the_span,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # First, as a traceback quotes what an error says.
@@ -57,6 +59,11 @@ def _without_commands(_logger: Any, _method: str, event: Any) -> Any:
         if value is not None and not isinstance(value, (int, float)):
             event[key] = indent(harmless(str(value)), "  ") if key == "exception" else printable(value)
     return event
+
+
+def _say_the_span(_logger: Any, _method: str, event: Any) -> Any:
+    """A line is found by the trace that it belongs to, unless it says itself to which."""
+    return {**spans.ids(), **event}
 
 
 def _hide_secrets(_logger: Any, _method: str, event: Any) -> Any:

@@ -19,6 +19,7 @@ from pgfleet.schema.database.sessions import connect, is_pooler, open_session
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, misspelt, read_settings
+from pgfleet.schema.tracing.exporting import exported
 from pgfleet.workers.runtime.broker import FleetBroker
 from pgfleet.workers.runtime.inside.ending import Ending, ended_at_once
 from pgfleet.workers.runtime.inside.hangs import HangWatch
@@ -104,6 +105,7 @@ class Lifecycle(dramatiq.Middleware):
 
     def boot(self, broker: dramatiq.Broker, threads: int) -> None:
         set_up_logs()
+        self.open.enter_context(exported("pgfleet-worker-" + "-".join(kind.name for kind in self.kinds.values())))
         settings = read_settings()
         for given, meant in misspelt(os.environ).items():
             log.warning("settings.unknown", variable=given, meant=meant)

@@ -1,5 +1,6 @@
 """A claimed message on its way through this process, with its past as its headers have it."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from pgfleet.schema.asking import Asked, asked
 from pgfleet.schema.messages import CONTRACT_HEADER
 from pgfleet.schema.queue.claims import OLDEST
 from pgfleet.schema.queue.kernel import OURS, Json, Message, Token
+from pgfleet.schema.tracing import spans
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +27,7 @@ class Task:
         key: what it is about, as its kind says.
         view: what its step looks at; None where that could not be loaded.
         stale: how often its decision has come too late.
+        span: of its last step, where spans are recorded.
     """
 
     claimed: Message
@@ -38,6 +41,7 @@ class Task:
     key: str | None = None
     view: Any = field(default=None, repr=False)
     stale: int = 0
+    span: Any = field(default=None, repr=False)
 
     @classmethod
     def of(cls, claimed: Message) -> "Task":
@@ -58,6 +62,10 @@ class Task:
     def suspect(self) -> bool:
         """Whether a process may have ended of it: it runs alone."""
         return self.deaths > 0 or self.claimed.unanswered
+
+    def recorded(self, queue: str) -> AbstractContextManager[Any]:
+        """Its step as a span, where spans are recorded; gives what `span` is."""
+        return spans.stepping(queue, self.token.msg_id, self.key, self.claimed.headers)
 
     @property
     def asked(self) -> Asked | None:

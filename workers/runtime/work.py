@@ -200,7 +200,7 @@ def _decide(running: Running, task: Task) -> Unit | Exception:
     try:
         if task.deaths >= running.settings.attempts:
             return _Deadly(task.deaths)
-        with running.progress.step([task]):
+        with running.progress.step([task]), task.recorded(running.kind.queue) as task.span:
             turn.hold()
             return decide(running, task, stepped_kind(running).step(task.message, turn))
     except Exception as error:  # noqa: BLE001  # any exception is an outcome
@@ -291,10 +291,10 @@ def write(running: Running, units: Sequence[Unit]) -> Settled:
     """Settle units and count them."""
     if not units:
         return Settled()
-    started, queue = time.perf_counter(), running.kind.queue
+    started, began_ns, queue = time.perf_counter(), time.time_ns(), running.kind.queue
     with running.progress.step([unit.task for unit in units]):
         settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), "settle")
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
     running.progress.answered([unit.task for unit in settled.done])
-    count(running, settled)
+    count(running, settled, began_ns)
     return settled

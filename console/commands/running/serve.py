@@ -35,6 +35,7 @@ def serve(
     from pgfleet.producers.http.health.fleet import counted  # noqa: PLC0415
     from pgfleet.producers.http.serving import Pace, made, served  # noqa: PLC0415
     from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
+    from pgfleet.schema.tracing.exporting import exported  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import Shown  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import serve as serve_metrics  # noqa: PLC0415
@@ -43,6 +44,7 @@ def serve(
     settings, serving = read_settings(), read_serve_settings()
     set_up_logs()
     with (
+        exported("pgfleet-api"),
         desk_of(settings, serving) as desk,
         served(made(desk, beside=site), host, port, desk.ending, Pace(NOTICE_S, settings.drain_s)) as server,
         counted(desk.pool),

@@ -29,6 +29,7 @@ from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from pgfleet.schema.printable import printable
 from pgfleet.schema.settings import Settings
+from pgfleet.schema.tracing import spans
 from pgfleet.workers.clients.aws.signing import Signed, signed
 from pgfleet.workers.clients.aws.throttle import Throttle
 from pgfleet.workers.clients.retry_after import retry_after_s
@@ -146,7 +147,8 @@ class Service:
     def _answer(self, method: str, read: Callable[[Any], R], given: dict[str, Any]) -> "R | Problem":
         operation = self.client.meta.method_to_api_mapping[method]
         try:
-            answer = getattr(self.client, method)(**given)
+            with spans.calling(f"{self.name} {method}"):
+                answer = getattr(self.client, method)(**given)
             if self.name == EC2:
                 # In each of its answers. A page of a proxy has none, and says nothing of what was made or deleted.
                 _ = answer["ResponseMetadata"]["RequestId"]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from kubernetes.client.rest import RESTResponse
 from urllib3.exceptions import HTTPError
 
+from pgfleet.schema.tracing import spans
 from pgfleet.workers.clients.bodies import beginning, keep
 from pgfleet.workers.clients.kubernetes.connection import Credentials, SignedClient
 from pgfleet.workers.clients.retry_after import retry_after_s
@@ -78,7 +79,8 @@ class GuardedClient(SignedClient):
         if self.guard is not None:
             self.guard.check(calls)
         try:
-            response = super().call_api(method, url, *given, **named)
+            with spans.calling(f"{KUBERNETES} {method}"):
+                response = super().call_api(method, url, *given, **named)
             if response.status >= REFUSED:
                 keep(response, beginning(response.response, STATUS_BYTES, STATUS_S))
         except HTTPError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from pgfleet.schema.tracing import spans
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Settled, Unit
@@ -14,8 +15,8 @@ from pgfleet.workers.runtime.task import Task
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def count(running: Running, settled: Settled) -> None:
-    """Count what has become of a batch, and log what is worth a line."""
+def count(running: Running, settled: Settled, began_ns: int) -> None:
+    """Count what has become of a batch since then, and log what is worth a line."""
     queue = running.kind.queue
     for outcome, number in Counter(unit.outcome for unit in settled.done).items():
         metrics.SETTLED.labels(queue, outcome).inc(number)
@@ -26,6 +27,7 @@ def count(running: Running, settled: Settled) -> None:
     if settled.stale:
         metrics.STALE.labels(queue).inc(len(settled.stale))
     for unit in settled.done:
+        spans.after(unit.task.span, f"settle {queue}", began_ns, outcome=unit.outcome)
         _log(running.kind.name, unit)
 
 
@@ -38,9 +40,10 @@ def count_gone(queue: str, tasks: Sequence[Task]) -> None:
 
 def _log(kind: str, unit: Unit) -> None:
     """A line for every move, and for every message that was refused."""
+    said = {} if unit.task.span is None else spans.ids(unit.task.span)
     for change in unit.changes:
         if change.to is not None:
             machine = change.table.info.get("machine", kind)
-            log.info(f"{machine}.{change.to}", row=str(change.key), reason=change.reason)  # noqa: G004  # constant names
+            log.info(f"{machine}.{change.to}", row=str(change.key), reason=change.reason, **said)  # noqa: G004  # constant names
     if unit.outcome == "reject":
-        log.warning("message.rejected", kind=kind, msg_id=unit.token.msg_id, reason=unit.reason)
+        log.warning("message.rejected", kind=kind, msg_id=unit.token.msg_id, reason=unit.reason, **said)
