@@ -85,9 +85,10 @@ begin
       end) over (rows unbounded preceding) as so_far
     from picked
   )
+  -- date_part, as extract counts in numeric, which takes 2 us a message.
   select p.ids, p.dues, exists (select from measured where so_far > 1048576)
   from (
-    select array_agg(msg_id) as ids, array_agg(extract(epoch from vt - public.fleet_now())::float8) as dues from picked) p
+    select array_agg(msg_id) as ids, array_agg(date_part('epoch', vt - public.fleet_now())) as dues from picked) p
   into ids, dues, heavy;
 
   if ids is null then
@@ -120,7 +121,7 @@ begin
         else alone
       end
     where q.msg_id = any (ids)
-    returning q.msg_id, q.read_ct, extract(epoch from q.enqueued_at)::float8,
+    returning q.msg_id, q.read_ct, date_part('epoch', q.enqueued_at),
       case when (q.msg_id = any (large)) is not true then q.message end,
       case when q.headers <> alone then q.headers end,
       q.read_ct <> 1 and q.headers #> '{pgfleet,unanswered}' is not null,
