@@ -96,9 +96,12 @@ def ask(cursor: Cursor, queue: str, statement: LiteralString, values: Any = None
     return cursor.execute(_on(queue, statement), values, prepare=False)
 
 
+# Until somebody claims what was put back its token fits still: a renewal that comes after that would hide it for a
+# lease. It has no mark any more, unless nobody has begun it since it was found unanswered.
 EXTEND: LiteralString = """
 with held as ({held} skip locked)
-update {q} q set vt = public.fleet_now() + %(lease)s where q.msg_id = any (array(select msg_id from held))
+update {q} q set vt = public.fleet_now() + %(lease)s
+where q.msg_id = any (array(select msg_id from held)) and q.headers #> '{{pgfleet,claim}}' is not null
 returning q.msg_id, q.read_ct
 """
 

@@ -12,6 +12,7 @@ from pgfleet.schema.queue import claims, kernel
 from pgfleet.schema.queue.kernel import Token
 from pgfleet.workers.runtime.leases import LeaseKeeper, Leases
 from pgfleet.workers.runtime.outcomes import LeaseLostError
+from pgfleet.workers.runtime.work import work
 from worlds.fleet import PATIENCE_S, Connection, move_clock, stop_clock, until
 from worlds.small.kind import QUEUE, do
 from worlds.small.world import Small
@@ -108,6 +109,19 @@ def test_what_is_being_settled_is_not_waited_for(small: Small, keeper: LeaseKeep
         settler.rollback()
 
     assert held_s(small) == {settling: 70, other: 90}
+
+
+def test_a_renewal_that_comes_after_its_message_was_put_back_does_not_hide_it(small: Small) -> None:
+    stop_clock(small.conn)
+    msg_id = small.send(do(small.job(), "again_after"))
+    (task,) = small.worker.claim()
+    asked = small.worker.running.leases.tokens()
+    work(small.worker.running, [task])
+
+    kept = kernel.extend(small.conn, QUEUE, asked, timedelta(seconds=90))
+
+    assert kept == set()
+    assert held_s(small) == {msg_id: 30}
 
 
 class Clock:
