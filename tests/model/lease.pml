@@ -370,6 +370,13 @@ inline settle_fail(w, m) {
 #define alone(w, m) (hand(w, m).is == SUSPECT && !unsuspected(w, 1 - m))
 #define unstarted(w, m) (hand(w, m).is == HELD || hand(w, m).is == SUSPECT || hand(w, m).is == STARTED)
 
+/* A renewal that was asked for before its message was put back finds no mark. */
+#ifdef RENEWS_LATE
+#define renewable(m) true
+#else
+#define renewable(m) (q[m].at != WAITING)
+#endif
+
 /* What a worker does with one message that it has in hand. */
 #define WORK(w, m) \
   :: alone(w, m) -> atomic { begin_one(w, m) } \
@@ -381,7 +388,7 @@ inline settle_fail(w, m) {
   :: hand(w, m).is == WILL_FAIL -> settle_fail(w, m) \
   :: hand(w, m).is == DOOMED -> atomic { if :: !owns(w, m) -> drop(w, m) :: else -> bury(w, m) fi } \
   /* The keeper. */ \
-  :: atomic { in_queue(m) && q[m].due && q[m].at != WAITING && hand(w, m).is != NOTHING && fits(w, m) -> \
+  :: atomic { q[m].due && renewable(m) && hand(w, m).is != NOTHING && fits(w, m) -> \
        change(w, m, renews); q[m].due = false } \
   /* Given back as the process ends; or as nothing went on, and its thread goes on later all the same. */ \
   :: atomic { releases > 0 && unstarted(w, m) && fits(w, m) -> \

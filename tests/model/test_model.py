@@ -26,6 +26,7 @@ MISTAKES = {
     "a lost claim that is not found by its mark": "-DNO_MARK -DBREAKS=1",
     "what was not answered, among others": "-DNOT_ALONE -DSECOND=POISON",
     "a step that begins though its message was given back": "-DBEGIN_UNASKED -DRELEASES=1",
+    "a renewal that hides what was put back meanwhile": "-DRENEWS_LATE -DRELEASES=1",
     "no safety poll": "-DNO_POLL -DWAKE -DCRASHES=0 -DPAUSES=0",
     "notifications that are forgotten after the claim": (
         "-DCLEARS_LATE -DWAKE -DSURE -DNO_POLL -DCRASHES=0 -DPAUSES=0"
