@@ -257,7 +257,7 @@ def submitted(url: str, key: str) -> str:
     wanted = {"gpu_type": "h100", "gpu_count": 1, "duration_hours": 0.001, "github_user": "ada"}
     answer = httpx.post(f"{url}/v1/reservations", json=wanted, headers=proof(key), trust_env=False)
     assert answer.status_code == 202, answer.text
-    return str(answer.json()["reservation_id"])
+    return str(answer.json()["id"])
 
 
 def state(url: str, key: str, row_id: str) -> str:
