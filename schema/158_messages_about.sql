@@ -21,7 +21,22 @@ begin
   end if;
   return query execute format(
     'select q.msg_id, q.vt, q.read_ct, left(q.message ->> ''action'', 60), q.vt > public.fleet_now()
-     from pgmq.%I q where q.message ->> %L = $1 order by q.vt, q.msg_id limit 1000', 'q_' || of_queue, field) using of_row;
+     from pgmq.%1$I q where left(q.message ->> %2$L, 36) = left($1, 36) and q.message ->> %2$L = $1
+     order by q.vt, q.msg_id limit 1000', 'q_' || of_queue, field) using of_row;
+end
+$$;
+
+-- By the row that they are about, as somebody looks at each reservation and each operation while it goes on: all of a
+-- queue would be read for each look. What others send may be of any length.
+do $$
+begin
+  if to_regclass('pgmq.q_gpu_reservations_row_idx') is null then
+    create index q_gpu_reservations_row_idx on pgmq.q_gpu_reservations (left(message ->> 'reservation_id', 36));
+  end if;
+  if to_regclass('pgmq.q_disk_operations_row_idx') is null then
+    create index q_disk_operations_row_idx on pgmq.q_disk_operations (left(message ->> 'operation_id', 36))
+      where message ->> 'operation_id' is not null;
+  end if;
 end
 $$;
 

@@ -150,23 +150,25 @@ from public.node_cordons c where c.until > public.fleet_now();
 -- The nodes that there are, each with the GPUs that pods have on it, whoever they belong to, and those that are free. A
 -- reservation ends when its pod was seen gone, and the watch may hear of it later: a pod as it was seen before has none.
 create or replace view public.gpu_node_room as
+with taken as materialized (
+  -- All nodes' at once, and then each by its name: node by node, pods would be read as often as there are nodes where
+  -- statistics are of an empty table. Most pods are of a row that has not ended: those are hashed, and only the others are
+  -- looked up one by one.
+  select jsonb_object_agg(p.node_name, p.gpus) as by_node from (
+    select o.node_name, sum(o.gpus) as gpus from public.gpu_pods o
+    where o.node_name is not null and o.gone_at is null and o.phase not in ('Succeeded', 'Failed')
+      and (o.reservation_id in (select u.reservation_id from public.reservations u where u.reservation_ended is null)
+        or exists (
+          select from public.reservations r
+          where r.reservation_id = o.reservation_id and r.reservation_ended >= o.seen_at and r.forced_at is null) is not true)
+    group by o.node_name) p)
 select n.node_name, n.gpu_type, n.zone, n.gpus, why.problem, n.gpus_of_others + ours.gpus as gpus_used,
   case when why.problem is null then greatest(n.gpus - n.gpus_of_others - ours.gpus, 0) else 0 end as gpus_free
 from public.gpu_nodes n
 left join public.cordoned_nodes c using (node_name)
 cross join lateral (select coalesce(n.problem, c.problem) as problem) why
-cross join lateral (
-  -- All nodes' at once, and then each by its name: node by node, pods would be read as often as there are nodes where
-  -- statistics are of an empty table.
-  select coalesce(((
-    select jsonb_object_agg(p.node_name, p.gpus) from (
-      select o.node_name, sum(o.gpus) as gpus from public.gpu_pods o
-      where o.node_name is not null and o.gone_at is null and o.phase not in ('Succeeded', 'Failed')
-        and exists (
-          select from public.reservations r
-          where r.reservation_id = o.reservation_id and r.reservation_ended >= o.seen_at and r.forced_at is null) is not true
-      group by o.node_name) p
-  ) ->> n.node_name)::integer, 0) as gpus) ours
+cross join taken
+cross join lateral (select coalesce((taken.by_node ->> n.node_name)::integer, 0) as gpus) ours
 where n.gone_at is null;
 
 -- GPUs that reservations hold whose pod is on no node yet: they will be taken from some node.

@@ -1,6 +1,6 @@
 """Asking the database how a line stands; inside a pipeline the answers are read later."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -43,6 +43,12 @@ def ask_line(conn: Connection, gpu_type: str, most: int | None) -> Answers:
         ends=ask("ends"),
         figures=ask("figures"),
     )
+
+
+def without_lines(conn: Connection, gpu_types: Collection[str]) -> dict[str, Standing]:
+    """How GPU types stand for which nobody waits: what is free, and not when the rest will be."""
+    rows = ask(conn, SQL["rooms"], gpu_types=list(gpu_types))
+    return {row["gpu_type"]: Standing(row["gpu_type"], row["now"], room_of(row)) for row in rows}
 
 
 def units_ahead(conn: Connection, key: str) -> int:

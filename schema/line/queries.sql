@@ -16,6 +16,10 @@ select b.* from public.booked_units b where b.gpu_type = :gpu_type::text order b
 -- What the nodes of a GPU type have room for.
 select m.* from public.gpu_rooms m where m.gpu_type = :gpu_type::text;
 
+-- name: rooms
+-- The same of some GPU types at once: pods are read once for all of them.
+select m.*, public.fleet_now() as now from public.gpu_rooms m where m.gpu_type = any (:gpu_types::text[]);
+
 -- name: ends
 -- GPUs that somebody holds, and what is known of their end.
 select e.* from public.gpu_ends e where e.gpu_type = :gpu_type::text;

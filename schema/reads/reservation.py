@@ -269,7 +269,7 @@ def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | 
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
-    numbers = {row["gpu_type"]: row["number"] for row in fetch(conn, _numbers(wanted))}
+    numbers = waiting(conn, wanted)
     with conn.pipeline():
         asked = {name: ask_line(conn, name, most) for name in known}
     standings = {name: standing_in(answers, grace.total_seconds()) for name, answers in asked.items()}
@@ -287,7 +287,8 @@ def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | 
     }
 
 
-def _numbers(names: list[str]) -> sa.Select[Any]:
-    """Of everybody, as a person may count them without seeing them."""
+def waiting(conn: Connection, names: Iterable[str]) -> dict[str, int]:
+    """How many wait for each of these types, of everybody: a person may count them without seeing them."""
     w = _waiting_reservations.c
-    return sa.select(w.gpu_type, sa.func.count().label("number")).where(w.gpu_type.in_(names)).group_by(w.gpu_type)
+    counted = sa.select(w.gpu_type, sa.func.count().label("number")).where(w.gpu_type.in_(list(names)))
+    return {row["gpu_type"]: row["number"] for row in fetch(conn, counted.group_by(w.gpu_type))}

@@ -12,6 +12,8 @@ from pgfleet.producers.http.endpoints.motion import get_doctor
 FINDINGS = "/doctor/findings"
 UNABLE = "unable"
 ORDER = ("error", "warning", "skipped", UNABLE, "ok")
+# Of each severity; the command lists all.
+MOST = 100
 TITLES = {
     "error": "To be put right",
     "warning": "To be looked at",
@@ -74,7 +76,11 @@ def _summary(by_severity: dict[str, list[Finding]]) -> h.Node:
 def _section(severity: str, found: list[Finding]) -> h.Node:
     if not found:
         return None
-    shown = h.ul(".findings")[(h.li[_finding(each)] for each in found)]
+    rest = len(found) - MOST
+    shown = [
+        h.ul(".findings")[(h.li[_finding(each)] for each in found[:MOST])],
+        rest > 0 and h.p(".dim")[f"and {number(rest)} more: ", h.code["pgfleet doctor"], " lists all."],
+    ]
     if severity in FOLDED:
         return h.details(".well")[h.summary[f"{TITLES[severity]}: {number(len(found), 'check')}"], shown]
     return [h.h2[TITLES[severity]], shown]

@@ -9,21 +9,25 @@ import htpy as h
 
 from pgfleet.console.web.look.links import to_page, to_reservation
 from pgfleet.console.web.look.pictures.bars import bar, patterns
-from pgfleet.console.web.look.pictures.cells import legend, node
+from pgfleet.console.web.look.pictures.cells import legend, many, node
 from pgfleet.console.web.look.tables import Column, table
 from pgfleet.console.web.look.words import counted, gpus, lasting, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.schema.brake.pauses import paused
-from pgfleet.schema.reads import cluster, outage
 from pgfleet.schema.reads import node as nodes
+from pgfleet.schema.reads import outage
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.charts.queues import board
-from pgfleet.schema.reads.pictures.gpus import ending, gpu_nodes, holders
+from pgfleet.schema.reads.pictures.clusters import troubled
+from pgfleet.schema.reads.pictures.fronts import fronts
+from pgfleet.schema.reads.pictures.gpus import MOST_NODES, ending, gpu_nodes, holders
 from pgfleet.schema.reads.place import Line
 from pgfleet.schema.rows.row import Row
 
 # Of each line so many are shown, and so many are read.
 FRONT, READ = 5, 10
+# Of a type with more nodes, a node is one cell.
+SINGLE = 24
 BARS = (
     ("held", "held"),
     ("swatch-free", "free"),
@@ -31,6 +35,7 @@ BARS = (
     ("swatch-waits", "wanted by the first in line"),
 )
 CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away", "not available"))
+WHOLE = (("held", "full"), ("partly", "some are free"), ("free", "all are free"), ("away", "not available"))
 
 
 def fleet(view: View) -> Screen:
@@ -51,7 +56,7 @@ def fleet(view: View) -> Screen:
 def _lines(view: View) -> list[tuple[Row, Line]]:
     conn = view.call.conn
     known = reads.types(conn)
-    found = reads.lines(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), READ)
+    found = fronts(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), READ)
     return [(row, found[name]) for name, row in known.items() if name in found]
 
 
@@ -84,13 +89,7 @@ def _troubles(view: View, queues: list[Row]) -> Iterator[h.Node]:
             when(row["since"], view.now),
             why,
         ]
-    for row in cluster.listing(conn):
-        if row["status"] in ("offline", "degraded"):
-            yield [
-                "▲ Cluster ",
-                to_page("/clusters", row["name"]),
-                f" is {row['status']}: {row['status_reason'] or 'no reason given'}",
-            ]
+    yield from _clusters(troubled(conn))
     for machine, what in (("node", "nodes"), ("cluster_node", "cluster nodes")):
         sweep = nodes.last_sweep(conn, machine)
         if sweep is not None and sweep["held_back"]:
@@ -99,6 +98,17 @@ def _troubles(view: View, queues: list[Row]) -> Iterator[h.Node]:
                 to_page("/nodes", f"{number(sweep['silent'])} {what}"),
                 " are silent at once, and none is marked offline until somebody believes it.",
             ]
+
+
+def _clusters(rows: list[Row]) -> Iterator[h.Node]:
+    for row in rows[:FRONT]:
+        yield [
+            "▲ Cluster ",
+            h.a(href=f"/clusters/{row['cluster_id']}")[row["name"]],
+            f" is {row['status']}: {row['status_reason'] or 'no reason given'}",
+        ]
+    if len(rows) > FRONT:
+        yield ["▲ ", to_page("/clusters", f"{number(len(rows) - FRONT, 'more cluster')} like these")]
 
 
 def _types(lines: list[tuple[Row, Line]]) -> h.Node:
@@ -139,23 +149,27 @@ def _nodes(view: View) -> h.Node:
     rows = gpu_nodes(view.call.conn)
     if not rows:
         return None
-    owner = None if view.sees_all("reservations.read") else view.username
-    held: dict[str, list[Row]] = defaultdict(list)
-    for row in holders(view.call.conn, owner):
-        held[row["pod_node"]].append(row)
     by_type: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_type[row["gpu_type"]].append(row)
+    few = [row["node_name"] for of_type in by_type.values() if len(of_type) <= SINGLE for row in of_type]
+    owner = None if view.sees_all("reservations.read") else view.username
+    held: dict[str, list[Row]] = defaultdict(list)
+    for row in holders(view.call.conn, few, owner) if few else ():
+        held[row["pod_node"]].append(row)
     return [
         h.h2["GPUs by node"],
-        legend(CELLS),
-        h.div(".node-types")[
-            (
-                h.div[h.h3[name], h.ul(".nodes")[(node(row, held[row["node_name"]], view.now) for row in of_type)]]
-                for name, of_type in by_type.items()
-            )
-        ],
+        legend(CELLS if few else WHOLE),
+        h.div(".node-types")[(_of_type(view, *each, held) for each in by_type.items())],
+        len(rows) == MOST_NODES and h.p(".dim")[f"The first {number(MOST_NODES, 'node')}; there are more."],
     ]
+
+
+def _of_type(view: View, name: str, rows: list[Row], held: dict[str, list[Row]]) -> h.Element:
+    """Each GPU of a few nodes; of many, a cell for each node."""
+    if len(rows) > SINGLE:
+        return h.div[h.h3[name], many(rows)]
+    return h.div[h.h3[name], h.ul(".nodes")[(node(row, held[row["node_name"]], view.now) for row in rows)]]
 
 
 def _ending(view: View) -> h.Node:

@@ -10,10 +10,16 @@ from pgfleet.schema.rows.row import Row
 SQL = named(__package__, "clusters")
 MOST_CELLS = 1_000
 MOST_SUCCESSORS = 5
+MOST_TROUBLED = 100
 # Half hours in a day.
 PLACES = 48
 FIGURES = ("cpu", "memory", "disk", "load")
 Series = list[float | None]
+
+
+def troubled(conn: Connection) -> list[Row]:
+    """Clusters that are offline or degraded: cluster_id, name, status, status_reason."""
+    return ask(conn, SQL["troubled"], most=MOST_TROUBLED)
 
 
 def scores(conn: Connection, clusters: Sequence[str]) -> dict[str, list[float]]:

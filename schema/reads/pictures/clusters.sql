@@ -1,5 +1,12 @@
 -- What pages draw of clusters: scores and measurements of a day, nodes by health, and who would lead.
 
+-- name: troubled
+-- Clusters that somebody has to look at, those without any node first.
+select c.cluster_id, c.name, c.status, c.status_reason
+from clusters.clusters c
+where c.status in ('offline', 'degraded')
+order by c.status desc, c.name, c.cluster_id limit :most::integer;
+
 -- name: scores
 -- The health scores of these clusters in the last day, an average for each hour, the oldest first.
 select f.about as cluster_id, date_bin('1 hour', f.at, 'epoch') as at, avg(f.value) as score

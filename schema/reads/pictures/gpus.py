@@ -1,5 +1,7 @@
 """GPUs as pages draw them: nodes with their cells, who holds them, and what ends next."""
 
+from collections.abc import Collection
+
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
@@ -14,9 +16,9 @@ def gpu_nodes(conn: Connection) -> list[Row]:
     return ask(conn, SQL["gpu_nodes"], most=MOST_NODES)
 
 
-def holders(conn: Connection, username: str | None) -> list[Row]:
-    """Who holds GPUs on which node until when; of one user, or of everybody."""
-    return ask(conn, SQL["holders"], username=username, most=MOST_HOLDERS)
+def holders(conn: Connection, nodes: Collection[str], username: str | None) -> list[Row]:
+    """Who holds GPUs on which of these nodes until when; of one user, or of everybody."""
+    return ask(conn, SQL["holders"], nodes=list(nodes), username=username, most=MOST_HOLDERS)
 
 
 def ending(conn: Connection, username: str | None, most: int = 8) -> list[Row]:

@@ -9,10 +9,10 @@ order by n.gpu_type, n.node_name
 limit :most::integer;
 
 -- name: holders
--- Who holds GPUs, by node; of a user, or of everybody.
+-- Who holds GPUs on these nodes; of a user, or of everybody.
 select r.reservation_id, r.user_id, r.name, r.status, r.gpu_type, r.gpus_held, r.pod_node, r.expires_at
 from public.reservations r
-where r.gpus_held > 0 and r.pod_node is not null
+where r.reservation_ended is null and r.gpus_held > 0 and r.pod_node = any (:nodes::text[])
   and (:username::text is null or r.user_id = :username::text)
 order by r.pod_node, r.expires_at nulls last, r.reservation_id
 limit :most::integer;

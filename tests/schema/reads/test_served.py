@@ -43,7 +43,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
-from pgfleet.schema.reads.pictures import clusters, gpus, machine, nodes
+from pgfleet.schema.reads.pictures import clusters, fronts, gpus, machine, nodes
 from pgfleet.schema.reads.pictures import usage as pictured_usage
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
@@ -144,9 +144,11 @@ READS: dict[str, Read] = {
     "pictures.clusters.nodes": lambda c, _: clusters.nodes(c, "x"),
     "pictures.clusters.scores": lambda c, _: clusters.scores(c, ["x"]),
     "pictures.clusters.successors": lambda c, _: clusters.successors(c, "x"),
+    "pictures.fronts.fronts": lambda c, _: fronts.fronts(c, reservation.types(c), GRACE, 5),
+    "pictures.clusters.troubled": lambda c, _: clusters.troubled(c),
     "pictures.gpus.ending": lambda c, _: gpus.ending(c, None),
     "pictures.gpus.gpu_nodes": lambda c, _: gpus.gpu_nodes(c),
-    "pictures.gpus.holders": lambda c, _: gpus.holders(c, None),
+    "pictures.gpus.holders": lambda c, _: gpus.holders(c, ["n"], None),
     "pictures.gpus.stray_pods": lambda c, _: gpus.stray_pods(c, gone_too=True),
     "pictures.machine.moves": lambda c, _: machine.moves(c, "reservation"),
     "pictures.nodes.cells": lambda c, _: nodes.cells(c, ["eu"]),
@@ -172,6 +174,7 @@ READS: dict[str, Read] = {
     "reservation.resolve": lambda c, t: reservation.resolve(c, t.reservation, t.user),
     "reservation.short": lambda c, t: reservation.short(c, t.reservation),
     "reservation.users_of": lambda c, t: reservation.users_of(c, [t.reservation]),
+    "reservation.waiting": lambda c, _: reservation.waiting(c, ["h100"]),
     "reservation.types": lambda c, _: reservation.types(c),
     "usage.charges": lambda c, t: usage.charges(c, t.user),
     "usage.credit": lambda c, t: usage.credit(c, usage.resolve(c, t.user)["user_id"]),

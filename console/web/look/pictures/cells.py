@@ -6,7 +6,7 @@ from typing import Any
 
 import htpy as h
 
-from pgfleet.console.web.look.words import relative
+from pgfleet.console.web.look.words import number, relative
 
 
 def node(row: Mapping[str, Any], held: Sequence[Mapping[str, Any]], now: datetime) -> h.Element:
@@ -26,6 +26,32 @@ def node(row: Mapping[str, Any], held: Sequence[Mapping[str, Any]], now: datetim
         ],
         h.span(".dim")[row["problem"] or f"{free} free"],
     ]
+
+
+def many(rows: Sequence[Mapping[str, Any]]) -> h.Node:
+    """A cell for each of many nodes: full, some of its GPUs free, all of them, or not available."""
+    kinds = [_whole(row) for row in rows]
+    told = ", ".join(f"{number(kinds.count(kind))} {name}" for kind, name in WHOLE.items() if kind in kinds)
+    cells = (
+        h.span(class_=f"cell {kind}", title=f"{row['node_name']}: {row['problem'] or _free(row)}")
+        for row, kind in zip(rows, kinds, strict=True)
+    )
+    return [h.p(".dim")[f"{number(len(rows), 'node')}: {told}"], h.p(".cells", role="img", aria_label=told)[cells]]
+
+
+WHOLE = {"held": "full", "partly": "partly free", "free": "free", "away": "not available"}
+
+
+def _whole(row: Mapping[str, Any]) -> str:
+    if row["problem"]:
+        return "away"
+    if row["gpus_free"] <= 0:
+        return "held"
+    return "free" if row["gpus_free"] >= row["gpus"] else "partly"
+
+
+def _free(row: Mapping[str, Any]) -> str:
+    return f"{row['gpus_free']} of {row['gpus']} free"
 
 
 def _cell(kind: str, row: Mapping[str, Any], now: datetime) -> h.Element:
