@@ -1,0 +1,48 @@
+"""However many have a page open, it is rendered once for all who are shown the same."""
+
+from collections.abc import Iterable
+
+import htpy as h
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from pgfleet.console.web.live.board import Board
+from pgfleet.console.web.live.stream import Stream
+from pgfleet.console.web.page import Page, Part, Screen, View
+from pgfleet.console.web.site import site
+from pgfleet.producers.http.application import Ground
+from web.test_live import NEW, stream, told
+from worlds.api.server import api_on
+from worlds.fleet import new_id
+from worlds.web.site import Site
+
+
+def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
+    rendered: list[str] = []
+
+    def counted(view: View) -> Screen:
+        rendered.append(view.username)
+        return Screen("Counted", [Part("count", h.p[f"rendering {len(rendered)}"])])
+
+    page = Page("/counted", "C", "reservations.read", counted, machines=frozenset({"reservation"}), every_s=3600)
+
+    def beside(ground: Ground) -> Iterable[BaseRoute]:
+        live = Stream(page, Board(ground))
+
+        async def answered(request: Request) -> Response:
+            return await live(request)
+
+        return [Route("/live/counted", answered), *site(ground)]
+
+    with api_on(dsn, beside=beside) as api:
+        seen = Site(api)
+        browsers = [seen.signed_in(user, "DEVOPS") for user in ("ops", "eve")]
+        with stream(browsers[0], "/counted") as one, stream(browsers[1], "/counted") as other:
+            first = [told(each, "part-count") for each in (one, other)]
+            api.conn.execute(NEW.encode(), (new_id(), "ada", "moves"))
+            second = [told(each, "part-count") for each in (one, other)]
+        seen.close()
+
+    assert [f"rendering {number}" in each for number, both in ((1, first), (2, second)) for each in both] == [True] * 4
+    assert len(rendered) == 2
