@@ -113,7 +113,7 @@ def test_the_image_has_all_of_the_program_but_the_sandbox(context: Path, environ
     program = installed(environment) / "pgfleet"
     found = {str(path.relative_to(program)) for path in program.rglob("*") if path.suffix in (".py", ".sql", ".json")}
 
-    assert found == sources | {"__init__.py"}
+    assert found == sources | {"__init__.py", "testing.py"}
     assert not any("sandbox" in path for path in found)
 
 
