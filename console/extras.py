@@ -4,7 +4,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 
 # The smaller ones first: a package that several bring is named by the smallest.
-EXTRAS = ("cli", "worker", "serve", "local", "testing")
+EXTRAS = ("cli", "worker", "serve", "local", "testing", "otel")
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[(?P<parts>[\w,-]+)\])?.*extra == [\"'](?P<extra>[\w-]+)[\"']")
 SANDBOX = "pgfleet.console.sandbox"
 

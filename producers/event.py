@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from psycopg.types.json import Jsonb
 
-from pgfleet.producers.placing.placed import refusals
+from pgfleet.producers.placing.refusing import refusals
 from pgfleet.producers.sending import at_the_door, check, send
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.event import QUEUE, Resume, SendAgain, Subscribe, Test, Unsubscribe

@@ -45,6 +45,7 @@ begin
   return null;
 end
 $$;
+revoke execute on function public.end_sessions_of_key() from public;
 
 create or replace trigger end_sessions_of_key after update on public.api_keys
 referencing new table as ended

@@ -26,6 +26,7 @@ begin
   $query$, format('pgmq.%I', 'q_' || queue)) using most;
 end
 $$;
+revoke execute on function public.queue_counts(text, integer) from public;
 
 -- The tables that have a machine, each with its name. Read by fleet_figures.
 create or replace view public.machine_tables as
@@ -51,6 +52,7 @@ begin
   $query$, place.schema_name, place.table_name) using of_machine, most;
 end
 $$;
+revoke execute on function public.rows_by_state(text, integer) from public;
 
 -- All figures, each of a thing (a queue, a machine, a GPU type, a dependency), some in several states. Ages are in seconds. Read by
 -- who serves metrics, and kept over time by keep_figures.
@@ -109,6 +111,7 @@ as $$
   union all
   select 'feed_held_seconds', '', '', coalesce(h.held_s, 0) from (select max(f.held_s) as held_s from public.feed_held() f) h
 $$;
+revoke execute on function public.fleet_figures(integer) from public;
 
 -- Whether this process counts for all, from now on and for so long: one does, so that nothing is counted twice. Called by
 -- every process that serves metrics, before it counts.
@@ -126,6 +129,7 @@ begin
   return found;
 end
 $$;
+revoke execute on function public.take_figures(text, integer) from public;
 
 -- Keeps what has no history of its own, at most every five minutes: these figures, and the health score of each cluster. Called
 -- by whoever counts.
@@ -144,3 +148,4 @@ as $$
   where not exists (select from public.figures k where k.at = t.at)
   on conflict do nothing
 $$;
+revoke execute on function public.keep_figures() from public;

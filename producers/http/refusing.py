@@ -16,7 +16,7 @@ from pgfleet.producers.http.gateway.waiting import Busy, Unanswered
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.reading import UnsupportedError
 from pgfleet.producers.http.who.not_proven import IssuerAwayError, NotProvenError
-from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
+from pgfleet.producers.placing.refusing import IdUsedError, NotTheirsError
 from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.feed.cursor import CursorTooOld
 from pgfleet.schema.identity.once import StillAskedError

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from pgfleet.producers import event as producer
-from pgfleet.producers.placing.placed import NotTheirsError
+from pgfleet.producers.placing.refusing import NotTheirsError
 from pgfleet.schema.asking import Role
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.schema.reads.event.subscription import listing

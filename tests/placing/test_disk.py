@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pgfleet.producers.placing.disk import place_disk_operation
-from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
+from pgfleet.producers.placing.refusing import IdUsedError, NotTheirsError
 from pgfleet.schema.disk import CloneDisk, CreateDisk, DeleteDisk, Operation
 from pgfleet.schema.identity.principal import Principal
 from pgfleet.schema.identity.speaking import speaking_for

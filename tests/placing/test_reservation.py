@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgfleet.producers.placing.placed import IdUsedError, NotTheirsError
+from pgfleet.producers.placing.refusing import IdUsedError, NotTheirsError
 from pgfleet.producers.placing.reservation import place_reservation
 from pgfleet.schema.gang.nodes import gang_ids
 from pgfleet.schema.identity.principal import Principal

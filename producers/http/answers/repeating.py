@@ -8,7 +8,7 @@ from hashlib import scrypt, sha256
 from pgfleet.producers.http.answers.responses import content_of
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint
 from pgfleet.producers.http.sending import said
-from pgfleet.producers.placing.placed import IdUsedError
+from pgfleet.producers.placing.refusing import IdUsedError
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.identity.audit import Kept
 from pgfleet.schema.identity.once import Before, Given, Once

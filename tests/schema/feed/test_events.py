@@ -28,7 +28,7 @@ EACH = """
   insert into clusters.cluster_nodes (node_id, cluster_id, node_number, name)
     values ('node-aaaaaaaa-2026-01-21-1-cccccccc', 'cluster-aaaaaaaa-2026-01-21-12-00-00-bbbbbbbb', 1, 'one');
   insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, delivered_to, status)
-    values ('00000000-0000-0000-0000-000000000004', 'bob', 'example.org/', 'slack', '1.0.0', 'active');
+    values ('00000000-0000-0000-0000-000000000004', 'bob', 'example.org/', 'slack', '1.0.0', 'pending');
   insert into public.dead_letters (queue, msg_id, row_id, message, reason, enqueued_at) values
     ('disk_operations', 1, '00000000-0000-0000-0000-000000000001', '{"action": "advance_disk"}', 'broken', now());
   insert into public.outages (dependency, calls, queue, code, reason, retry_at)
