@@ -158,4 +158,4 @@ def test_a_subscription_to_an_address_in_our_network_is_off(events: Events, url:
 
     row = events.row(made)
     assert (row["status"], row["status_reason"]) == ("off", "url: leads to an address that is not public")
-    assert events.letters() == []
+    assert events.letters() == ["url: leads to an address that is not public"]
