@@ -38,7 +38,8 @@ create or replace function autoscaler.check_address(given text) returns void
 language plpgsql immutable
 as $$
 begin
-  if length(given) > 45 or given <> host(given::inet) then
+  -- An IPv6 address has several ways of being written.
+  if length(given) > 45 or given ~ '[^0-9a-fA-F:.]' or (family(given::inet) = 4 and given <> host(given::inet)) then
     perform public.refuse_value('ip_address', left(quote_nullable(given), 60), 'an IPv4 or IPv6 address');
   end if;
 exception when invalid_text_representation then

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from pgfleet.schema.errors import FleetError
-from pgfleet.schema.explaining import explain
+from pgfleet.schema.explaining import SENTENCES, explain
 from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.queue.reading import UnreadableJson, read_json
 
@@ -16,6 +16,7 @@ KEY_LIMIT = 200
 MOST_PARAMETERS = 50
 # Up to here each whole number is one of its own as a float.
 EXACT = 2**53
+KINDS = ("int_type", "float_type", "bool_type")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -36,7 +37,10 @@ def read_body(model: type[BaseModel] | None, body: bytes, content_type: str | No
         return None
     if body.strip() and (content_type or "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedError("the body is JSON: Content-Type: application/json")
-    return model_of(model, _whole_numbers(_object(body)))
+    given = _whole_numbers(_object(body))
+    made = model_of(model, given)
+    _refuse_other_types(model, given)
+    return made
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -59,6 +63,17 @@ def _whole_numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _whole_numbers(part) for name, part in value.items()}
     return [_whole_numbers(part) for part in value] if isinstance(value, list) else value
+
+
+def _refuse_other_types(model: type[BaseModel], given: Mapping[str, Any]) -> None:
+    """As numbers pydantic takes `"4"` and `true` besides, and as `true` 1 and `"yes"`: to the schema they are none."""
+    try:
+        model.model_validate(given, strict=True)
+    except ValidationError as error:
+        others = [each for each in error.errors() if each["type"] in KINDS]
+        if others:
+            said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {SENTENCES[each['type']]}" for each in others)
+            raise BadMessage(said) from None
 
 
 def read_query(model: type[BaseModel] | None, raw: bytes) -> BaseModel | None:

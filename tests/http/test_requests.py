@@ -127,6 +127,8 @@ def test_a_body_that_says_it_is_no_json_is_not_taken(api: Api, kind: str) -> Non
         b'{"gpu_type": "h100", "duration_hours": 1e308}',
         b'{"gpu_type": "h100", "nobody_knows_this": 1}',
         b'{"gpu_type": "h100", "gpu_count": true}',
+        b'{"gpu_type": "h100", "gpu_count": 1, "duration_hours": true}',
+        b'{"gpu_type": "h100", "gpu_count": "1"}',
         b'{"gpu_type": 100, "gpu_count": 1}',
     ],
     ids=lambda body: repr(body[:60]),

@@ -208,7 +208,6 @@ ENDPOINTS = (
         "DELETED",
         delete_disk,
         asks=Deleted,
-        refuses=(),
     ),
     _asks(
         "POST",
