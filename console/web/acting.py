@@ -51,7 +51,8 @@ def typed(model: type[BaseModel] | None, given: Mapping[str, str]) -> dict[str, 
 
 
 def _value(schema: Mapping[str, Any], text: str) -> Any:
-    kinds = {each.get("type") for each in (schema, *schema.get("anyOf", ()))}
+    said = (schema, *schema.get("anyOf", ()))
+    kinds = {each.get("type") for each in said}
     if "boolean" in kinds:
         return text == "on"
     if kinds & {"integer", "number"}:
@@ -60,7 +61,10 @@ def _value(schema: Mapping[str, Any], text: str) -> Any:
         except ValueError:
             return text
     # A form ends each line as the web does; a text of several lines is kept, and hashed, as it was written.
-    return text.split() if "array" in kinds else text.replace("\r\n", "\n")
+    if "array" not in kinds:
+        return text.replace("\r\n", "\n")
+    parts = next(each.get("items", {}) for each in said if each.get("type") == "array")
+    return [_value(parts, part) for part in text.split()]
 
 
 def _parameters(model: type[BaseModel] | None, given: Mapping[str, str]) -> dict[str, str]:
