@@ -46,3 +46,30 @@ def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
 
     assert [f"rendering {number}" in each for number, both in ((1, first), (2, second)) for each in both] == [True] * 4
     assert len(rendered) == 2
+
+
+def test_what_is_rendered_by_itself_is_not_counted_against_who_looks(dsn: str) -> None:
+    """Somebody with many pages open may still press a button."""
+    page = Page("/counted", "C", "reservations.read", _now, machines=frozenset({"reservation"}), every_s=3600)
+
+    def beside(ground: Ground) -> Iterable[BaseRoute]:
+        live = Stream(page, Board(ground, least_s=0))
+
+        async def answered(request: Request) -> Response:
+            return await live(request)
+
+        return [Route("/live/counted", answered), *site(ground)]
+
+    with api_on(dsn, beside=beside, requests_per_s=0.001, requests_burst=5) as api:
+        seen = Site(api)
+        browser = seen.signed_in("ops", "DEVOPS")
+        with stream(browser, "/counted") as one:
+            told(one, "part-count")
+            for number in range(10):
+                api.conn.execute(NEW.encode(), (new_id(), "ada", f"moves {number}"))
+                told(one, "part-count")
+        seen.close()
+
+
+def _now(view: View) -> Screen:
+    return Screen("Counted", [Part("count", h.p[view.now.isoformat()])])

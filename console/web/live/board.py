@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import structlog
@@ -22,6 +22,7 @@ from pgfleet.producers.http.application import Ground
 from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
 from pgfleet.producers.http.events.subscription import Closed, Subscription
+from pgfleet.producers.http.limits.buckets import Buckets, Policy
 from pgfleet.schema.asking import Role
 from pgfleet.schema.feed.filters import ALL
 from pgfleet.schema.identity.principal import Principal, Proof
@@ -38,6 +39,9 @@ LOOK_S = 5.0
 LISTENER = Principal("the dashboard", Role.DEVOPS, Proof.KEY)
 
 
+UNCOUNTED = Policy("rendering", 1_000_000, 1_000_000)
+
+
 def _written(_: View, screen: Screen) -> bytes:
     return json.dumps({"parts": dict(parts_of(screen)), "title": screen.title}).encode()
 
@@ -51,6 +55,11 @@ class Board:
     _shared: dict[Key, Shared] = field(default_factory=dict, init=False)
     _following: asyncio.Task[None] | None = field(default=None, init=False)
     is_ending: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        """A rendering is nobody's request: it is not counted against the viewer as whom it is asked for."""
+        desk = replace(self.ground.desk, principals=Buckets(UNCOUNTED))
+        self.ground = replace(self.ground, desk=desk)
 
     def __len__(self) -> int:
         return sum(len(shared.viewers) for shared in self._shared.values())
