@@ -38,10 +38,10 @@ def test_whoever_waits_sees_their_place_move_and_then_their_start(site: Site, wi
     expect(place).to_contain_text("1 ahead of it")
     page.evaluate("window.isTheSamePage = true")
     with site.api.as_user("mallory") as client:
-        client.post(f"/v1/reservations/{ahead[2]}/cancel")
+        client.delete(f"/v1/reservations/{ahead[2]}")
     expect(place).to_contain_text("Next in line")
     with site.api.as_user("bob") as client:
-        client.post(f"/v1/reservations/{ahead[0]}/cancel")
+        client.delete(f"/v1/reservations/{ahead[0]}")
     expect(place.locator(".state").first).to_have_text(re.compile("active"))
 
     assert page.evaluate("window.isTheSamePage") is True

@@ -59,7 +59,7 @@ def reserve(view: View) -> Screen:
 def _form(view: View, wish: Wish, types: list[str]) -> h.Element:
     ahead = {
         "hx-get": AHEAD,
-        "hx-trigger": "load, input from:#wish delay:300ms",
+        "hx-trigger": "load, input from:#wish delay:300ms, every 10s",
         "hx-include": "#wish",
         "hx-target": "this",
     }
