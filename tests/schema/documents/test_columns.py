@@ -130,7 +130,7 @@ def test_a_queue_has_the_index_of_the_claim_and_no_other_on_vt(conn: Connection,
     query = "select indexname from pg_indexes where schemaname = 'pgmq' and tablename = %s order by 1"
 
     found = [row[0] for row in conn.execute(query, (f"q_{queue}",))]
-    # Of the looks at the line only (130), and of requests that wait for their row only (180). By the row, where its page
+    # Of the looks at the line only (130), and of requests that wait for their row only (180). By the row, whose page
     # would else read the whole queue (158).
     few = {
         "cluster_assignments": ["admit"],
