@@ -16,7 +16,7 @@ BEFORE = json.loads(files("pgfleet.schema.database").joinpath("before.json").rea
 # What the new files made that the old ones did not, and the other way round.
 AS_BEFORE = """
   alter table public.schema_migrations drop column makes;
-  drop view public.fleet_sequences, public.fleet_queues, public.fleet_views;
+  drop view public.queue_flow, public.fleet_sequences, public.fleet_queues, public.fleet_views;
   drop function public.create_fleet_queue(text, text[]);
   create function public.fleet_queues() returns text[] language sql immutable as $$ select '{old}'::text[] $$;
   create or replace function public.ring_on_send(queue text) returns void language plpgsql as $$ begin end $$;
