@@ -1,7 +1,8 @@
 -- 185: figures of the fleet as it is now, counted no further than it matters, for metrics and for pages.
 
--- What waits in a queue. Each is counted up to `most`. In hand is what was read and comes back within a lease, so what a step
--- has put back until later is delayed. Called by fleet_figures.
+-- What waits in a queue. For each number at most `most` messages are looked at, from the one that is due first, so that it
+-- costs the same however many wait. In hand: claimed by a worker, or put back by one until later. Called by fleet_figures,
+-- queue_loads (192) and schema/reads/charts/.
 create or replace function public.queue_counts(queue text, most integer default 10000)
 returns table (ready bigint, delayed bigint, in_hand bigint, oldest_ready_s double precision)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -12,17 +13,13 @@ begin
   end if;
   return query execute format($query$
     with due as (
-      select vt, enqueued_at from %1$s where vt <= public.fleet_now() order by vt limit $1
-    ), soon as (
-      select read_ct > 0 as is_read from %1$s
-      where vt > public.fleet_now() and vt <= public.fleet_now() + interval '90 s' order by vt limit $1
+      select vt, enqueued_at from %1$s where vt <= public.fleet_now() order by vt, (msg_id + 0) limit $1
     ), later as (
-      select from %1$s where vt > public.fleet_now() limit $1
+      select read_ct from %1$s where vt > public.fleet_now() order by vt, (msg_id + 0) limit $1
     )
-    select d.ready, greatest(l.later - s.in_hand, 0), s.in_hand, coalesce(extract(epoch from public.fleet_now() - d.since), 0)::float8
+    select d.ready, l.delayed, l.in_hand, coalesce(extract(epoch from public.fleet_now() - d.since), 0)::float8
     from (select count(*) as ready, min(greatest(vt, enqueued_at)) as since from due) d,
-      (select count(*) filter (where is_read) as in_hand from soon) s,
-      (select count(*) as later from later) l
+      (select count(*) filter (where read_ct = 0) as delayed, count(*) filter (where read_ct > 0) as in_hand from later) l
   $query$, format('pgmq.%I', 'q_' || queue)) using most;
 end
 $$;
@@ -54,7 +51,21 @@ end
 $$;
 revoke execute on function public.rows_by_state(text, integer) from public;
 
--- All figures, each of a thing (a queue, a machine, a GPU type, a dependency), some in several states. Ages are in seconds. Read by
+-- How many dead letters nobody has answered, by queue and verdict (rejection, failure), each counted up to `most`; of every
+-- queue of the fleet. Called by fleet_figures and schema/reads/charts/.
+create or replace function public.open_letters(most integer default 10000)
+returns table (queue text, verdict text, number bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select q.queue_name, v.verdict, (
+    select count(*) from (
+      select from public.dead_letters d
+      where d.queue = q.queue_name collate "default" and d.answered_at is null and d.verdict = v.verdict limit most) counted)
+  from public.fleet_queues q, (values ('rejection'), ('failure')) v (verdict)
+$$;
+revoke execute on function public.open_letters(integer) from public;
+
+-- All figures, each of a thing (a queue, a machine, a GPU type), some in several states. Ages are in seconds. Read by
 -- who serves metrics, and kept over time by keep_figures.
 --   queue_messages          ready, delayed, in_hand      oldest_ready_age_seconds
 --   queue_flow              in, out: messages since the server began to count (135)
@@ -62,7 +73,6 @@ revoke execute on function public.rows_by_state(text, integer) from public;
 --   rows                    of a machine, in each of its states
 --   gpus                    total, held, free (on nodes that can be used, or of the total where no node is known), waiting
 --   oldest_wait_seconds     of whoever has waited for GPUs of the type for longest
---   outage                  1: the dependency does not answer these calls
 --   paused                  1: an operator holds back the queue, or all deletions outside
 --   feed_held_seconds       how long a transaction has kept events back
 create or replace function public.fleet_figures(most integer default 10000)
@@ -90,11 +100,7 @@ as $$
   union all
   select 'queue_flow', f.queue, f.state, f.number::float8 from public.queue_flow f
   union all
-  select 'dead_letters', q.queue_name, v.verdict, (
-    select count(*) from (
-      select from public.dead_letters d
-      where d.queue = q.queue_name collate "default" and d.answered_at is null and d.verdict = v.verdict limit most) counted)
-  from public.fleet_queues q, (values ('rejection'), ('failure')) v (verdict)
+  select 'dead_letters', d.queue, d.verdict, d.number::float8 from public.open_letters(most) d
   union all
   select 'rows', m.machine, r.state, r.number from public.machine_tables m cross join lateral public.rows_by_state(m.machine, most) r
   union all
@@ -104,8 +110,6 @@ as $$
   union all
   select 'oldest_wait_seconds', g.gpu_type, '', coalesce(extract(epoch from public.fleet_now() - l.since), 0)
   from gpus g left join lines l using (gpu_type)
-  union all
-  select 'outage', o.dependency, o.calls, 1 from public.outages o where o.ended_at is null
   union all
   select 'paused', p.what, '', 1 from public.pauses p
   union all
@@ -134,18 +138,21 @@ revoke execute on function public.take_figures(text, integer) from public;
 -- Keeps what has no history of its own, at most every five minutes: these figures, and the health score of each cluster. Called
 -- by whoever counts.
 create or replace function public.keep_figures() returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  now_at constant timestamptz := date_bin('5 minutes', public.fleet_now(), 'epoch');
+begin
+  -- Asked first: it is called every few seconds, and to count costs more than all else here.
+  if exists (select from public.figures k where k.at = now_at) then
+    return;
+  end if;
   insert into public.figures (at, figure, about, state, value)
-  select t.at, f.figure, f.about, f.state, f.value
-  from (select date_bin('5 minutes', public.fleet_now(), 'epoch') as at) t
-  cross join (
-    select * from public.fleet_figures()
-    where figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'queue_flow', 'dead_letters')
-    union all
-    select 'cluster_score', c.cluster_id, '', c.health_score from clusters.clusters c where c.status <> 'decommissioning'
-  ) f
-  where not exists (select from public.figures k where k.at = t.at)
-  on conflict do nothing
+  select now_at, f.figure, f.about, f.state, f.value from public.fleet_figures() f
+  where f.figure in ('gpus', 'oldest_wait_seconds', 'queue_messages', 'queue_flow', 'dead_letters')
+  union all
+  select now_at, 'cluster_score', c.cluster_id, '', c.health_score from clusters.clusters c where c.status <> 'decommissioning'
+  on conflict do nothing;
+end
 $$;
 revoke execute on function public.keep_figures() from public;

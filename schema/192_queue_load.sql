@@ -1,10 +1,9 @@
 -- 192: how much each kind of worker has to do, for whoever decides how many of them there are (KEDA; deploy/chart).
 
 -- A row for each kind: messages that are ready, messages in hand, and for how many seconds the oldest has been ready (0:
--- none is). At most 10,000 messages are looked at for each number, from the one that is due first, so that it costs the same
--- however many wait. In hand is what a worker has claimed, so that a worker with work counts; also what one has put back for a
--- minute. Periodic work that is due counts as one that is ready: somebody has to be there to do it. A queue that is paused
--- has nothing ready, as nobody would take it. Read through the view queue_load.
+-- none is), each counted as queue_counts (185) does. What is in hand counts, so that a worker with work does. Periodic work
+-- that is due counts as one that is ready: somebody has to be there to do it. A queue that is paused has nothing ready, as
+-- nobody would take it. Read through the view queue_load.
 create or replace function public.queue_loads()
 returns table (kind text, queue text, ready bigint, in_hand bigint, oldest_s double precision)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -18,14 +17,7 @@ begin
     execute format(
       'select substr(r.thing, 8) from public.%I r where r.may = ''work'' and r.thing like ''pgmq.q\_%%''',
       'rights_of_' || kind) into queue;
-    execute format(
-      'select count(*), coalesce(extract(epoch from public.fleet_now() - min(greatest(b.vt, b.enqueued_at))), 0)
-       from (select q.vt, q.enqueued_at from pgmq.%I q where q.vt <= public.fleet_now()
-         order by q.vt, (q.msg_id + 0) limit %s) b', 'q_' || queue, most) into ready, oldest_s;
-    execute format(
-      'select count(*) filter (where b.read_ct > 0)
-       from (select q.read_ct from pgmq.%I q where q.vt > public.fleet_now()
-         order by q.vt, (q.msg_id + 0) limit %s) b', 'q_' || queue, most) into in_hand;
+    select c.ready, c.in_hand, c.oldest_ready_s into ready, in_hand, oldest_s from public.queue_counts(queue, most) c;
     select count(*) into due from public.periodic p where p.queue = queue_loads.queue and p.next_at <= public.fleet_now();
     ready := least(ready + sign(due)::bigint, most);
     if public.is_paused(queue) then

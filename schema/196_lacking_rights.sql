@@ -75,7 +75,8 @@ as $$
       ('pgfleet_monitor', 'function public.feed_end()', 'execute'),
       ('pgfleet_monitor', 'function public.feed_held()', 'execute'),
       ('pgfleet_monitor', 'function public.queue_counts(text, integer)', 'execute'),
-      ('pgfleet_monitor', 'function public.fleet_figures(integer)', 'execute')
+      ('pgfleet_monitor', 'function public.fleet_figures(integer)', 'execute'),
+      ('pgfleet_monitor', 'function public.open_letters(integer)', 'execute')
     union all
     -- The API sees the feed whole, and shows each principal what is theirs.
     select 'pgfleet_api', 'function public.' || f, 'execute'

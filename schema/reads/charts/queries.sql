@@ -7,12 +7,10 @@ select q.queue_name as queue, c.ready, c.delayed, c.in_hand, case when c.ready >
   d.rejected, d.failed, r.in_a_minute, r.out_a_minute
 from public.fleet_queues q
 cross join lateral public.queue_counts(q.queue_name, :most::integer) c
-cross join lateral (
-  select count(*) filter (where l.verdict = 'rejection') as rejected, count(*) filter (where l.verdict = 'failure') as failed
-  from (values ('rejection'), ('failure')) v (verdict)
-  cross join lateral (
-    select v.verdict from public.dead_letters l
-    where l.queue = q.queue_name collate "default" and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) d
+join (
+  select l.queue, max(l.number) filter (where l.verdict = 'rejection') as rejected,
+    max(l.number) filter (where l.verdict = 'failure') as failed
+  from public.open_letters(:most::integer) l group by l.queue) d on d.queue = q.queue_name
 cross join lateral (
   select max(k.a_minute) filter (where k.state = 'in') as in_a_minute, max(k.a_minute) filter (where k.state = 'out') as out_a_minute
   from (
@@ -27,15 +25,8 @@ order by q.queue_name;
 
 -- name: open_letters
 -- How many dead letters are open, by queue and verdict, each counted up to `most`; those of which there are any.
-select q.queue_name as queue, v.verdict, n.number
-from public.fleet_queues q
-cross join (values ('failure'), ('rejection')) v (verdict)
-cross join lateral (
-  select count(*) as number from (
-    select from public.dead_letters l
-    where l.queue = q.queue_name collate "default" and l.verdict = v.verdict and l.answered_at is null limit :most::integer) l) n
-where n.number > 0
-order by v.verdict, n.number desc, q.queue_name;
+select l.queue, l.verdict, l.number from public.open_letters(:most::integer) l
+where l.number > 0 order by l.verdict, l.number desc, l.queue;
 
 -- name: depth_over_time
 -- Of each queue, every quarter of an hour of the last 24: the most that was ready.
