@@ -17,6 +17,7 @@ from pgfleet.workers.reservation.machine import KIND
 from worlds.commands import Pgfleet
 from worlds.database import Connection, container, fresh_database, quick_server, temporary_folder
 from worlds.fleet import Worker, settings_for, worker_on
+from worlds.receiver import Receiver, receiving
 from worlds.small.kind import SET_UP
 from worlds.small.world import Small, small_world
 
@@ -144,6 +145,13 @@ def pgfleet(
 ) -> Pgfleet:
     """The console's command on that database."""
     return Pgfleet(fleet_dsn, monkeypatch, capsys)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Somewhere that events may be sent to."""
+    with receiving() as running:
+        yield running
 
 
 @pytest.fixture

@@ -44,11 +44,6 @@ class Fleet:
             raise AssertionError(f"{fired} fire, not {set(names)}") from None
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prometheus")
-
-
 @pytest.fixture
 def fleet(dsn: str, box: Box, tmp_path: Path) -> Iterator[Fleet]:
     port = free_port()

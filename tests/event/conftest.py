@@ -12,12 +12,6 @@ from worlds.receiver import Receiver, receiving
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
-
-
-@pytest.fixture
 def other() -> Iterator[Receiver]:
     with receiving() as running:
         yield running

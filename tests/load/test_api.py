@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgfleet.schema.identity import accounts, keys
-from recovery.servers import Server, copied, prepared, standby_of
+from recovery.servers import Server, standby_of
 from worlds.api.program import Program, Told, asked, head_of, opened, program
-from worlds.database import temporary_folder
 from worlds.fleet import new_id
 
 ASKED = {"gpu_type": "h100", "gpu_count": 1, "duration_hours": 2}
@@ -26,27 +25,6 @@ POST = "POST /v1/reservations"
 ROWS = "select reservation_id::text from public.reservations"
 MESSAGES = "select message ->> 'reservation_id' from pgmq.q_gpu_reservations"
 MOVES = "select row_id from public.status_history where machine = 'reservation'"
-
-
-@pytest.fixture(scope="module")
-def data() -> Iterator[Path]:
-    with temporary_folder() as folder:
-        yield prepared(folder)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with temporary_folder() as folder:
-        yield folder
-
-
-@pytest.fixture
-def server(data: Path, folder: Path) -> Iterator[Server]:
-    running = copied(data, folder / "one")
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 def login_and_key(server: Server) -> tuple[str, str]:
@@ -274,10 +252,10 @@ def test_a_process_that_ends_and_comes_back_loses_nothing(server: Server, sign: 
     check_kept(server, accepted)
 
 
-def test_a_failover_loses_nothing(server: Server, folder: Path) -> None:
+def test_a_failover_loses_nothing(server: Server, short_dir: Path) -> None:
     """A synchronous standby is promoted where the primary was killed; nothing is restarted."""
     dsn, key = login_and_key(server)
-    standby = standby_of(server, folder / "two")
+    standby = standby_of(server, short_dir / "two")
     hosts = {"host": "127.0.0.1,127.0.0.1", "port": f"{server.port},{standby.port}"}
     both = make_conninfo(dsn, **hosts, target_session_attrs="read-write")
 

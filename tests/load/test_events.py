@@ -5,18 +5,15 @@ sent before, with its id.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from load.moving import Moved, Moving, make_nodes, moved
 from load.receivers import Delivery, Receivers, receivers
 from pgfleet.producers import event as producer
-from recovery.servers import Server, copied, free_port, prepared, standby_of
-from worlds.database import Connection, temporary_folder
+from recovery.servers import Server, free_port, standby_of
+from worlds.database import Connection
 from worlds.fleet import forked_worker, until, worker_process
 from worlds.identity.people import person
 
@@ -26,27 +23,6 @@ BAD = ["slow-1", "half-1"]
 MOVES, MINUTE_S, EACH, NODES = 100_000, 60, 167, 5010
 MOST_LATE_S = 1.0
 KILLS, RESTARTED_AT, FAILS_OVER_AT = 50, (12, 37), 25
-
-
-@pytest.fixture(scope="module")
-def data() -> Iterator[Path]:
-    with temporary_folder() as folder:
-        yield prepared(folder)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with temporary_folder() as folder:
-        yield folder
-
-
-@pytest.fixture
-def server(data: Path, folder: Path) -> Iterator[Server]:
-    running = copied(data, folder / "one")
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 @dataclass(frozen=True)
@@ -176,9 +152,9 @@ class Fleet:
         self.live, self.standby = self.standby, self.live
 
 
-def test_who_is_killed_fifty_times_loses_nothing(server: Server, folder: Path, tmp_path: Path) -> None:
+def test_who_is_killed_fifty_times_loses_nothing(server: Server, short_dir: Path, tmp_path: Path) -> None:
     """With the database restarted twice, and failed over once."""
-    standby = standby_of(server, folder / "two")
+    standby = standby_of(server, short_dir / "two")
     dsn = f"host=127.0.0.1,127.0.0.1 port={server.port},{standby.port} user=postgres dbname=pgfleet"
     writing = f"{dsn} target_session_attrs=read-write"
     with ExitStack() as stack:

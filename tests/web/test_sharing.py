@@ -1,13 +1,13 @@
 """However many have a page open, it is rendered once for all who are shown the same."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import htpy as h
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pgfleet.console.web.live.board import Board
+from pgfleet.console.web.live.board import LEAST_S, Board
 from pgfleet.console.web.live.stream import Stream
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.site import site
@@ -18,6 +18,21 @@ from worlds.fleet import new_id
 from worlds.web.site import Site
 
 
+def showing(show: Callable[[View], Screen], least_s: float = LEAST_S) -> Callable[[Ground], Iterable[BaseRoute]]:
+    """The site, and the stream of one more page."""
+    page = Page("/counted", "C", "reservations.read", show, machines=frozenset({"reservation"}), every_s=3600)
+
+    def beside(ground: Ground) -> Iterable[BaseRoute]:
+        live = Stream(page, Board(ground, least_s))
+
+        async def answered(request: Request) -> Response:
+            return await live(request)
+
+        return [Route("/live/counted", answered), *site(ground)]
+
+    return beside
+
+
 def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
     rendered: list[str] = []
 
@@ -25,17 +40,7 @@ def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
         rendered.append(view.username)
         return Screen("Counted", [Part("count", h.p[f"rendering {len(rendered)}"])])
 
-    page = Page("/counted", "C", "reservations.read", counted, machines=frozenset({"reservation"}), every_s=3600)
-
-    def beside(ground: Ground) -> Iterable[BaseRoute]:
-        live = Stream(page, Board(ground))
-
-        async def answered(request: Request) -> Response:
-            return await live(request)
-
-        return [Route("/live/counted", answered), *site(ground)]
-
-    with api_on(dsn, beside=beside) as api:
+    with api_on(dsn, beside=showing(counted)) as api:
         seen = Site(api)
         browsers = [seen.signed_in(user, "DEVOPS") for user in ("ops", "eve")]
         with stream(browsers[0], "/counted") as one, stream(browsers[1], "/counted") as other:
@@ -50,17 +55,7 @@ def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
 
 def test_what_is_rendered_by_itself_is_not_counted_against_who_looks(dsn: str) -> None:
     """Somebody with many pages open may still press a button."""
-    page = Page("/counted", "C", "reservations.read", _now, machines=frozenset({"reservation"}), every_s=3600)
-
-    def beside(ground: Ground) -> Iterable[BaseRoute]:
-        live = Stream(page, Board(ground, least_s=0))
-
-        async def answered(request: Request) -> Response:
-            return await live(request)
-
-        return [Route("/live/counted", answered), *site(ground)]
-
-    with api_on(dsn, beside=beside, requests_per_s=0.001, requests_burst=5) as api:
+    with api_on(dsn, beside=showing(_now, least_s=0), requests_per_s=0.001, requests_burst=5) as api:
         seen = Site(api)
         browser = seen.signed_in("ops", "DEVOPS")
         with stream(browser, "/counted") as one:

@@ -9,13 +9,7 @@ from worlds.api.server import Api
 from worlds.commands import Pgfleet
 from worlds.events import Events
 from worlds.fleet import settings_for, worker_on
-from worlds.receiver import Receiver, receiving
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
+from worlds.receiver import Receiver
 
 
 @pytest.fixture

@@ -11,15 +11,9 @@ from worlds.api.audited import audited
 from worlds.api.server import Api
 from worlds.events import Events
 from worlds.fleet import move_clock, new_id, settings_for, worker_on
-from worlds.receiver import Receiver, receiving
+from worlds.receiver import Receiver
 
 PATH = "/v1/subscriptions"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
 
 
 @pytest.fixture
