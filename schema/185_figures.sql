@@ -2,7 +2,7 @@
 
 -- What waits in a queue. For each number at most `most` messages are looked at, from the one that is due first, so that it
 -- costs the same however many wait. In hand: claimed by a worker, or put back by one until later. Called by fleet_figures,
--- queue_loads (192) and schema/reads/charts/.
+-- queue_loads (192) and schema/reads/pictures/.
 create or replace function public.queue_counts(queue text, most integer default 10000)
 returns table (ready bigint, delayed bigint, in_hand bigint, oldest_ready_s double precision)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -52,7 +52,7 @@ $$;
 revoke execute on function public.rows_by_state(text, integer) from public;
 
 -- How many dead letters nobody has answered, by queue and verdict (rejection, failure), each counted up to `most`; of every
--- queue of the fleet. Called by fleet_figures and schema/reads/charts/.
+-- queue of the fleet. Called by fleet_figures and schema/reads/pictures/.
 create or replace function public.open_letters(most integer default 10000)
 returns table (queue text, verdict text, number bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp

@@ -16,7 +16,8 @@ KEY_LIMIT = 200
 MOST_PARAMETERS = 50
 # Up to here each whole number is one of its own as a float.
 EXACT = 2**53
-KINDS = ("int_type", "float_type", "bool_type")
+# Pydantic's names of the mistakes that it overlooks unless it is strict.
+OVERLOOKED = ("int_type", "float_type", "bool_type")
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -70,7 +71,7 @@ def _refuse_other_types(model: type[BaseModel], given: Mapping[str, Any]) -> Non
     try:
         model.model_validate(given, strict=True)
     except ValidationError as error:
-        others = [each for each in error.errors() if each["type"] in KINDS]
+        others = [each for each in error.errors() if each["type"] in OVERLOOKED]
         if others:
             said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {SENTENCES[each['type']]}" for each in others)
             raise BadMessage(said) from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgfleet.schema.reads.charts import figures
+from pgfleet.schema.reads.pictures import figures
 from worlds import clusters
 from worlds.web.site import Site, fields_of
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from pgfleet.schema.reads.charts.figures import take
+from pgfleet.schema.reads.pictures.figures import take
 from worlds.web.site import Site
 
 SEND = 'select pgmq.send(\'gpu_reservations\', \'{"action": "cancel", "reservation_id": "x", "user_id": "ada"}\')'

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import htpy as h
 
-from pgfleet.schema.reads.charts.figures import MOST
+from pgfleet.schema.reads.pictures.figures import MOST
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 # A shape a state, as colour alone tells not everybody. States of all machines; one that is not here is a dot.

@@ -17,10 +17,10 @@ from pgfleet.schema.brake.pauses import paused
 from pgfleet.schema.reads import node as nodes
 from pgfleet.schema.reads import outage
 from pgfleet.schema.reads import reservation as reads
-from pgfleet.schema.reads.charts.queues import board
 from pgfleet.schema.reads.pictures.clusters import troubled
 from pgfleet.schema.reads.pictures.fronts import fronts
 from pgfleet.schema.reads.pictures.gpus import MOST_NODES, ending, gpu_nodes, holders
+from pgfleet.schema.reads.pictures.queues import board
 from pgfleet.schema.reads.place import Line
 from pgfleet.schema.rows.row import Row
 

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pgfleet.schema.database.pool import Pool
-from pgfleet.schema.reads.charts import figures
+from pgfleet.schema.reads.pictures import figures
 
 if TYPE_CHECKING:
     from pgfleet.schema.rows.row import Row

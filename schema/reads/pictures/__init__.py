@@ -1,1 +1,1 @@
-"""What pages draw: GPUs as cells of their nodes, what ends next, the arrows of a machine."""
+"""What pages draw: GPUs as cells, what ends next, machines and their ways, queues over a day; the fleet's figures."""

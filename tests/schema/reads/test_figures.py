@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgfleet.schema.reads.charts import figures
+from pgfleet.schema.reads.pictures import figures
 from worlds.database import Connection
 from worlds.trouble.outages import held
 

@@ -32,7 +32,6 @@ from pgfleet.schema.reads import (
     reservation,
     usage,
 )
-from pgfleet.schema.reads.charts import figures, queues
 from pgfleet.schema.reads.event import delivery, subscription
 from pgfleet.schema.reads.pages import assignment as assignment_pages
 from pgfleet.schema.reads.pages import audit, letter
@@ -43,7 +42,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
-from pgfleet.schema.reads.pictures import clusters, fronts, gpus, machine, nodes
+from pgfleet.schema.reads.pictures import clusters, figures, fronts, gpus, machine, nodes, queues
 from pgfleet.schema.reads.pictures import usage as pictured_usage
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
@@ -115,14 +114,14 @@ READS: dict[str, Read] = {
     "operation.of_disk": lambda c, t: operation.of_disk(c, disk.resolve(c, f"{t.user}-data", t.user)),
     "operation.on_their_way": lambda c, t: operation.on_their_way(c, t.user, f"{t.user}-data"),
     "operation.resolve": lambda c, t: operation.resolve(c, t.operation, t.user),
-    "charts.figures.now": lambda c, _: [row["figure"] for row in figures.now(c)],
-    "charts.figures.over_time": lambda c, _: figures.over_time(c, "gpus", "h100", timedelta(hours=1)),
-    "charts.figures.take": lambda c, _: figures.take(c, "me", 60),
-    "charts.queues.board": lambda c, _: queues.board(c),
-    "charts.queues.depths_of_a_day": lambda c, _: queues.depths_of_a_day(c),
-    "charts.queues.flows_of_a_day": lambda c, _: queues.flows_of_a_day(c),
-    "charts.queues.open_letters": lambda c, _: queues.open_letters(c),
-    "charts.queues.workers": lambda c, _: queues.workers(c),
+    "pictures.figures.now": lambda c, _: [row["figure"] for row in figures.now(c)],
+    "pictures.figures.over_time": lambda c, _: figures.over_time(c, "gpus", "h100", timedelta(hours=1)),
+    "pictures.figures.take": lambda c, _: figures.take(c, "me", 60),
+    "pictures.queues.board": lambda c, _: queues.board(c),
+    "pictures.queues.depths_of_a_day": lambda c, _: queues.depths_of_a_day(c),
+    "pictures.queues.flows_of_a_day": lambda c, _: queues.flows_of_a_day(c),
+    "pictures.queues.open_letters": lambda c, _: queues.open_letters(c),
+    "pictures.queues.workers": lambda c, _: queues.workers(c),
     "outage.held": lambda c, _: outage.held(c, "gpu_reservations"),
     "outage.recent": lambda c, _: outage.recent(c),
     "pages.assignment.listed": lambda c, _: assignment_pages.listed(c, assignment.UserFilters(), None, ALL),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgfleet.schema.reads.charts import figures, queues
 from pgfleet.schema.reads.pages import letter
+from pgfleet.schema.reads.pictures import figures, queues
 from worlds.database import Connection
 
 # More than the server's statistics have room for before they are told to others.

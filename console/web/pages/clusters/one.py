@@ -14,10 +14,10 @@ from pgfleet.console.web.pages.clusters.listing import health_bar, score
 from pgfleet.console.web.pages.clusters.nodes import HOW, Shown, nodes_of
 from pgfleet.producers.http.endpoint import NotFoundError
 from pgfleet.schema.reads import cluster as reads
-from pgfleet.schema.reads.charts.figures import over_time
 from pgfleet.schema.reads.pages.cluster import events
 from pgfleet.schema.reads.pages.keyset import Wanted
 from pgfleet.schema.reads.pictures import clusters as pictures
+from pgfleet.schema.reads.pictures.figures import over_time
 from pgfleet.schema.rows.row import Row
 
 DAY, FIVE, HALF = timedelta(days=1), timedelta(minutes=5), timedelta(minutes=30)

@@ -12,8 +12,8 @@ from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.letters.subject import subjects
 from pgfleet.producers.http.endpoints.letters import LetterFilter, list_dead_letters
 from pgfleet.schema.kinds import contracts, queues
-from pgfleet.schema.reads.charts.figures import MOST
-from pgfleet.schema.reads.charts.queues import open_letters
+from pgfleet.schema.reads.pictures.figures import MOST
+from pgfleet.schema.reads.pictures.queues import open_letters
 from pgfleet.schema.rows.row import Row
 
 REPLAY, DISCARD = "replay_dead_letters", "discard_dead_letters"

@@ -14,8 +14,8 @@ from pgfleet.producers.http.endpoints.motion import list_periodic
 from pgfleet.schema.brake.pauses import paused
 from pgfleet.schema.kinds import queues
 from pgfleet.schema.reads import outage
-from pgfleet.schema.reads.charts import queues as charts
-from pgfleet.schema.reads.charts.figures import MOST
+from pgfleet.schema.reads.pictures import queues as reads
+from pgfleet.schema.reads.pictures.figures import MOST
 from pgfleet.schema.rows.row import Row
 
 # A worker tells every few seconds that it works.
@@ -40,7 +40,7 @@ def queues_page(view: View) -> Screen:
 
 def _board(view: View, held: set[str]) -> h.Node:
     conn = view.call.conn
-    depths, flows = charts.depths_of_a_day(conn), charts.flows_of_a_day(conn)
+    depths, flows = reads.depths_of_a_day(conn), reads.flows_of_a_day(conn)
     columns = [
         Column("Queue", lambda row: _named(row["queue"])),
         Column("State", lambda row: _going(row, is_held=row["queue"] in held)),
@@ -55,7 +55,7 @@ def _board(view: View, held: set[str]) -> h.Node:
     ]
     empty = ["There are no queues: ", h.code["pgfleet migrate"], " makes them."]
     return [
-        table(columns, charts.board(conn), empty, "Queues"),
+        table(columns, reads.board(conn), empty, "Queues"),
         h.p(".dim")[
             f"Numbers go up to {number(MOST)}. In and out are those of the last 5 to 10 minutes; a message that is put "
             "off goes out and comes in again. Lines have a value each 5 minutes in which some process served metrics."
@@ -148,7 +148,7 @@ def _workers(view: View) -> h.Node:
         Column("Heard of", lambda row: when(row["seen_at"], view.now)),
     ]
     empty = ["Nobody has worked within an hour. Start one of each kind: ", h.code["pgfleet worker reservation"]]
-    rows = charts.workers(view.call.conn)
+    rows = reads.workers(view.call.conn)
     versions = sorted({row["version"] for row in rows if row["silent_s"] < SILENT_S})
     return [
         h.h2["Workers"],

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reads.charts.figures import MOST
+from pgfleet.schema.reads.pictures.figures import MOST
 from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
-SQL = named(__package__)
+SQL = named(__package__, "queues")
 MOST_WORKERS = 500
 
 

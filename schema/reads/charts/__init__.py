@@ -1,1 +1,0 @@
-"""Numbers of the fleet, now and over time."""
