@@ -7,7 +7,7 @@ A message without a name is HTML, a `<hx-partial>` for each part that has change
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -142,20 +142,10 @@ def _news(shared: Shared, viewer: Viewer) -> list[bytes]:
     if (shared.stale_since is not None) != viewer.was_stale:
         viewer.was_stale = not viewer.was_stale
         frames.append(_named("stale" if viewer.was_stale else "fresh"))
-    new = shared.news_for(viewer)
-    if new:
-        frames.append(_partials(new))
+    news = shared.news_for(viewer)
+    if news is not None:
+        frames.append(news)
     return frames
-
-
-def _partials(parts: Mapping[str, str]) -> bytes:
-    """Put into their places by their ids; what is the same stays, with where one is in it."""
-    text = "".join(
-        f'<hx-partial hx-target="#{part_id}" hx-swap="innerMorph">{part}</hx-partial>'
-        for part_id, part in parts.items()
-    )
-    lines = "".join(f"data: {line}\n" for line in text.splitlines())
-    return f"{lines}\n".encode("utf-8", "replace")
 
 
 def _named(event: str) -> bytes:

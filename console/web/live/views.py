@@ -2,12 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgfleet.console.web.page import Page
 from pgfleet.producers.http.answering import Asked
-from pgfleet.schema.feed.event import Event
 
 # What the browser says itself as time goes by: no reason to send anything.
 _RELATIVE = re.compile(r"(<time\b[^>]*>)[^<]*")
@@ -31,12 +30,21 @@ class Key:
 
 @dataclass(eq=False, slots=True)
 class Viewer:
-    """One who looks: how they are proven, and what they have been sent."""
+    """One who looks: how they are proven, and up to which version of their view they have been sent it."""
 
     asked: Asked
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    has: dict[str, str] = field(default_factory=dict)
+    version: int = 0
     was_stale: bool = False
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A part as it was rendered last, and the version in which it has changed last."""
+
+    html: str
+    unchanging: str
+    version: int
 
 
 @dataclass(eq=False, slots=True)
@@ -44,29 +52,65 @@ class Shared:
     """One view.
 
     Attributes:
-        parts: its live parts as they were rendered last, by their ids.
         stale_since: when it could first not be rendered, in seconds of the loop; None while it can.
         is_due: something that it shows has moved.
+        version: one more with each rendering in which something has changed.
     """
 
     page: Page
     row_id: str | None
-    parts: Mapping[str, str] = field(default_factory=dict)
     viewers: list[Viewer] = field(default_factory=list)
     stale_since: float | None = None
     is_due: asyncio.Event = field(default_factory=asyncio.Event)
     keeping: asyncio.Task[None] | None = None
+    version: int = 0
+    _parts: dict[str, _Shown] = field(default_factory=dict)
+    # By the version that a viewer has: those who have the same are sent the same bytes.
+    _news: dict[int, bytes] = field(default_factory=dict)
 
-    def takes(self, event: Event) -> bool:
-        return event.machine in self.page.machines and self.row_id in (None, event.row_id)
+    @property
+    def moved_by(self) -> Iterator[tuple[str, str | None]]:
+        """Of which machines' moves it hears, and of which row's: None of each."""
+        return ((machine, self.row_id) for machine in self.page.machines)
+
+    def show(self, parts: Mapping[str, str]) -> None:
+        """Take what was rendered, and tell everybody where something has changed."""
+        new, before = self.version + 1, self._parts
+        self._parts = {name: _shown(html, before.get(name), new) for name, html in parts.items()}
+        is_new = any(part.version == new for part in self._parts.values())
+        if is_new:
+            self.version = new
+            self._news.clear()
+        if is_new or self.stale_since is not None:
+            self.stale_since = None
+            self.tell()
 
     def tell(self) -> None:
         """Everybody looks what is new."""
         for viewer in self.viewers:
             viewer.changed.set()
 
-    def news_for(self, viewer: Viewer) -> dict[str, str]:
-        """The parts that a viewer does not have yet."""
-        new = {name: part for name, part in self.parts.items() if viewer.has.get(name) != unchanging(part)}
-        viewer.has.update({name: unchanging(part) for name, part in new.items()})
-        return new
+    def news_for(self, viewer: Viewer) -> bytes | None:
+        """The message of all that has changed since what a viewer has, who has it then."""
+        if viewer.version == self.version:
+            return None
+        if viewer.version not in self._news:
+            new = {name: part.html for name, part in self._parts.items() if part.version > viewer.version}
+            self._news[viewer.version] = _message(new)
+        news, viewer.version = self._news[viewer.version], self.version
+        return news
+
+
+def _shown(html: str, before: _Shown | None, version: int) -> _Shown:
+    same = unchanging(html)
+    return _Shown(html, same, before.version if before is not None and before.unchanging == same else version)
+
+
+def _message(parts: Mapping[str, str]) -> bytes:
+    """To be put into their places by their ids; what is the same stays, with where one is in it."""
+    text = "".join(
+        f'<hx-partial hx-target="#{part_id}" hx-swap="innerMorph">{part}</hx-partial>'
+        for part_id, part in parts.items()
+    )
+    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+    return f"{lines}\n".encode("utf-8", "replace")

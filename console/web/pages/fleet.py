@@ -246,7 +246,7 @@ PAGES = (
         "gpu-types.read",
         fleet,
         menu=10,
-        machines=frozenset({"reservation", "cluster", "node", "cluster_node", "outage", "disk"}),
+        machines=frozenset({"reservation", "cluster", "dead_letter", "outage", "disk"}),
         every_s=5,
     ),
 )

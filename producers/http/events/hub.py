@@ -9,7 +9,7 @@ there. So nothing is missed and nothing comes twice, whoever is faster.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ from pgfleet.schema.feed.reading import Page
 from pgfleet.schema.identity.principal import Principal
 
 T = TypeVar("T")
+# What was moved; None where that is not known, as the position is another one.
+Watcher = Callable[[Sequence[Event] | None], object]
 
 
 class TooManyStreams(FleetError):
@@ -53,6 +55,7 @@ class Hub:
         self._begun = asyncio.Event()
         self._subscribers = Subscribers()
         self._waiters = Waiters()
+        self._watchers: set[Watcher] = set()
         self._is_ending = False
         self._limits: set[asyncio.Timeout] = set()
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="feed-page")
@@ -64,7 +67,7 @@ class Hub:
     @property
     def looked_at(self) -> bool:
         """Whether anybody wants events."""
-        return len(self._subscribers) + len(self._waiters) > 0
+        return len(self._subscribers) + len(self._waiters) + len(self._watchers) > 0
 
     def subscribe(self, principal: Principal, filters: Filters) -> Subscription:
         """A place on the loop, to be given back with `leave`. Events come from `follow` on.
@@ -96,6 +99,14 @@ class Hub:
     def leave_soon(self, subscription: Subscription) -> None:
         """From anywhere, at any time."""
         self._on_loop(lambda: self.leave(subscription))
+
+    def watch(self, watcher: Watcher) -> None:
+        """It is called on the loop with all that moves, whoever may see it, from when it is first called on."""
+        self._watchers.add(watcher)
+        self._follower.wake()
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
 
     async def page(self, principal: Principal, filters: Filters, after: Cursor, upto: Cursor | None) -> Page:
         """What is in the database after a position, of what this principal may see.
@@ -188,6 +199,11 @@ class Hub:
         for subscription in new:
             if subscription.start is None:
                 subscription.began(position)
+        self._tell_watchers(None)
+
+    def _tell_watchers(self, events: Sequence[Event] | None) -> None:
+        for watcher in list(self._watchers):
+            watcher(events)
 
     def publish(self, events: list[Event], position: Cursor) -> None:
         with self._lock:
@@ -210,6 +226,7 @@ class Hub:
             if subscription.seen is not None and subscription.seen < position:
                 subscription.seen = position
         self._waiters.moved(events)
+        self._tell_watchers(events)
 
     def forget(self) -> None:
         """Nobody looks: the next one begins at the position of then."""
