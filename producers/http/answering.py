@@ -24,6 +24,7 @@ from pgfleet.producers.http.endpoint import (
 )
 from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.examining import Examining
 from pgfleet.producers.http.health.metrics import STRANGERS
 from pgfleet.producers.http.health.readiness import Readiness
 from pgfleet.producers.http.limits.buckets import Buckets
@@ -137,6 +138,7 @@ class Desk:
     batcher: Batcher
     ending: Ending
     readiness: Readiness
+    examining: Examining
 
     def answer(self, endpoint: Endpoint, asked: Asked, *, may_wait: bool = False) -> Found:
         """Runs in a thread: the answer, or the problem; or what comes later, and holds no thread until then."""
@@ -254,6 +256,7 @@ class Desk:
             settings=self.settings,
             serving=self.serving,
             batcher=self.batcher,
+            examining=self.examining,
             path=asked.path,
             headers=asked.headers,
             query=read_query(endpoint.asks, asked.query),

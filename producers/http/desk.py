@@ -13,6 +13,7 @@ from pgfleet.producers.http.answering import Desk
 from pgfleet.producers.http.endpoint import Audit
 from pgfleet.producers.http.gateway.batcher import gateway_of
 from pgfleet.producers.http.health.ending import Ending
+from pgfleet.producers.http.health.examining import Examining
 from pgfleet.producers.http.health.metrics import SESSIONS, WAITING
 from pgfleet.producers.http.health.readiness import Readiness
 from pgfleet.producers.http.limits.buckets import Buckets, Policy
@@ -123,6 +124,7 @@ def desk_of(settings: Settings, serving: ServeSettings) -> Iterator[Desk]:
                 ),
                 batcher=batcher,
                 ending=ending,
+                examining=Examining(settings.dsn()),
                 readiness=stack.enter_context(readiness.kept()),
                 settings=settings,
                 serving=serving,

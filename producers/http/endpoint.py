@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from pgfleet.producers.http.gateway.batcher import Batcher
+from pgfleet.producers.http.health.examining import Examining
 from pgfleet.producers.http.permissions import OPEN
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.asking import Whose
@@ -98,6 +99,7 @@ class Call:
     body: BaseModel | None
     headers: Mapping[str, str]
     batcher: Batcher
+    examining: Examining
     key: str | None = None  # Idempotency-Key
 
     @property

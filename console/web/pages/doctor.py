@@ -1,15 +1,20 @@
-"""The doctor: what is wrong with the database and what to do, the worst first; examined when the page is open."""
+"""The doctor: what is wrong with the database and what to do, the worst first; examined when the page is opened."""
 
-from typing import Any
+from collections.abc import Mapping
+from concurrent.futures import Future
 
 import htpy as h
 
 from pgfleet.console.web.look.links import to_page
-from pgfleet.console.web.look.words import number
+from pgfleet.console.web.look.words import number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
-from pgfleet.producers.http.endpoints.motion import get_doctor
+from pgfleet.producers.http.endpoints.motion import told
+from pgfleet.producers.http.health.examining import Examined
+from pgfleet.schema.rows.row import Row
 
 FINDINGS = "/doctor/findings"
+EXAMINING = "Examining the database … this takes some seconds."
+SOON = "load delay:1s"
 UNABLE = "unable"
 ORDER = ("error", "warning", "skipped", UNABLE, "ok")
 # Of each severity; the command lists all.
@@ -39,32 +44,53 @@ MARKS = {
     UNABLE: ("○", "over"),
     "ok": ("●", "good"),
 }
-Finding = dict[str, Any]
 
 
 def doctor(_: View) -> Screen:
-    """The examination reads much: it comes by itself, so that the page is there at once."""
+    """The findings come by themselves: an examination takes some seconds, and in a large fleet half a minute."""
     examined = h.div(
         "#findings", {"hx-get": FINDINGS, "hx-trigger": "load", "hx-swap": "innerHTML", "aria-live": "polite"}
     )[
-        h.p(".dim")["Examining the database … this takes some seconds."],
+        h.p(".dim")[EXAMINING],
         h.noscript[h.p[h.a(href=FINDINGS)["Show what it says"]]],
     ]
     return Screen("Doctor", [Part("findings", examined, is_live=False)])
 
 
 def doctor_findings(view: View) -> Screen:
-    found: list[Finding] = get_doctor(view.call).body["items"]
+    """What was found last, and when; while it is examined anew, it asks again by itself."""
+    examining = view.call.examining
+    running = examining.looked(view.call.principal)
+    return Screen("Doctor", [Part("all", [_state(running), _found(view, examining.last)])])
+
+
+def _state(running: Future[Examined] | None) -> h.Node:
+    if running is None:
+        return None
+    if running.done() and running.exception():
+        return h.p(".trouble")["▲ The examination failed: the database does not answer. Load this page again."]
+    again = {"hx-get": FINDINGS, "hx-trigger": SOON, "hx-target": "#findings", "hx-swap": "innerHTML"}
+    return h.p(".dim", again)[EXAMINING]
+
+
+def _found(view: View, examined: Examined | None) -> h.Node:
+    if examined is None:
+        return None
+    found = told(examined)
     by_severity = {name: [each for each in found if _sort(each) == name] for name in ORDER}
-    return Screen("Doctor", [Part("all", [_summary(by_severity), [_section(*each) for each in by_severity.items()]])])
+    return [
+        _summary(by_severity),
+        h.p(".dim")["Examined ", when(examined.at, view.now), "."],
+        [_section(*each) for each in by_severity.items()],
+    ]
 
 
-def _sort(each: Finding) -> str:
+def _sort(each: Row) -> str:
     """Its severity; apart are those checks that the login of the API may not make."""
     return UNABLE if each["code"].endswith(f".{UNABLE}") and each["severity"] != "error" else str(each["severity"])
 
 
-def _summary(by_severity: dict[str, list[Finding]]) -> h.Node:
+def _summary(by_severity: Mapping[str, list[Row]]) -> h.Node:
     errors, warnings = len(by_severity["error"]), len(by_severity["warning"])
     if errors or warnings:
         return h.p(class_=["lead", "trouble" if errors else "waits"])[
@@ -73,7 +99,7 @@ def _summary(by_severity: dict[str, list[Finding]]) -> h.Node:
     return h.p(".lead.good")[f"● All is well: {number(len(by_severity['ok']), 'check')} found nothing."]
 
 
-def _section(severity: str, found: list[Finding]) -> h.Node:
+def _section(severity: str, found: list[Row]) -> h.Node:
     if not found:
         return None
     rest = len(found) - MOST
@@ -86,7 +112,7 @@ def _section(severity: str, found: list[Finding]) -> h.Node:
     return [h.h2[TITLES[severity]], shown]
 
 
-def _finding(each: Finding) -> h.Node:
+def _finding(each: Row) -> h.Node:
     mark, tone = MARKS[_sort(each)]
     place = PLACES.get(each["check"]) if each["severity"] != "ok" else None
     return [

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotFoundError, Shape
+from pgfleet.producers.http.health.examining import Examined
 from pgfleet.producers.http.paging import Listing, paged
 from pgfleet.producers.http.shapes.motion import AuditRow, Finding, Pause, Periodic, Queue
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.schema.brake.pauses import DELETES, pause, paused, resume
-from pgfleet.schema.doctor.examination import examine
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.messages import ONE_LINE, Name
@@ -42,17 +42,23 @@ def list_periodic(call: Call) -> Answer:
 
 
 def get_doctor(call: Call) -> Answer:
-    found = [
-        {
-            "code": finding.code,
-            "check": finding.check,
-            "severity": finding.severity.value,
-            "text": finding.text,
-            "remedy": finding.remedy,
-        }
-        for finding in examine(call.conn)
+    """What the examination finds that runs, or begins now."""
+    return Answer({"items": told(call.examining.begun(call.principal).result())})
+
+
+def told(examined: Examined) -> list[Row]:
+    return [
+        Row(
+            {
+                "code": finding.code,
+                "check": finding.check,
+                "severity": finding.severity.value,
+                "text": finding.text,
+                "remedy": finding.remedy,
+            }
+        )
+        for finding in examined.findings
     ]
-    return Answer({"items": found})
 
 
 def list_audit(call: Call) -> Answer:

@@ -1,5 +1,5 @@
 -- A large fleet, as it would be after months: 100,000 reservations of which 500 wait, 10,000 nodes, a million messages,
--- 50,000 dead letters. Written with no trigger.
+-- 50,000 dead letters, 5,000 people with what they have used. Written with no trigger.
 set session_replication_role = replica;
 update public.gpu_types set total_cluster_gpus = 1600, held_gpus = 1500 where gpu_type in ('h100', 'a100', 'l4');
 insert into public.gpu_nodes (node_name, gpu_type, gpus, is_ready, is_cordoned, addresses, resource_version)
@@ -75,4 +75,40 @@ select (array['gpu_reservations', 'disk_operations'])[n % 2 + 1], n, md5('r' || 
   jsonb_build_object('action', 'advance', 'reservation_id', md5('r' || n)::uuid::text, 'user_id', 'user-' || n % 500),
   (array['failure', 'rejection'])[n % 2 + 1]
 from generate_series(1, 50000) n;
+-- 5,000 people, each with ten keys; a place on one of ten Hopsworks clusters, and what they used in 40 days.
+insert into autoscaler.users (email, full_name, role)
+select 'user-' || n || '@example.com', 'User ' || n, 'USER' from generate_series(2, 5000) n;
+insert into public.api_users (username, email, account_id)
+select split_part(u.email, '@', 1), u.email, u.id from autoscaler.users u where u.email like 'user-%@example.com';
+insert into public.api_keys (user_id, key_hash, key_prefix, created_at, expires_at, is_active)
+select a.user_id, md5(a.user_id || '/' || n), 'pf_' || n, now() - n * interval '30 days',
+  now() - (n - 2) * interval '30 days', n = 1
+from public.api_users a, generate_series(1, 10) n where a.email like 'user-%@example.com';
+insert into hopsworks.hopsworks_clusters (id, name, api_url, api_key, max_users, current_users)
+select md5('h' || n)::uuid, 'hopsworks-' || n, 'https://hopsworks.example/' || n, 'secret', 1000, 500
+from generate_series(1, 10) n;
+insert into hopsworks.users (id, email, name, hopsworks_username)
+select 'auth0|' || n, 'user-' || n || '@example.com', 'User ' || n, 'user' || n from generate_series(1, 5000) n;
+insert into hopsworks.user_hopsworks_assignments (id, user_id, hopsworks_cluster_id, assigned_by, hopsworks_username,
+  status, status_since, ticket, holds_seat, hopsworks_user_id)
+select md5('a' || n)::uuid, 'auth0|' || n, md5('h' || n % 10 + 1)::uuid, 'system', 'user' || n, 'active',
+  now() - n * interval '1 minute', 3, true, n
+from generate_series(1, 5000) n;
+insert into hopsworks.usage_daily (user_id, date, cpu_hours, gpu_hours, storage_gb_months, total_cost,
+  hopsworks_cluster_id, seat_days)
+select 'auth0|' || n, current_date - d, 8, 2, 3, 12.5, md5('h' || n % 10 + 1)::uuid, 1
+from generate_series(1, 5000) n, generate_series(0, 39) d;
+-- 200 subscriptions with 50 deliveries each, and 100,000 lines of the audit.
+insert into public.event_subscriptions (subscription_id, user_id, shown_url, format, delivered_to, status, deliveries)
+select md5('e' || n)::uuid, 'user-' || n, 'https://example.com/...', 'cloudevents', '1.1.1', 'active', 50
+from generate_series(1, 200) n;
+insert into public.event_deliveries (subscription_id, place, number, user_id, after_position, to_position, events, result,
+  tries, answer, begun_at, ended_at)
+select md5('e' || n)::uuid, p, p, 'user-' || n, '1.1.1', '1.1.1', 10, 'delivered', 1, '200',
+  now() - p * interval '1 minute', now() - p * interval '1 minute'
+from generate_series(1, 200) n, generate_series(1, 50) p;
+insert into autoscaler.audit_logs (user_email, user_role, action, category, resource_type, resource_id, "timestamp")
+select 'user-' || n % 500 || '@example.com', 'USER', 'RESERVATION_CREATED', 'SYSTEM', 'reservation',
+  md5('r' || n)::uuid::text, now() at time zone 'UTC' - n * interval '1 minute'
+from generate_series(1, 100000) n;
 set session_replication_role = origin;
