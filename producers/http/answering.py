@@ -14,14 +14,7 @@ from starlette.responses import Response
 
 from pgfleet.producers.http.answers.repeating import again, kept, once_of
 from pgfleet.producers.http.answers.responses import response_of
-from pgfleet.producers.http.endpoint import (
-    Answer,
-    Audit,
-    Call,
-    Endpoint,
-    NotPermittedError,
-    Opened,
-)
+from pgfleet.producers.http.endpoint import Answer, Audit, Call, Endpoint, NotPermittedError, Opened
 from pgfleet.producers.http.gateway.batcher import Batcher
 from pgfleet.producers.http.health.ending import Ending
 from pgfleet.producers.http.health.examining import Examining
