@@ -28,7 +28,7 @@ from pgfleet.schema.feed.reading import Page
 from pgfleet.schema.identity.principal import Principal
 
 T = TypeVar("T")
-# What was moved; None where that is not known, as the position is another one.
+# What was moved; None where that is not known, as the position is another one, or the server does not answer.
 Watcher = Callable[[Sequence[Event] | None], object]
 
 
@@ -233,6 +233,10 @@ class Hub:
         with self._lock:
             if not self.looked_at:
                 self.position = None
+
+    def lost(self) -> None:
+        """The server does not answer: who watches looks for themselves."""
+        self._on_loop(lambda: self._tell_watchers(None))
 
     def close_all(self, why: Closed) -> None:
         with self._lock:
