@@ -79,6 +79,11 @@ class Server:
         for process in self._processes():
             process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """They go on where they were."""
+        for process in self._processes():
+            process.send_signal(signal.SIGCONT)
+
     def end(self) -> None:
         """Whatever state it is in."""
         for process in self._processes():
