@@ -112,7 +112,10 @@ begin
       select e.* from public.status_history e
       where only_users is null and e.machine in ('assignment', 'reservation', 'disk')
       union all
-      select e.* from moved join public.status_history e using (machine, row_id)
+      -- By arrays: joined, all that has moved since would be read for a few users.
+      select e.* from public.status_history e
+      where e.machine = any (array(select m.machine from moved m)) and e.row_id = any (array(select m.row_id from moved m))
+        and ((e.machine, e.row_id) in (select m.machine, m.row_id from moved m)) is true
     ) h
     where h.from_status in ('active', 'available', 'attached') and h.at > starts
   ),
