@@ -34,10 +34,12 @@ select g.gpu_type,
   coalesce((
     select percentile_disc(0.95) within group (order by extract(epoch from l.reservation_ended - l.status_since))
     from (
-      -- That of a disk takes as long as its snapshot, and of one that was let go of nobody saw the end.
-      select r.reservation_ended, r.status_since from public.reservations r
-      where r.gpu_type = g.gpu_type and r.reservation_ended is not null and r.launched_at is not null
-        and r.disk_name is null and r.forced_at is null
-        and r.reservation_ended <= r.status_since + interval '10 minutes'
-      order by r.reservation_ended desc limit 100) l), 30)::float8 as teardown_s
+      -- That of a disk takes as long as its snapshot, and of one that was let go of nobody saw the end. Of the last thousand,
+      -- as there may be none at all: then all that have ever ended would be read, at each look at the line.
+      select e.reservation_ended, e.status_since from (
+        select r.* from public.reservations r
+        where r.gpu_type = g.gpu_type and r.reservation_ended is not null and r.launched_at is not null
+        order by r.reservation_ended desc limit 1000) e
+      where e.disk_name is null and e.forced_at is null and e.reservation_ended <= e.status_since + interval '10 minutes'
+      order by e.reservation_ended desc limit 100) l), 30)::float8 as teardown_s
 from public.gpu_types g;
