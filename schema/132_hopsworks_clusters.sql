@@ -64,14 +64,27 @@ as $$
     from hopsworks.hopsworks_clusters c
     where c.status in ('active', 'full') and not coalesce(c.current_users < c.max_users, false)
       and c.id not in (select cluster_id from hopsworks.unanswered_clusters)
+  ),
+  waiting as materialized (
+    select a.id, a.user_id, a.wanted_cluster_id, a.asked_at
+    from hopsworks.user_hopsworks_assignments a
+    where a.status = 'pending' and a.suspended_at is null and a.hopsworks_cluster_id is null
+  ),
+  -- By arrays: joined by hash, all users and assignments would be read for the few who wait.
+  people as materialized (
+    select u.id, u.account_owner_id from hopsworks.users u where u.id = any (array(select w.user_id from waiting w))
+  ),
+  owners as materialized (
+    select o.user_id, o.hopsworks_cluster_id
+    from hopsworks.user_hopsworks_assignments o
+    where o.user_id = any (array(select p.account_owner_id from people p where p.account_owner_id is not null))
+      and o.hopsworks_cluster_id is not null and o.suspended_at is null
   )
   select a.id
-  from hopsworks.user_hopsworks_assignments a
-  join hopsworks.users u on u.id = a.user_id
-  left join hopsworks.user_hopsworks_assignments o
-    on o.user_id = u.account_owner_id and o.hopsworks_cluster_id is not null and o.suspended_at is null
-  where a.status = 'pending' and a.suspended_at is null and a.hopsworks_cluster_id is null
-    and exists (select from with_room)
+  from waiting a
+  join people u on u.id = a.user_id
+  left join owners o on o.user_id = u.account_owner_id
+  where exists (select from with_room)
     and case
       when u.account_owner_id is not null then o.hopsworks_cluster_id in (select id from with_room)
         or members_overflow and o.hopsworks_cluster_id in (select id from without_room)
