@@ -5,7 +5,7 @@ import pytest
 from pgfleet.schema.settings import read_settings
 from pgfleet.workers.runtime.decide import backoff
 from worlds.fleet import move_clock, settings_for, stop_clock, worker_on
-from worlds.small.kind import do, small_kind
+from worlds.small.kind import Do, do, small_kind
 from worlds.small.world import Small
 
 
@@ -68,6 +68,23 @@ def test_wait_shows_its_values_and_moves_nothing(small: Small) -> None:
 
     assert small.all("select status, note from public.small_jobs") == [("ready", "waiting 0")]
     assert small.history() == ["ready"]
+
+
+def test_failures_before_a_wait_count_no_more(small: Small) -> None:
+    def break_down(_message: Do) -> None:
+        raise RuntimeError("broken")
+
+    small.job()
+    small.send(do(1, "wait"))
+    small.tools.during.append(break_down)
+    small.worker.run_once()
+    small.tools.during.clear()
+    move_clock(small.conn, 600)
+
+    small.worker.run_once()
+
+    (fresh,) = small.queue()
+    assert small.headers(fresh)["pgfleet"]["attempts"] == 0
 
 
 def test_waiting_keeps_the_time_of_the_first_send(small: Small) -> None:
