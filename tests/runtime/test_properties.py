@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -15,11 +14,12 @@ from pgfleet.workers.runtime.decide import release
 from pgfleet.workers.runtime.inside.begin import begin
 from pgfleet.workers.runtime.kind import Turn
 from pgfleet.workers.runtime.leases import Leases
-from pgfleet.workers.runtime.outcomes import Done, Outcome, Send, Wait, advance
+from pgfleet.workers.runtime.outcomes import Done, Outcome, Reject, Send, TryAgainError, Wait, advance
 from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work, write
 from worlds.fleet import move_clock
+from worlds.properties import chosen
 from worlds.small.kind import EVENTS, QUEUE, Do, Tools, View, do, small_kind
 from worlds.small.world import BROKEN_HISTORIES, CLEAN, Small
 
@@ -45,6 +45,19 @@ def wait(_message: Do, turn: Turn[View, Tools]) -> Outcome:
     return Wait("not yet", turn.later(60))
 
 
+def finish(_message: Do, _turn: Turn[View, Tools]) -> Outcome:
+    return Done("nothing to do", (Send({"told": 0}, queue=EVENTS),))
+
+
+def reject(_message: Do, _turn: Turn[View, Tools]) -> Outcome:
+    return Reject("nobody can do this")
+
+
+def put_off(_message: Do, _turn: Turn[View, Tools]) -> Outcome:
+    """Who asks to be tried again later is obeyed, however often; it is no failure."""
+    raise TryAgainError("busy", after_s=30)
+
+
 def fail(message: Do, view: View, reason: str) -> Outcome | None:
     row = view.rows[message.job_id]
     return advance(row, "failed", reason) if row.status == "ready" else None
@@ -60,6 +73,8 @@ class Model:
     dead: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     rows: dict[int, str] = field(default_factory=lambda: dict.fromkeys(ROWS, "ready"))
+    finished: int = 0
+    is_paused: bool = False
 
     def sent(self, msg_id: int, row: int) -> None:
         assert msg_id not in self.about, "an id is given once"
@@ -90,6 +105,7 @@ class QueueLife(RuleBasedStateMachine):
         self.model = Model()
         self.hands: list[list[Task]] = [[], []]
         small.conn.execute(CLEAN)
+        small.all("select public.end_pause('small_jobs')")
         for row in ROWS:
             small.job(row)
             self.send(row, 0)
@@ -104,12 +120,20 @@ class QueueLife(RuleBasedStateMachine):
     def let_time_pass(self, seconds: int) -> None:
         move_clock(self.small.conn, seconds)
 
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Operators hold the queue back; what somebody has in hand is brought to its end."""
+        verb = "begin_pause('small_jobs', 'ada', 'let me look')" if paused else "end_pause('small_jobs')"
+        self.small.all(f"select public.{verb}")
+        self.model.is_paused = paused
+
     # What workers do.
 
     @precondition(lambda self: self.model.queued)
     @rule(who=WORKERS, limit=st.integers(1, 4))
     def claim(self, who: int, limit: int) -> None:
-        messages, _ = claims.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
+        messages, due_s = claims.claim(self.small.conn, QUEUE, limit, timedelta(seconds=90))
+        assert not (self.model.is_paused and (messages or due_s is not None)), "nothing is taken of a paused queue"
         for message in messages:
             self.model.queued[message.token.msg_id] += 1
             assert self.model.owns(message.token)
@@ -167,6 +191,29 @@ class QueueLife(RuleBasedStateMachine):
 
     @precondition(someone_has_work)
     @rule(pick=PICKS)
+    def finish(self, pick: int) -> None:
+        task = self._answered(self._take(pick), finish)
+        if task is not None:
+            self.model.leave(task.token.msg_id, self.model.settled)
+            self.model.finished += 1
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def reject(self, pick: int) -> None:
+        """Its sender's mistake is no failure of the row."""
+        task = self._answered(self._take(pick), reject)
+        if task is not None:
+            self.model.leave(task.token.msg_id, self.model.dead)
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
+    def put_off(self, pick: int) -> None:
+        task = self._answered(self._take(pick), put_off)
+        if task is not None:
+            assert 0 < self.small.due_s(task.token.msg_id) <= 30
+
+    @precondition(someone_has_work)
+    @rule(pick=PICKS)
     def give_back(self, pick: int) -> None:
         task = self._take(pick)
         before = self._everything()
@@ -177,7 +224,7 @@ class QueueLife(RuleBasedStateMachine):
         assert settled.done or self._everything() == before
 
     @precondition(lambda self: self._stale())
-    @rule(pick=PICKS, step=st.sampled_from([run, break_down, wait]))
+    @rule(pick=PICKS, step=st.sampled_from([run, break_down, wait, finish, reject, put_off]))
     def answer_after_the_lease_was_lost(self, pick: int, step: Callable[..., Outcome]) -> None:
         stale = self._stale()
         task = stale[pick % len(stale)]
@@ -253,7 +300,8 @@ class QueueLife(RuleBasedStateMachine):
         rows = dict(self.small.all("select job_id, status from public.small_jobs"))
         assert rows == self.model.rows
         told = sorted(self.small.all("select (message->>'told')::integer from pgmq.q_small_events"))
-        assert told == sorted(row for row, status in rows.items() if status == "running")
+        moved = [row for row, status in rows.items() if status == "running"]
+        assert told == sorted([0] * self.model.finished + moved), "a follow-up is there if its move or its end is"
 
     @invariant()
     def histories_are_gap_free(self) -> None:
@@ -265,6 +313,7 @@ class QueueLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Poison or not, in the end nothing is left: every message is settled or dead."""
+        self.pause(paused=False)
         for _ in range(40):
             if not self.model.queued:
                 return
@@ -277,15 +326,8 @@ class QueueLife(RuleBasedStateMachine):
 
 
 def test_no_order_of_events_breaks_what_must_hold(small: Small) -> None:
-    chosen = settings(
-        max_examples=60,
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-
     class Life(QueueLife):
         def __init__(self) -> None:
             super().__init__(small)
 
-    run_state_machine_as_test(Life, settings=chosen)
+    run_state_machine_as_test(Life, settings=chosen(40))
