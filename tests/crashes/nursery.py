@@ -22,12 +22,12 @@ import boto3  # type: ignore[import-untyped]
 from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
 from dramatiq import cli
 
-from pgfleet.workers import disk, reservation
+from pgfleet.workers import assignment, disk, event, heartbeat, reservation
 from pgfleet.workers.runtime import settle
 from pgfleet.workers.runtime.outcomes import Change
 from worlds.trouble import kill_at
 
-KINDS = (disk, reservation)
+KINDS = (assignment, disk, event, heartbeat, reservation)
 SETTLE = "settle "
 PARTS = {"during": "_change_rows", "before": "_stale", "after": "_try"}
 
@@ -38,7 +38,10 @@ class Nursery:
 
     @contextmanager
     def worker(self, module: str, environment: Mapping[str, str], *point: Any) -> Iterator[int]:
-        """The process group of a worker, killed in the end, or at `point`: marker, place, when, the how manieth."""
+        """The process group of a worker, killed in the end, or at `point`: marker, place, when, the how manieth.
+
+        `module` is that of its kind, or those of several with commas between them.
+        """
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps([module, dict(environment), [str(part) for part in point]]) + "\n")
@@ -98,13 +101,14 @@ def be_worker(module: str, environment: Mapping[str, str], point: Sequence[str])
     # It would serve all kinds that are imported.
     broker = disk.actor.broker
     lifecycle: Any = next(m for m in broker.middleware if hasattr(m, "kinds"))
-    mine = sys.modules[module].KIND.queue
-    for queue in [queue for queue in lifecycle.kinds if queue != mine]:
+    modules = module.split(",")
+    mine = [sys.modules[each].KIND.queue for each in modules]
+    for queue in [queue for queue in lifecycle.kinds if queue not in mine]:
         del lifecycle.kinds[queue]
         broker.queues.pop(queue, None)
     if point:
         arm(Path(point[0]), point[1], point[2], int(point[3]))
-    arguments = cli.make_argument_parser().parse_args([module, "-p", "1", "-t", "1", "-Q", mine])  # type: ignore[no-untyped-call]
+    arguments = cli.make_argument_parser().parse_args([*modules[:1], "-p", "1", "-t", "1", "-Q", *mine])  # type: ignore[no-untyped-call]
     sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]
 
 

@@ -1,0 +1,142 @@
+"""How a world comes to rest: all that was broken is whole again, and the clock goes on until nobody waits for it."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from hunt.known import CREW
+from hunt.world import World
+from pgfleet.schema.brake import pauses
+from pgfleet.schema.kinds import queues
+from worlds.fleet import move_clock, send
+
+PATIENCE_S = 100.0
+# What somebody waits for is at most so far away: foreign clients hide messages for two hours.
+LOOK_AHEAD_S = 3 * 3600.0
+QUEUES = list(queues())
+DUE = " union all ".join(
+    f"select '{queue}' as queue, msg_id, message from pgmq.q_{queue}"
+    f" where vt <= public.fleet_now() or headers -> 'pgfleet' ? 'claim' and vt <= public.fleet_now() + interval '5 s'"
+    for queue in QUEUES
+)
+NEXT = (
+    "select extract(epoch from min(vt) - public.fleet_now())::float8 from ({}) q where vt > public.fleet_now()".format(
+        " union all ".join(f"select vt from pgmq.q_{queue}" for queue in QUEUES)
+    )
+)
+# Whoever is not at rest, when all has been cancelled and released.
+RESTLESS = """
+select 'reservation' as what, reservation_id::text as id, status, current_detailed_status as why
+from public.reservations where reservation_ended is null
+union all
+select 'operation', operation_id::text, status, detail from public.disk_operations
+where finished_at is null
+union all
+select 'disk', disk_id::text, status, detail from public.disks
+where status not in ('available', 'deleted', 'purged', 'failed') or pending_snapshot_count > 0
+union all
+select 'assignment', user_id, status, status_reason from hopsworks.user_hopsworks_assignments
+where status not in ('released', 'failed')
+union all
+select 'outage', dependency, calls, reason from public.outages where ended_at is null
+union all
+select 'subscription', subscription_id::text, status, detail from public.event_subscriptions
+where status in ('pending', 'failing')
+"""
+LIVE = """
+select reservation_id, user_id from public.reservations where status in ('pending', 'queued', 'preparing', 'active')
+"""
+RESTORED = """
+update public.gpu_types set is_active = true where gpu_type = 't4';
+update public.gpu_types set total_cluster_gpus = 16 where gpu_type = 'h100';
+update hopsworks.hopsworks_clusters set status = 'active' where status = 'maintenance';
+"""
+
+
+class RestlessError(AssertionError):
+    """A world that does not come to rest; the text says who is not at rest."""
+
+
+def mend(world: World) -> None:
+    """All that was broken is whole: what is outside answers, all work, and nothing is paused."""
+    world.box.clear_faults()
+    world.box.clear_starts()
+    if world.box.aws_url:
+        world.box.aws.clear_faults()
+    for name in world.machines:
+        world.box.node(name, silent=False)
+    for receiver in world.receivers:
+        receiver.status = 200
+    for number in range(CREW):
+        world.crew.go_on(number)
+    for row in pauses.paused(world.conn):
+        pauses.resume(world.conn, pauses.DELETES if row["what"] == pauses.DELETES else row["name"])
+
+
+def wait_until_idle(world: World) -> None:
+    """Nothing is due and nothing is in hand, at a few looks in a row."""
+    deadline, looks = time.monotonic() + PATIENCE_S, 0
+    while looks < 3:
+        if time.monotonic() > deadline:
+            raise RestlessError(f"there is always something due: {world.all(DUE)[:5]}")
+        worked = world.crew.work(0.1)
+        looks = 0 if worked or world.all(DUE) else looks + 1
+
+
+def rest(world: World) -> None:
+    """Cancel and release all, and go on until everybody is at rest. Raises RestlessError."""
+    world.conn.execute(RESTORED.encode())
+    deadline, cancelled_at = time.monotonic() + PATIENCE_S, 0.0
+    while time.monotonic() < deadline:
+        # What comes late is cancelled later: a request that a foreign client has hidden, say.
+        if time.monotonic() - cancelled_at > 5:
+            _cancel_all(world)
+            cancelled_at = time.monotonic()
+        with suppress(psycopg.OperationalError):
+            wait_until_idle(world)
+        if not world.all(RESTLESS):
+            return
+        _go_on(world)
+    raise RestlessError("not at rest: " + "; ".join(map(_told, world.all(RESTLESS)[:8])))
+
+
+def sweep(world: World, times: int = 2) -> None:
+    """Each kind of periodic work, a while later each time: what the dead have made is found by it."""
+    for _ in range(times):
+        pass_time(world, 1000)
+        for row in world.all("select queue, message from public.periodic"):
+            send(world.conn, row["queue"], row["message"])
+        wait_until_idle(world)
+
+
+def pass_time(world: World, seconds: float) -> None:
+    move_clock(world.conn, seconds)
+    if world.box.aws_url:
+        world.box.aws.put_clock_ahead(seconds)
+
+
+def _cancel_all(world: World) -> None:
+    for row in world.all(LIVE):
+        send(world.conn, "gpu_reservations", {"action": "cancel", **row})
+    for row in world.all(
+        "select user_id from hopsworks.user_hopsworks_assignments where status not in ('released', 'failed')"
+    ):
+        send(world.conn, "cluster_assignments", {"action": "release", "reason": "the end", **row})
+
+
+def _go_on(world: World) -> None:
+    """To the next time that anybody waits for."""
+    next_s: float | None = world.one(NEXT)
+    if next_s is None or next_s > LOOK_AHEAD_S:
+        # A row that has lost its ticket waits for a sweep.
+        sweep(world, 1)
+        return
+    pass_time(world, min(max(next_s, 1.0) + 1, 700))
+    for row in world.all("select queue, message from public.periodic where message ->> 'action' like 'sweep%%'"):
+        send(world.conn, row["queue"], row["message"])
+
+
+def _told(row: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in row.values())
