@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test model-test pgbouncer-test postgres15-test \
-  crash-test recovery-test load-test day-test demo-test fuzz-test clean
+  crash-test recovery-test load-test day-test demo-test fuzz-test hunt hunt-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -144,6 +144,15 @@ recovery-test: $(READY) ## Servers that restart, hang, move or are restored: how
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load
+
+SEED ?= 1
+MINUTES ?= 30
+
+hunt: $(READY) ## A search by seed for what does not hold, through users, faults, deaths and operators; SEED=1 MINUTES=30
+	$(BIN)/python tests/hunt/run.py --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
+hunt-test: $(READY) ## Three minutes of the search by seed
+	$(BIN)/python tests/hunt/run.py --seed 2 --minutes 3
 
 day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and promises in a table; REQUESTS=3000 is a whole one
 	$(BIN)/python -m pytest tests/day

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
@@ -16,6 +16,7 @@ from crashes.nursery import Nursery, nursery
 from hunt.known import CREW
 from pgfleet.schema.kinds import contracts
 from pgfleet.schema.settings import Settings
+from pgfleet.workers.runtime.running import UNREACHABLE
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
 from worlds.fleet import Worker, worker_on
@@ -48,17 +49,20 @@ class Threads:
             free = [number for number in range(CREW) if number not in self.held] or [0]
             workers = self.workers[self.dice.choice(free)]
             for worker in self.dice.sample(workers, len(workers)):
-                worked += worker.run_once(self.dice.choice((1, 3, 50)))
+                # As a consumer does: it comes again, and what it may have claimed is free when its lease ends.
+                with suppress(*UNREACHABLE):
+                    worked += worker.run_once(self.dice.choice((1, 3, 50)))
         return bool(worked)
 
     def kill(self, number: int) -> None:
         self.held.pop(number, None)
         for worker in self.workers[number]:
-            worker.die(self.dice.choice((1, 3)))
+            with suppress(*UNREACHABLE):
+                worker.die(self.dice.choice((1, 3)))
 
     def pause(self, number: int) -> None:
         if number not in self.held:
-            self.held[number] = [(worker, worker.claim(3)) for worker in self.workers[number]]
+            self.held[number] = [(worker, _claimed(worker)) for worker in self.workers[number]]
 
     def go_on(self, number: int) -> None:
         for worker, tasks in self.held.pop(number, ()):
@@ -66,6 +70,13 @@ class Threads:
 
     def end(self, number: int) -> None:
         self.go_on(number)
+
+
+def _claimed(worker: Worker) -> list[Task]:
+    try:
+        return worker.claim(3)
+    except UNREACHABLE:
+        return []
 
 
 @contextmanager

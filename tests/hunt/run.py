@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 import structlog
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from hunt.acts import ACTS, ViolatedError, check_quietly, plan
-from hunt.invariants import at_the_end
+from hunt.acts import plan
 from hunt.known import Step
-from hunt.quiet import rest, sweep
+from hunt.playing import play
 from hunt.shrinking import shrunk
 from hunt.story import story
 from hunt.world import SANDBOX, World, in_processes, in_thread
@@ -35,24 +34,6 @@ from worlds.database import IN_MEMORY, ON_DISK, fresh_database, temporary_folder
 
 STEPS = 90
 SHRINK_S = 300.0
-
-
-def play(world: World, steps: Sequence[Step]) -> None:
-    """Raises AssertionError where something does not hold, or an error of the step that has failed."""
-    for number, step in enumerate(steps, 1):
-        world.crew.work(step.pause_s)
-        try:
-            ACTS[step.what].do(world, **step.given)
-        except Exception as error:
-            error.add_note(f"in step {number}: {step}")
-            raise
-    check_quietly(world)
-    rest(world)
-    sweep(world)
-    rest(world)
-    wrong = list(at_the_end(world))
-    if wrong:
-        raise ViolatedError("\n".join(wrong))
 
 
 @dataclass
