@@ -15,7 +15,7 @@ from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.disks import disk_operations
 from pgfleet.workers.disk.tools import Turn, proceed, volume_poll
 from pgfleet.workers.disk.view import View
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Reject, Wait, wait
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, Reject, Wait, wait
 
 
 def start(message: Operation, turn: Turn) -> Outcome:
@@ -97,11 +97,10 @@ def _as_next(row: Row, disk: Row, turn: Turn) -> Outcome:
     return Advance((Move(row, None, values={"snapshot_id": disk.release_snapshot_id}),), (proceed(row.operation_id),))
 
 
-def find(row: Row, turn: Turn, name: str | None = None) -> Row | Wait:
+def find(row: Row, turn: Turn, name: str | None = None) -> Row | Wait | Reject:
     """The disk of this name; one that nobody knows yet may be on its way.
 
-    Raises:
-        RefusedError: it did not come.
+    That it did not come is its user's to see to, and nobody else's.
     """
     name = name or row.disk_name
     disk = turn.view.names.get((row.user_id, name))
@@ -110,7 +109,8 @@ def find(row: Row, turn: Turn, name: str | None = None) -> Row | Wait:
     patience = row.created_at + timedelta(seconds=turn.tools.settings.unknown_row_s)
     if turn.now < patience:
         return Wait(f"no disk {name} yet", patience)
-    raise RefusedError(f"{row.user_id} has no disk {name}; see `pgfleet disk ls`")
+    unknown = f"{row.user_id} has no disk {name}; see `pgfleet disk ls`"
+    return Reject(unknown, failed(row, unknown, turn.view).changes)
 
 
 def put_off(row: Row, detail: str, turn: Turn) -> Wait:

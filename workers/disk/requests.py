@@ -24,7 +24,7 @@ from pgfleet.workers.disk.operation import (
 from pgfleet.workers.disk.tools import Turn, proceed
 from pgfleet.workers.disk.volume import source_problem
 from pgfleet.workers.handover import disk_ticket, hand_out_disk, release, snapshot_ticket
-from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Send, Wait
+from pgfleet.workers.runtime.outcomes import Advance, Done, Move, New, Outcome, RefusedError, Reject, Send, Wait
 from pgfleet.workers.runtime.tickets import withdraw
 
 LOST = "its message was lost, or could not be read"
@@ -188,7 +188,7 @@ def _clone(row: Row, turn: Turn) -> Outcome:
     if there is not None:
         return _again(row, there, turn)
     source = find(row, turn, name)
-    if isinstance(source, Wait):
+    if isinstance(source, (Wait, Reject)):
         return source
     if source.status in (Status.DELETED, Status.PURGED, Status.FAILED):
         return failed(row, f"disk {name} is {source.status}", turn.view)
@@ -265,7 +265,7 @@ def _of_disk(step: Callable[[Row, Row, Turn], Outcome]) -> Callable[[Row, Turn],
 
     def found(row: Row, turn: Turn) -> Outcome:
         disk = find(row, turn)
-        return disk if isinstance(disk, Wait) else step(row, disk, turn)
+        return disk if isinstance(disk, (Wait, Reject)) else step(row, disk, turn)
 
     return found
 
