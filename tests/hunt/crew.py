@@ -103,8 +103,11 @@ class Processes:
         self.running[number] = pid, stack
 
     def work(self, pause_s: float) -> bool:
-        """They go on by themselves; nobody here knows whether they have anything to do."""
+        """They go on by themselves, and one that could not begin is begun again."""
         Event().wait(pause_s)
+        for number, (pid, _) in list(self.running.items()):
+            if not psutil.pid_exists(pid):
+                self.kill(number)
         return False
 
     def kill(self, number: int) -> None:

