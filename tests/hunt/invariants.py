@@ -40,14 +40,18 @@ REQUESTS = (
     ("cluster_assignments", "assign", "user_id", "hopsworks.user_hopsworks_assignments", "user_id"),
     ("node_heartbeats", "heartbeat", "id", "public.heartbeat_ids", "id"),
 )
-# An operator may take GPUs out that are held; that no commit gives more than there are is looked at in each (watch.sql).
+# An operator may take out GPUs that are held. That no commit gives more than there are is looked at in watch.sql.
 WRONG_GPUS = """
 select g.gpu_type, g.held_gpus, sum(r.gpus_held) as of_rows
 from public.gpu_types g left join public.reservations r using (gpu_type)
 group by g.gpu_type having g.held_gpus <> coalesce(sum(r.gpus_held), 0)
 """
 COUNTED_TWICE = "select heartbeat_id from autoscaler.node_heartbeats group by 1 having count(*) > 1"
-FORGOTTEN = ("reservation", "disk", "disk_snapshot", "disk_operation", "assignment")
+UNBURIED = """
+select 1 from public.sent where queue = %s and msg_id = %s and not taken
+  and not exists (select from public.dead_letters d where d.queue = %s and d.msg_id = %s)
+"""
+FORGOTTEN = ("reservation", "disk", "disk_snapshot", "disk_operation", "assignment", "subscription")
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 FAILURES = "select queue, reason, message from public.dead_letters where verdict = 'failure' and answered_at is null"
 
@@ -81,15 +85,7 @@ def always(world: World) -> Iterator[str]:
 def at_the_end(world: World) -> Iterator[str]:
     """When all is at rest and sweeps have looked."""
     yield from always(world)
-    for queue, action, field, table, key in REQUESTS:
-        for row in world.all(LOST.format(queue=queue, action=action, field=field, table=table, key=key)):
-            yield f"I1: {action} {row['id']} has neither a row nor a dead letter"
-    for row_id in world.promised:
-        taken = "select 1 from public.sent where taken and body ->> 'reservation_id' = %s"
-        if not world.all("select 1 from public.reservations where reservation_id = %s", row_id) and not world.all(
-            taken, row_id
-        ):
-            yield f"I1: the API promised {row_id}, and there is no such row"
+    yield from _lost(world)
     for machine in FORGOTTEN:
         for row in world.all(f"select row_id, ticket from public.forgotten_{machine}"):
             yield f"I4: {machine} {row['row_id']} has no message that would move it"
@@ -99,6 +95,22 @@ def at_the_end(world: World) -> Iterator[str]:
     for finding in examine(world.conn):
         if finding.severity is Severity.ERROR and finding.check not in OF_THE_TEST:
             yield f"the doctor: {finding.check}: {finding.text}"
+
+
+def _lost(world: World) -> Iterator[str]:
+    """What was sent or promised, and is nowhere."""
+    for queue, action, field, table, key in REQUESTS:
+        for row in world.all(LOST.format(queue=queue, action=action, field=field, table=table, key=key)):
+            yield f"I1: {action} {row['id']} has neither a row nor a dead letter"
+    for queue, msg_id in world.malformed:
+        if world.all(UNBURIED, queue, msg_id, queue, msg_id):
+            yield f"I6: the malformed message {msg_id} of {queue} is no dead letter"
+    for row_id in world.promised:
+        taken = "select 1 from public.sent where taken and body ->> 'reservation_id' = %s"
+        if not world.all("select 1 from public.reservations where reservation_id = %s", row_id) and not world.all(
+            taken, row_id
+        ):
+            yield f"I1: the API promised {row_id}, and there is no such row"
 
 
 def _outside(world: World) -> Iterator[str]:

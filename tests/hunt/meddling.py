@@ -98,7 +98,8 @@ def _malformed(known: Known) -> dict[str, Any]:
 
 
 def _send_malformed(world: World, queue: str, body: Any) -> None:
-    world.foreign("select pgmq.send(%s, %s::jsonb)", queue, None if body is None else Jsonb(body))
+    ((msg_id,),) = world.foreign("select pgmq.send(%s, %s::jsonb)", queue, None if body is None else Jsonb(body))
+    world.malformed.append((queue, msg_id))
 
 
 def _foreign(known: Known) -> dict[str, Any]:

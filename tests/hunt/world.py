@@ -86,6 +86,7 @@ class World:
     cluster_nodes: list[str] = field(default_factory=list)
     api_keys: dict[str, str] = field(default_factory=dict)
     promised: list[str] = field(default_factory=list)
+    malformed: list[tuple[str, int]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
     def all(self, query: str, *values: Any) -> list[dict[str, Any]]:
@@ -100,11 +101,11 @@ class World:
         found: datetime = self.one("select public.fleet_now() + make_interval(secs => %s)", in_s)
         return found
 
-    def foreign(self, query: str, *values: Any) -> None:
-        """As a client that knows only PGMQ. What a trigger or a lock keeps it from it does not do."""
+    def foreign(self, query: str, *values: Any) -> Any:
+        """As a client that knows only PGMQ. The rows of its answer."""
         with psycopg.connect(self.dsn, autocommit=True, application_name="hunt") as conn:
             conn.execute("set hunt.stranger = 'on'")
-            conn.execute(query.encode(), values or None)
+            return conn.execute(query.encode(), values or None).fetchall()
 
     def close(self) -> None:
         self.conn.close()
