@@ -1,5 +1,6 @@
 """What goes wrong with all that pgfleet depends on: refused, slow, hung, dropped, done and denied."""
 
+from contextlib import suppress
 from typing import Any
 
 from hunt.known import NODES, RECEIVERS, Act, Known, nothing
@@ -14,6 +15,8 @@ FAULTS: list[dict[str, Any]] = [
     {"drop": True, "after": True},
     {"delay_s": 0.3},
 ]
+STARTS = ["slow-pull", "throttled", "never-ready", "missing", "create-timeout", "crash-once", "crash-loop", "completes"]
+BEHAVIOURS = ["crash", "crash-loop", "oom", "succeed", "vanish", "evict", "shutdown", "never-ready"]
 HUNG = {"delay_s": 30.0}
 AWS_FAULTS: list[dict[str, Any]] = [
     {"status": 503, "code": "RequestLimitExceeded"},
@@ -85,11 +88,24 @@ def _answer(world: World, number: int, status: int) -> None:
 
 
 def _start(known: Known) -> dict[str, Any]:
-    return {"start": known.dice.choice(["throttled", "crash", "hang", "slow-pull"]), "times": 1}
+    return {"start": known.dice.choice(STARTS), "times": 1}
 
 
 def _start_so(world: World, start: str, times: int) -> None:
     world.box.starts(start, times=times, trouble_s=1)
+
+
+def _behaviour(known: Known) -> dict[str, Any]:
+    return {"what": known.dice.choice(BEHAVIOURS), "which": known.dice.randrange(10)}
+
+
+def _behave(world: World, what: str, which: int) -> None:
+    """One of the pods that run; it may have gone since."""
+    pods = world.all("select pod_name, namespace from public.reservations where status = 'active' order by launched_at")
+    if pods:
+        pod = pods[which % len(pods)]
+        with suppress(ValueError):
+            world.box.behave(pod["namespace"], pod["pod_name"], what)
 
 
 def _cut(world: World) -> None:
@@ -116,6 +132,7 @@ ACTS = {
     "aws": Act(4, _aws, _aws_fault, "AWS answers the next {times} of {action} so: {fault}"),
     "receiver": Act(2, _receiver, _answer, "Receiver {number} answers {status} from now on"),
     "start": Act(1, _start, _start_so, "The next pod starts so: {start}"),
+    "behave": Act(3, _behaviour, _behave, "A pod that runs does this: {what}"),
     "cut": Act(1.5, nothing, _cut, "All sessions of workers at the database are cut"),
     "silence": Act(0.7, nothing, _freeze, "The connections of workers to the database fall silent", of_processes=True),
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hunt.acts import ACTS, ViolatedError, check_quietly
 from hunt.invariants import at_the_end
 from hunt.known import Step
-from hunt.quiet import rest, sweep
+from hunt.quiet import let_all_end, live_again, rest, sweep
 from hunt.world import World
 
 
@@ -19,6 +19,11 @@ def play(world: World, steps: Sequence[Step]) -> None:
             error.add_note(f"in step {number}: {step}")
             raise
     check_quietly(world)
+    let_all_end(world)
+    rest(world)
+    sweep(world)
+    rest(world)
+    live_again(world)
     rest(world)
     sweep(world)
     rest(world)

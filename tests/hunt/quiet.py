@@ -6,11 +6,12 @@ from typing import Any
 
 import psycopg
 
-from hunt.known import CREW
+from hunt.known import CREW, MEMBERS, PEOPLE
 from hunt.world import World
 from pgfleet.schema.brake import pauses
 from pgfleet.schema.kinds import queues
 from worlds.fleet import move_clock, send
+from worlds.reservations import create
 
 PATIENCE_S = 100.0
 # What somebody waits for is at most so far away: foreign clients hide messages for two hours.
@@ -44,6 +45,23 @@ select 'outage', dependency, calls, reason from public.outages where ended_at is
 union all
 select 'subscription', subscription_id::text, status, detail from public.event_subscriptions
 where status in ('pending', 'failing')
+"""
+HOURS = 20
+# They wait while nobody has any GPU of their type.
+STARVING = """
+select r.reservation_id, r.gpu_type, r.gpu_count, r.status, r.current_detailed_status
+from public.reservations r join public.gpu_types g using (gpu_type)
+where r.status in ('pending', 'queued') and g.held_gpus = 0 and g.is_active
+  and coalesce(r.start_at, '-infinity') < public.fleet_now() - interval '10 minutes'
+  and r.disk_name is null
+"""
+USABLE = "select user_id, user_id as github_user, disk_name from public.disks where status = 'available' limit 4"
+LATE = """
+select wanted.id, status, current_detailed_status from unnest(%s::text[]) as wanted (id)
+left join public.reservations on reservation_id = wanted.id where status is distinct from 'active'
+union all
+select user_id, status, status_reason from hopsworks.user_hopsworks_assignments
+where user_id = 'auth0|p0' and status <> 'active'
 """
 LIVE = """
 select reservation_id, user_id from public.reservations where status in ('pending', 'queued', 'preparing', 'active')
@@ -85,9 +103,24 @@ def wait_until_idle(world: World) -> None:
         looks = 0 if worked or world.all(DUE) else looks + 1
 
 
+def let_all_end(world: World) -> None:
+    """Let hours pass, in which all that waits gets its turn and ends by itself. Raises RestlessError."""
+    world.conn.execute(RESTORED.encode())
+    starving = 0
+    for _ in range(HOURS):
+        wait_until_idle(world)
+        if not world.all(LIVE):
+            return
+        # Not only in the moment between an end and the next admission.
+        starving = starving + 1 if world.all(STARVING) else 0
+        if starving > 3:
+            raise RestlessError("GPUs are free and these wait: " + "; ".join(map(_told, world.all(STARVING)[:5])))
+        _send_sweeps(world)
+        pass_time(world, 3600 if starving == 0 else 100)
+
+
 def rest(world: World) -> None:
     """Cancel and release all, and go on until everybody is at rest. Raises RestlessError."""
-    world.conn.execute(RESTORED.encode())
     deadline, cancelled_at = time.monotonic() + PATIENCE_S, 0.0
     while time.monotonic() < deadline:
         # What comes late is cancelled later: a request that a foreign client has hidden, say.
@@ -102,12 +135,33 @@ def rest(world: World) -> None:
     raise RestlessError("not at rest: " + "; ".join(map(_told, world.all(RESTLESS)[:8])))
 
 
+def live_again(world: World) -> None:
+    """Whatever has happened, all that there is can be had again: all GPUs, each disk, a seat. Raises RestlessError."""
+    asked = [
+        {"gpu_type": "h100", "gpu_count": 8, "total_nodes": 2},
+        {"gpu_type": "t4", "gpu_count": 4},
+        *({"gpu_type": "cpu-x86", "gpu_count": 0, **disk} for disk in world.all(USABLE)),
+    ]
+    ids = [
+        create(world.conn, **{"user_id": PEOPLE[0], "github_user": PEOPLE[0], "duration_hours": 4, **wanted})
+        for wanted in asked
+    ]
+    send(world.conn, "cluster_assignments", {"action": "assign", "user_id": MEMBERS[0]})
+    deadline = time.monotonic() + PATIENCE_S
+    while (late := world.all(LATE, ids)) and time.monotonic() < deadline:
+        wait_until_idle(world)
+        if world.all(LATE, ids):
+            pass_time(world, 20)
+            _send_sweeps(world)
+    if late:
+        raise RestlessError("not had again: " + "; ".join(map(_told, late)))
+
+
 def sweep(world: World, times: int = 2) -> None:
     """Each kind of periodic work, a while later each time: what the dead have made is found by it."""
     for _ in range(times):
         pass_time(world, 1000)
-        for row in world.all("select queue, message from public.periodic"):
-            send(world.conn, row["queue"], row["message"])
+        _send_sweeps(world)
         wait_until_idle(world)
 
 
@@ -134,7 +188,11 @@ def _go_on(world: World) -> None:
         sweep(world, 1)
         return
     pass_time(world, min(max(next_s, 1.0) + 1, 700))
-    for row in world.all("select queue, message from public.periodic where message ->> 'action' like 'sweep%%'"):
+    _send_sweeps(world)
+
+
+def _send_sweeps(world: World) -> None:
+    for row in world.all("select queue, message from public.periodic"):
         send(world.conn, row["queue"], row["message"])
 
 

@@ -5,14 +5,14 @@ A seed that fails is played again with fewer and fewer steps, as long as it stil
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -103,56 +103,76 @@ def failure(place: Ground, seed: int, steps: Sequence[Step]) -> str | None:
     return None
 
 
-def fails(place: Ground, seed: int, steps: Sequence[Step]) -> bool:
-    return failure(place, seed, steps) is not None
+@dataclass
+class Hunt:
+    """What was played so far, and the seeds that have failed."""
+
+    place: Ground
+    shrink_s: float
+    plans: int = 0
+    steps: int = 0
+    failed: list[int] = field(default_factory=list)
+
+    def try_seed(self, seed: int, number: int) -> None:
+        steps, began = plan(seed, number, has_processes=seed % 2 == 1), time.monotonic()
+        wrong = failure(self.place, seed, steps)
+        say(f"seed {seed}: {'FAILED' if wrong else 'all held'} in {time.monotonic() - began:.0f} s")
+        self.plans, self.steps = self.plans + 1, self.steps + len(steps)
+        if wrong:
+            self.failed.append(seed)
+            say(wrong)
+            self._tell(seed, steps, wrong)
+
+    def _tell(self, seed: int, steps: Sequence[Step], wrong: str) -> None:
+        """The story of as few steps as are found that fail in the same way."""
+
+        def fails_so(fewer: Sequence[Step]) -> bool:
+            return (failure(self.place, seed, fewer) or "").partition(":")[0] == wrong.partition(":")[0]
+
+        few = shrunk(steps, fails_so, self.shrink_s)
+        say("\n".join([f"The story of seed {seed}, {len(few)} of {len(steps)} steps:", *story(few)]))
+        if len(few) < len(steps):
+            say(f"It ends so: {failure(self.place, seed, few) or 'all held the last time'}")
 
 
 def main() -> int:
+    given = asked()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # Whoever ends it ends all that it has started.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda number, _: sys.exit(128 + number))
+    began, seed = time.monotonic(), given.seed
+    with ground() as place:
+        hunt = Hunt(place, given.shrink_s)
+        hunt.try_seed(seed, given.steps)
+        while not given.only and time.monotonic() - began < 60 * given.minutes:
+            seed += given.by
+            hunt.try_seed(seed, given.steps)
+    minutes = f"{(time.monotonic() - began) / 60:.0f}"
+    cells = (commit(), f"{given.seed} to {seed}", hunt.plans, hunt.steps, minutes, hunt.failed or "none")
+    say(f"| {' | '.join(map(str, cells))} |")
+    return 1 if hunt.failed else 0
+
+
+def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--minutes", type=float, default=3, help="no other seed is begun after so long")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument(
-        "--by", type=int, default=1, help="from one seed to the next; 2 keeps to threads or to processes"
-    )
+    parser.add_argument("--by", type=int, default=1, help="to the next seed; 2 keeps to threads or to processes")
     parser.add_argument("--only", action="store_true", help="this seed and no other")
     parser.add_argument("--shrink-s", type=float, default=SHRINK_S, help="so long at most for each seed that fails")
-    given = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    say = _saying()
-    failed, seeds, played = [], 0, 0
-    ends = time.monotonic() + 60 * given.minutes
-    with ground() as place:
-        seed = given.seed
-        while time.monotonic() < ends or not seeds:
-            steps = plan(seed, given.steps, has_processes=seed % 2 == 1)
-            began = time.monotonic()
-            wrong = failure(place, seed, steps)
-            say(f"seed {seed}: {'FAILED' if wrong else 'all held'} in {time.monotonic() - began:.0f} s")
-            seeds, played = seeds + 1, played + len(steps)
-            if wrong:
-                failed.append(seed)
-                say(wrong)
-                few = shrunk(steps, partial(fails, place, seed), given.shrink_s)
-                say("\n".join([f"The story of seed {seed}, {len(few)} of {len(steps)} steps:", *story(few)]))
-                if len(few) < len(steps):
-                    say(f"It ends so: {failure(place, seed, few) or 'all held the last time'}")
-            if given.only:
-                break
-            seed += given.by
-    minutes = given.minutes + (time.monotonic() - ends) / 60
-    cells = (commit.stdout.strip(), f"{given.seed} to {seed}", seeds, played, f"{minutes:.0f}", failed or "none")
-    say(f"| {' | '.join(map(str, cells))} |")
-    return 1 if failed else 0
+    return parser.parse_args()
 
 
-def _saying() -> Callable[[str], None]:
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+def commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
-    return say
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

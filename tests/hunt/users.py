@@ -22,7 +22,7 @@ def _reservation(known: Known) -> dict[str, Any]:
         "github_user": user,
         "gpu_type": gpu_type,
         "gpu_count": dice.choice(GPUS[gpu_type]),
-        "duration_hours": dice.choice((0.1, 0.5, 1, 4, 24)),
+        "duration_hours": dice.choice((0.1, 0.5, 1, 4)),
     }
     fate = dice.random()
     if fate < 0.2 and gpu_type == "h100":
