@@ -63,7 +63,7 @@ OF_THE_TEST = {SCHEMA, SETTINGS}
 def always(world: World) -> Iterator[str]:
     """Whatever happens, whenever."""
     for row in world.all("select distinct what, of_row from public.violations"):
-        yield f"I11, at a commit: {row['of_row']}: {row['what']}"
+        yield f"I4, I11, at a commit: {row['of_row']}: {row['what']}"
     for machine, (table, key) in MACHINES.items():
         for row in world.all(broken_histories(machine, table, key)):
             yield f"I3: the history of {machine} {row} does not fit"
