@@ -100,7 +100,7 @@ class Actions:
             return to_sign_in(request, self.ground)
         if found.status_code >= HTTPStatus.BAD_REQUEST:
             at = _with(safety.local_path(form[ASKED_AT], back), fields) if ASKED_AT in form else back
-            return page_of(found, around, at, is_read=False, written=_long(fields))
+            return page_of(found, around, at, is_read=False, written=_long(fields), asked=endpoint)
         if endpoint.lost is not None:
             return html(_shown_once(found, around, back))
         made = str(told(found).get("id", ""))

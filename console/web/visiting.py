@@ -86,7 +86,7 @@ class Shown:
         if found.status_code == HTTPStatus.UNAUTHORIZED:
             return to_sign_in(request, self.ground)
         if found.status_code != HTTPStatus.OK:
-            return page_of(found, around)
+            return page_of(found, around, asked=endpoint)
         response = html(bytes(found.body), headers=_limits(found.headers))
         if around.said is not None and not self.page.is_fragment:
             response.delete_cookie(safety.SAID, path="/")

@@ -113,3 +113,17 @@ def test_a_key_is_shown_once_on_a_page_of_its_own(site: Site) -> None:
 
     assert answer.status_code == 200
     assert "Shown this once" in answer.text
+
+
+def test_what_is_deleted_twice_is_done_already(site: Site) -> None:
+    """Also where somebody else was quicker: the page is not about a mistake."""
+    browser = site.signed_in("ada")
+    browser.post("/do/create_key", {"hours": "1", "description": "laptop", "once": "x", "back": "/keys"})
+    page = browser.get("/keys")
+
+    first, second = (browser.press(page, "/do/revoke_key") for _ in range(2))
+
+    assert first.status_code == 303
+    assert second.status_code == 404
+    assert "This is done already" in second.text
+    assert 'href="/keys">Back' in second.text

@@ -52,4 +52,5 @@ def test_it_is_for_administrators(site: Site, role: str) -> None:
     somebody = site.signed_in("ada", role)
 
     assert somebody.get("/audit").status_code == 403
+    assert "Who has the role ADMIN may." in somebody.get("/audit").text
     assert 'href="/audit"' not in somebody.get("/").text
