@@ -100,6 +100,7 @@ class Page:
         every_s: how often it is shown anew though nothing moved, as places and times change all the same.
         is_own: it shows whoever looks something of their own, also where they may see everybody's.
         is_fragment: it is no page by itself, but goes into one; then it has no frame.
+        under: of a page that is not in the menu, the address of the one there that leads to it.
     """
 
     path: str
@@ -113,6 +114,7 @@ class Page:
     every_s: float = 10.0
     is_fragment: bool = False
     is_own: bool = False
+    under: str | None = None
 
     @property
     def name(self) -> str:

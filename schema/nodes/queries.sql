@@ -85,7 +85,8 @@ select clusters.call_as_operator(:verb, :given) as result;
 -- name: pools
 -- Pools of one node or of all, by their numbers from one on.
 select id, node_id, oracle_pool_id, name, region, status::text, is_active, switched_off, min_instances, max_instances,
-  current_instances, active_instances, target_instances, last_reported_at
+  current_instances, active_instances, target_instances, last_reported_at,
+  (select n.name from autoscaler.nodes n where n.id = node_id) as node_name
 from autoscaler.pools
 where (:node::integer is null or node_id = :node) and id > :after
 order by id limit :most;
@@ -96,7 +97,8 @@ select id from autoscaler.pools where oracle_pool_id = :pool;
 
 -- name: schedules
 -- Schedules of one node or of all, by their numbers from one on.
-select id, node_id, name, start_time, end_time, target_instances, is_active
+select id, node_id, name, start_time, end_time, target_instances, is_active,
+  (select n.name from autoscaler.nodes n where n.id = node_id) as node_name
 from autoscaler.schedules
 where (:node::integer is null or node_id = :node) and id > :after
 order by id limit :most;

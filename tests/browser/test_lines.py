@@ -61,7 +61,7 @@ def test_a_gang_is_asked_for_as_one_and_each_node_of_it_has_its_page(site: Site,
     page.get_by_role("button", name="Reserve").click()
 
     gang = page.locator("dt:text-is('Gang') + dd a")
-    expect(gang).to_have_text([re.compile(r"node 0 \(active\)"), re.compile(r"node 1 \(active\)")])
+    expect(gang).to_have_text([re.compile(r"node 1 \(active\)"), re.compile(r"node 2 \(active\)")])
     gang.nth(1).click()
     expect(page.locator("#part-state .state").first).to_have_text(re.compile("active"))
 

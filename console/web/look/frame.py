@@ -84,7 +84,9 @@ def _may(page: Page, principal: Principal) -> bool:
 
 
 def _item(page: Page, current: Page) -> h.Element:
-    is_here = page.title == current.title or (page.path != "/" and current.path.startswith(f"{page.path}/"))
+    is_here = page.path in (current.path, current.under) or (
+        page.path != "/" and current.path.startswith(f"{page.path}/")
+    )
     return h.a(href=page.path, aria_current="page" if is_here else None)[page.title]
 
 

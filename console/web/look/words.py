@@ -157,7 +157,8 @@ def gpus(row: dict[str, object]) -> str:
     count, kind = row.get("gpu_count"), row.get("gpu_type")
     if kind is None:
         return "–"
-    return f"{count} × {kind}" if nodes == 1 else f"{nodes} nodes × {count} × {kind}"
+    one = f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}"
+    return one if nodes == 1 else f"{nodes} nodes × {one}"
 
 
 def link(address: str, *content: h.Node) -> h.Element:

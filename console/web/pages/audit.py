@@ -77,7 +77,7 @@ def _columns(view: View) -> list[Column]:
     return [
         Column("When", lambda row: when(row["at"], view.now)),
         Column("Who", lambda row: _who(view, row)),
-        Column("Did", lambda row: h.a(href=f"{view.address}?action={row['action']}")[_said(row["action"])]),
+        Column("Did", lambda row: h.a(".line", href=f"{view.address}?action={row['action']}")[_said(row["action"])]),
         Column("To what", _what),
         Column("Outcome", _outcome),
         Column("Why", lambda row: row["error_message"] or row["description"] or row["details"]),
@@ -88,7 +88,7 @@ def _columns(view: View) -> list[Column]:
 def _who(view: View, row: Row) -> h.Node:
     if row["user_email"] is None:
         return h.span(".dim")["nobody known"]
-    return [
+    return h.span(".line")[
         h.a(href=f"{view.address}?{urlencode({'who': row['user_email']})}")[row["user_email"]],
         " ",
         h.span(".dim")[row["user_role"]],

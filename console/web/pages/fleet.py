@@ -1,4 +1,4 @@
-"""The fleet: what needs a person first, GPUs by type and by node, what ends next, who waits, and what goes on."""
+"""The fleet: what needs a person first; GPUs by type, by day and by node; what ends next, who waits, what goes on."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,16 +10,19 @@ import htpy as h
 from pgfleet.console.web.look.links import to_page, to_reservation
 from pgfleet.console.web.look.pictures.bars import bar, patterns
 from pgfleet.console.web.look.pictures.cells import legend, many, node
+from pgfleet.console.web.look.pictures.plot import Scale, plot
 from pgfleet.console.web.look.tables import Column, table
 from pgfleet.console.web.look.words import counted, gpus, lasting, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.schema.brake.pauses import paused
+from pgfleet.schema.kinds import queues as kinds
 from pgfleet.schema.reads import node as nodes
 from pgfleet.schema.reads import outage
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.pictures.clusters import troubled
 from pgfleet.schema.reads.pictures.fronts import fronts
 from pgfleet.schema.reads.pictures.gpus import MOST_NODES, ending, gpu_nodes, holders
+from pgfleet.schema.reads.pictures.held import Use, use_of_a_day
 from pgfleet.schema.reads.pictures.queues import board
 from pgfleet.schema.reads.place import Line
 from pgfleet.schema.rows.row import Row
@@ -34,6 +37,7 @@ BARS = (
     ("away", "not available"),
     ("swatch-waits", "wanted by the first in line"),
 )
+QUARTER = timedelta(minutes=15)
 CELLS = (("held", "held"), ("other", "held by others"), ("free", "free"), ("away", "not available"))
 WHOLE = (("held", "full"), ("partly", "some are free"), ("free", "all are free"), ("away", "not available"))
 
@@ -43,7 +47,8 @@ def fleet(view: View) -> Screen:
     queues = board(view.call.conn) if view.may("queues.read") else []
     parts = [
         Part("needs", _needs(view, queues) if view.may("queues.read") else None),
-        Part("types", [patterns(), _types(lines)]),
+        Part("types", [_types(lines), patterns()]),
+        Part("use", _use(view)),
         Part("nodes", _nodes(view)),
         Part("ending", _ending(view)),
         Part("lines", _waiting(view, lines)),
@@ -131,7 +136,7 @@ def _type(row: Row, line: Line) -> h.Element:
     if wanted:
         parts.append(("waits", wanted, f"{wanted} wanted by the first in line"))
     told = (
-        f"{held} held, {free} free"
+        f"{held} held"
         + (f", {away} not available" if away else "")
         + (f", {number(line.number, 'reservation')} waiting" if line.number else "")
     )
@@ -140,9 +145,24 @@ def _type(row: Row, line: Line) -> h.Element:
             to_page("/reserve", row["gpu_type"], f"gpu_type={row['gpu_type']}"),
             not line.is_active and h.span(".dim")[" (off)"],
         ],
-        bar(parts, f"{row['gpu_type']}: {told}, of {line.total}"),
+        bar(parts, f"{row['gpu_type']}: {free} free of {line.total}, {told}"),
         h.span(".type-told")[h.strong[number(free)], f" free of {line.total}", h.span(".dim")[f" · {told}"]],
     ]
+
+
+def _use(view: View) -> h.Node:
+    """How much of each type was held over the last 24 hours."""
+    uses = use_of_a_day(view.call.conn)
+    if not uses:
+        return None
+    plots = (
+        plot(_held(name, use), use.held, view.now, QUARTER, Scale("GPUs", 0, use.total)) for name, use in uses.items()
+    )
+    return [h.h2["GPUs held, last 24 hours"], h.div(".plots")[plots]]
+
+
+def _held(name: str, use: Use) -> str:
+    return name if use.share is None else f"{name}: {100 * use.share:.0f} % held on average, now"
 
 
 def _nodes(view: View) -> h.Node:
@@ -201,7 +221,7 @@ def _waiting(view: View, lines: list[tuple[Row, Line]]) -> h.Node:
 
 def _line(row: Row, line: Line, users: dict[str, str]) -> h.Element:
     front = line.plan.waiting[:FRONT]
-    rest = line.number - len(front)
+    rest = line.number - sum(each.unit.nodes for each in front)
     return h.div[
         h.h3[row["gpu_type"], h.span(".dim")[f" {number(line.number, 'reservation')} waiting"]],
         h.ol[(_place(line, each, users) for each in front)],
@@ -218,7 +238,7 @@ def _place(line: Line, waits: Any, users: dict[str, str]) -> h.Element:
 
 def _motion(rows: list[Row]) -> h.Node:
     columns = [
-        Column("Queue", lambda row: row["queue"]),
+        Column("Queue", lambda row: h.span(title=row["queue"])[_kind(row)]),
         Column("Ready", lambda row: counted(row["ready"]), is_number=True),
         Column("Delayed", lambda row: counted(row["delayed"]), is_number=True),
         Column("In hand", lambda row: counted(row["in_hand"]), is_number=True),
@@ -232,10 +252,15 @@ def _motion(rows: list[Row]) -> h.Node:
     return [h.h2["Queues"], h.p[_in_a_word(rows)], table(columns, rows, "There are no queues.", "Queues")]
 
 
+def _kind(row: Row) -> str:
+    """As `pgfleet worker` and the page of queues name it."""
+    return kinds().get(row["queue"], row["queue"])
+
+
 def _in_a_word(rows: list[Row]) -> str:
     late = [row for row in rows if (row["oldest_ready_s"] or 0) > 60]
     if late:
-        return f"▲ {', '.join(row['queue'] for row in late)}: messages wait for longer than a minute; do workers run?"
+        return f"▲ {', '.join(map(_kind, late))}: messages wait for longer than a minute; do workers run?"
     return "✓ Workers keep up: nothing waits for longer than a minute."
 
 

@@ -26,7 +26,7 @@ def pools(view: View) -> Screen:
     )
     columns = [
         *_named(),
-        Column("Node", lambda row: h.a(href=f"/nodes/{row['node_id']}")[f"node {row['node_id']}"]),
+        Column("Node", lambda row: h.a(href=f"/nodes/{row['node_id']}")[row["node_name"]]),
         *_figures(view),
         *_acts(view, f"{view.address}?node={asked.node}" if asked.node else view.address),
     ]
@@ -42,7 +42,7 @@ def pools(view: View) -> Screen:
 
 def of_node(view: View, asked: OfNode) -> h.Node:
     field = h.input(name="node", type="number", min="1", value=str(asked.node or ""))
-    return filters(view.address, h.label["Of the node with the number", field])
+    return filters(view.address, h.label["Number of a node", field])
 
 
 def pools_of(view: View, rows: list[Row], days: Days, node: int) -> h.Node:
@@ -142,4 +142,4 @@ def _actions(view: View, row: Row, back: str) -> h.Node:
     ]
 
 
-PAGES = (Page("/pools", "Pools", "pools.read", pools, asks=OfNode),)
+PAGES = (Page("/pools", "Pools", "pools.read", pools, asks=OfNode, under="/nodes"),)

@@ -19,7 +19,7 @@ FIRST = "There are none. A schedule says how many instances a node's pools shall
 def schedules(view: View) -> Screen:
     asked = view.call.asked(OfNode)
     found = list_schedules(view.call).body
-    node = Column("Node", lambda row: h.a(href=f"/nodes/{row['node_id']}")[f"node {row['node_id']}"])
+    node = Column("Node", lambda row: h.a(href=f"/nodes/{row['node_id']}")[row["node_name"]])
     columns = _columns(view, view.address)
     return Screen(
         "Schedules",
@@ -41,7 +41,7 @@ def schedules_of(view: View, rows: list[Row], node: int) -> h.Node:
 def _columns(view: View, back: str) -> list[Column]:
     columns = [
         Column("Schedule", lambda row: h.span[row["name"], not row["is_active"] and h.span(".dim")[" (off)"]]),
-        Column("From", lambda row: row["start_time"]),
+        Column("From (UTC)", lambda row: row["start_time"]),
         Column("Until (UTC)", lambda row: row["end_time"]),
         Column("In a day", _day),
         Column("Instances", lambda row: number(row["target_instances"]), is_number=True),
@@ -139,4 +139,4 @@ def _actions(view: View, row: Row, back: str) -> h.Node:
     ]
 
 
-PAGES = (Page("/schedules", "Schedules", "schedules.read", schedules, asks=OfNode),)
+PAGES = (Page("/schedules", "Schedules", "schedules.read", schedules, asks=OfNode, under="/nodes"),)

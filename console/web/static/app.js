@@ -55,7 +55,7 @@ if (stream) {
   stream.addEventListener("fresh", () => { live.isStale = false; heard(); });
   stream.addEventListener("stale", () => { live.isStale = true; tellFreshness(); });
   stream.addEventListener("gone", () => location.reload());
-  document.addEventListener("htmx:sse:after:message", () => { if (!live.isStale) heard(); tick(); });
+  document.addEventListener("htmx:sse:after:message", () => { if (!live.isStale) heard(); tick(); showWhereOneIs(); });
   document.addEventListener("htmx:sse:error", () => { live.isCut = true; tellFreshness(); });
   document.addEventListener("htmx:sse:close", () => { live.isCut = true; tellFreshness(); });
   document.addEventListener("htmx:sse:after:connection", () => { live.isCut = false; });
@@ -65,6 +65,20 @@ if (stream) {
     fetch("/livez", { cache: "no-store" }).then((reply) => { if (reply.ok && live.isCut) location.reload(); }, () => {});
   }, 5000);
 }
+
+// On a narrow screen the menu, and a machine, go on to the side: they begin where one is.
+const begun = new WeakSet();
+function showWhereOneIs() {
+  for (const [frame, here] of [["nav", "[aria-current]"], [".scroll", ".machine .current"]]) {
+    const found = document.querySelector(`${frame} ${here}`);
+    const around = found && found.closest(frame);
+    if (!around || begun.has(around)) continue;
+    begun.add(around);
+    const [inner, outer] = [found.getBoundingClientRect(), around.getBoundingClientRect()];
+    around.scrollLeft = inner.left - outer.left - (outer.width - inner.width) / 2;
+  }
+}
+showWhereOneIs();
 
 // Copying, where the browser lets us; else the text is selected.
 document.addEventListener("click", (event) => {

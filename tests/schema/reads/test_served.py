@@ -42,7 +42,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
-from pgfleet.schema.reads.pictures import clusters, figures, fronts, gpus, machine, nodes, queues
+from pgfleet.schema.reads.pictures import clusters, figures, fronts, gpus, held, machine, nodes, queues
 from pgfleet.schema.reads.pictures import usage as pictured_usage
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
@@ -117,6 +117,7 @@ READS: dict[str, Read] = {
     "pictures.figures.now": lambda c, _: [row["figure"] for row in figures.now(c)],
     "pictures.figures.over_time": lambda c, _: figures.over_time(c, "gpus", "h100", timedelta(hours=1)),
     "pictures.figures.take": lambda c, _: figures.take(c, "me", 60),
+    "pictures.held.use_of_a_day": lambda c, _: held.use_of_a_day(c),
     "pictures.queues.board": lambda c, _: queues.board(c),
     "pictures.queues.depths_of_a_day": lambda c, _: queues.depths_of_a_day(c),
     "pictures.queues.flows_of_a_day": lambda c, _: queues.flows_of_a_day(c),

@@ -102,11 +102,11 @@ def _state(row: Row, node: Row) -> h.Node:
         h.p[h.a(href=f"/clusters/{row['cluster_id']}")["← ", row["name"]]],
         h.p(".lead")[
             state(node["status"]),
-            online and [" ", state(node["health_status"])],
+            online and [" · ", state(node["health_status"])],
             _leads(row, node["node_id"]),
         ],
         node["error_message"] and h.p(".trouble")["▲ It reports: ", node["error_message"]],
-        node["status_reason"] and h.p(".dim")[node["status_reason"]],
+        not online and node["status_reason"] and h.p(".dim")[node["status_reason"]],
     ]
 
 
@@ -121,9 +121,11 @@ def _facts(node: Row) -> h.Node:
         )
         if node[f"capacity_{name}"] is not None
     ]
+    used = [node[f"{name}_usage_percent"] for name in ("cpu", "memory", "disk")]
+    is_told = any(each is not None for each in used)
     facts: list[tuple[str, h.Node]] = [
         ("Id", h.code[node["node_id"]]),
-        ("CPU, memory, disk", ", ".join(percent(node[f"{name}_usage_percent"]) for name in ("cpu", "memory", "disk"))),
+        ("CPU, memory, disk", ", ".join(map(percent, used)) if is_told else "not reported yet"),
         ("Load", node["load_average"] is not None and number(node["load_average"])),
         ("Roles", ", ".join(node["roles"])),
         ("Priority", number(node["priority"])),

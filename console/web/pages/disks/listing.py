@@ -75,7 +75,7 @@ def _user(view: View, row: Row) -> h.Node:
         return to_reservation(row["reservation_id"])
     if row["last_used"] is None:
         return h.span(".dim")["nobody yet"]
-    return h.span(".dim")["nobody, since ", when(row["last_used"], view.now)]
+    return h.span(".dim")["nobody, last ", when(row["last_used"], view.now)]
 
 
 def _snapshots(row: Row) -> h.Node:
@@ -86,9 +86,12 @@ def _snapshots(row: Row) -> h.Node:
 
 def _says(row: Row) -> h.Node:
     if row["status"] == Status.DELETED:
-        return f"can be brought back until {row['delete_date']}"
+        return row["delete_date"] and f"can be brought back until {row['delete_date']}"
     trouble = row["attach_error"] or row["data_lost"]
-    return h.span(".trouble")[trouble] if trouble else row["detail"] or row["status_reason"]
+    if trouble:
+        return h.span(".trouble")[trouble]
+    # Who has it is said beside it.
+    return row["detail"] or (row["status_reason"] if row["reservation_id"] is None else None)
 
 
 PAGES = (

@@ -54,4 +54,4 @@ def new_disk(view: View) -> Screen:
     return Screen("New disk", [Part("form", form, is_live=False)])
 
 
-PAGES = (Page("/new-disk", "New disk", "disks.write", new_disk, asks=Wish),)
+PAGES = (Page("/new-disk", "New disk", "disks.write", new_disk, asks=Wish, under="/disks"),)

@@ -21,6 +21,13 @@ PLACES = {
     "creating": (0, 0), "available": (1, 0), "attached": (2, 0),
     "failed": (0, 1), "deleted": (1, 1), "purged": (2, 1),
 }  # fmt: skip
+# What a snapshot was made for.
+KINDS = {
+    "manual": "as asked for",
+    "shutdown": "at an end",
+    "cancellation": "at a cancellation",
+    "migration": "for another zone",
+}
 Known = dict[str, Any]
 
 
@@ -61,7 +68,7 @@ def _snapshots(view: View, row: Known) -> h.Node:
     columns = [
         Column("Snapshot", lambda each: h.code(title=each["snapshot_id"])[each["snapshot_id"][:8]]),
         Column("State", lambda each: progress(each["status"], each["progress_percent"])),
-        Column("Kind", lambda each: each["kind"]),
+        Column("Made", lambda each: KINDS.get(each["kind"], each["kind"])),
         Column("Size", lambda each: number(each["size_gb"], "GB", "GB"), is_number=True),
         Column("Asked for", lambda each: when(each["created_at"], view.now)),
         Column("Whole since", lambda each: when(each["completed_at"], view.now, "–")),

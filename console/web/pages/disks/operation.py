@@ -68,5 +68,6 @@ PAGES = (
         "disks.read",
         disk_operation,
         machines=frozenset({"disk_operation", "disk_snapshot"}),
+        under="/disks",
     ),
 )

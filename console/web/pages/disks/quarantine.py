@@ -80,5 +80,6 @@ PAGES = (
         asks=QuarantineFilter,
         machines=frozenset({"disk"}),
         every_s=30,
+        under="/disks",
     ),
 )

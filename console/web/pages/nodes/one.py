@@ -158,7 +158,13 @@ def _metrics(view: View, node_id: int) -> h.Node:
         h.h2["Measured in the last 24 h"],
         h.div(".plots")[
             (
-                plot(name.replace("_", " "), series, _end(view), QUARTER, UNITS.get(unit, Scale(unit)))
+                plot(
+                    name.removesuffix("_percent").replace("_", " "),
+                    series,
+                    _end(view),
+                    QUARTER,
+                    UNITS.get(unit, Scale(unit)),
+                )
                 for name, (unit, series) in metrics.items()
             )
         ],

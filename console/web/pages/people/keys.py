@@ -89,4 +89,4 @@ def _revoke(view: View, row: Row, back: str) -> h.Node:
     return button(view, act)
 
 
-PAGES = (Page("/keys", "API keys", "keys.read", api_keys, asks=KeyFilter, is_own=True),)
+PAGES = (Page("/keys", "API keys", "keys.read", api_keys, asks=KeyFilter, is_own=True, under="/users"),)

@@ -49,16 +49,17 @@ def _board(view: View, held: set[str]) -> h.Node:
         Column("Delayed", lambda row: counted(row["delayed"]), is_number=True),
         Column("In hand", lambda row: counted(row["in_hand"]), is_number=True),
         Column("Ready over 24 h", lambda row: _line(depths.get(row["queue"], []), "ready", None)),
-        Column("In a minute", lambda row: _flow(row, flows, "in")),
-        Column("Out a minute", lambda row: _flow(row, flows, "out")),
+        Column("In / min", lambda row: _flow(row, flows, "in")),
+        Column("Out / min", lambda row: _flow(row, flows, "out")),
         Column("Dead letters", _dead),
     ]
     empty = ["There are no queues: ", h.code["pgfleet migrate"], " makes them."]
     return [
         table(columns, reads.board(conn), empty, "Queues"),
         h.p(".dim")[
-            f"Numbers go up to {number(MOST)}. In and out are those of the last 5 to 10 minutes; a message that is put "
-            "off goes out and comes in again. Lines have a value each 5 minutes in which some process served metrics."
+            f"Numbers are of messages, and go up to {number(MOST)}. In and out are those of the last 5 to 10 minutes; "
+            "a message that is put off goes out and comes in again. "
+            "Lines have a value each 5 minutes in which some process served metrics."
         ],
     ]
 
@@ -105,9 +106,9 @@ def _dead(row: Row) -> h.Node:
         return h.span(".dim")["none"]
     kind = queues().get(row["queue"], row["queue"])
     told = [
-        failed and h.span(".trouble")[f"✕ {counted(failed)} failed"],
-        failed and rejected and ", ",
-        rejected and f"{counted(rejected)} rejected",
+        failed > 0 and h.span(".trouble")[f"✕ {counted(failed)} failed"],
+        failed > 0 and rejected > 0 and ", ",
+        rejected > 0 and f"{counted(rejected)} rejected",
     ]
     return to_page("/dead-letters", told, f"kind={kind}")
 

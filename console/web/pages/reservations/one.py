@@ -20,6 +20,7 @@ PLACES = {
     "pending": (0, 0), "queued": (1, 0), "preparing": (2, 0), "active": (3, 0),
     "cancelled": (1, 1), "failed": (2, 1), "expired": (3, 1),
 }  # fmt: skip
+AGAIN = "a worker looks at it again"
 Known = dict[str, Any]
 
 
@@ -112,8 +113,8 @@ def _actions(view: View, row: Known) -> h.Node:
         ),
         act(
             "disable_jupyter" if jupyter else "enable_jupyter",
-            "No Jupyter any more" if jupyter else "Jupyter",
-            done="Asked for.",
+            "Switch Jupyter off" if jupyter else "Switch Jupyter on",
+            done="Asked for: its link is here once it runs." if not jupyter else "Asked for.",
         ),
         act(
             "add_user",
@@ -155,7 +156,7 @@ def _facts(view: View, row: Known, gang: Any) -> h.Node:
         ("Id", h.code[row["reservation_id"]]),
         ("User", row["user_id"]),
         ("GPUs", gpus(row)),
-        ("Asked for", [when(row["created_at"], view.now), f", {number(row['duration_hours'], 'hour')}"]),
+        ("Asked for", [when(row["created_at"], view.now), f", for {number(row['duration_hours'], 'hour')}"]),
         ("Booked for", row["start_at"] and when(row["start_at"], view.now)),
         ("Started", row["launched_at"] and when(row["launched_at"], view.now)),
         ("Ends", row["expires_at"] and when(row["expires_at"], view.now)),
@@ -174,7 +175,7 @@ def _facts(view: View, row: Known, gang: Any) -> h.Node:
             "Gang",
             gang
             and [
-                [to_reservation(each["reservation_id"], f"node {each['node_index']} ({each['status']})"), " "]
+                [to_reservation(each["reservation_id"], f"node {each['node_index'] + 1} ({each['status']})"), " "]
                 for each in gang
             ],
         ),
@@ -183,15 +184,24 @@ def _facts(view: View, row: Known, gang: Any) -> h.Node:
 
 
 def _story(view: View, told: Known) -> h.Node:
+    own = f"reservation {told['reservation']['reservation_id']}"
     columns = [
         Column("When", lambda each: when(each["at"], view.now)),
         Column("What", lambda each: each["what"]),
-        Column("Why", lambda each: each["why"]),
+        Column("Why", lambda each: each["why"] and each["why"].replace(own, "this reservation")),
     ]
     return [
         h.h2["What happened"],
         table(columns, told["past"][::-1], "Nothing yet.", "What happened"),
-        told["coming"] and [h.h2["What comes next"], table(columns, told["coming"], "", "What comes next")],
+        told["coming"] and [h.h2["What comes next"], table(_coming(view), told["coming"], "", "What comes next")],
+    ]
+
+
+def _coming(view: View) -> list[Column]:
+    """The messages about it: the row's own lets a worker look at it again; the others are what somebody asked for."""
+    return [
+        Column("When", lambda each: when(each["at"], view.now)),
+        Column("What", lambda each: AGAIN if each["what"] == "advance" else each["what"].replace("_", " ")),
     ]
 
 

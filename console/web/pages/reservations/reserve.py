@@ -91,7 +91,7 @@ def _form(view: View, wish: Wish, types: list[str]) -> h.Element:
                 step="any",
                 required=True,
             ),
-            _field("start_at", "Not before (with zone)", wish.start_at, placeholder="now, or 2026-12-01T09:00:00Z"),
+            _field("start_at", "Not before (empty: now)", wish.start_at, placeholder="2026-12-01T09:00Z"),
         ],
         h.div("#ahead.ahead", {**ahead, "aria-live": "polite"})[h.p(".dim")["Would it start now? …"]],
         h.fieldset[

@@ -36,7 +36,7 @@ def subscription(view: View) -> Screen:
         row["shown_url"],
         [
             Part("facts", h.dl(".facts")[((h.dt[name], h.dd[value]) for name, value in facts if value)]),
-            Part("act", _acts(view, row), is_live=False),
+            Part("act", _acts(view, row)),
             Part("deliveries", _deliveries(view, row, found["items"])),
             Part("pages", turning(view.address, view.call.asked(Listing), found["next"])),
         ],
@@ -44,7 +44,7 @@ def subscription(view: View) -> Screen:
 
 
 def _act(view: View, row: Row, operation: str, label: str, **more: Any) -> h.Node:
-    seen = (row["subscription_id"], row["status"], row["status_since"], row["deliveries"], more.pop("about", None))
+    seen = (row["subscription_id"], row["status"], row["status_since"], more.pop("about", None))
     path = {"id": row["subscription_id"]}
     return button(view, Act(operation, label, token(operation, *seen), path, back=view.address, **more))
 
@@ -53,7 +53,14 @@ def _acts(view: View, row: Row) -> h.Node:
     is_live = Status(row["status"]) in LIVE
     return h.div(".actions")[
         is_live
-        and _act(view, row, "send_test_event", "Send a test", done="A test event is on its way: see its answer below."),
+        and _act(
+            view,
+            row,
+            "send_test_event",
+            "Send a test",
+            about=row["deliveries"],
+            done="A test event is on its way: see its answer below.",
+        ),
         row["status"] == Status.OFF
         and _act(
             view,
