@@ -75,3 +75,17 @@ class Stray(Shown):
     disk_name: str | None
     user_id: str | None
     disk_status: str | None
+
+
+class StrayPod(Shown):
+    """A pod under our label that no row accounts for; its GPUs are taken off the free ones until it is gone."""
+
+    pod_name: str
+    namespace: str
+    reservation_id: str | None
+    gpu_type: str | None
+    node_name: str | None
+    gpus: int
+    reason: str
+    found_at: datetime
+    gone_at: datetime | None

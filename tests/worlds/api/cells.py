@@ -211,6 +211,7 @@ WAYS: Mapping[str, Way] = {
     "/v1/nodes/{id}/configurations": Way(a_configured_node),
     "/v1/nodes/{id}/configurations/{configuration}": Way(a_configuration),
     "/v1/periodic": NOBODYS,
+    "/v1/pod-quarantine": NOBODYS,
     "/v1/pools": NOBODYS,
     "/v1/pools/{id}": Way(a_pool),
     "/v1/queues": NOBODYS,

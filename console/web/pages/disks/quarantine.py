@@ -6,8 +6,7 @@ from pgfleet.console.web.look.tables import Column, filters, table
 from pgfleet.console.web.look.words import link, number, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.disks.listing import address_of
-from pgfleet.producers.http.endpoints.quarantine import QuarantineFilter, list_quarantine
-from pgfleet.schema.reads.pictures.gpus import stray_pods
+from pgfleet.producers.http.endpoints.quarantine import QuarantineFilter, list_quarantine, list_stray_pods
 from pgfleet.schema.rows.row import Row
 
 
@@ -19,7 +18,7 @@ def quarantine(view: View) -> Screen:
         [
             Part("ask", filters(view.address, h.label(".tick")[gone, " gone, too"]), is_live=False),
             Part("disks", _disks(view)),
-            Part("pods", _pods(view, asked)),
+            Part("pods", _pods(view)),
         ],
     )
 
@@ -53,7 +52,7 @@ def _whose(row: Row) -> h.Node:
     ]
 
 
-def _pods(view: View, asked: QuarantineFilter) -> h.Node:
+def _pods(view: View) -> h.Node:
     columns = [
         Column("Pod", lambda row: h.code[f"{row['namespace']}/{row['pod_name']}"]),
         Column("Node", lambda row: row["node_name"]),
@@ -67,7 +66,7 @@ def _pods(view: View, asked: QuarantineFilter) -> h.Node:
         h.p(".dim")[
             "They run under our label, and no row does. Their GPUs are taken off the free ones until they are gone."
         ],
-        table(columns, stray_pods(view.call.conn, gone_too=asked.gone), "None: every pod has its row.", "Pods"),
+        table(columns, list_stray_pods(view.call).body["items"], "None: every pod has its row.", "Pods"),
     ]
 
 
