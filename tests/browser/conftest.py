@@ -45,10 +45,3 @@ def opened(chromium: Browser) -> Iterator[Callable[[str], Window]]:
 @pytest.fixture
 def window(opened: Callable[[str], Window], site: Site) -> Window:
     return opened(site.api.url)
-
-
-@pytest.fixture
-def site_key(dsn: str) -> Iterator[tuple[str, str]]:
-    """A dashboard without workers: where it is, and a key of ada's."""
-    with site_on(dsn) as running:
-        yield running.api.url, running.api.key_of("ada")

@@ -1,6 +1,7 @@
 import re
+from collections.abc import Callable
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from pgfleet.console.sandbox.box import Box
 from worlds.fleet import PATIENCE_S
@@ -8,6 +9,7 @@ from worlds.web.site import Site
 from worlds.web.window import Window
 
 expect.set_options(timeout=PATIENCE_S * 1000)
+MOST_TABS = 80
 
 
 def reserve(window: Window, gpus: str) -> None:
@@ -22,6 +24,7 @@ def test_one_reserves_sees_it_become_active_without_a_reload_extends_it_and_ends
     site: Site, box: Box, window: Window
 ) -> None:
     page = window.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     window.sign_in(site.api.key_of("ada"))
     reserve(window, "8")
     expect(page.locator("#ahead")).to_contain_text("Would start now")
@@ -32,6 +35,9 @@ def test_one_reserves_sees_it_become_active_without_a_reload_extends_it_and_ends
     page.evaluate("window.isTheSamePage = true")
     expect(page.locator("#part-state .state")).to_have_text(re.compile("active"))
     expect(page.locator("#ssh")).to_contain_text("ssh ")
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#ssh").text_content()
     ends = page.locator("dt:text-is('Ends') + dd time")
     before = ends.get_attribute("datetime")
     assert page.evaluate("window.isTheSamePage") is True
@@ -53,15 +59,76 @@ def test_one_reserves_sees_it_become_active_without_a_reload_extends_it_and_ends
     assert [action for action, _ in done].count("RESERVATION_CANCELLED") == 1
 
 
-def test_two_browsers_see_what_the_other_one_does(site: Site, window: Window) -> None:
-    window.sign_in(site.api.key_of("ops", "DEVOPS"))
-    expect(window.page.locator("#part-ending")).to_contain_text("Nothing runs")
+def test_two_browsers_see_each_other_s_change(site: Site, opened: Callable[[str], Window]) -> None:
+    """Neither is reloaded: each page says so of itself."""
+    with site.api.as_user("ada") as client:
+        wish = {"gpu_type": "h100", "gpu_count": 2, "duration_hours": 1, "name": "shared", "github_user": "ada"}
+        row_id = client.post("/v1/reservations", json=wish).json()["id"]
+    hers, theirs = opened(site.api.url), opened(site.api.url)
+    hers.sign_in(site.api.key_of("ada"))
+    hers.to(f"/reservations/{row_id}")
+    theirs.sign_in(site.api.key_of("ops", "DEVOPS"))
+    row = theirs.page.locator("#part-ending tr", has_text="shared")
+    expect(row).to_be_visible()
+    ends = row.locator("time")
+    before = ends.get_attribute("datetime")
+    for window in (hers, theirs):
+        window.page.evaluate("window.isTheSamePage = true")
 
-    other = site.signed_in("ada")
-    page = other.get("/reserve")
-    asked = {"gpu_type": "h100", "gpu_count": "2", "name": "from elsewhere", "github_user": "ada"}
-    answer = other.press(page, "/do/create_reservation", **asked)
+    hers.page.get_by_text("Extend …").click()
+    hers.page.get_by_role("button", name="Extend", exact=True).click()
+    expect(ends).not_to_have_attribute("datetime", before or "")
+    assert theirs.page.evaluate("window.isTheSamePage") is True
+    hers.page.evaluate("window.isTheSamePage = true")
 
-    assert answer.status_code == 303
-    expect(window.page.locator("#part-ending")).to_contain_text("from elsewhere")
+    row.get_by_role("link", name="shared").click()
+    theirs.page.get_by_text("End …", exact=True).click()
+    theirs.page.get_by_role("button", name="End", exact=True).click()
+    expect(hers.page.locator("#part-state .state")).to_have_text(re.compile("cancelled"))
+
+    assert hers.page.evaluate("window.isTheSamePage") is True
+    assert hers.complaints + theirs.complaints == []
+
+
+def test_the_main_way_needs_no_mouse(site: Site, window: Window) -> None:
+    """To sign in, reserve, see it active and end it: Tab, Enter and what is typed."""
+    page = window.page
+    window.to("/sign-in")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    tab_to(page.get_by_label("API key"))
+    page.keyboard.insert_text(site.api.key_of("ada"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.api.url}/")
+
+    tab_to(page.get_by_role("link", name="Reserve", exact=True))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.api.url}/reserve")
+    tab_to(page.get_by_label("GPU type"))
+    page.keyboard.type("h100")
+    tab_to(page.get_by_label("Name", exact=True))
+    page.keyboard.insert_text("by keyboard")
+    tab_to(page.get_by_label("Your name at GitHub"))
+    page.keyboard.insert_text("ada")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("by keyboard")
+    state = page.locator("#part-state .state")
+    expect(state).to_have_text(re.compile("active"))
+    expect(page.locator("#ssh")).to_contain_text("ssh ")
+
+    tab_to(page.get_by_text("End …", exact=True))
+    page.keyboard.press("Enter")
+    tab_to(page.get_by_role("button", name="End", exact=True))
+    page.keyboard.press("Enter")
+
+    expect(state).to_have_text(re.compile("cancelled"))
     assert window.complaints == []
+
+
+def tab_to(wanted: Locator) -> None:
+    """Press Tab until it has the focus, which is to be seen."""
+    for _ in range(MOST_TABS):
+        wanted.page.keyboard.press("Tab")
+        if wanted.evaluate("each => each === document.activeElement && each.matches(':focus-visible')"):
+            return
+    raise AssertionError(f"{MOST_TABS} times Tab do not lead to {wanted}")

@@ -26,26 +26,3 @@ def test_a_page_says_that_the_server_is_away_and_is_live_again_when_it_is_back(
         served.start()
 
         expect(freshness).to_be_hidden()
-
-
-def test_the_main_way_needs_no_mouse(site_key: tuple[str, str], opened: Callable[[str], Window]) -> None:
-    url, key = site_key
-    window = opened(url)
-    page = window.page
-    window.to("/sign-in")
-    page.keyboard.press("Tab")
-    expect(page.locator(".skip")).to_be_focused()
-    page.get_by_label("API key").focus()
-    page.keyboard.insert_text(key)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{url}/")
-
-    page.get_by_role("link", name="Reserve", exact=True).focus()
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{url}/reserve")
-    page.get_by_label("Name", exact=True).focus()
-    page.keyboard.insert_text("by keyboard")
-    page.keyboard.press("Enter")
-
-    expect(page.locator("h1")).to_have_text("by keyboard")
-    assert window.complaints == []
