@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  chart-test release image image-test container-test alerts-test browser-test model-test pgbouncer-test postgres15-test \
+  chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test \
   crash-test recovery-test load-test day-test demo-test fuzz-test hunt hunt-test clean
 
 help: ## What each target does
@@ -123,6 +123,9 @@ container-test: $(READY) ## The image itself: built, run by podman with the leas
 
 alerts-test: $(READY) ## The alerts: promtool's tests of the rules, and a real Prometheus that watches faults; both need prometheus
 	$(BIN)/python -m pytest tests/alerts
+
+screenshots: $(READY) ## The pictures of the README, taken anew of a fleet that lives
+	$(BIN)/python -m pytest tests/browser/screenshots.py
 
 browser-test: $(READY) ## The dashboard in a real browser: the system's Chromium
 	$(BIN)/python -m pytest tests/browser
