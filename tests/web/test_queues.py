@@ -25,7 +25,7 @@ def test_the_board_says_how_much_is_ready_and_how_it_went(site: Site) -> None:
     row = page.partition(">reservation<")[2].partition("</tr>")[0]
     assert ">3<" in row
     assert "ready over 24 hours: at most 3" in row
-    assert "a minute" in row
+    assert "In / min" in row
 
 
 def test_a_kind_is_paused_with_a_reason_and_goes_on(site: Site) -> None:
