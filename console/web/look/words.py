@@ -107,9 +107,25 @@ def when(moment: datetime | None, now: datetime, otherwise: str = "unknown") -> 
     """`in 2 h 5 min`, with the exact time on hover; the browser keeps it up to date."""
     if moment is None:
         return h.span(".dim")[otherwise]
-    utc = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    utc = _utc(moment)
     text = relative((utc - now).total_seconds())
     return h.time(datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}", title=f"{utc:%a %d %b %Y, %H:%M:%S} UTC")[text]
+
+
+def since(moment: datetime | None, now: datetime) -> h.Node:
+    """`for 2 h 5 min`, of what goes on, with the exact time of its begin on hover."""
+    if moment is None:
+        return None
+    utc = _utc(moment)
+    text = f"for {lasting(max((now - utc).total_seconds(), 0))}"
+    return h.time(
+        datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}", title=f"since {utc:%a %d %b %Y, %H:%M:%S} UTC", data_goes_on=""
+    )[text]
+
+
+def _utc(moment: datetime) -> datetime:
+    """Some columns have no zone, and are UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def relative(seconds: float) -> str:

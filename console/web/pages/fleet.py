@@ -254,7 +254,7 @@ def _motion(rows: list[Row]) -> h.Node:
 
 def _kind(row: Row) -> str:
     """As `pgfleet worker` and the page of queues name it."""
-    return kinds().get(row["queue"], row["queue"])
+    return str(kinds().get(row["queue"], row["queue"]))
 
 
 def _in_a_word(rows: list[Row]) -> str:

@@ -22,7 +22,8 @@ function relative(moment) {
 
 function tick() {
   for (const time of document.querySelectorAll("time[datetime]")) {
-    const text = relative(Date.parse(time.dateTime));
+    const moment = Date.parse(time.dateTime);
+    const text = "goesOn" in time.dataset ? `for ${lasting(Math.max(0, Date.now() - moment) / 1000)}` : relative(moment);
     if (time.textContent !== text) time.textContent = text;
   }
   tellFreshness();

@@ -7,7 +7,7 @@ import htpy as h
 
 from pgfleet.console.web.look.pictures.plot import Scale, plot
 from pgfleet.console.web.look.tables import Column, choice, filters, table
-from pgfleet.console.web.look.words import number, state, when
+from pgfleet.console.web.look.words import number, since, state, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.clusters.acting import of_cluster
 from pgfleet.console.web.pages.clusters.listing import health_bar, score
@@ -53,7 +53,7 @@ def cluster(view: View) -> Screen:
 def _state(view: View, row: Row) -> h.Node:
     region = row["region"] and f" · {row['region']}"
     return [
-        h.p(".lead")[state(row["status"]), " ", when(row["status_since"], view.now), " · health ", score(row), region],
+        h.p(".lead")[state(row["status"]), " ", since(row["status_since"], view.now), " · health ", score(row), region],
         row["status_reason"] and h.p(".dim")[row["status_reason"]],
         row["operator_status"] and h.p(".waits")["◫ An operator set this state: health leaves it alone."],
         row["leaderless"] and h.p(".trouble")["✕ Its primary can't lead, and nobody else can."],

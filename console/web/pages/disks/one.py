@@ -7,7 +7,7 @@ import htpy as h
 from pgfleet.console.web.look.links import to_reservation
 from pgfleet.console.web.look.pictures.machine import picture
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import link, number, state, when
+from pgfleet.console.web.look.words import link, number, since, state, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.disks.asking import actions
 from pgfleet.console.web.pages.disks.operation import became, progress
@@ -49,9 +49,10 @@ def disk_page(view: View) -> Screen:
 
 
 def _state(view: View, row: Known) -> h.Node:
+    told = since if row["status"] in (Status.AVAILABLE, Status.ATTACHED) else when
     return [
         h.p(".lead")[
-            state(row["status"]), " ", when(row["status_since"], view.now), " · ", number(row["size_gb"], "GB", "GB"),
+            state(row["status"]), " ", told(row["status_since"], view.now), " · ", number(row["size_gb"], "GB", "GB"),
             " of ", row["user_id"],
         ],
         row["status"] == Status.DELETED and h.p(".waits")[f"It can be brought back until {row['delete_date']}."],

@@ -9,7 +9,7 @@ from pgfleet.console.web.look.buttons import Act, button, token
 from pgfleet.console.web.look.pictures.beats import key, strip
 from pgfleet.console.web.look.pictures.plot import Scale, plot
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import number, state, when
+from pgfleet.console.web.look.words import number, since, state, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.pages.nodes.listing import naming, skewed
 from pgfleet.console.web.pages.pools import MOST_OF_NODE, pools_of
@@ -49,7 +49,7 @@ def _state(view: View, row: Row) -> h.Node:
         h.p(".lead")[
             state("deleted" if row["deleted_at"] else row["status"]),
             " ",
-            when(row["deleted_at"] or row["status_since"], view.now),
+            when(row["deleted_at"], view.now) if row["deleted_at"] else since(row["status_since"], view.now),
             f" · {row['region']} · last heartbeat ",
             when(row["last_heartbeat"], view.now, "never"),
         ],

@@ -8,7 +8,7 @@ from pgfleet.console.web.look.buttons import Act, button, token
 from pgfleet.console.web.look.links import to_page, to_reservation
 from pgfleet.console.web.look.pictures.machine import picture
 from pgfleet.console.web.look.tables import Column, table
-from pgfleet.console.web.look.words import gpus, number, state, when
+from pgfleet.console.web.look.words import gpus, number, since, state, when
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.producers.http.endpoints.reservations import get_timeline
 from pgfleet.schema.reads import about
@@ -42,9 +42,10 @@ def reservation(view: View) -> Screen:
 
 
 def _state(view: View, row: Known, paused: str | None) -> h.Node:
+    told = when if row["status"] in FINAL else since
     return [
         h.p(".lead")[
-            state(row["status"]), " ", when(row["status_since"], view.now), " · ", gpus(row), " for ", row["user_id"]
+            state(row["status"]), " ", told(row["status_since"], view.now), " · ", gpus(row), " of ", row["user_id"]
         ],
         row["failure_reason"] and h.p(".trouble")[row["failure_reason"]],
         row["warning"] and h.p(".trouble")[row["warning"]],
