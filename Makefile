@@ -85,6 +85,8 @@ generated: $(READY) $(HELM) ## Write what is made from code anew: message schema
 	$(BIN)/python deploy/manifests.py
 	$(BIN)/python deploy/kustomized.py $(HELM)
 	$(BIN)/python deploy/metrics.py
+	$(BIN)/python deploy/reference/settings.py
+	$(BIN)/python deploy/reference/messages.py
 	$(BIN)/python deploy/dashboards.py
 
 UV := $(VENV)-pins/bin/uv

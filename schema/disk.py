@@ -102,6 +102,8 @@ class DeleteDisk(Operation):
 
 
 class UndeleteDisk(Operation):
+    """Bring a deleted disk back, in the time in which it can be."""
+
     action: Literal["undelete_disk"] = "undelete_disk"
     disk_name: DiskName
 

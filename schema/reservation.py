@@ -181,10 +181,14 @@ class Extend(Request):
 
 
 class EnableJupyter(Request):
+    """Start a notebook in the pod, and let its user in."""
+
     action: Literal["enable_jupyter"] = "enable_jupyter"
 
 
 class DisableJupyter(Request):
+    """End the notebook."""
+
     action: Literal["disable_jupyter"] = "disable_jupyter"
 
 

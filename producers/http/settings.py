@@ -16,7 +16,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from pgfleet.schema.settings import Seconds, read_as
+from pgfleet.schema.environment.values import Seconds
+from pgfleet.schema.settings import read_as
 
 Network = IPv4Network | IPv6Network
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
@@ -76,7 +77,7 @@ class Trusted(BaseModel):
 
 
 class ServeSettings(BaseSettings):
-    """As `Settings`: units last, each the variable `PGFLEET_<NAME>`."""
+    """As `Settings`: each is the variable `PGFLEET_<NAME>`, and its comment what `deploy/SETTINGS.md` says of it."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="PGFLEET_", extra="ignore", env_ignore_empty=True)
 
@@ -90,27 +91,34 @@ class ServeSettings(BaseSettings):
     oidc_role_claim: Name | None = None
     # The issuer whose verified e-mail addresses are believed to be those of existing accounts.
     oidc_link_issuer: str | None = None
-    # The dashboard signs in at one of the issuers, the first unless named, as this client; the secret, if it has one.
+    # The dashboard signs in as this client, at one of the issuers.
     oidc_client_id: Name | None = None
+    # The secret of that client, if it has one.
     oidc_client_secret: SecretStr | None = None
+    # The issuer that the dashboard signs in at; without it, the first.
     oidc_sign_in_issuer: str | None = None
     # Issuers are asked over https; over http only on this machine, or anywhere with this.
     oidc_allow_http: bool = False
 
-    # What one principal may ask, and one address that has not proven who it is.
+    # Requests that one principal may make, on average.
     requests_per_s: Seconds = 20
+    # Requests that one may make at once.
     requests_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    # Requests without a proof that holds that one address may make, on average.
     strangers_per_s: Seconds = 2
+    # Those that it may make at once.
     strangers_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    # A queue with more messages that are due, or an older one, takes nothing new over HTTP.
+    # A queue with more messages that are due takes nothing new over HTTP.
     queue_most_waiting: Annotated[int, Field(ge=1)] = 100_000
+    # Nor does one whose oldest has been due for longer.
     queue_oldest_s: Seconds = 3600
     # Sessions of the database, and threads that answer.
     serve_threads: Annotated[int, Field(ge=1, le=64)] = 16
     # What the database has not answered by then is given up.
     serve_timeout_s: Annotated[float, Field(gt=0, le=60)] = 2
-    # Heartbeats that arrive within the window go to the queue as one batch, and are answered within the deadline.
+    # Heartbeats that arrive within this time go to the queue as one batch.
     heartbeat_window_s: Annotated[float, Field(ge=0, le=1)] = 0.005
+    # A heartbeat is answered within this time, or refused.
     heartbeat_deadline_s: Annotated[float, Field(ge=1, le=60)] = 5
     # The addresses and networks of proxies whose X-Forwarded-For and Forwarded are believed.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks), Field(max_length=1000)] = ()

@@ -142,7 +142,7 @@ def _refuse_what_is_no_text() -> None:
 def _tell_misspelt() -> None:
     """Warn of settings with a typo, before all else."""
     if any(name.startswith("PGFLEET_") for name in os.environ):
-        from pgfleet.schema.settings import misspelt  # noqa: PLC0415  # slow to import, and most have none
+        from pgfleet.schema.environment.misspelt import misspelt  # noqa: PLC0415  # slow to import, and most have none
 
         for given, meant in misspelt(os.environ).items():
             sys.stderr.write(f"{given} is no setting; did you mean {meant}?\n")

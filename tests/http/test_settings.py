@@ -5,7 +5,8 @@ from ipaddress import ip_network
 import pytest
 
 from pgfleet.producers.http.settings import ServeSettings, read_serve_settings
-from pgfleet.schema.settings import BadSettings, Settings, misspelt
+from pgfleet.schema.environment.misspelt import misspelt
+from pgfleet.schema.settings import BadSettings, Settings
 
 ISSUER = "https://id.example.org"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgfleet.schema.settings import misspelt
+from pgfleet.schema.environment.misspelt import misspelt
 from worlds.commands import Pgfleet
 
 

@@ -1,0 +1,1 @@
+"""What stands in the environment: what a value may be, and which names are ours."""
