@@ -22,6 +22,7 @@ Object = dict[str, Any]
 KNOWN: dict[str, list[tuple[str, str, bool]]] = {
     "v1": [
         ("Namespace", "namespaces", False),
+        ("Pod", "pods", True),
         ("Secret", "secrets", True),
         ("ConfigMap", "configmaps", True),
         ("Service", "services", True),
