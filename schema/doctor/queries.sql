@@ -65,7 +65,8 @@ where not i.indisvalid and c.relkind = 'i' and n.nspname = any(:schemas::text[])
 order by name;
 
 -- name: filling_sequences
--- Integer keys that have used so much of their numbers.
+-- Integer keys that have used so much of their numbers. A sequence that a column owns and does not count by has others
+-- in it (057).
 with owned as (
   select quote_ident(tn.nspname) || '.' || quote_ident(t.relname) as table_name,
     quote_ident(a.attname) as column_name,
@@ -80,7 +81,9 @@ with owned as (
   join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
   join pg_class t on t.oid = d.refobjid
   join pg_namespace tn on tn.oid = t.relnamespace
+  left join pg_attrdef ad on ad.adrelid = a.attrelid and ad.adnum = a.attnum
   where s.schemaname = any(:schemas::text[]) and not s.cycle and a.atttypid in ('int2'::regtype, 'int4'::regtype)
+    and (d.deptype = 'i' or pg_get_expr(ad.adbin, ad.adrelid) like 'nextval(%')
 )
 select * from owned where last_value > most * :share::float8 order by table_name, column_name;
 

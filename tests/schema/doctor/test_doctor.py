@@ -650,6 +650,13 @@ def test_an_integer_key_that_runs_out_of_numbers_is_a_warning_and_the_remedy_hel
     assert found(conn, "sequences") == []
 
 
+def test_the_number_of_the_feeds_timeline_is_no_key_that_runs_out(conn: Connection) -> None:
+    # With the WAL's timeline in its upper half, as whoever looks at a server notes it.
+    conn.execute("select setval('public.status_history_timeline_seq', (1::bigint << 32) + 1)")
+
+    assert found(conn, "sequences") == []
+
+
 def test_a_bigint_key_has_numbers_enough(conn: Connection) -> None:
     conn.execute("create table public.large (id bigserial)")
     conn.execute("select setval('public.large_id_seq', 5000000000)")
