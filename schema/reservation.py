@@ -57,8 +57,7 @@ class Status(StrEnum):
 
 WAITING = frozenset({Status.PENDING, Status.QUEUED})
 FINAL = frozenset({Status.EXPIRED, Status.CANCELLED, Status.FAILED})
-# Seed 003 says `running`; a reader may say either.
-ALIASES = {"running": Status.ACTIVE}
+ALIASES = {"running": Status.ACTIVE}  # seed 003 says `running`; a reader may say either
 
 GPU_COUNTS = (1, 2, 4, 8, 16)
 
@@ -84,8 +83,7 @@ def is_gpu_type(name: str) -> bool:
     return re.fullmatch(GPU_TYPE, name) is not None
 
 
-# Up to a week.
-IdleMinutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
+IdleMinutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]  # up to a week
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=100), ONE_LINE]
 # The longest that SPEC allows; the worker's settings may allow less.
 HOURS_LIMIT = 72
