@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import api, claim, fleet, gateway, heartbeats, peers, transitions, wake
+from bench.sizing import page as sizing
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "transitions": transitions.measure,
@@ -17,7 +18,11 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "gateway": gateway.measure,
     "api": api.measure,
     "fleet": fleet.measure,
+    "sizing": sizing.measure,
 }
+
+# Whose each option is.
+OPTIONS = {"nodes": "fleet", "minutes": "fleet", "write": "sizing"}
 
 
 def main() -> None:
@@ -26,10 +31,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     parser.add_argument("--nodes", type=int, help="of the fleet; 10,000")
     parser.add_argument("--minutes", type=float, help="of the fleet; 10")
+    parser.add_argument("--write", action="store_true", default=None, help="of sizing: into deploy/docs/sizing.md")
     chosen = parser.parse_args()
-    given = {name: value for name in ("nodes", "minutes") if (value := getattr(chosen, name)) is not None}
-    if given and chosen.bench != "fleet":
-        parser.error("--nodes and --minutes are for the fleet")
+    given = {name: value for name in OPTIONS if (value := getattr(chosen, name)) is not None}
+    strange = [f"--{name}" for name in given if OPTIONS[name] != chosen.bench]
+    if strange:
+        parser.error(f"{' and '.join(strange)}: not of this bench")
     figures = BENCHES[chosen.bench](**given)
     if chosen.json:
         print(json.dumps(figures))
