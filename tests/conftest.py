@@ -14,6 +14,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.database.dsn import Unreachable, url_of
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.workers.reservation.machine import KIND
+from worlds.again.databases import sharing
 from worlds.commands import Pgfleet
 from worlds.database import Connection, container, fresh_database, quick_server, temporary_folder
 from worlds.fleet import Worker, settings_for, worker_on
@@ -77,7 +78,9 @@ def template(server_dsn: str) -> Iterator[str]:
     """The name of a migrated database, which every test's database is a copy of."""
     with fresh_database(server_dsn) as dsn:
         migrate(dsn)
-        yield urlsplit(dsn).path.removeprefix("/")
+        name = urlsplit(dsn).path.removeprefix("/")
+        with sharing(server_dsn, name):
+            yield name
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import psycopg
 
 from pgfleet.schema.database.dsn import Unreachable, redact
-from pgfleet.schema.database.missing import missing_by_name, refuse
+from pgfleet.schema.database.missing import missing_at_a_glance, missing_by_name, refuse
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
@@ -15,6 +15,15 @@ from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.settings import read_settings
 
 APPLICATION = "pgfleet"
+AGAIN = "try again"
+# What a command finds missing that uses it.
+NOT_THERE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidSchemaName,
+)
 
 
 class Elsewhere(Protocol):
@@ -51,7 +60,7 @@ def connected(dsn: str) -> Iterator[Connection]:
     options: dict[str, Any] = {"application_name": APPLICATION}
     with connect(dsn, autocommit=True, **options) as conn:
         try:
-            refuse(missing_by_name(conn), "try again")
+            refuse(missing_at_a_glance(conn), AGAIN)
             yield conn
         except psycopg.OperationalError as error:
             raise Unreachable(
@@ -60,8 +69,16 @@ def connected(dsn: str) -> Iterator[Connection]:
             ) from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise Refusal(forbidden(conn.info.user, error)) from None
+        except NOT_THERE as error:
+            conn.rollback()
+            refuse(missing_by_name(conn), AGAIN)
+            raise _refused(error) from None
         except psycopg.Error as error:
-            raise Refusal(f"The database refused it: {redact(str(error)).splitlines()[0]}") from None
+            raise _refused(error) from None
+
+
+def _refused(error: psycopg.Error) -> Refusal:
+    return Refusal(f"The database refused it: {redact(str(error)).splitlines()[0]}")
 
 
 def forbidden(login: str, error: psycopg.Error) -> str:

@@ -7,6 +7,7 @@ import psycopg
 from pgfleet.schema.database import things
 from pgfleet.schema.database.catalog import is_ours, sql_files
 from pgfleet.schema.database.lacks import Lack, absent, lacks, recorded
+from pgfleet.schema.database.things import SQL
 from pgfleet.schema.errors import FleetError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -22,8 +23,20 @@ def missing(conn: Connection) -> list[str]:
     return lacking + pending(conn, whole=not lacking)
 
 
+def missing_at_a_glance(conn: Connection) -> list[str]:
+    """What commands of people look for, each time: nothing where the record says that all files were applied.
+
+    To look for each thing costs more than most commands do; one that misses something shows that by itself.
+    """
+    try:
+        applied: dict[str, str | None] = dict(conn.execute(SQL["recorded"]).fetchall())
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege):
+        return missing_by_name(conn)
+    return [] if all(file.version in applied for file in sql_files()) else missing_by_name(conn)
+
+
 def missing_by_name(conn: Connection) -> list[str]:
-    """What commands of people look for, each time: whether what they read and write is there at all."""
+    """Whether what commands of people read and write is there at all."""
     there = things.there(conn, with_rows=False)
     # A queue by its table: PGMQ's own list of them is not for everybody's eyes.
     lacking = [

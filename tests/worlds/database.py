@@ -19,6 +19,7 @@ from psycopg import sql
 from pgfleet.console.local import embedded
 from pgfleet.console.local.pginstall import find_programs
 from pgfleet.schema.kinds import contracts
+from worlds.again.databases import SHARED, drop_database, make_database
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 TEMPORARY = "pgfleet-tests-"
@@ -29,18 +30,16 @@ MEMORY_BYTES = 4 << 30
 
 @contextmanager
 def fresh_database(server_dsn: str, template: str = "template1") -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:16]}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    with psycopg.connect(server_dsn, autocommit=True) as admin:
-        # Where there is a choice (from 15 on), the way that is quick without fsync.
-        strategy = " strategy file_copy" if admin.info.server_version >= 150_000 else ""
-        made = sql.SQL("create database {name} template {template}").format(**names)
-        admin.execute(sql.Composed([made, sql.SQL(strategy)]))
+    """A database that nobody else uses, as if it were just made."""
+    if shared := SHARED.get((server_dsn, template)):
+        with shared.lent() as dsn:
+            yield dsn
+        return
+    dsn = make_database(server_dsn, template)
     try:
-        yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+        yield dsn
     finally:
-        with psycopg.connect(server_dsn, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+        drop_database(server_dsn, dsn)
 
 
 @contextmanager
