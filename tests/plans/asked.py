@@ -14,15 +14,15 @@ from psycopg.types.json import Jsonb
 from pgfleet.schema.queue import claims, kernel, large, lost, periodic
 from pgfleet.schema.queue.kernel import Outgoing, Token
 from pgfleet.schema.reads import about, reservation
-from pgfleet.schema.reads.charts import figures
 from pgfleet.schema.reads.pages import audit, disk, event, letter
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
+from pgfleet.schema.reads.pictures import figures
 from pgfleet.schema.replay.letters import Filters as Letters
 from pgfleet.schema.rows.forgotten import ask_forgotten
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.whole import join_by_hash
-from worlds.fleet import REPOSITORY, Connection
+from worlds.fleet import Connection
 
 Ask = Callable[[Connection], object]
 QUEUES = ("gpu_reservations", "disk_operations", "cluster_assignments", "event_deliveries", "node_heartbeats")
@@ -120,16 +120,16 @@ FILES = (
     "schema/brake/queries.sql",
     "schema/feed/queries.sql",
     "schema/line/queries.sql",
-    "schema/reads/charts/queries.sql",
     "schema/reads/pictures/clusters.sql",
     "schema/reads/pictures/nodes.sql",
     "schema/reads/pictures/queries.sql",
+    "schema/reads/pictures/queues.sql",
     "schema/reads/pictures/usage.sql",
 )
 FILES_NOT_ASKED = {
     "schema/identity/queries.sql": "of one key or account, by functions; what each request asks is in SOME",
     "schema/nodes/queries.sql": "of one node, by operators; what each claim asks is in SOME",
-    "schema/policy/queries.sql": "of a few policies, by operators; what each request asks is limits_of, in workers/queries.sql",
+    "schema/policy/queries.sql": "of a few policies, by operators; each request asks limits_of, in workers/queries.sql",
     "console/rights.sql": "by a person who reads the manual",
     "workers/runtime/inside/queries.sql": "of rights, when a worker starts: the catalog alone",
     "schema/database/queries.sql": "of the catalog, when somebody migrates",

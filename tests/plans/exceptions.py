@@ -54,21 +54,25 @@ EXCEPTIONS: Mapping[str, Allowed] = {
     "schema/nodes: waiting": Allowed("before silent nodes are marked offline", {"pgmq.q_node_heartbeats": 1}),
     "figures of now": Allowed(
         "of one process, once a minute: what is in a rare state is sought in all of its table",
-        {table: 6 for table in (DISKS, SNAPSHOTS, OPERATIONS, SEATS, "public.event_subscriptions")}
+        dict.fromkeys((DISKS, SNAPSHOTS, OPERATIONS, SEATS, "public.event_subscriptions"), 6)
         | {"clusters.clusters": 6, "clusters.cluster_nodes": 6, "autoscaler.nodes": 6, RESERVATIONS: 1},
         5000,
     ),
-    "workers/assignment/billing: used": Allowed("bills, once a day", {DISKS: 4, USERS: 3, RESERVATIONS: 2, SEATS: 2}, 3000),
+    "workers/assignment/billing: used": Allowed(
+        "bills, once a day", {DISKS: 4, USERS: 3, RESERVATIONS: 2, SEATS: 2}, 3000
+    ),
     "workers/assignment/billing: open_day": Allowed(
         "once a day: what all have used, by their moves of that day",
         {DISKS: 4, USERS: 3, RESERVATIONS: 3, SEATS: 2, "public.status_history": 1},
         None,
     ),
     "schema/reads/pictures/usage: of_month": Allowed("a month of reservations is drawn", {RESERVATIONS: 1}),
-    "schema/reads/charts: depth_over_time": Allowed("a day of figures is drawn, ten a second of them here", pages=20_000),
-    "schema/reads/charts: flow_over_time": Allowed("the same", pages=20_000),
-    "schema/reads/charts: queues": Allowed("each queue is counted up to a number", pages=5_000),
-    "schema/reads/charts: open_letters": Allowed("each queue is counted up to a number", pages=5_000),
+    "schema/reads/pictures: depth_over_time": Allowed(
+        "a day of figures is drawn, ten a second of them here", pages=20_000
+    ),
+    "schema/reads/pictures: flow_over_time": Allowed("the same", pages=20_000),
+    "schema/reads/pictures: queues": Allowed("each queue is counted up to a number", pages=5_000),
+    "schema/reads/pictures: open_letters": Allowed("each queue is counted up to a number", pages=5_000),
     "workers: limits": Allowed("twenty users, each with hundreds of reservations in five weeks", pages=20_000),
     "workers/heartbeat: sweep_cluster_nodes": Allowed(
         "each of the thousand clusters has another score than it is noted with, and is assessed anew",

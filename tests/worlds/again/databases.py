@@ -15,8 +15,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # From this release on a session's counts of written rows are with the server when the session has ended.
 COUNTS_FROM = 150_000
 
-# What must be as it was where a test has written to these catalogs: it granted something, or replaced a function (the clock
-# is moved by one). Who wrote to another has made things of its own.
+# What must be as it was where a test has written to these catalogs: it granted something, or replaced a function (the
+# clock is one). Who wrote to another has made things of its own.
 AS_IT_WAS = {
     "pg_proc": "select oid, pg_catalog.to_jsonb(p)::text from pg_catalog.pg_proc as p where oid >= 16384 order by oid",
     "pg_class": """
