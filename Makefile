@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test \
-  crash-test recovery-test load-test day-test demo-test fuzz-test hunt hunt-test clean
+  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -164,6 +164,12 @@ day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and p
 
 demo-test: $(READY) ## `make demo` as a program runs it, with JSON
 	$(BIN)/python -m pytest tests/demo
+
+plan-test: $(READY) ## What is asked again and again, on a full database that was analyzed empty; SCALE=1 is ten million moves
+	PGFLEET_PLAN_SCALE=$(or $(SCALE),0.1) $(BIN)/python -m pytest tests/plans
+
+mutation-test: $(READY) ## Mistakes made on purpose, each in a copy: do the tests find it? An hour; NAMES="fence lease" tries a few
+	NAMES="$(NAMES)" $(BIN)/python tests/mutations/run.py
 
 fuzz-test: $(READY) ## The HTTP API, asked whatever its document allows and does not: some minutes; EXAMPLES=30 asks more
 	PGFLEET_FUZZ_EXAMPLES=$(or $(EXAMPLES),3) $(BIN)/python -m pytest -n 2 tests/http/schemathesis

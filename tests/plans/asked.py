@@ -1,6 +1,6 @@
 """What is asked of the database again and again, with what it is asked about; what is not here has its reason."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -129,7 +129,7 @@ FILES = (
 FILES_NOT_ASKED = {
     "schema/identity/queries.sql": "of one key or account, by functions; what each request asks is in SOME",
     "schema/nodes/queries.sql": "of one node, by operators; what each claim asks is in SOME",
-    "schema/policy/queries.sql": "of a few policies, by operators; each request asks limits_of, in workers/queries.sql",
+    "schema/policy/queries.sql": "of a few policies, by operators; each request asks limits_of (workers/queries.sql)",
     "console/rights.sql": "by a person who reads the manual",
     "workers/runtime/inside/queries.sql": "of rights, when a worker starts: the catalog alone",
     "schema/database/queries.sql": "of the catalog, when somebody migrates",
@@ -225,9 +225,17 @@ def _swept(statement: bytes, given: Mapping[str, Any], conn: Connection) -> obje
 
 
 def _queue(name: str, ask: Callable[..., object], *args: Any, **named_args: Any) -> dict[str, Asked]:
-    return {
-        f"{name} {queue}": Asked(lambda conn, queue=queue: ask(conn, queue, *args, **named_args)) for queue in QUEUES
-    }
+    return {f"{name} {queue}": Asked(partial(_of_queue, ask, queue, args, named_args)) for queue in QUEUES}
+
+
+def _of_queue(
+    ask: Callable[..., object], queue: str, args: Sequence[Any], named_args: Mapping[str, Any], conn: Connection
+) -> object:
+    return ask(conn, queue, *args, **named_args)
+
+
+def _forgotten(machine: str, conn: Connection) -> object:
+    return ask_forgotten(conn, machine, 500).fetchall()
 
 
 TOKENS = [Token(number, 1) for number in range(1000, 1050)]
@@ -298,10 +306,7 @@ PAGES = {
 }
 ASKED: dict[str, Asked] = {
     **KERNEL,
-    **{
-        f"forgotten {name}": Asked(lambda conn, name=name: ask_forgotten(conn, name, 500).fetchall())
-        for name in MACHINES
-    },
+    **{f"forgotten {name}": Asked(partial(_forgotten, name)) for name in MACHINES},
     **{f"keep {table}": _tidied(table) for table in TABLES},
     **{name: Asked(ask) for name, ask in PAGES.items()},
     **{name: asked for file in (*FILES, *SOME) for name, asked in _of_file(file).items()},

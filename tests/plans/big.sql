@@ -67,7 +67,7 @@ insert into public.figures (figure, about, state, at, value)
 select 'queue_messages', 'gpu_reservations', 'ready', now() - n * interval '1 s', 1 from pg_temp.rows(1000000) n;
 insert into public.requests_answered (key_hash, asked_by, endpoint, asked_hash, asked_at)
 select 'h' || n, 'p', 'e', 'a', now() - n * interval '0.2 s' from pg_temp.rows(300000) n;
-insert into hopsworks.billed_days (day) select current_date - n from generate_series(2, 60) n;
+insert into hopsworks.billed_days (day, users) select current_date - n, 0 from generate_series(2, 60) n;
 insert into hopsworks.users (id, email, name) select 'v' || n, 'v' || n || '@x.com', 'n' from pg_temp.rows(100000) n;
 insert into hopsworks.user_hopsworks_assignments (id, user_id, hopsworks_cluster_id, status, status_since, ticket,
   holds_seat, asked_at, hopsworks_user_id, hopsworks_username, checked_at, account_enabled, max_projects)

@@ -66,7 +66,7 @@ def fleet(server_dsn: str, template: str) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="session", params=["kept", "stale", "held", "known"])
 def session(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Connection]:
-    """Plans that are kept; statistics of before; an old snapshot that is held meanwhile; and all known."""
+    """Plans that are kept; statistics of before; an old snapshot held while messages are written; all known."""
     if request.param == "held":
         with open_session(fleet.fresh.info.dsn, longest_s=1800, writes=True) as holder:
             holder.execute("set transaction isolation level repeatable read")

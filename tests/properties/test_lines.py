@@ -6,12 +6,15 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from worlds.fleet import Connection, Worker, move_clock, send, stop_clock
+from worlds.fleet import Connection, Worker, move_clock, stop_clock
 from worlds.properties import chosen
 
 TOTAL = 8
 MINUTE_S, HOUR_S = 60, 3600
-QUEUE = "gpu_reservations"
+LOOK = """
+insert into pgmq.q_gpu_reservations (vt, message)
+values (public.fleet_now(), '{"action": "admit", "gpu_type": "h100"}')
+"""
 ASK = """
 insert into public.reservations (reservation_id, user_id, status, gpu_type, gpu_count, duration_hours, created_at,
   waiting_since, start_at)
@@ -184,8 +187,8 @@ class LineLife(RuleBasedStateMachine):
         """The line is looked at, and whoever was let in runs at once. Nothing but the line is the worker's here."""
         for _ in range(3):
             self.conn.execute("delete from pgmq.q_gpu_reservations")
-            send(self.conn, QUEUE, {"action": "admit", "gpu_type": "h100"})
-            self.worker.run_once()
+            self.conn.execute(LOOK)
+            assert self.worker.run_once() == 1
         refused = self.conn.execute("select reservation_id from public.reservations where status = 'failed'").fetchall()
         for (row_id,) in refused:
             unit = self.model.waiting.pop(row_id, None)
