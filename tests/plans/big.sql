@@ -48,7 +48,7 @@ from pg_temp.rows(300000) n;
 insert into public.disk_operations (operation_id, action, user_id, disk_name, body, disk_id, status, created_at,
   status_since, finished_at)
 select md5('p' || n)::uuid, 'create', 'u' || n % 1000, 'd' || n, '{}', md5('g' || n)::uuid, 'completed',
-  now() - interval '30 days', now() - interval '30 days', now() - interval '30 days'
+  now() - interval '30 days' - n * interval '1 s', now() - interval '30 days', now() - interval '30 days'
 from pg_temp.rows(300000) n;
 insert into public.disk_quarantine (resource_id, reason, found_at, gone_at)
 select 'vol-q' || n, 'x', now() - interval '60 days', now() - interval '30 days' from pg_temp.rows(100000) n;
