@@ -16,7 +16,7 @@ from pgfleet.workers.runtime.outside.breakers import Breakers
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work
 from worlds.fleet import Connection, move_clock, stop_clock
-from worlds.properties import chosen
+from worlds.small.chosen import chosen
 from worlds.small.kind import QUEUE, Do, Tools, View, do, small_kind
 from worlds.small.world import CLEAN, Small
 

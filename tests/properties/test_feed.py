@@ -17,7 +17,7 @@ from pgfleet.schema.feed.filters import Filters
 from worlds.database import Connection
 from worlds.feed.moves import make, move
 from worlds.fleet import until
-from worlds.properties import chosen
+from worlds.small.chosen import chosen
 
 ADA, BOB = "ada", "bob"
 NEXT = {"pending": "queued", "queued": "preparing", "preparing": "queued"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from worlds.fleet import Connection, Worker, move_clock, stop_clock
-from worlds.properties import chosen
+from worlds.small.chosen import chosen
 
 TOTAL = 8
 MINUTE_S, HOUR_S = 60, 3600

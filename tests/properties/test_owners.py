@@ -13,7 +13,7 @@ from pgfleet.workers.runtime.leases import Leases
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 from pgfleet.workers.runtime.task import Task
 from worlds.fleet import move_clock, stop_clock
-from worlds.properties import chosen
+from worlds.small.chosen import chosen
 from worlds.small.kind import QUEUE, do
 from worlds.small.world import CLEAN, Small, moving
 

@@ -19,7 +19,7 @@ from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.task import Task
 from pgfleet.workers.runtime.work import work, write
 from worlds.fleet import move_clock
-from worlds.properties import chosen
+from worlds.small.chosen import chosen
 from worlds.small.kind import EVENTS, QUEUE, Do, Tools, View, do, small_kind
 from worlds.small.world import BROKEN_HISTORIES, CLEAN, Small
 
