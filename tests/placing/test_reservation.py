@@ -196,6 +196,21 @@ def test_one_whose_message_is_gone_fails_by_the_sweep(conn: Connection, serving:
     assert "its message was lost" in row_of(conn, ids[0])["failure_reason"]
 
 
+def test_a_gang_whose_message_waits_for_a_worker_is_not_forgotten(
+    conn: Connection, serving: Connection, worker: Worker
+) -> None:
+    ids = gang_ids(placed(serving, total_nodes=2), 2)
+    move_clock(conn, 300)
+    conn.execute("""select pgmq.send('gpu_reservations', '{"action": "sweep"}')""")
+    conn.execute("update pgmq.q_gpu_reservations set vt = vt + interval '1 hour' where message ->> 'action' <> 'sweep'")
+
+    worker.run()
+    assert statuses(conn, ids) == ["pending", "pending"]
+    conn.execute("update pgmq.q_gpu_reservations set vt = public.fleet_now()")
+
+    worker.run_until(lambda: statuses(conn, ids) == ["active", "active"])
+
+
 def test_a_cancel_that_overtakes_ends_it_and_its_create_does_nothing(
     conn: Connection, serving: Connection, worker: Worker
 ) -> None:
