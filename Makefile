@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
-  chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test \
+  chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
   crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test clean
 
 help: ## What each target does
@@ -140,6 +140,9 @@ model-test: $(READY) ## The tests that need spin: leases, fences, settling and e
 
 postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
 	$(BIN)/python tests/postgres15/run.py
+
+testcontainers-test: $(READY) ## Tests of schema and runtime on a PostgreSQL in a container, by testcontainers and podman; ARGS= are pytest's
+	$(BIN)/python tests/postgres15/in_container.py $(ARGS)
 
 crash-test: $(READY) ## Workers that are killed at every labelled point, and what they leave behind
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
