@@ -21,7 +21,7 @@ def like(local: Callable[..., object]) -> Callable[[F], F]:
     return dressed
 
 
-def swapped(local: typer.Typer, own: Mapping[str, Callable[..., object]]) -> typer.Typer:
+def swapped(group: str, local: typer.Typer, own: Mapping[str, Callable[..., object]]) -> typer.Typer:
     """The same group of commands, each done by its function here; the others say that they need the database."""
     made = typer.Typer(cls=local.info.cls, add_completion=False)
     made.registered_callback = local.registered_callback
@@ -31,7 +31,8 @@ def swapped(local: typer.Typer, own: Mapping[str, Callable[..., object]]) -> typ
             continue
         name = command.name or function.__name__
         theirs = copy.copy(command)
-        theirs.callback = like(function)(own.get("ls" if name == "list" else name) or _refusing(name))
+        done = own.get("ls" if name == "list" else name) or _refusing(f"pgfleet {group} {name}")
+        theirs.callback = like(function)(done)
         made.registered_commands.append(theirs)
     return made
 

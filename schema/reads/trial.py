@@ -82,5 +82,6 @@ def _free(unit: Unit, line: Line, ahead: int) -> str:
         else "this type needs no GPUs"
     )
     doubt = f"; {line.room.doubt}" if line.room.doubt and unit.gpus else ""
-    nobody = "nobody waits" if not ahead else f"none of the {ahead} that wait would start later for it"
+    waiting = {0: "nobody waits", 1: "the one that waits would not start later for it"}
+    nobody = waiting.get(ahead, f"none of the {ahead} that wait would start later for it")
     return f"{free} and {nobody}{doubt}"

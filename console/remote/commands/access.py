@@ -41,7 +41,7 @@ def show(given: str, *, user: str | None, as_json: bool) -> None:
         raise Refusal(local.why_not(row))
 
 
-JUPYTER = swapped(local.app, {"on": on, "off": off, "show": show})
+JUPYTER = swapped("jupyter", local.app, {"on": on, "off": off, "show": show})
 
 
 def _with_jupyter(there: Api, row: Row) -> Row:

@@ -46,7 +46,7 @@ def _in(at: datetime | None, now: datetime) -> str:
     return "" if at is None else span((at - now).total_seconds())
 
 
-TYPES = swapped(local_types.app, {"ls": list_types})
+TYPES = swapped("types", local_types.app, {"ls": list_types})
 
 
 def list_lines(*, as_json: bool) -> None:
@@ -93,4 +93,4 @@ def _starts(row: dict[str, Any], now: datetime) -> str:
     return f"{at}, promised" if row["eta_is_promised"] else f"about {at}"
 
 
-LINES = swapped(local_lines.app, {"ls": list_lines, "show": show_line})
+LINES = swapped("lines", local_lines.app, {"ls": list_lines, "show": show_line})

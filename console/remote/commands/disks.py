@@ -116,6 +116,7 @@ def operation(given: str, *, user: str | None, timeout: float | None, as_json: b
 
 
 DISKS = swapped(
+    "disk",
     local.app,
     {
         "ls": list_disks,

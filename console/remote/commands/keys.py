@@ -30,4 +30,4 @@ def revoke(which: str, *, as_json: bool) -> None:
     print_result("key", f"key {which}", "revoked", as_json=as_json)
 
 
-KEYS = swapped(local.app, {"ls": list_keys, "create": create, "revoke": revoke})
+KEYS = swapped("keys", local.app, {"ls": list_keys, "create": create, "revoke": revoke})

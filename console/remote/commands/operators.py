@@ -61,7 +61,7 @@ def show_letter(number: int, *, as_json: bool) -> None:
         out().print(f"{name:<15} {shown}")
 
 
-DEAD = swapped(local_dead.app, {"ls": list_letters, "show": show_letter})
+DEAD = swapped("dead", local_dead.app, {"ls": list_letters, "show": show_letter})
 
 
 @like(local_doctor.doctor)

@@ -156,13 +156,19 @@ def test_a_database_that_is_named_goes_before_a_login_that_was_kept(nobody: Pgfl
 
 
 @pytest.mark.parametrize(
-    "command",
-    [("nodes",), ("policy",), ("submit", "disk", "--name", "data"), ("dead", "reasons"), ("disk", "quarantine")],
+    ("command", "what"),
+    [
+        ("nodes", "pgfleet nodes"),
+        ("policy", "pgfleet policy"),
+        ("submit disk --name data", "It"),
+        ("dead reasons", "pgfleet dead reasons"),
+        ("disk quarantine", "pgfleet disk quarantine"),
+    ],
 )
-def test_what_the_api_can_not_do_says_that_it_needs_the_database(pgfleet: Pgfleet, command: tuple[str, ...]) -> None:
-    ended = pgfleet(*command)
+def test_what_the_api_can_not_do_says_that_it_needs_the_database(pgfleet: Pgfleet, command: str, what: str) -> None:
+    ended = pgfleet(*command.split())
 
-    assert (ended.code, "needs the database: set DATABASE_URL" in ended.err) == (2, True)
+    assert (ended.code, f"{what} needs the database: set DATABASE_URL" in ended.err) == (2, True)
 
 
 def test_help_is_that_of_the_command(pgfleet: Pgfleet) -> None:
