@@ -56,16 +56,19 @@ begin
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace cross join owner cross join aclexplode(p.proacl) a
     where n.nspname in ('public', 'hopsworks', 'autoscaler', 'clusters') and p.proowner = owner.id and not exists (
       select from aclexplode(p.proacl) e where e.grantee = 0)
+  ), given_whole as (
+    select distinct holder, thing, may from given where columns is null
+  ), given_columns as (
+    select distinct holder, thing, may, each as of_column from given cross join unnest(columns) each
   ), needless as (
     select h.name as holder, t.thing, t.of_table, t.of_column, t.place,
       case when is_given.it then 'grant option for ' else '' end || t.may as may, is_given.it as is_option
     from granted t
     join holders h on h.id = t.grantee
-    cross join lateral (
-      select exists (
-        select from given g
-        where g.holder = t.grantee and g.thing = t.thing and g.may = t.may
-          and (g.columns is null or quote_ident(t.of_column) = any (g.columns))) as it) is_given
+    left join given_whole w on w.holder = t.grantee and w.thing = t.thing and w.may = t.may
+    left join given_columns c
+      on c.holder = t.grantee and c.thing = t.thing and c.may = t.may and c.of_column = quote_ident(t.of_column)
+    cross join lateral (select w.thing is not null or c.thing is not null as it) is_given
     where t.is_grantable or not is_given.it
   ), of_columns as (
     select holder, thing, of_table, is_option,

@@ -37,7 +37,7 @@ select g.gpu_type,
       -- That of a disk takes as long as its snapshot, and of one that was let go of nobody saw the end. Of the last thousand,
       -- as there may be none at all: then all that have ever ended would be read, at each look at the line.
       select e.reservation_ended, e.status_since from (
-        select r.* from public.reservations r
+        select r.disk_name, r.forced_at, r.reservation_ended, r.status_since from public.reservations r
         where r.gpu_type = g.gpu_type and r.reservation_ended is not null and r.launched_at is not null
         order by r.reservation_ended desc limit 1000) e
       where e.disk_name is null and e.forced_at is null and e.reservation_ended <= e.status_since + interval '10 minutes'
