@@ -6,7 +6,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
@@ -67,8 +67,10 @@ def receiving(tls: SSLContext | None = None, host: str = "127.0.0.1") -> Iterato
             self.send_response_only(receiver.status)
             for name, text in {**receiver.headers, "Content-Length": str(len(receiver.answers))}.items():
                 self.send_header(name, text)
-            self.end_headers()
-            self.wfile.write(receiver.answers)
+            # Senders that were told to give up may have gone.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.end_headers()
+                self.wfile.write(receiver.answers)
 
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
