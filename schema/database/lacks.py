@@ -1,7 +1,7 @@
 """What a database is compared with: each thing that is not there, or not as the program makes it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -16,7 +16,6 @@ from pgfleet.schema.kinds import queues
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-MIGRATIONS = "public.schema_migrations"
 # In the order in which they are told.
 KINDS = (
     *("schema", "type", "table", "column", "view", "function", "closed function", "constraint", "index", "trigger"),
@@ -81,7 +80,7 @@ def lacks(conn: Connection, program: list[SqlFile]) -> list[Lack]:
     functions, and an older one must start beside it. Else names alone count.
     """
     there = things.there(conn)
-    if things.describes(program) and _is_of(recorded(conn, there), program):
+    if things.describes(program) and _is_of(recorded(conn), program):
         found = [lack for lack in _compared(there) if not _says_itself(lack, there)]
         if not any(lack.kind in _ASKED_FOR_RIGHTS for lack in found):
             found += [*lost_rights(conn), *needless_rights(conn)]
@@ -147,16 +146,9 @@ def absent(there: Things) -> Iterator[Lack]:
     yield from (Lack("queue", queue) for queue in queues() if not _is_queue(queue, there))
 
 
-def recorded(conn: Connection, there: Iterable[Name]) -> dict[str, str | None]:
+def recorded(conn: Connection) -> dict[str, str | None]:
     """The files that were applied, with their checksums. With psql, none; nor for a person's own login."""
-    if ("column", f"{MIGRATIONS}.checksum") not in there or not _may_read_record(conn):
-        return {}
-    return dict(conn.execute(SQL["recorded"]).fetchall())
-
-
-def _may_read_record(conn: Connection) -> bool:
-    row = conn.execute("select has_column_privilege(%s, 'checksum', 'select')", (MIGRATIONS,)).fetchone()
-    return row is not None and bool(row[0])
+    return dict(conn.execute(SQL["recorded"]).fetchall()) if _is_true(conn, SQL["may_read_record"]) else {}
 
 
 def _is_of(applied: dict[str, str | None], program: list[SqlFile]) -> bool:

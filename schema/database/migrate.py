@@ -11,7 +11,7 @@ from pgfleet.schema.database.before import is_of_before, made_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.database.holders import SQL, WITHOUT_WRITERS, holders, lock_table
-from pgfleet.schema.database.lacks import MIGRATIONS, OF_RIGHTS, lacks
+from pgfleet.schema.database.lacks import OF_RIGHTS, lacks
 from pgfleet.schema.database.mend import mend, take_needless_rights
 from pgfleet.schema.database.queueing import pgmq
 from pgfleet.schema.database.sessions import connect, open_session
@@ -166,7 +166,7 @@ def _begin(conn: Connection, record: SqlFile) -> None:
             conn.execute(record.text.encode())
         except psycopg.errors.UniqueViolation as error:
             raise _MadeMeanwhileError from error
-    lock_table(conn, MIGRATIONS, WITHOUT_WRITERS)
+    lock_table(conn, "public.schema_migrations", WITHOUT_WRITERS)
 
 
 def _who_holds(dsn: str) -> str:

@@ -7,7 +7,6 @@ import psycopg
 from pgfleet.schema.database import things
 from pgfleet.schema.database.catalog import is_ours, sql_files
 from pgfleet.schema.database.lacks import Lack, absent, lacks, recorded
-from pgfleet.schema.database.things import SQL
 from pgfleet.schema.errors import FleetError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -28,10 +27,7 @@ def missing_at_a_glance(conn: Connection) -> list[str]:
 
     To look for each thing costs more than most commands do; one that misses something shows that by itself.
     """
-    try:
-        applied: dict[str, str | None] = dict(conn.execute(SQL["recorded"]).fetchall())
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege):
-        return missing_by_name(conn)
+    applied = recorded(conn)
     return [] if all(file.version in applied for file in sql_files()) else missing_by_name(conn)
 
 
@@ -47,7 +43,7 @@ def missing_by_name(conn: Connection) -> list[str]:
 
 def pending(conn: Connection, *, whole: bool) -> list[str]:
     """Files that have not been applied. Those applied with psql leave no record; if all is there, that is the proof."""
-    applied = recorded(conn, things.there(conn, with_rows=False))
+    applied = recorded(conn)
     if whole and not any(map(is_ours, applied)):
         return []
     return [f"migration {file.version} has not been applied" for file in sql_files() if file.version not in applied]

@@ -136,6 +136,12 @@ union all select 'row', 'clusters.cluster_config_templates ' || name, '' from cl
 -- The queues that PGMQ knows.
 select 'queue', q.queue_name::text, '' from pgmq.meta q;
 
+-- name: may_read_record
+-- Whether there is a record of what was applied, for this login.
+select coalesce((
+  select has_column_privilege(a.attrelid, a.attnum, 'select') from pg_attribute a
+  where a.attrelid = to_regclass('public.schema_migrations') and a.attname = 'checksum' and not a.attisdropped), false);
+
 -- name: recorded
 -- The files that were applied.
 select version, checksum from public.schema_migrations;

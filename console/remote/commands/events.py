@@ -69,7 +69,8 @@ def again(given: str, after: str, *, user: str | None, as_json: bool) -> None:
 
 SUBSCRIPTIONS = swapped(
     "subscriptions",
-    local.app, {"ls": list_subscriptions, "show": show, "test": send_test, "resume": resume, "again": again}
+    local.app,
+    {"ls": list_subscriptions, "show": show, "test": send_test, "resume": resume, "again": again},
 )
 
 
