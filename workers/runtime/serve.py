@@ -111,6 +111,7 @@ class Lifecycle(dramatiq.Middleware):
         for given, meant in misspelt(os.environ).items():
             log.warning("settings.unknown", variable=given, meant=meant)
         assert isinstance(broker, FleetBroker)  # noqa: S101  # for the type checker
+        check_schema(settings)
         pool = self.open.enter_context(open_pool(settings, threads))
         _use(pool, lambda conn: check_rights(conn, list(self.kinds)))
         for queue, kind in self.kinds.items():
@@ -168,17 +169,25 @@ class Lifecycle(dramatiq.Middleware):
         log.info("worker.stopped")
 
 
-def open_pool(settings: Settings, threads: int) -> Pool:
-    """Connections for the threads of a process, checked against the schema that the program needs.
+def check_schema(settings: Settings) -> None:
+    """Compare the database with what the program needs.
 
     Raises:
         FleetError: the server can't be reached, or lacks something; the message says what to do.
     """
-    dsn = settings.dsn()
-    with connect(dsn, autocommit=True) as conn:
+    with connect(settings.dsn(), autocommit=True) as conn:
         altered = verify(conn)
-        if altered:
-            log.warning("schema.altered", what=altered, advice="pgfleet migrate")
+    if altered:
+        log.warning("schema.altered", what=altered, advice="pgfleet migrate")
+
+
+def open_pool(settings: Settings, threads: int) -> Pool:
+    """Connections for the threads of a process.
+
+    Raises:
+        FleetError: the server can't be reached.
+    """
+    with connect(settings.dsn(), autocommit=True) as conn:
         pooled = settings.pooled or is_pooler(conn)
     if settings.pooled:
         connect(settings.direct_dsn()).close()
