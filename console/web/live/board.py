@@ -31,6 +31,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
 LEAST_S, AGAIN_S = 0.1, 2.0
+# A rendering that has taken so long waits for a database that does not answer.
+SILENT_S = 5.0
 UNCOUNTED = Policy("rendering", 1_000_000, 1_000_000)
 
 
@@ -121,13 +123,26 @@ class Board:
                 pass
             shared.is_due.clear()
             began = loop.time()
-            if await self._rendered(shared, endpoint):
+            if await self._rendered_in_time(shared, endpoint):
                 await asyncio.sleep(max(self.least_s, loop.time() - began))
             else:
-                shared.stale_since = shared.stale_since or began
-                shared.tell()
+                self._is_stale(shared, began)
                 shared.is_due.set()
                 await asyncio.sleep(AGAIN_S)
+
+    def _is_stale(self, shared: Shared, since: float) -> None:
+        shared.stale_since = shared.stale_since or since
+        shared.tell()
+
+    async def _rendered_in_time(self, shared: Shared, endpoint: Endpoint) -> bool:
+        """Whoever looks is told of a database that is silent long before each session has given it up."""
+        began = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            rendering = group.create_task(self._rendered(shared, endpoint))
+            done, _ = await asyncio.wait({rendering}, timeout=SILENT_S)
+            if not done:
+                self._is_stale(shared, began)
+        return rendering.result()
 
     async def _rendered(self, shared: Shared, endpoint: Endpoint) -> bool:
         """As one of its viewers sees it: whose session has ended leaves by themselves, and another one is asked for."""
