@@ -20,7 +20,8 @@ COUNTS_FROM = 150_000
 AS_IT_WAS = {
     "pg_proc": "select oid, pg_catalog.to_jsonb(p)::text from pg_catalog.pg_proc as p where oid >= 16384 order by oid",
     "pg_class": """
-        select oid, relname, relkind, relowner, relacl, reloptions, relrowsecurity, relforcerowsecurity, relchecks
+        select oid, relname, relkind, relfilenode, relowner, relacl, reloptions, relrowsecurity, relforcerowsecurity,
+            relchecks
         from pg_catalog.pg_class where oid >= 16384 order by oid""",
     "pg_trigger": """
         select tgrelid, tgname, tgfoid, tgenabled from pg_catalog.pg_trigger where tgrelid >= 16384 order by oid""",
