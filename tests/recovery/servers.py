@@ -87,7 +87,9 @@ class Server:
     def end(self) -> None:
         """Whatever state it is in."""
         for process in self._processes():
-            process.kill()
+            # A session ends by itself meanwhile.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def run(self, name: str, *arguments: str) -> None:
         find_programs(self.data.parent).run(name, *arguments)
