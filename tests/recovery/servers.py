@@ -3,6 +3,7 @@
 import shutil
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
