@@ -118,10 +118,14 @@ def test_a_request_that_two_servers_could_read_differently_is_refused(shared: Ap
     with connected(shared.url) as connection:
         connection.sendall(head("POST /v1/reservations", "Content-Type: application/json", *lines))
         connection.sendall(b"0\r\n\r\n" + smuggled)
-        received = b""
-        while piece := connection.recv(65536):
-            received += piece
+        received, was_reset = b"", False
+        try:
+            while piece := connection.recv(65536):
+                received += piece
+        except ConnectionResetError:
+            # It ended with the second request unread, which may take the answer with it.
+            was_reset = True
 
     statuses = [line.split()[1] for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
-    assert statuses
+    assert statuses or was_reset
     assert set(statuses) <= {b"400", b"401", b"501"}
