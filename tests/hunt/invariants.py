@@ -51,7 +51,6 @@ UNBURIED = """
 select 1 from public.sent where queue = %s and msg_id = %s and not taken
   and not exists (select from public.dead_letters d where d.queue = %s and d.msg_id = %s)
 """
-FORGOTTEN = ("reservation", "disk", "disk_snapshot", "disk_operation", "assignment", "subscription")
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 FAILURES = "select queue, reason, message from public.dead_letters where verdict = 'failure' and answered_at is null"
 
@@ -86,7 +85,7 @@ def at_the_end(world: World) -> Iterator[str]:
     """When all is at rest and sweeps have looked."""
     yield from always(world)
     yield from _lost(world)
-    for machine in FORGOTTEN:
+    for machine in MACHINES:
         for row in world.all(f"select row_id, ticket from public.forgotten_{machine}"):
             yield f"I4: {machine} {row['row_id']} has no message that would move it"
     for row in world.all(FAILURES):

@@ -123,26 +123,23 @@ class Board:
                 pass
             shared.is_due.clear()
             began = loop.time()
-            if await self._rendered_in_time(shared, endpoint):
+            # Of a database that is silent, whoever looks is told long before each session has given it up.
+            silence = loop.call_later(SILENT_S, self._silent, shared, began)
+            try:
+                is_rendered = await self._rendered(shared, endpoint)
+            finally:
+                silence.cancel()
+            if is_rendered:
                 await asyncio.sleep(max(self.least_s, loop.time() - began))
             else:
-                self._is_stale(shared, began)
+                shared.stale(began)
                 shared.is_due.set()
                 await asyncio.sleep(AGAIN_S)
 
-    def _is_stale(self, shared: Shared, since: float) -> None:
-        shared.stale_since = shared.stale_since or since
-        shared.tell()
-
-    async def _rendered_in_time(self, shared: Shared, endpoint: Endpoint) -> bool:
-        """Whoever looks is told of a database that is silent long before each session has given it up."""
-        began = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            rendering = group.create_task(self._rendered(shared, endpoint))
-            done, _ = await asyncio.wait({rendering}, timeout=SILENT_S)
-            if not done:
-                self._is_stale(shared, began)
-        return rendering.result()
+    def _silent(self, shared: Shared, began: float) -> None:
+        if shared.stale_since is None:
+            log.warning("web.not_rendered", page=shared.page.name, silent_s=SILENT_S)
+        shared.stale(began)
 
     async def _rendered(self, shared: Shared, endpoint: Endpoint) -> bool:
         """As one of its viewers sees it: whose session has ended leaves by themselves, and another one is asked for."""

@@ -85,6 +85,11 @@ class Shared:
             self.stale_since = None
             self.tell()
 
+    def stale(self, since: float) -> None:
+        """It can't be rendered: everybody is told, and since when."""
+        self.stale_since = self.stale_since or since
+        self.tell()
+
     def tell(self) -> None:
         """Everybody looks what is new."""
         for viewer in self.viewers:
