@@ -9,7 +9,7 @@ from typing import LiteralString
 from psycopg.types.json import Jsonb
 
 from bench import database, heartbeats
-from bench.sizing.measuring import Load
+from bench.sizing.measuring import Load, counted
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.queue.kernel import Connection
@@ -55,7 +55,7 @@ def _heartbeats(conn: Connection) -> Load:
 
     name, module = "heartbeat, with a pool and two metrics", "pgfleet.workers.heartbeat"
     return Load(
-        name, module, "node_heartbeats", BEATS, BEATS, send, lambda conn: _left(conn, LEFT_OF_BEATS, BEATS), threads=2
+        name, module, "node_heartbeats", BEATS, BEATS, send, lambda conn: counted(conn, LEFT_OF_BEATS, BEATS), threads=2
     )
 
 
@@ -65,7 +65,7 @@ def _transitions() -> Load:
             conn.execute(statement.encode(), {"jobs": JOBS} if "%(" in statement else None)
 
     name = "a move of a row, nothing else"
-    return Load(name, "bench.job", database.QUEUE, JOBS, JOBS, send, lambda conn: _left(conn, LEFT_OF_JOBS, JOBS))
+    return Load(name, "bench.job", database.QUEUE, JOBS, JOBS, send, lambda conn: counted(conn, LEFT_OF_JOBS, JOBS))
 
 
 def _wanted(number: int, hours: float) -> list[dict[str, object]]:
@@ -90,7 +90,7 @@ def _reservations(conn: Connection, box: Box) -> Load:
         RESERVATIONS,
         RESERVATIONS,
         lambda conn: _send(conn, "gpu_reservations", _wanted(RESERVATIONS, 0.0003)),
-        lambda conn: _count(conn, ENDED),
+        lambda conn: counted(conn, ENDED),
         _outside(box),
     )
 
@@ -101,11 +101,11 @@ def _looks(box: Box) -> Load:
 
     def prepare(conn: Connection) -> None:
         _send(conn, "gpu_reservations", _wanted(ACTIVE, 8))
-        while _count(conn, RUNNING) < ACTIVE:
+        while counted(conn, RUNNING) < ACTIVE:
             time.sleep(0.5)
 
     def done(conn: Connection) -> int:
-        now = _count(conn, NUMBERED)
+        now = counted(conn, NUMBERED)
         sent[:] = sent or [now]
         return now - sent[0]
 
@@ -141,7 +141,7 @@ def _disks(box: Box) -> Load:
         DISKS,
         DISKS,
         lambda conn: _send(conn, "disk_operations", asked),
-        lambda conn: _count(conn, OPERATED),
+        lambda conn: counted(conn, OPERATED),
         box.aws_environment,
     )
 
@@ -165,22 +165,9 @@ def _assignments(conn: Connection, box: Box) -> Load:
         USERS,
         USERS,
         lambda conn: _send(conn, "cluster_assignments", asked),
-        lambda conn: _count(conn, SEATED),
+        lambda conn: counted(conn, SEATED),
     )
 
 
 def _send(conn: Connection, queue: str, bodies: Sequence[Mapping[str, object]]) -> None:
     conn.execute(SEND, (queue, [Jsonb(body) for body in bodies]))
-
-
-def _count(conn: Connection, query: LiteralString) -> int:
-    row = conn.execute(query).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def _left(conn: Connection, query: LiteralString, number: int) -> int:
-    """The queue's messages that are settled; none before they are sent, as the queue is empty then, too."""
-    row = conn.execute(query, (number,)).fetchone()
-    assert row is not None
-    return int(row[0])

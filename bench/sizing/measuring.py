@@ -92,7 +92,7 @@ def cost(conn: Connection, dsn: str, load: Load) -> Cost:
         while load.done(conn) < load.number:
             if worker.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{load.name}: {load.done(conn)} of {load.number} are done")
-            sessions = max(sessions, _number(conn, SESSIONS))
+            sessions = max(sessions, counted(conn, SESSIONS))
             time.sleep(LOOK_S)
         after = _look(conn, worker, load)
     # Those that were sent, and those that followed.
@@ -126,7 +126,7 @@ def _processes(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def _begun(conn: Connection, worker: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while not _number(conn, SESSIONS):
+    while not counted(conn, SESSIONS):
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"the worker has not begun: {worker.args!r} gave {worker.returncode}")
         time.sleep(LOOK_S)
@@ -136,14 +136,15 @@ def _begun(conn: Connection, worker: subprocess.Popen[bytes]) -> None:
 def _look(conn: Connection, worker: subprocess.Popen[bytes], load: Load) -> _Seen:
     worker_s = sum(sum(each.cpu_times()[:2]) for each in _processes(worker))
     # Numbers of a queue's messages: those that are sent again while something waits are counted, too.
-    sent = _number(conn, SENT, f"q_{load.queue}_msg_id_seq")
+    sent = counted(conn, SENT, f"q_{load.queue}_msg_id_seq")
     kept = conn.execute(KEPT).fetchall()
     bytes_days = sum(days * size for _, days, size in kept)
-    wal = _number(conn, WAL)
+    wal = counted(conn, WAL)
     return _Seen(worker_s, database.server_cpu_s(conn), wal, sum(size for *_, size in kept), bytes_days, sent)
 
 
-def _number(conn: Connection, query: str, *arguments: str) -> int:
+def counted(conn: Connection, query: str, *arguments: object) -> int:
+    """The one number that a query gives."""
     row = conn.execute(query.encode(), arguments or None).fetchone()
     assert row is not None
     return int(row[0])

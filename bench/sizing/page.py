@@ -36,25 +36,28 @@ RESERVED = (
 
 def measure(*, write: bool = False) -> dict[str, Any]:
     """What each load costs, one after the other; with `write`, into the page."""
+    load = os.getloadavg()[0]
     with database.temporary() as dsn, open_session(dsn, autocommit=True, longest_s=DEADLINE_S) as conn, world() as box:
-        costs = {load.name: cost(conn, dsn, load) for load in every(conn, box)}
+        costs = {each.name: cost(conn, dsn, each) for each in every(conn, box)}
         version = conn.execute("show server_version").fetchone()
     if write:
         before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
-        PAGE.write_text(before + BEGIN + figures(costs, str(version[0] if version else "")) + END + after, "utf-8")
+        PAGE.write_text(
+            before + BEGIN + figures(costs, str(version[0] if version else ""), load) + END + after, "utf-8"
+        )
     return {"bench": "sizing", **{name: asdict(each) for name, each in costs.items()}}
 
 
-def figures(costs: Mapping[str, Cost], version: str) -> str:
-    """The part of the page that is measured, or follows from it."""
+def figures(costs: Mapping[str, Cost], version: str, load: float) -> str:
+    """The part of the page that is measured, or follows from it; `load` is that of the machine before it began."""
     beat, _, reservation, look, *_ = costs.values()
     tables = (
         _table((*COSTS, "sessions of one worker"), (_cost(name, each) for name, each in costs.items())),
         _table(NODES, (_nodes(number, beat) for number in FLEETS)),
         _table(RESERVED, (_reserved(number, reservation, look) for number in DAILY)),
     )
-    return "\n".join([f"Measured on {_machine()}, PostgreSQL {version}, commit {_commit()}.\n", *tables])
+    return "\n".join([f"Measured on {_machine(load)}, PostgreSQL {version}, commit {_commit()}.\n", *tables])
 
 
 def _table(titles: Sequence[str], rows: Iterable[str]) -> str:
@@ -84,11 +87,11 @@ def _reserved(number: int, reservation: Cost, look: Cost) -> str:
     return f"| {number:,} | {per_s + looks_per_s:,.0f} | {workers:.2f} | {server:.2f} | {daily_gb:.2f} |\n"
 
 
-def _machine() -> str:
+def _machine(load: float) -> str:
     models = [line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith("model name")]
     name = models[0].partition(":")[2].strip() if models else platform.machine()
     memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores of {name} with {memory:.0f} GB, which others used as well"
+    return f"{os.cpu_count()} cores of {name} with {memory:.0f} GB, load {load:.1f} before it began"
 
 
 def _commit() -> str:

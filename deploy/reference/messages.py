@@ -13,6 +13,7 @@ from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.kinds import Contract, contracts
 from pgfleet.schema.messages import Message
 from pgfleet.schema.published.who_may import WORDS
+from pgfleet.schema.published.worded import TYPES, alternatives, bounds
 
 PAGE = Path(__file__).parents[1] / "MESSAGES.md"
 HEAD = """# Messages
@@ -29,14 +30,6 @@ select pgmq.send('gpu_reservations', '{"action": "cancel", "reservation_id": "..
 FIELDS = "| field | value | if it is missing |\n|---|---|---|"
 OWN = "| action | fields | sent by | what for |\n|---|---|---|---|"
 PERIODIC = re.compile(r"\('[\w.]+', '(\w+)', '(\{[^']+\})', '(\d+) seconds'\)")
-TYPES = {
-    "number": "number",
-    "integer": "whole number",
-    "boolean": "true or false",
-    "string": "text",
-    "object": "object",
-}
-LIMITS = {"exclusiveMinimum": "> {}", "minimum": ">= {}", "exclusiveMaximum": "< {}", "maximum": "<= {}"}
 LENGTHS = {
     "maxLength": "at most {} characters",
     "maxItems": "at most {} entries",
@@ -129,8 +122,7 @@ def _missing(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> 
 
 def _value(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """Its type and its limits."""
-    either = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
-    return " or ".join(dict.fromkeys(_one(one, schema) for one in either)).replace("|", "\\|")
+    return " or ".join(dict.fromkeys(_one(one, schema) for one in alternatives(field))).replace("|", "\\|")
 
 
 def _one(one: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -149,7 +141,7 @@ def _one(one: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 def _limits(one: Mapping[str, Any]) -> str:
-    said = [text.format(f"{one[name]:.15g}") for name, text in LIMITS.items() if name in one]
+    said = bounds(one)
     said += [text.format(one[name]) for name, text in LENGTHS.items() if name in one]
     said += [f"`{one['pattern']}`"] if "pattern" in one and len(one["pattern"]) <= LONGEST_PATTERN else []
     return f" ({', '.join(said)})" if said else ""

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 from pgfleet.console.commands.running.worker import kinds
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.schema.environment.misspelt import OF_COMMANDS, OF_WORKERS
+from pgfleet.schema.published.worded import TYPES, alternatives, bounds
 from pgfleet.schema.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +36,6 @@ Programs that pgfleet uses have variables of their own: those of libpq (`PGSSLMO
 of AWS (`AWS_REGION`, `AWS_ENDPOINT_URL` ...) and of OpenTelemetry (`OTEL_EXPORTER_OTLP_ENDPOINT` switches traces on).
 """
 UNITS = {"_per_s": "a second", "_s": "seconds", "_hours": "hours", "_min": "minutes"}
-TYPES = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text", "array": "list"}
-LIMITS = {"exclusiveMinimum": "> {}", "minimum": ">= {}", "exclusiveMaximum": "< {}", "maximum": "<= {}"}
 # Settings are looked at by these names.
 HELD_AS = {"settings", "serving", "read_settings()"}
 # What runs, by the place of whatever looks at a setting; the longest first.
@@ -106,11 +105,11 @@ def _comments(settings: type[BaseSettings]) -> Iterator[tuple[str, str]]:
 
 def _value(schema: Mapping[str, Any]) -> str:
     """Its type and its limits."""
-    either = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    either = alternatives(schema)
     first = next((one for one in either if one.get("type") != "string"), either[0])
     if first.get("format") == "password" or first.get("writeOnly"):
         return "text, secret"
-    limits = [text.format(f"{first[name]:.15g}") for name, text in LIMITS.items() if name in first]
+    limits = bounds(first)
     if first.get("type") == "array" and "maxItems" in first:
         limits.append(f"at most {first['maxItems']}")
     return " ".join([TYPES[first["type"]], *([f"({', '.join(limits)})"] if limits else [])])

@@ -108,14 +108,6 @@ def _behave(world: World, what: str, which: int) -> None:
             world.box.behave(pod["namespace"], pod["pod_name"], what)
 
 
-def _cut(world: World) -> None:
-    world.cut_sessions()
-
-
-def _freeze(world: World) -> None:
-    world.silence_sessions()
-
-
 ACTS = {
     "fault": Act(8, _faults, _fault, "{name} answers the next {times} requests ({method}) so: {fault}"),
     "outage": Act(1.5, _outage, _out, "{name} is away: {fault}"),
@@ -133,6 +125,12 @@ ACTS = {
     "receiver": Act(2, _receiver, _answer, "Receiver {number} answers {status} from now on"),
     "start": Act(1, _start, _start_so, "The next pod starts so: {start}"),
     "behave": Act(3, _behaviour, _behave, "A pod that runs does this: {what}"),
-    "cut": Act(1.5, nothing, _cut, "All sessions of workers at the database are cut"),
-    "silence": Act(0.7, nothing, _freeze, "The connections of workers to the database fall silent", of_processes=True),
+    "cut": Act(1.5, nothing, World.cut_sessions, "All sessions of workers at the database are cut"),
+    "silence": Act(
+        0.7,
+        nothing,
+        World.silence_sessions,
+        "The connections of workers to the database fall silent",
+        of_processes=True,
+    ),
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import ask, named
 
-SQL = named(__package__, "queues")
+SQL = named(__package__)
 QUARTERS = 96
 
 

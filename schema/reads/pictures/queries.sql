@@ -37,3 +37,14 @@ select q.pod_name, q.namespace, q.reservation_id, q.gpu_type, q.node_name, q.gpu
 from public.pod_quarantine q
 where :gone_too::boolean or q.gone_at is null
 order by q.found_at, q.pod_uid limit :most::integer;
+
+-- name: held_over_time
+-- Of each GPU type, in each quarter of an hour of the last 24, from 0 to 95: how many were held on average, and of how many.
+with day as (
+  select date_bin('15 minutes', public.fleet_now(), 'epoch') - interval '23 hours 45 minutes' as since
+)
+select f.about as gpu_type, floor(extract(epoch from f.at - d.since) / 900)::integer as place,
+  avg(f.value) filter (where f.state = 'held') as held, avg(f.value) filter (where f.state = 'total') as total
+from public.figures f, day d
+where f.figure = 'gpus' and f.state in ('held', 'total') and f.at >= d.since and f.at < d.since + interval '1 day'
+group by 1, 2 order by 1, 2;

@@ -1,4 +1,4 @@
--- What pages show of queues and GPUs: now, and over the last 24 hours.
+-- What pages show of queues: now, and over the last 24 hours.
 
 -- name: queues
 -- One row a queue: how much waits, each counted up to `most`; its open dead letters; what has come in and gone out since the
@@ -55,14 +55,3 @@ select w.worker, w.queue, w.version, w.in_hand, w.started_at, w.seen_at,
 from public.workers w
 where w.seen_at > public.fleet_now() - interval '1 hour'
 order by w.queue, w.worker limit :most::integer;
-
--- name: held_over_time
--- Of each GPU type, in each quarter of an hour of the last 24, from 0 to 95: how many were held on average, and of how many.
-with day as (
-  select date_bin('15 minutes', public.fleet_now(), 'epoch') - interval '23 hours 45 minutes' as since
-)
-select f.about as gpu_type, floor(extract(epoch from f.at - d.since) / 900)::integer as place,
-  avg(f.value) filter (where f.state = 'held') as held, avg(f.value) filter (where f.state = 'total') as total
-from public.figures f, day d
-where f.figure = 'gpus' and f.state in ('held', 'total') and f.at >= d.since and f.at < d.since + interval '1 day'
-group by 1, 2 order by 1, 2;
