@@ -9,6 +9,7 @@ from urllib.parse import quote
 import htpy as h
 from pydantic import BaseModel
 
+from pgfleet.console.web.look.writing import written
 from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, NotPermittedError
 from pgfleet.producers.http.permissions import whose
 from pgfleet.schema.asking import Whose
@@ -129,17 +130,6 @@ class Page:
 
         handle.__name__ = self.name + suffix
         return Endpoint("GET", f"{PLACE}/{self.name}", self.title, self.permission, handle, asks=self.asks)
-
-
-# Characters that turn the text after them around: a name with one would change what stands beside it.
-_TURNING = dict.fromkeys(
-    (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
-)
-
-
-def written(*content: h.Node) -> str:
-    """As HTML, in which nobody's text reaches beyond itself."""
-    return str(h.fragment[content]).translate(_TURNING)
 
 
 def parts_of(screen: Screen) -> Mapping[str, str]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import htpy as h
 
 from pgfleet.console.web.assets import address
-from pgfleet.console.web.page import Page, Part, written
+from pgfleet.console.web.look.writing import written
+from pgfleet.console.web.page import Page, Part
 from pgfleet.producers.http.permissions import whose
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.identity.principal import Principal

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,13 +10,18 @@ import htpy as h
 from pydantic import BaseModel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One column: its title, what a row has there, and whether it is a number."""
 
     title: str
     cell: Callable[[Any], h.Node]
     is_number: bool = False
+
+    @cached_property
+    def around(self) -> h.Element:
+        """What is around a cell: its attributes are written once."""
+        return h.td(class_={"number": self.is_number}, data_title=self.title)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Any], empty: h.Node, caption: str = "") -> h.Node:
@@ -32,9 +38,7 @@ def table(columns: Sequence[Column], rows: Sequence[Any], empty: h.Node, caption
 
 
 def _row(columns: Sequence[Column], row: Any) -> h.Element:
-    return h.tr[
-        (h.td(class_={"number": each.is_number}, data_title=each.title)[_one(each.cell(row))] for each in columns)
-    ]
+    return h.tr[(each.around[_one(each.cell(row))] for each in columns)]
 
 
 def _one(cell: h.Node) -> h.Node:

@@ -1,9 +1,12 @@
 """Words of pages: states with their shape, times that are relative with the exact one behind, numbers with units."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import htpy as h
+from markupsafe import Markup
 
+from pgfleet.console.web.look.writing import kept
 from pgfleet.schema.reads.pictures.figures import MOST
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -92,15 +95,17 @@ TONES = {
 }
 
 
-def state(name: str, more: str | None = None) -> h.Element:
+@lru_cache(maxsize=1_000)
+def state(name: str, more: str | None = None) -> Markup:
     """A state, by shape and word and colour."""
     tone = next((tone for tone, names in TONES.items() if name.lower() in names), "over")
-    return h.span(class_=["state", f"tone-{tone}"])[
+    words = h.span(class_=["state", f"tone-{tone}"])[
         h.span(".mark", aria_hidden="true")[SHAPES.get(name, "•")],
         " ",
         name.lower().replace("_", " "),
         more and f" {more}",
     ]
+    return kept(words)
 
 
 def when(moment: datetime | None, now: datetime, otherwise: str = "unknown") -> h.Node:
@@ -108,8 +113,7 @@ def when(moment: datetime | None, now: datetime, otherwise: str = "unknown") -> 
     if moment is None:
         return h.span(".dim")[otherwise]
     utc = _utc(moment)
-    text = relative((utc - now).total_seconds())
-    return h.time(datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}", title=f"{utc:%a %d %b %Y, %H:%M:%S} UTC")[text]
+    return _time(utc, relative((utc - now).total_seconds()))
 
 
 def since(moment: datetime | None, now: datetime) -> h.Node:
@@ -117,10 +121,14 @@ def since(moment: datetime | None, now: datetime) -> h.Node:
     if moment is None:
         return None
     utc = _utc(moment)
-    text = f"for {lasting(max((now - utc).total_seconds(), 0))}"
-    return h.time(
-        datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}", title=f"since {utc:%a %d %b %Y, %H:%M:%S} UTC", data_goes_on=""
-    )[text]
+    return _time(utc, f"for {lasting(max((now - utc).total_seconds(), 0))}", goes_on=True)
+
+
+@lru_cache(maxsize=10_000)
+def _time(utc: datetime, text: str, *, goes_on: bool = False) -> Markup:
+    exact = f"{utc:%a %d %b %Y, %H:%M:%S} UTC"
+    title, goes = (f"since {exact}", "") if goes_on else (exact, None)
+    return kept(h.time(datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}", title=title, data_goes_on=goes)[text])
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,7 +1,10 @@
 -- What pages draw of the autoscaler's nodes: a map of the fleet, and a day of one node in 96 quarters of an hour.
 
 -- name: regions
--- Each region with its nodes counted by how they are heard, the worst first.
+-- Each region with its nodes counted by how they are heard, the worst first; how each is, is worked out once.
+with b as materialized (
+  select b.region, b.how, b.drifts from autoscaler.node_beats b where :region::text is null or b.region = :region::text
+)
 select b.region, count(*) as total,
   count(*) filter (where b.how = 'heard') as heard,
   count(*) filter (where b.how = 'late') as late,
@@ -9,19 +12,21 @@ select b.region, count(*) as total,
   count(*) filter (where b.how = 'silent') as silent,
   count(*) filter (where b.how = 'never') as never,
   count(*) filter (where b.drifts) as drifting
-from autoscaler.node_beats b
-where :region::text is null or b.region = :region::text
+from b
 group by b.region
 order by count(*) filter (where b.how = 'silent') desc, count(*) filter (where b.how = 'error') desc, b.region
 limit :most::integer;
 
 -- name: cells
 -- The nodes of these regions, those that need somebody first, and at most so many of each.
+with b as materialized (
+  select b.id, b.name, b.region, b.how, b.urgency from autoscaler.node_beats b where b.region = any (:regions::text[])
+)
 select p.id, p.name, p.region, p.how
 from (
   select b.id, b.name, b.region, b.how,
     row_number() over (partition by b.region order by b.urgency, b.id) as place
-  from autoscaler.node_beats b where b.region = any (:regions::text[])
+  from b
 ) p
 where p.place <= :each::integer
 order by p.region, p.place;

@@ -1,20 +1,25 @@
 """Many things as small cells, each with its state; and a day as a strip of such cells."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import htpy as h
+from markupsafe import Markup
+
+from pgfleet.console.web.look.writing import kept
 
 
 def grid(cells: Sequence[tuple[str, str | None, str]], label: str) -> h.Element:
     """Cells: (kind, address, what it is). The keyboard passes them by: a list beside them has the same links."""
-    return h.div(".beats", role="group", aria_label=label)[
-        (
-            h.a(class_=["beat", kind], href=address, title=told, aria_label=told, tabindex="-1")
-            if address
-            else h.span(class_=["beat", kind], title=told)
-            for kind, address, told in cells
-        )
-    ]
+    return h.div(".beats", role="group", aria_label=label)[(_cell(*each) for each in cells)]
+
+
+# As many as a fleet has that is looked at: few of a picture's thousand cells have changed since it was drawn last.
+@lru_cache(maxsize=20_000)
+def _cell(kind: str, address: str | None, told: str) -> Markup:
+    if address is None:
+        return kept(h.span(class_=["beat", kind], title=told))
+    return kept(h.a(class_=["beat", kind], href=address, title=told, aria_label=told, tabindex="-1"))
 
 
 def strip(cells: Sequence[tuple[str, str]], label: str) -> h.Element:
