@@ -46,8 +46,9 @@ $$;
 -- Makes the claim of a queue, public.claim_<queue>. It takes up to `most` messages that are due, in their order and of
 -- 1 MiB of text (weigh_claim), and sets `vt` ahead by the lease; what another transaction has locked is skipped. The
 -- rows: each message with its token, without the body of what is too large; where there is none, one that says when the
--- next is due; none while the queue is paused. `due_s` is in how many seconds it is due: of a message 0 or less. `mark` is written into our part of the headers, which are NULL where the
--- message has none of its own.
+-- next is due, if that is within ten seconds; none while the queue is paused. `due_s` is in how many seconds it is due: of a
+-- message 0 or less. `mark` is written into our part of the headers, which are NULL where the message has none of its own.
+-- With `since_s`, what was due before that is not looked at (schema/queue/front.py).
 --
 -- A function of each queue, as its plans are kept: to plan the claim takes longer than to claim ten messages. They may
 -- have been made while the queue was empty, and so are held to its indexes: each is walked in order, or asked for the
@@ -74,6 +75,7 @@ begin
   with picked as (
     select msg_id, vt, message, headers from %1$s
     where vt <= public.fleet_now()
+      and vt >= coalesce(public.fleet_now() - make_interval(secs => since_s), '-infinity'::timestamptz)
     order by vt, msg_id + 0
     limit most
     for update skip locked
@@ -95,7 +97,7 @@ begin
     return query
       select null::bigint, null::integer, null::float8, null::jsonb, null::jsonb, null::boolean, null::boolean,
         extract(epoch from min(vt) - public.fleet_now())::float8
-      from %1$s where vt > public.fleet_now() and vt < 'infinity';
+      from %1$s where vt > public.fleet_now() and vt < public.fleet_now() + interval '10 seconds';
     return;
   end if;
   if heavy then
@@ -130,8 +132,11 @@ begin
 end
 $body$, format('pgmq.%I', 'q_' || queue), queue);
 begin
+  -- As it was before claims could begin in the middle.
+  execute format('drop function if exists public.%I(integer, interval, boolean, text)', 'claim_' || queue);
   execute format(
-    'create or replace function public.%I(most integer, lease interval, durable boolean, mark text)
+    'create or replace function public.%I(
+       most integer, lease interval, durable boolean, mark text, since_s float8 default null)
      returns table (
        msg_id bigint, read_ct integer, enqueued_s float8, message jsonb, headers jsonb, unanswered boolean,
        too_large boolean, due_s float8)

@@ -34,9 +34,9 @@ from pgfleet.schema.errors import FleetError
 PACKAGE = "pgfleet.producers.http.endpoints"
 KEEP_ALIVE_S = 30
 BACKLOG = 2048
-# A thread that writes a page lets those go on after so long whose answers of the database have come: each of a page's ten
-# statements would wait Python's own 5 ms for it.
-SWITCH_S = 0.005
+# A thread that writes a page lets those go on after so long whose answers of the database have come: each of the ten
+# statements of a page would wait 5 ms for it otherwise.
+SWITCH_S = 0.0005
 
 
 def endpoints() -> tuple[Endpoint, ...]:

@@ -10,6 +10,10 @@ def array(values: Sequence[Any]) -> Any:
     kinds = set(map(type, values))
     if kinds == {int}:
         return "{" + ",".join(map(str, values)) + "}"
+    if kinds == {str}:
+        text = '","'.join(values)
+        if "\\" not in text and text.count('"') == 2 * (len(values) - 1):
+            return f'{{"{text}"}}'
     kinds.discard(NoneType)
     if kinds and kinds <= {int, str}:
         return "{" + ",".join(map(_literal, values)) + "}"

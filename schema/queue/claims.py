@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import set_json_loads
 
+from pgfleet.schema.queue.front import Front
 from pgfleet.schema.queue.kernel import OURS, Connection, Json, Message, Token, ask
 from pgfleet.schema.queue.reading import UnreadableJson, keep_json, read_json
 
@@ -18,7 +19,9 @@ _OLDEST_S, _NEWEST_S = OLDEST.timestamp(), NEWEST.timestamp()
 # it reads, in each thread, so that is bounded; what is larger than 1 MiB by itself is claimed without being loaded, to
 # be buried: nobody looks at it twice. The time is a number there, as the driver reads no time beyond Python's, and none
 # in a form of another DateStyle. Most messages have no headers of their own, and the mark alone is not worth reading.
-CLAIM: LiteralString = "select * from public.{claim}(%(most)s::integer, %(lease)s, %(durable)s, %(mark)s)"
+CLAIM: LiteralString = (
+    "select * from public.{claim}(%(most)s::integer, %(lease)s, %(durable)s, %(mark)s, %(since_s)s::float8)"
+)
 
 
 def new_mark() -> str:
@@ -26,7 +29,14 @@ def new_mark() -> str:
 
 
 def claim(  # noqa: PLR0913  # what a claim says of itself is named
-    conn: Connection, queue: str, limit: int, lease: timedelta, *, durable: bool = True, mark: str = ""
+    conn: Connection,
+    queue: str,
+    limit: int,
+    lease: timedelta,
+    *,
+    durable: bool = True,
+    mark: str = "",
+    front: Front | None = None,
 ) -> tuple[list[Message], float | None]:
     """Take up to `limit` messages that are due, oldest first; they are ours until `lease` has passed.
 
@@ -43,13 +53,16 @@ def claim(  # noqa: PLR0913  # what a claim says of itself is named
     mark = mark or new_mark()
     cursor = conn.cursor()
     set_json_loads(keep_json, cursor)
-    values = {"most": limit, "lease": lease, "durable": durable, "mark": mark}
+    front, began = front or Front(), time.monotonic()
+    since_s = front.since_s(began)
+    values = {"most": limit, "lease": lease, "durable": durable, "mark": mark, "since_s": since_s}
     rows = ask(cursor, queue, CLAIM, values).fetchall()
-    if len(rows) == 1 and rows[0][0] is None:
-        return [], rows[0][7]
     now = time.monotonic()
     claimed = [_message(row, mark, now) for row in rows if row[0] is not None]
-    return sorted(claimed, key=lambda message: message.token.msg_id), None
+    if since_s is None:
+        front.looked(began, now, min((message.due_at for message in claimed), default=None))
+    due_s = rows[0][7] if len(rows) == 1 and not claimed else None
+    return sorted(claimed, key=lambda message: message.token.msg_id), due_s
 
 
 def _message(row: tuple[Any, ...], mark: str, now: float) -> Message:

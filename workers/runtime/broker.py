@@ -15,6 +15,7 @@ from dramatiq.errors import QueueNotFound
 
 from pgfleet.schema.database.dsn import redact
 from pgfleet.schema.queue import claims, kernel, periodic
+from pgfleet.schema.queue.front import Front
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.decide import release
 from pgfleet.workers.runtime.inside.lost import LostClaims
@@ -72,6 +73,7 @@ class ClaimConsumer(Consumer):
         self.alone = False
         self.emptied = False
         self.pause = Pause(running.arrived, running.settings.poll_s)
+        self.front = Front()
         self.periodic_at = 0.0
         self.pruned = False
         self.house = Trouble(running.kind.queue)
@@ -155,7 +157,7 @@ class ClaimConsumer(Consumer):
 
     def _claim_as(self, conn: kernel.Connection, most: int, mark: str) -> tuple[list[kernel.Message], float | None]:
         kind, lease = self.running.kind, self.running.settings.lease
-        return claims.claim(conn, kind.queue, most, lease, durable=kind.effects, mark=mark)
+        return claims.claim(conn, kind.queue, most, lease, durable=kind.effects, mark=mark, front=self.front)
 
     def _give_back_lost(self) -> None:
         """Give back claims whose answer never came, and write the end of what ended while the database was away."""

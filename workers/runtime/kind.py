@@ -28,7 +28,7 @@ V = TypeVar("V", bound=View)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn(Generic[V, T]):
     """What a step may use besides its message.
 

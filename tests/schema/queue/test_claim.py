@@ -61,18 +61,27 @@ def test_an_empty_claim_says_when_to_come_back(small: Small) -> None:
     stop_clock(small.conn)
     assert next_due_s(small.conn) is None
 
-    small.send(1, delay_s=60)
-    small.send(2, delay_s=30)
+    small.send(1, delay_s=9)
+    small.send(2, delay_s=5)
 
-    assert next_due_s(small.conn) == 30
+    assert next_due_s(small.conn) == 5
+
+
+def test_an_empty_claim_looks_no_further_than_ten_seconds_ahead(small: Small) -> None:
+    """A worker looks again before that, and much that has been settled had its lease's end there."""
+    stop_clock(small.conn)
+    small.send(1, delay_s=11)
+
+    assert next_due_s(small.conn) is None
 
 
 def test_an_empty_claim_counts_the_end_of_leases(small: Small) -> None:
     stop_clock(small.conn)
     small.send(1)
     claim(small.conn)
+    move_clock(small.conn, 85)
 
-    assert next_due_s(small.conn) == 90
+    assert next_due_s(small.conn) == 5
 
 
 def test_what_another_client_has_locked_is_skipped(small: Small) -> None:

@@ -48,7 +48,7 @@ class Cost:
 
 def _cost(conn: Connection, limit: int) -> Cost:
     statement = SQL(claims.CLAIM).format(claim=Identifier(f"claim_{QUEUE}"))
-    values = {"most": limit, "lease": LEASE, "durable": True, "mark": "m"}
+    values = {"most": limit, "lease": LEASE, "durable": True, "mark": "m", "since_s": None}
     with conn.transaction():
         before = conn.execute(WALKED).fetchone()
         explained = conn.execute(SQL("explain (analyze, buffers, format json) ") + statement, values, prepare=False)

@@ -1,5 +1,6 @@
 """Metrics and log lines of what was settled."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,9 +27,12 @@ def count(running: Running, settled: Settled, began_ns: int) -> None:
         log.warning("lease.lost", queue=queue, messages=len(settled.lost))
     if settled.stale:
         metrics.STALE.labels(queue).inc(len(settled.stale))
+    is_told = log.is_enabled_for(logging.INFO)
     for unit in settled.done:
-        spans.after(unit.task.span, f"settle {queue}", began_ns, outcome=unit.outcome)
-        _log(running.kind.name, unit)
+        if unit.task.span is not None:
+            spans.after(unit.task.span, f"settle {queue}", began_ns, outcome=unit.outcome)
+        if is_told or unit.outcome == "reject":
+            _log(running.kind.name, unit)
 
 
 def count_gone(queue: str, tasks: Sequence[Task]) -> None:
