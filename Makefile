@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test failed check quick lint format types format bench generated constraints licences kubectl-test \
+.PHONY: help setup demo test failed check quick lint format types format bench bench-large generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
   crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test clean
 
@@ -56,11 +56,11 @@ format: $(READY) ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Transitions and heartbeats beside their raw limits, the wake-up latency, claims
-	$(BIN)/python -m bench transitions
-	$(BIN)/python -m bench wake
-	$(BIN)/python -m bench claim
-	$(BIN)/python -m bench heartbeats
+bench: $(READY) ## What is to be reached, beside what is: a quarter of an hour; WRITE=1 puts it into bench/README.md
+	$(BIN)/python -m bench goals $(if $(WRITE),--write)
+
+bench-large: $(READY) ## The same with ten million messages: an hour, and 10 GB of disk
+	$(BIN)/python -m bench goals --large $(if $(WRITE),--write)
 
 # helm and kubectl, and what knows the objects of Kubernetes and of KEDA: none of it is for the program.
 CHART := $(VENV)-chart

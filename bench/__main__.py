@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import api, claim, fleet, gateway, heartbeats, peers, transitions, wake
+from bench.goals import growth, table
 from bench.sizing import page as sizing
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -19,10 +20,14 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "api": api.measure,
     "fleet": fleet.measure,
     "sizing": sizing.measure,
+    "growth": growth.measure,
+    "goals": table.measure,
 }
 
 # Whose each option is.
-OPTIONS = {"nodes": "fleet", "minutes": "fleet", "write": "sizing"}
+OPTIONS = {
+    "nodes": ("fleet",), "minutes": ("fleet",), "write": ("sizing", "goals"), "large": ("goals",), "most": ("growth",)
+}  # fmt: skip
 
 
 def main() -> None:
@@ -31,10 +36,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     parser.add_argument("--nodes", type=int, help="of the fleet; 10,000")
     parser.add_argument("--minutes", type=float, help="of the fleet; 10")
-    parser.add_argument("--write", action="store_true", default=None, help="of sizing: into deploy/docs/sizing.md")
+    parser.add_argument("--write", action="store_true", default=None, help="of sizing and goals: into their pages")
+    parser.add_argument("--large", action="store_true", default=None, help="of the goals: those that take an hour")
+    parser.add_argument("--most", type=int, help="of growth: how many messages wait; 10,000,000")
     chosen = parser.parse_args()
     given = {name: value for name in OPTIONS if (value := getattr(chosen, name)) is not None}
-    strange = [f"--{name}" for name in given if OPTIONS[name] != chosen.bench]
+    strange = [f"--{name}" for name in given if chosen.bench not in OPTIONS[name]]
     if strange:
         parser.error(f"{' and '.join(strange)}: not of this bench")
     figures = BENCHES[chosen.bench](**given)

@@ -8,6 +8,7 @@ from bench import database
 from bench.figures import percentiles_ms
 from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue import claims, kernel
+from pgfleet.schema.queue.front import Front
 from pgfleet.schema.queue.kernel import Connection
 
 DELAYED = 300_000
@@ -25,17 +26,17 @@ from generate_series(1, %s) n
 AT_ONCE, AN_HOUR_AND_MORE = timedelta(0), timedelta(hours=1)
 
 
-def measure() -> dict[str, Any]:
-    """Times of single claims through the kernel, prepared, on one connection."""
-    with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
-        figures = {**_delayed(conn), **_xmin_held(conn, dsn)}
+def measure(*, delayed: int = DELAYED) -> dict[str, Any]:
+    """Times of single claims as a worker makes them, on one connection."""
+    with database.temporary() as dsn, open_session(dsn, autocommit=True, longest_s=3600) as conn:
+        figures = {**_delayed(conn, delayed), **_xmin_held(conn, dsn)}
         place = database.where(dsn)
     return {"bench": "claim", "claims": CLAIMS, "batch": BATCH, **figures, "where": place}
 
 
-def _delayed(conn: Connection) -> dict[str, float]:
-    """300,000 messages that are not due: claims that find nothing, then claims that find a batch."""
-    conn.execute(SEND, (AN_HOUR_AND_MORE, DELAYED))
+def _delayed(conn: Connection, number: int) -> dict[str, float]:
+    """So many messages that are not due: claims that find nothing, then claims that find a batch."""
+    conn.execute(SEND, (AN_HOUR_AND_MORE, number))
     conn.execute("vacuum analyze pgmq.q_bench_jobs")
     empty = _claims(conn, expected=0)
     conn.execute(SEND, (AT_ONCE, (CLAIMS + WARM_UP) * BATCH))
@@ -67,12 +68,13 @@ def _pass_all(conn: Connection) -> None:
 
 def _claims(conn: Connection, *, expected: int) -> list[float]:
     """Milliseconds of each claim after a warm-up that prepares the statement; each must find what is expected."""
-    return [_claim_ms(conn, expected) for _ in range(WARM_UP + CLAIMS)][WARM_UP:]
+    front = Front()
+    return [_claim_ms(conn, expected, front) for _ in range(WARM_UP + CLAIMS)][WARM_UP:]
 
 
-def _claim_ms(conn: Connection, expected: int) -> float:
+def _claim_ms(conn: Connection, expected: int, front: Front) -> float:
     started = time.perf_counter()
-    messages, _ = claims.claim(conn, database.QUEUE, BATCH, LEASE)
+    messages, _ = claims.claim(conn, database.QUEUE, BATCH, LEASE, front=front)
     taken_ms = (time.perf_counter() - started) * 1000
     assert len(messages) == expected, (len(messages), expected)
     return taken_ms

@@ -57,7 +57,7 @@ def figures(costs: Mapping[str, Cost], version: str, load: float) -> str:
         _table(NODES, (_nodes(number, beat) for number in FLEETS)),
         _table(RESERVED, (_reserved(number, reservation, look) for number in DAILY)),
     )
-    return "\n".join([f"Measured on {_machine(load)}, PostgreSQL {version}, commit {_commit()}.\n", *tables])
+    return "\n".join([f"Measured on {_machine(load)}, PostgreSQL {version}, commit {commit()}.\n", *tables])
 
 
 def _table(titles: Sequence[str], rows: Iterable[str]) -> str:
@@ -94,6 +94,6 @@ def _machine(load: float) -> str:
     return f"{os.cpu_count()} cores of {name} with {memory:.0f} GB, load {load:.1f} before it began"
 
 
-def _commit() -> str:
+def commit() -> str:
     git = ["git", "rev-parse", "--short=10", "HEAD"]
     return subprocess.run(git, cwd=PAGE.parent, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -1,0 +1,1 @@
+"""What pgfleet has to reach, beside what it does."""

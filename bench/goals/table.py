@@ -1,0 +1,110 @@
+"""Each goal with what was measured for it in one run, and whether it is reached."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import api, claim, heartbeats, peers, transitions, wake
+from bench.goals import growth, picture
+from bench.sizing.page import commit
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "bench/README.md"
+BEGIN, END = "<!-- Goals: written by `make bench WRITE=1` -->\n", "<!-- The end of the goals -->\n"
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be reached: at least `least`, or at most `most`; `of` finds it in what a bench has measured."""
+
+    what: str
+    bench: str
+    of: Callable[[Figures], float]
+    least: float | None = None
+    most: float | None = None
+
+    def is_reached(self, measured: float) -> bool:
+        return (self.least is None or measured >= self.least) and (self.most is None or measured <= self.most)
+
+    @property
+    def wanted(self) -> str:
+        return f"at least {self.least:,g}" if self.least is not None else f"at most {self.most:,g}"
+
+
+BENCHES: dict[str, Callable[[], Figures]] = {
+    "transitions": lambda: transitions.measure(number=20_000),
+    "peers": lambda: peers.measure(number=20_000, ours=20_000),
+    "wake": wake.measure,
+    "claim": claim.measure,
+    "heartbeats": lambda: heartbeats.measure(number=40_000),
+    "api": api.measure,
+}
+LARGE: dict[str, Callable[[], Figures]] = {
+    "claim-large": lambda: claim.measure(delayed=10_000_000),
+    "growth": growth.measure,
+}
+GOALS = (
+    Goal("transitions, beside the raw pipelined limit", "transitions", lambda f: float(f["ratio"]), least=1.2),
+    Goal("transitions, beside the best peer", "peers", lambda f: float(min(f["pgfleet_ratio"].values())), least=6),
+    Goal("heartbeats, beside the raw set-based limit", "heartbeats", lambda f: float(f["ratio"]), least=0.85),
+    Goal("send to begin of the step, ms, half within", "wake", lambda f: float(f["wake_p50_ms"]), most=1),
+    Goal("send to begin of the step, ms, 99 of 100 within", "wake", lambda f: float(f["wake_p99_ms"]), most=3),
+    Goal("transactions a second of an idle worker", "wake", lambda f: float(f["idle_transactions_per_s"]), most=1),
+    Goal("claim among 300,000 delayed, ms", "claim", lambda f: float(f["delayed_p50_ms"]), most=1),
+    Goal("claim after 100,000, xmin held, ms", "claim", lambda f: float(f["xmin_held_p50_ms"]), most=3),
+    Goal("API: a row, requests a second", "api", lambda f: float(f["get_per_s"]), least=1_000),
+    Goal("API: a page of 50, requests a second", "api", lambda f: float(f["page_per_s"]), least=500),
+    Goal("API: POST, requests a second", "api", lambda f: float(f["post_per_s"]), least=800),
+    Goal("claim among 10,000,000 delayed, ms", "claim-large", lambda f: float(f["delayed_p50_ms"]), most=1),
+    Goal("10,000,000 waiting, beside none", "growth", lambda f: float(f["ratio"]), least=0.9),
+)
+NOT_HERE = "Not measured here: submit to active on a real control plane; it needs one."
+
+
+def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
+    """Run the benches one after the other, and say of each goal whether it is reached; with `write`, on the page."""
+    load, began = os.getloadavg()[0], time.monotonic()
+    found = {name: _told(name, bench) for name, bench in (LARGE if large else BENCHES).items()}
+    lines = _lines(found)
+    print("\n".join(lines), file=sys.stderr)
+    if write:
+        took = f"{(time.monotonic() - began) / 60:.0f} minutes"
+        _write([f"Measured in {took}, commit {commit()}, 2 cores, load before {load:.1f}.", "", *lines], large=large)
+        if "peers" in found:
+            picture.write(found["peers"])
+    return {"bench": "goals", **{name: dict(figures) for name, figures in found.items()}}
+
+
+def _told(name: str, bench: Callable[[], Figures]) -> Figures:
+    print(f"bench {name} ...", file=sys.stderr, flush=True)
+    return bench()
+
+
+def _lines(found: Mapping[str, Figures]) -> list[str]:
+    rows = [_row(goal, goal.of(found[goal.bench])) for goal in GOALS if goal.bench in found]
+    grown = growth.table(dict(found["growth"])) if "growth" in found else []
+    return [
+        "| figure | goal | measured | reached |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        NOT_HERE,
+        *([""] if grown else []),
+        *grown,
+    ]
+
+
+def _row(goal: Goal, measured: float) -> str:
+    return f"| {goal.what} | {goal.wanted} | {measured:,g} | {'yes' if goal.is_reached(measured) else '**no**'} |"
+
+
+def _write(lines: list[str], *, large: bool) -> None:
+    begin, end = (each.replace("oals", "oals of `make bench-large`") if large else each for each in (BEGIN, END))
+    before, _, rest = PAGE.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text("\n".join([before + begin.rstrip(), *lines, end + after]), "utf-8")
