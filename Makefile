@@ -147,8 +147,8 @@ testcontainers-test: $(READY) ## Tests of schema and runtime on a PostgreSQL in 
 crash-test: $(READY) ## Workers that are killed at every labelled point, and what they leave behind
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
 
-recovery-test: $(READY) ## Servers that restart, hang, move or are restored: how long no message is run, in a table
-	$(BIN)/python -m pytest -n 6 --dist worksteal tests/recovery
+recovery-test: $(READY) ## All ways that PostgreSQL goes away, in a table: needs root and pgbouncer; WRITE=1 writes it into bench/README.md
+	WRITE="$(WRITE)" $(BIN)/python -m pytest -n 8 --dist worksteal tests/recovery
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load

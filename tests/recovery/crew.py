@@ -1,6 +1,7 @@
-"""Workers and a producer on servers that fail; afterwards how long nothing went on, what is lost, what doubled.
+"""Workers and a producer on servers that fail; afterwards what is lost, what doubled, and what orphaned.
 
-Each message makes one row. A message that is worked on twice finds the row and moves it on, so its history tells.
+Each message makes one row, and one effect outside: a file of its name. A message that is worked on twice finds the row
+and moves it on, so its history tells.
 """
 
 import os
@@ -20,50 +21,108 @@ import psycopg
 
 from recovery.servers import Server
 from worlds.database import Connection
-from worlds.fleet import REPOSITORY, kill, send, until, worker_environment
+from worlds.fleet import REPOSITORY, broken_histories, kill, send, until, worker_environment
 from worlds.small.kind import QUEUE, do
 
-PAUSE_S = 0.05
+PER_S = 20.0
 AT_WORK = "select count(distinct actor) from public.status_history where msg_id is not null"
 RUN = "select count(*) from public.status_history"
+LEFT = f"select count(*) from pgmq.q_{QUEUE}"
 DOUBLED = "select row_id from public.status_history group by row_id having count(*) > 1"
+DEAD = "select row_id || ' is a dead letter: ' || reason from public.dead_letters"
+BROKEN = broken_histories("small_job", "public.small_jobs", "job_id")
 WAKE_UPS, IDLE_S = 3, 3.0
+COMMAND = [sys.executable, "-m", "dramatiq", "recovery.served", "-p", "1", "-t", "2"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of all that was sent: which messages have no row, which ran twice, what is left over.
+
+    Orphaned are an effect without a row, a row without its effect or with a gap in its history, and a dead letter.
+    """
+
+    lost: list[int]
+    doubled: list[str]
+    orphaned: list[str]
 
 
 @dataclass
 class Crew:
-    """Two workers, and a producer that sends a message every 50 ms to the server that is live."""
+    """Two workers, and a producer that sends messages at even intervals to the server that is live."""
 
-    workers: list[subprocess.Popen[bytes]]
+    dsn: str
     live: Server
+    folder: Path
+    settings: dict[str, Any]
+    per_s: float = PER_S
+    lasts_ms: int = 0
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
-    sent: set[int] = field(default_factory=set)
+    sent: dict[int, float] = field(default_factory=dict)
+    forgotten: set[int] = field(default_factory=set)
     producing: threading.Event = field(default_factory=threading.Event)
+    producer: threading.Thread = field(default_factory=threading.Thread)
+
+    @property
+    def effects(self) -> Path:
+        return self.folder / "effects"
+
+    @property
+    def said(self) -> Path:
+        """What workers log."""
+        return self.folder / "workers.log"
+
+    def start(self, place: int | None = None) -> None:
+        """One worker more, or another one in the place of one that has ended."""
+        environment = worker_environment(self.dsn, None, **{"log_level": "warning", **self.settings})
+        paths = os.pathsep.join(str(REPOSITORY / path) for path in (".", "tests"))
+        environment |= {"PYTHONPATH": paths, "EFFECTS": str(self.effects)}
+        with self.said.open("ab") as log:
+            worker = subprocess.Popen(
+                COMMAND, env=environment, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True
+            )
+        if place is None:
+            self.workers.append(worker)
+        else:
+            self.workers[place] = worker
 
     def produce(self, server: Server) -> None:
         """From now on to this server."""
         self.producing.set()
         self.live, self.producing = server, threading.Event()
-        threading.Thread(target=self._produce, args=(server, self.producing), daemon=True).start()
+        self.producer = threading.Thread(target=self._produce, args=(server, self.producing), daemon=True)
+        self.producer.start()
 
     def rest(self) -> None:
+        """Nothing more is sent."""
         self.producing.set()
+        self.producer.join(60)
 
     def _produce(self, server: Server, ended: threading.Event) -> None:
+        due = time.monotonic()
         while not ended.is_set():
             try:
                 with server.connect() as conn:
-                    while not ended.wait(PAUSE_S):
+                    while not ended.wait(due - time.monotonic()):
                         self.send(conn)
+                        # What could not be sent is not made up for.
+                        due = max(due, time.monotonic() - 1) + 1 / self.per_s
             except psycopg.Error:
-                ended.wait(PAUSE_S)
+                ended.wait(1 / PER_S)
 
     def send(self, conn: Connection) -> int:
         """A number counts as sent when the server has said so."""
-        number = next(self.numbers)
-        send(conn, QUEUE, do(number))
-        self.sent.add(number)
+        number, at = next(self.numbers), time.time()
+        send(conn, QUEUE, do(number, n=self.lasts_ms))
+        self.sent[number] = at
         return number
+
+    def forget(self, sent: dict[int, float]) -> None:
+        """Nothing but this counts as sent: what was sent later is lost by intent, and so is the row of its effect."""
+        first_lost = next(self.numbers)
+        self.forgotten = {number for number in range(first_lost + 1) if number not in sent}
+        self.sent = sent
 
     def runs(self, messages: int = 20) -> None:
         """So many have been run, and more are coming."""
@@ -75,22 +134,26 @@ class Crew:
         with self.live.connect() as conn:
             until(lambda: value(conn, AT_WORK) == len(self.workers), within_s=60, what="each worker at work")
 
-    def seconds_until_run(self) -> float:
-        """From now until the next message has been run."""
-        started = time.monotonic()
+    def next_run(self) -> None:
+        """Returns when a message has been run."""
         with self.live.connect() as conn:
             before = value(conn, RUN)
             until(lambda: value(conn, RUN) > before, what="a message that is run")
-        return time.monotonic() - started
 
-    def finish(self) -> tuple[list[int], list[str]]:
-        """Let all be worked on; the messages that were lost, and those that were doubled."""
+    def finish(self) -> Outcome:
+        """Let all be worked on, and look what has become of it."""
         self.rest()
         with self.live.connect() as conn:
-            left = f"select count(*) from pgmq.q_{QUEUE}"
-            until(lambda: value(conn, left) == 0, within_s=120, what="an empty queue")
+            until(lambda: value(conn, LEFT) == 0, within_s=120, what="an empty queue")
             made = {row[0] for row in conn.execute("select job_id from public.small_jobs")}
-            return sorted(self.sent - made), [row[0] for row in conn.execute(DOUBLED)]
+            done = {int(file.name) for file in self.effects.iterdir()} - self.forgotten
+            orphaned = [
+                *(f"effect {number} has no row" for number in sorted(done - made)),
+                *(f"row {number} has no effect" for number in sorted(made - self.forgotten - done)),
+                *(f"the history of row {row[0]} is broken" for row in conn.execute(BROKEN.encode())),
+                *(row[0] for row in conn.execute(DEAD)),
+            ]
+            return Outcome(sorted(self.sent.keys() - made), [row[0] for row in conn.execute(DOUBLED)], orphaned)
 
     def wake_up_ms(self) -> float:
         """From a send to its row, the middle of three, with workers that have been idle for seconds."""
@@ -116,36 +179,25 @@ def value(conn: Connection, query: str) -> Any:
 
 
 @contextmanager
-def crew_on(dsn: str, live: Server, folder: Path) -> Iterator[Crew]:
+def crew_on(
+    dsn: str, live: Server, folder: Path, *, per_s: float = PER_S, lasts_ms: int = 0, **settings: Any
+) -> Iterator[Crew]:
     """Two workers that reach a server by this connection string, at work."""
-    environment = worker_environment(dsn, None, log_level="warning")
-    paths = os.pathsep.join(str(REPOSITORY / path) for path in (".", "tests"))
-    command = [sys.executable, "-m", "dramatiq", "recovery.served", "-p", "1", "-t", "2"]
-    said = folder / "workers.log"
-    workers: list[subprocess.Popen[bytes]] = []
-    with said.open("wb") as log:
-        try:
-            for _ in range(2):
-                workers.append(  # noqa: PERF401 - each that was started is ended
-                    subprocess.Popen(
-                        command,
-                        env=environment | {"PYTHONPATH": paths},
-                        cwd=REPOSITORY,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
-                )
-            crew = Crew(workers, live)
-            crew.produce(live)
-            crew.runs()
-            crew.are_at_work()
-            yield crew
-            crew.rest()
-            assert [worker.poll() for worker in workers] == [None, None], "a worker has ended"
-        finally:
-            # Shown where the test fails.
-            sys.stdout.write(said.read_text(encoding="utf-8")[-3000:])
-            for worker in workers:
-                if worker.poll() is None:
-                    kill(worker)
+    crew = Crew(dsn, live, folder, settings, per_s, lasts_ms)
+    crew.effects.mkdir()
+    try:
+        for _ in range(2):
+            crew.start()
+        crew.produce(live)
+        crew.runs()
+        crew.are_at_work()
+        yield crew
+        crew.rest()
+        assert [worker.poll() for worker in crew.workers] == [None, None], "a worker has ended"
+    finally:
+        crew.producing.set()
+        # Shown where the test fails.
+        sys.stdout.write(crew.said.read_text(encoding="utf-8")[-3000:])
+        for worker in crew.workers:
+            if worker.poll() is None:
+                kill(worker)

@@ -6,6 +6,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
@@ -85,6 +86,15 @@ class Server:
         for process in self._processes():
             process.send_signal(signal.SIGCONT)
 
+    def kill(self) -> None:
+        """SIGKILL to the first process alone; returns when the others have found it dead, and ended."""
+        processes = self._processes()
+        processes[0].kill()
+        until(lambda: not any(map(_lives, processes)), what="the end of a server")
+
+    def runs(self) -> bool:
+        return any(map(_lives, self._processes()[:1]))
+
     def end(self) -> None:
         """Whatever state it is in."""
         for process in self._processes():
@@ -107,6 +117,13 @@ class Server:
             return []
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def prepared(folder: Path) -> Path:
     """The data of a stopped server whose database is migrated, and has the small kind's tables."""
     dsn = embedded.start(folder / "prepared")
@@ -117,11 +134,16 @@ def prepared(folder: Path) -> Path:
     return folder / "prepared"
 
 
-def copied(prepared_data: Path, folder: Path) -> Server:
-    """A server of its own on a copy of prepared data, running."""
+def copied(prepared_data: Path, folder: Path, wal: Path | None = None, **settings: Any) -> Server:
+    """A server of its own on a copy of prepared data, running; its WAL elsewhere, if that is said."""
     programs = find_programs(folder.parent)
     shutil.copytree(prepared_data, folder, copy_function=shutil.copy2)
-    for path in (folder, *folder.rglob("*")):
+    with (folder / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+    if wal is not None:
+        shutil.move(folder / "pg_wal", wal)
+        (folder / "pg_wal").symlink_to(wal)
+    for path in (folder, *folder.rglob("*"), *([wal, *wal.rglob("*")] if wal else ())):
         programs.own(path) if path.is_dir() else shutil.chown(path, programs.user_id)
     server = Server(folder, free_port())
     server.start()

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from psycopg.conninfo import conninfo_to_dict
@@ -12,10 +12,12 @@ class Proxy:
     """An address that stays. While `flowing` is unset it takes connections and bytes, and passes nothing on.
 
     `target` is the connection string of the server that new connections go to; those that are open stay where they are.
+    Connections are known by what is said on them: `known` has those that have said each of some words.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, words: Sequence[bytes] = ()) -> None:
         self.target = target
+        self.known: dict[bytes, set[socket.socket]] = {word: set() for word in words}
         self.flowing = threading.Event()
         self.flowing.set()
         self.refused = 0  # connections, as the target took none
@@ -29,9 +31,14 @@ class Proxy:
         said, port = conninfo_to_dict(self.target), self._listening.getsockname()[1]
         return f"postgresql://{said.get('user', '')}:{said.get('password', '')}@127.0.0.1:{port}/{said['dbname']}"
 
-    def silence(self) -> None:
-        """All connections that are open pass nothing on any more, for ever; new ones do."""
-        self._silent |= set(self._open)
+    def silence(self, word: bytes | None = None) -> int:
+        """Open connections pass nothing on any more, for ever; new ones do. All, or those that have said a word.
+
+        How many ends of connections these are.
+        """
+        ends = set(self._open) if word is None else set(self.known[word])
+        self._silent |= ends
+        return len(ends)
 
     def close(self) -> None:
         for end in (self._listening, *self._open):
@@ -60,6 +67,9 @@ class Proxy:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                for word, ends in self.known.items():
+                    if word in data:
+                        ends.update((source, target))
                 self.flowing.wait()
                 if source not in self._silent:
                     target.sendall(data)
@@ -85,8 +95,8 @@ def _break(end: socket.socket) -> None:
 
 
 @contextmanager
-def proxy_to(dsn: str) -> Iterator[Proxy]:
-    proxy = Proxy(dsn)
+def proxy_to(dsn: str, words: Sequence[bytes] = ()) -> Iterator[Proxy]:
+    proxy = Proxy(dsn, words)
     try:
         yield proxy
     finally:

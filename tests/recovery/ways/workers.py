@@ -1,0 +1,28 @@
+"""Workers are killed with what they have in hand, and others come in their places."""
+
+import time
+
+from recovery.world import Way, World
+from worlds.fleet import kill
+
+
+def one_is_killed(away_s: float) -> Way:
+    def way(world: World) -> None:
+        kill(world.crew.workers[0])
+        time.sleep(away_s)
+        world.crew.start(0)
+
+    return way
+
+
+def killed_all_the_time(times: int, pause_s: float) -> Way:
+    """One after the other, each while the next one starts."""
+
+    def way(world: World) -> None:
+        for number in range(times):
+            place = number % len(world.crew.workers)
+            kill(world.crew.workers[place])
+            world.crew.start(place)
+            time.sleep(pause_s)
+
+    return way
