@@ -4,8 +4,9 @@ Each message makes one row, and one effect outside: a file of its name. A messag
 and moves it on, so its history tells.
 """
 
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
 import threading
 import time
@@ -14,14 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from dramatiq import cli
 
 from recovery.servers import Server
 from worlds.database import Connection
-from worlds.fleet import REPOSITORY, broken_histories, kill, send, until, worker_environment
+from worlds.fleet import FORKS, broken_histories, send, until, worker_environment
 from worlds.small.kind import QUEUE, do
 
 PER_S = 20.0
@@ -30,9 +33,11 @@ RUN = "select count(*) from public.status_history"
 LEFT = f"select count(*) from pgmq.q_{QUEUE}"
 DOUBLED = "select row_id from public.status_history group by row_id having count(*) > 1"
 DEAD = "select row_id || ' is a dead letter: ' || reason from public.dead_letters"
+# What a listener has asked last.
+LISTENING = "select count(*) from pg_stat_activity where query ~* '^(listen|show transaction_read_only)'"
 BROKEN = broken_histories("small_job", "public.small_jobs", "job_id")
 WAKE_UPS, IDLE_S = 3, 3.0
-COMMAND = [sys.executable, "-m", "dramatiq", "recovery.served", "-p", "1", "-t", "2"]
+MODULE = "recovery.served"
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Crew:
     settings: dict[str, Any]
     per_s: float = PER_S
     lasts_ms: int = 0
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[ForkServerProcess] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
     sent: dict[int, float] = field(default_factory=dict)
     forgotten: set[int] = field(default_factory=set)
@@ -76,16 +81,23 @@ class Crew:
     def start(self, place: int | None = None) -> None:
         """One worker more, or another one in the place of one that has ended."""
         environment = worker_environment(self.dsn, None, **{"log_level": "warning", **self.settings})
-        paths = os.pathsep.join(str(REPOSITORY / path) for path in (".", "tests"))
-        environment |= {"PYTHONPATH": paths, "EFFECTS": str(self.effects)}
-        with self.said.open("ab") as log:
-            worker = subprocess.Popen(
-                COMMAND, env=environment, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True
-            )
+        FORKS.set_forkserver_preload(["dramatiq.cli", MODULE])
+        worker = FORKS.Process(target=_be_worker, args=(environment | {"EFFECTS": str(self.effects)}, self.said))
+        worker.start()
         if place is None:
             self.workers.append(worker)
         else:
             self.workers[place] = worker
+
+    def kill(self, place: int) -> None:
+        """SIGKILL to a worker and dramatiq's own parent process, at once."""
+        worker = self.workers[place]
+        assert worker.pid
+        try:
+            os.killpg(worker.pid, signal.SIGKILL)
+        except ProcessLookupError:  # dead already, or not yet in a group of its own
+            worker.kill()
+        worker.join()
 
     def produce(self, server: Server) -> None:
         """From now on to this server."""
@@ -155,6 +167,11 @@ class Crew:
             ]
             return Outcome(sorted(self.sent.keys() - made), [row[0] for row in conn.execute(DOUBLED)], orphaned)
 
+    def listen(self) -> None:
+        """Each of them, or again."""
+        with self.live.connect() as conn:
+            until(lambda: value(conn, LISTENING) >= len(self.workers), what="workers that listen")
+
     def wake_up_ms(self) -> float:
         """From a send to its row, the middle of three, with workers that have been idle for seconds."""
         times = []
@@ -170,6 +187,18 @@ class Crew:
     @staticmethod
     def _has_run_more(conn: Connection, before: int) -> bool:
         return bool(value(conn, RUN) > before)
+
+
+def _be_worker(environment: dict[str, str], said: Path) -> None:
+    """As dramatiq's command line does, in a group of its own."""
+    os.setsid()
+    os.environ.update(environment)
+    with said.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    multiprocessing.set_start_method("fork", force=True)
+    arguments = cli.make_argument_parser().parse_args([MODULE, "-p", "1", "-t", "2"])  # type: ignore[no-untyped-call]
+    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]
 
 
 def value(conn: Connection, query: str) -> Any:
@@ -193,11 +222,11 @@ def crew_on(
         crew.are_at_work()
         yield crew
         crew.rest()
-        assert [worker.poll() for worker in crew.workers] == [None, None], "a worker has ended"
+        assert all(worker.is_alive() for worker in crew.workers), "a worker has ended"
     finally:
         crew.producing.set()
         # Shown where the test fails.
-        sys.stdout.write(crew.said.read_text(encoding="utf-8")[-3000:])
-        for worker in crew.workers:
-            if worker.poll() is None:
-                kill(worker)
+        if crew.said.exists():
+            sys.stdout.write(crew.said.read_text(encoding="utf-8")[-3000:])
+        for place in range(len(crew.workers)):
+            crew.kill(place)

@@ -9,15 +9,13 @@ from pgfleet.workers.runtime.outcomes import Outcome
 from pgfleet.workers.runtime.serve import serve
 from worlds.small.kind import Do, Tools, View, small_kind, step
 
-EFFECTS = Path(os.environ["EFFECTS"])
-
 
 def step_with_effect(message: Do, turn: Turn[View, Tools]) -> Outcome:
     """Lasts for `n` ms. A file that is there is the same effect, and not made again."""
     turn.hold()
     time.sleep(message.n / 1000)
     turn.hold()
-    (EFFECTS / str(message.job_id)).touch()
+    (Path(os.environ["EFFECTS"]) / str(message.job_id)).touch()
     return step(message, turn)
 
 

@@ -73,7 +73,6 @@ class Case:
     disk: str | None = None
     public: str | None = None
     longest: bool = False
-    wakes_ms: float = 500
     per_s: float = 20
     lasts_ms: int = 0
     max_connections: int = 100

@@ -3,12 +3,11 @@
 import time
 
 from recovery.world import Way, World
-from worlds.fleet import kill
 
 
 def one_is_killed(away_s: float) -> Way:
     def way(world: World) -> None:
-        kill(world.crew.workers[0])
+        world.crew.kill(0)
         time.sleep(away_s)
         world.crew.start(0)
 
@@ -21,7 +20,7 @@ def killed_all_the_time(times: int, pause_s: float) -> Way:
     def way(world: World) -> None:
         for number in range(times):
             place = number % len(world.crew.workers)
-            kill(world.crew.workers[place])
+            world.crew.kill(place)
             world.crew.start(place)
             time.sleep(pause_s)
 
