@@ -81,7 +81,7 @@ class Crew:
     def start(self, place: int | None = None) -> None:
         """One worker more, or another one in the place of one that has ended."""
         environment = worker_environment(self.dsn, None, **{"log_level": "warning", **self.settings})
-        FORKS.set_forkserver_preload(["dramatiq.cli", MODULE])
+        FORKS.set_forkserver_preload(["dramatiq.cli", MODULE, __name__])
         worker = FORKS.Process(target=_be_worker, args=(environment | {"EFFECTS": str(self.effects)}, self.said))
         worker.start()
         if place is None:

@@ -8,7 +8,7 @@ import pytest
 from recovery.crew import Outcome
 from recovery.measured import Span, all_that_ran, dead_rows, passed
 from recovery.table import Measured
-from recovery.ways import away, full, load, pools, sessions, workers
+from recovery.ways import away, full, load, pooled, sessions, workers
 from recovery.world import CONNECT_S, LISTENER, POOL, SILENCE_S, Case, world_of
 
 UNDISTURBED_S = 4
@@ -77,7 +77,7 @@ CASES: Mapping[str, Case] = {
     ),
     "disk of the data full for 20 s": Case(full.data(20), REFUSED_S, disk="data"),
     "disk of the WAL full until somebody makes room": Case(full.wal, disk="wal"),
-    "pooler killed, another after 5 s": Case(pools.restarted(5), dsn="pooler"),
+    "pooler killed, another after 5 s": Case(pooled.restarted(5), dsn="pooler"),
     "all sessions of the pooler ended twice a second for 20 s": Case(
         sessions.ended_all_the_time(20), 5, goes_on=True, dsn="pooler"
     ),

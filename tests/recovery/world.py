@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from recovery.crew import Crew, crew_on
+from recovery.pooler import Pooler, pooler_to
 from recovery.servers import Server, copied, standby_of
-from recovery.ways.pooled import Pooler, pooler_to
-from recovery.ways.small_disks import small_disk
+from recovery.small_disk import small_disk
 from worlds.database import temporary_folder
 from worlds.network.proxy import Proxy, proxy_to
 from worlds.small.kind import QUEUE

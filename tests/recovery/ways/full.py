@@ -7,7 +7,7 @@ from functools import partial
 import psycopg
 
 from recovery.servers import Server
-from recovery.ways.small_disks import empty, fill
+from recovery.small_disk import empty, fill
 from recovery.world import Way, World
 from worlds.fleet import until
 
