@@ -148,7 +148,7 @@ crash-test: $(READY) ## Workers that are killed at every labelled point, and wha
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
 
 recovery-test: $(READY) ## All ways that PostgreSQL goes away, in a table: needs root and pgbouncer; WRITE=1 writes it into bench/README.md
-	WRITE="$(WRITE)" $(BIN)/python -m pytest -v -n 6 --dist worksteal tests/recovery
+	WRITE="$(WRITE)" $(BIN)/python -m pytest -v -n 8 --dist worksteal tests/recovery
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load

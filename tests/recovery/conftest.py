@@ -10,12 +10,18 @@ import pytest
 from recovery.servers import prepared
 from recovery.table import WRITTEN, lines, write_into_page
 from worlds.database import temporary_folder
+from worlds.fleet import REPOSITORY
 
 SHARED = "RECOVERY_SHARED"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for all processes of a run, which the first one makes."""
+    """One folder for all processes of a run, which the first one makes.
+
+    Workers are forked from a process that finds the tests' modules by the environment alone.
+    """
+    paths = (str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     if SHARED not in os.environ:
         stack = ExitStack()
         os.environ[SHARED] = str(stack.enter_context(temporary_folder()))

@@ -146,6 +146,12 @@ class Crew:
         with self.live.connect() as conn:
             until(lambda: value(conn, AT_WORK) == len(self.workers), within_s=60, what="each worker at work")
 
+    def keep_up(self) -> None:
+        """No more is left than a second's work, beside what is in hand: what came while they started is done."""
+        most = self.per_s * (1 + self.lasts_ms / 1000)
+        with self.live.connect() as conn:
+            until(lambda: value(conn, LEFT) <= most, what="workers that keep up")
+
     def next_run(self) -> None:
         """Returns when a message has been run."""
         with self.live.connect() as conn:

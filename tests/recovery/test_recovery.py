@@ -43,15 +43,22 @@ CASES: Mapping[str, Case] = {
     ),
     "three times as much is sent for 20 s": Case(load.times(3, 20), 5, goes_on=True, per_s=BUSY_PER_S, public="burst"),
     "one of two workers killed, another after 5 s": Case(
-        workers.one_is_killed(5), LEASE_S + 1, longest=True, lasts_ms=200, settings={"lease_s": LEASE_S}, public="crash"
+        workers.one_is_killed(5),
+        LEASE_S + 1,
+        longest=True,
+        per_s=50,
+        lasts_ms=100,
+        settings={"lease_s": LEASE_S},
+        public="crash of a worker",
     ),
     "a worker killed every 5 s, six times": Case(
         workers.killed_all_the_time(6, 5),
         2 * (LEASE_S + 1),
         longest=True,
-        lasts_ms=200,
+        per_s=50,
+        lasts_ms=100,
         settings={"lease_s": LEASE_S},
-        public="repeated kills",
+        public="repeated kills of workers",
     ),
     "all connections taken for 20 s, and workers' sessions ended": Case(sessions.all_are_taken(20), max_connections=40),
     "all other connections taken for 20 s": Case(
@@ -92,6 +99,7 @@ def test_messages_run_again_none_is_lost_none_runs_twice_and_nothing_is_left_ove
     case = CASES[name]
     with world_of(case, prepared_data) as world:
         crew = world.crew
+        crew.keep_up()
         undisturbed = passed(UNDISTURBED_S)
         with world.primary.connect() as conn:
             dead_before = dead_rows(conn)

@@ -1,8 +1,13 @@
 """The server goes away: it is restarted, killed, hangs, takes no writes, moves, or is silent."""
 
 import time
+from contextlib import suppress
+from functools import partial
 
+from pgfleet.schema.errors import FleetError
+from recovery.servers import Server
 from recovery.world import Way, World
+from worlds.fleet import until
 
 
 def restarted(mode: str, away_s: float = 0) -> Way:
@@ -15,8 +20,15 @@ def restarted(mode: str, away_s: float = 0) -> Way:
 
 
 def killed(world: World) -> None:
+    """Sessions that had just begun when it was killed keep it from starting until they have found it dead."""
     world.primary.kill()
-    world.primary.start()
+    until(partial(_starts, world.primary), what="a server that starts after its death")
+
+
+def _starts(server: Server) -> bool:
+    with suppress(FleetError):
+        server.start()
+    return server.runs()
 
 
 def hangs(seconds: float) -> Way:
