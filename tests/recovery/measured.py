@@ -68,9 +68,9 @@ class Ran:
         moments = [span.since, *sorted(filter(span.has, self.ran.values())), span.until]
         return max(later - earlier for earlier, later in pairwise(moments))
 
-    def longest_s(self) -> float:
-        """From its send to its row, of all."""
-        return max(self.ran[each] - at for each, at in self.sent.items() if each in self.ran)
+    def longest_s(self, span: Span) -> float:
+        """From its send to its row, of those sent in a span."""
+        return max(self.ran[each] - at for each, at in self.sent.items() if span.has(at) and each in self.ran)
 
 
 def all_that_ran(crew: Crew) -> Ran:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 
 from recovery.servers import Server
-from recovery.world import KEEPER, Way, World
+from recovery.world import Way, World
 from worlds.database import Connection
 from worlds.fleet import until
 from worlds.small.kind import QUEUE
@@ -78,13 +78,6 @@ def fall_silent(word: bytes) -> Way:
         until(lambda: known - before, what=f"another session that says {word!r}")
 
     return way
-
-
-def keeper_falls_silent(world: World) -> None:
-    """It asks again on another session before a lease has ended."""
-    before = world.crew.said.read_text(encoding="utf-8")
-    fall_silent(KEEPER)(world)
-    assert "lease.lost" not in world.crew.said.read_text(encoding="utf-8").removeprefix(before)
 
 
 def idle_in_transaction(seconds: float) -> Way:
