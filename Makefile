@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench bench-large generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
-  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test clean
+  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -161,6 +161,12 @@ hunt: $(READY) ## A search by seed for what does not hold, through users, faults
 
 hunt-test: $(READY) ## Three minutes of the search by seed
 	$(BIN)/python tests/hunt/run.py --seed 2 --minutes 3
+
+soak: $(READY) ## All kinds under a steady load, in which nothing may grow: MINUTES=30, 480 for a night; ARGS=--write keeps the table
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) $(ARGS)
+
+soak-test: $(READY) ## Two minutes of it, with wide bounds
+	$(BIN)/python tests/soak/run.py --minutes 2 --loose 4
 
 day-test: $(READY) ## A day of 500 users, with the clock moved: waits, use and promises in a table; REQUESTS=3000 is a whole one
 	$(BIN)/python -m pytest tests/day
