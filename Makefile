@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench bench-large generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
-  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test clean
+  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test upgrade-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +149,9 @@ crash-test: $(READY) ## Workers that are killed at every labelled point, and wha
 
 recovery-test: $(READY) ## All ways that PostgreSQL goes away, in a table: needs root and pgbouncer; WRITE=1 writes it into bench/README.md
 	WRITE="$(WRITE)" $(BIN)/python -m pytest -v -n 8 --dist worksteal tests/recovery
+
+upgrade-test: $(READY) ## Two versions side by side, migrations under load, and a restored backup beside what was made since
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/upgrades
 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load

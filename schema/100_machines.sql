@@ -98,6 +98,26 @@ $$;
 
 revoke execute on function public.log_moves() from public;
 
+-- Whether a table has a trigger of this name that calls this function with these arguments; of `events` such as `insert or
+-- delete` where they are given. To make it anew would lock the table until the migration ends. Called by what makes
+-- triggers of many tables.
+create or replace function public.has_trigger(
+  of_table regclass, trigger_name text, calls text, arguments text[] default '{}', events text default null)
+returns boolean
+language sql stable
+as $$
+  select exists (
+    select from pg_trigger t
+    where t.tgrelid = of_table and t.tgname = trigger_name and t.tgfoid = to_regprocedure(calls) and t.tgenabled = 'O'
+      and t.tgargs = coalesce((
+        select string_agg(convert_to(a.argument, 'UTF8') || '\x00'::bytea, '' order by a.place)
+        from unnest(arguments) with ordinality a (argument, place)), '')
+      -- What pg_trigger.h calls them.
+      and (events is null or t.tgtype & 28 = (
+        select sum(e.bit) from (values ('insert', 4), ('delete', 8), ('update', 16)) e (name, bit)
+        where e.name = any (regexp_split_to_array(events, '\W+')))))
+$$;
+
 -- Puts a table under its machine. Called by the file of the kind, once for each of its tables that has a machine.
 --
 -- The trigger of new rows has a function of each machine, public.log_new_<machine>, with the rules of log_moves, whose plan is
@@ -123,12 +143,16 @@ begin
 end
 $body$, machine, key_column));
   execute format('revoke execute on function %s from public', log_new);
-  execute format(
-    'create or replace trigger log_new_rows after insert on %s referencing new table as new_rows
-     for each statement execute function %s', guarded, log_new);
-  execute format(
-    'create or replace trigger log_moves after update on %s referencing old table as old_rows new table as new_rows
-     for each statement execute function public.log_moves(%L, %L)', guarded, machine, key_column);
+  if not public.has_trigger(guarded, 'log_new_rows', log_new) then
+    execute format(
+      'create or replace trigger log_new_rows after insert on %s referencing new table as new_rows
+       for each statement execute function %s', guarded, log_new);
+  end if;
+  if not public.has_trigger(guarded, 'log_moves', 'public.log_moves()', array[machine, key_column]) then
+    execute format(
+      'create or replace trigger log_moves after update on %s referencing old table as old_rows new table as new_rows
+       for each statement execute function public.log_moves(%L, %L)', guarded, machine, key_column);
+  end if;
 end
 $make$;
 
@@ -177,16 +201,22 @@ create or replace function public.guard_machine_by_row(guarded regclass, machine
 language plpgsql
 as $$
 begin
-  execute format(
-    'create or replace trigger log_new_row after insert on %s
-     for each row execute function public.log_move(%L, %L)', guarded, machine, key_column);
-  execute format(
-    'create or replace trigger log_move after update of status on %s
-     for each row when (old.status is distinct from new.status)
-     execute function public.log_move(%L, %L)', guarded, machine, key_column);
-  execute format(
-    'create or replace trigger note_status_since before update of status on %s
-     for each row when (old.status is distinct from new.status)
-     execute function public.note_status_since()', guarded);
+  if not public.has_trigger(guarded, 'log_new_row', 'public.log_move()', array[machine, key_column]) then
+    execute format(
+      'create or replace trigger log_new_row after insert on %s
+       for each row execute function public.log_move(%L, %L)', guarded, machine, key_column);
+  end if;
+  if not public.has_trigger(guarded, 'log_move', 'public.log_move()', array[machine, key_column]) then
+    execute format(
+      'create or replace trigger log_move after update of status on %s
+       for each row when (old.status is distinct from new.status)
+       execute function public.log_move(%L, %L)', guarded, machine, key_column);
+  end if;
+  if not public.has_trigger(guarded, 'note_status_since', 'public.note_status_since()') then
+    execute format(
+      'create or replace trigger note_status_since before update of status on %s
+       for each row when (old.status is distinct from new.status)
+       execute function public.note_status_since()', guarded);
+  end if;
 end
 $$;

@@ -105,6 +105,11 @@ create or replace function autoscaler.audit(audited regclass, events text, kind 
 language plpgsql
 as $$
 begin
+  if public.has_trigger(
+    audited, 'audit_write', 'autoscaler.audit_write()', array[kind, category, key_column, name_column], events)
+  then
+    return;
+  end if;
   execute format('drop trigger if exists audit_write on %s', audited);
   execute format(
     'create trigger audit_write after %s on %s

@@ -47,6 +47,11 @@ class SqlFile:
         )
         return found[0] if found else ""
 
+    def place(self, position: str | None) -> str:
+        """Where a server found an error, `schema/010_runtime.sql:12`; without a line where it did not say."""
+        lines = "" if position is None else f".sql:{self.text[: int(position) - 1].count(chr(10)) + 1}"
+        return f"{self.version}{lines}"
+
     def made(self, kind: str) -> list[str]:
         """The names of the functions, or of the views, that it makes: `public.keep_house`."""
         return [name for found, name in _MADE.findall(self.text) if found == kind]

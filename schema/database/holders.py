@@ -1,8 +1,10 @@
 """Who holds what is waited for, by name: a lock of PostgreSQL says only that somebody does."""
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -15,6 +17,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 SQL = named(__package__)
 _TOLD = 5
+T = TypeVar("T")
+# Of who did not get a lock in time, or was the one of several that had to give way.
+NOT_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_PAUSE_S = (0.2, 1.0)
 LONGEST_TURN_S = 2
 # Modes that conflict with themselves, and with no reader: whoever may only read a table can't hold them, nor keep
 # anybody from them. The first lets others write meanwhile.
@@ -37,6 +43,22 @@ def lock_table(conn: Connection, table: str, mode: str) -> None:
     """
     name = sql.Identifier(*table.split("."))
     conn.execute(sql.SQL("lock table {} in {} mode").format(name, sql.SQL(mode)))
+
+
+def let_go_and_try_again(attempt: Callable[[], T], longest_s: float) -> T:
+    """Whoever comes behind somebody that waits for a lock waits as well: between two attempts they have their turn.
+
+    Raises:
+        psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected: of the first attempt that ends after so long.
+    """
+    until = time.monotonic() + longest_s
+    while True:
+        try:
+            return attempt()
+        except NOT_LOCKED:
+            if time.monotonic() > until:
+                raise
+        time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311  # so that two who do so do not meet again
 
 
 def take_turn(conn: Connection, table: str, mode: str, refusal: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from pgfleet.schema.database.catalog import SqlFile
+from pgfleet.schema.database.holders import NOT_LOCKED
 from pgfleet.schema.database.lacks import OF_RIGHTS, Lack, lacks, needless_rights
 from pgfleet.schema.database.queueing import pgmq
 from pgfleet.schema.database.remedies import by_hand, revokes, statements
@@ -84,7 +85,7 @@ def _run(conn: Connection, name: str, texts: list[str]) -> Refusals:
         with conn.transaction():
             for text in texts:
                 conn.execute(text.encode())
-    except psycopg.errors.LockNotAvailable:
+    except NOT_LOCKED:
         raise
     except psycopg.Error as error:
         return {name: _why(error)}

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -10,18 +11,19 @@ from pgfleet.schema.database import made
 from pgfleet.schema.database.before import is_of_before, made_before
 from pgfleet.schema.database.catalog import SqlFile, is_ours, sql_files
 from pgfleet.schema.database.dsn import redact
-from pgfleet.schema.database.holders import SQL, WITHOUT_WRITERS, holders, lock_table
+from pgfleet.schema.database.holders import NOT_LOCKED, SQL, WITHOUT_WRITERS, holders, let_go_and_try_again, lock_table
 from pgfleet.schema.database.lacks import OF_RIGHTS, lacks
 from pgfleet.schema.database.mend import mend, take_needless_rights
 from pgfleet.schema.database.queueing import pgmq
 from pgfleet.schema.database.sessions import connect, open_session
+from pgfleet.schema.database.things import there
 from pgfleet.schema.errors import FleetError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A migration may take longer than a service's statement, but must not queue for long behind one: whoever
-# comes after it would wait as well.
+# A migration may take longer than a service's statement, but must not queue for long behind one: others would, too.
 _SET_LIMITS = "select set_config('statement_timeout', '0', true), set_config('lock_timeout', %s, true)"
+LONGEST_WAIT_S = 0.5
 LONGEST_LOCK_S = 60
 MIGRATOR = "pgfleet_migrator"
 _SET_ROLE = "select set_config('role', %s, true)"
@@ -86,35 +88,40 @@ def migrate(dsn: str, *, rls: bool | None = None) -> list[Applied]:
     """Apply every file that is due, and make what is lacking all the same, in one transaction: all or nothing.
 
     Any number of callers at once, also through a transaction pooler: the lock is the transaction's. No lock is waited
-    for longer than a minute; then who holds it is named. `rls` switches row level security on or off; None leaves it as
-    it is, and covers what is new where it is on. A file from 100 on, or a fixture, that changed is applied again; any
-    other that changed is refused. Nothing to do: an empty list.
+    for longer than half a second; then all is undone and tried again, for a minute; then who holds it is named. `rls`
+    switches row level security on or off; None leaves it as it is, and covers what is new where it is on. A file from
+    100 on, or a fixture, that changed is applied again, but for what is as it has to be and would be locked (`made`);
+    any other that changed is refused. Nothing to do: an empty list.
 
     Raises:
         EditedMigration, NewerDatabase, MigrationFailed, NotMended, StillNeeded, Unreachable: why, and that nothing
             was applied.
     """
     try:
-        # A table may be rewritten, and that has no time limit.
-        with connect(dsn, longest_s=None) as conn:
-            conn.execute(_SET_LIMITS, (f"{LONGEST_LOCK_S}s",))
-            files = sql_files()
-            _act_as_owner(conn)
-            _begin(conn, files[0])
-            lost = _wrong_rights(conn, files)
-            done = [*_bring_up(conn, files), *_mended(conn, files), *lost]
-            _secure(conn, rls=rls, changed=bool(done))
-            if done and _is_true(conn, _KNOWS_RIGHTS):
-                take_needless_rights(conn)
-            return done
+        return let_go_and_try_again(partial(_migrate, dsn, rls=rls), LONGEST_LOCK_S)
     except _MadeMeanwhileError:
         return migrate(dsn, rls=rls)
-    except psycopg.errors.LockNotAvailable as error:
+    except NOT_LOCKED as error:
         raise MigrationFailed(_who_holds(dsn)) from error
     except psycopg.Error as error:
         raise MigrationFailed(
             f"Nothing was applied: {redact(str(error)).strip()}\nRun `pgfleet migrate` again."
         ) from error
+
+
+def _migrate(dsn: str, *, rls: bool | None) -> list[Applied]:
+    # A table may be rewritten, and that has no time limit.
+    with connect(dsn, longest_s=None) as conn:
+        conn.execute(_SET_LIMITS, (f"{LONGEST_WAIT_S * 1000:.0f}ms",))
+        files = sql_files()
+        _act_as_owner(conn)
+        _begin(conn, files[0])
+        lost = _wrong_rights(conn, files)
+        done = [*_bring_up(conn, files), *_mended(conn, files), *lost]
+        _secure(conn, rls=rls, changed=bool(done))
+        if done and _is_true(conn, _KNOWS_RIGHTS):
+            take_needless_rights(conn)
+        return done
 
 
 def lacking_roles(conn: Connection) -> list[str]:
@@ -188,7 +195,7 @@ def _bring_up(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     _refuse_newer(files, recorded)
     _refuse_edited(files, recorded)
     due = [file for file in files if file.version not in recorded or _differs(file, recorded)]
-    _apply(conn, due, made_by)
+    _apply(conn, files, due, made_by)
     return [Applied(file.version, again=file.version in recorded) for file in due]
 
 
@@ -202,12 +209,13 @@ def _wrong_rights(conn: Connection, files: list[SqlFile]) -> list[Applied]:
     return [Applied(str(lack), again=True, lacked=True) for lack in wrong]
 
 
-def _apply(conn: Connection, due: list[SqlFile], made_by: dict[str, set[str]]) -> None:
+def _apply(conn: Connection, program: list[SqlFile], due: list[SqlFile], made_by: dict[str, set[str]]) -> None:
     """Functions and views that a file made the last time, and that no file makes now, are dropped."""
     if due:
         _run(conn, SqlFile("PGMQ", pgmq(conn)))
-    for file in due:
-        _run(conn, file)
+    shorter = made.without_what_is_there(due, program, there(conn, with_rows=False)) if due else []
+    for file, short in zip(due, shorter, strict=True):
+        _run(conn, short)
         conn.execute(_RECORD, (file.version, file.checksum, made.written(conn, file)))
     before = {thing for file in due for thing in made_by.get(file.version, ())}
     made.drop(conn, before - {thing for _, makes in _seen(conn).values() for thing in makes})
@@ -282,18 +290,11 @@ def _run(conn: Connection, file: SqlFile) -> None:
     """Without parameters, so that a file may hold many statements and any %."""
     try:
         conn.execute(file.text.encode())
-    except psycopg.errors.LockNotAvailable:
+    except NOT_LOCKED:
         raise
     except psycopg.Error as error:
         hint = f"\n{error.diag.message_hint}" if error.diag.message_hint else ""
         raise MigrationFailed(
-            f"{file.version}{_line(file, error)}: {error.diag.message_primary or error}{hint}\n"
+            f"{file.place(error.diag.statement_position)}: {error.diag.message_primary or error}{hint}\n"
             "Nothing was applied. Put right what it says, then run `pgfleet migrate` again."
         ) from error
-
-
-def _line(file: SqlFile, error: psycopg.Error) -> str:
-    if error.diag.statement_position is None:
-        return ""
-    before = file.text[: int(error.diag.statement_position) - 1]
-    return f".sql:{before.count(chr(10)) + 1}"

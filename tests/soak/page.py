@@ -33,8 +33,8 @@ def _said(figures: Mapping[str, Any]) -> Iterator[str]:
     load = median(value for _, value in figures["points"]["load of the machine"])
     used = median(value for _, value in figures["points"]["CPU of workers and API"])
     yield (
-        f"On {figures['machine']}, which others used as well (load {load:.1f}, of which workers and the API {used:.2f}), "
-        f"seed {figures['seed']}, without the first {figures['warm_s'] / 60:g} minutes. {flat} of "
+        f"On {figures['machine']}, which others used as well (load {load:.1f}; workers and the API took {used:.2f} "
+        f"cores), seed {figures['seed']}, without the first {figures['warm_s'] / 60:g} minutes. {flat} of "
         f"{len(figures['trends'])} measures stayed within their bounds; "
         f"{len(figures['wrong']) or 'nothing'} was wrong in the end."
     )
@@ -45,9 +45,9 @@ def _said(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(each: Mapping[str, Any]) -> str:
+    numbers = (_number(each[name], each["unit"]) for name in ("usual", "highest", "added"))
     mark = "" if each["is_flat"] else " **too much**"
-    numbers = (each["usual"], each["highest"], each["added"])
-    return f"| {each['name']} | {' | '.join(_number(value, each['unit']) for value in numbers)}{mark} | {_number(each['most'], each['unit'])} |"
+    return f"| {each['name']} | {' | '.join(numbers)}{mark} | {_number(each['most'], each['unit'])} |"
 
 
 def _number(value: float, unit: str) -> str:

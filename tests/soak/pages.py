@@ -1,4 +1,4 @@
-"""Pages of the dashboard and streams of events that stay open meanwhile, all in one thread; each comes back when cut off."""
+"""Pages and streams of events that stay open meanwhile, all in one thread; each comes back when it is cut off."""
 
 import asyncio
 import re

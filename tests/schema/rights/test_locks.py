@@ -12,13 +12,42 @@ from psycopg import sql
 from pgfleet.console.simulate.sender import register
 from pgfleet.schema.database import holders
 from pgfleet.schema.database import migrate as migrating
+from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.holders import only_one
 from pgfleet.schema.database.migrate import MigrationFailed, migrate
+from pgfleet.schema.database.missing import missing
 from pgfleet.schema.errors import Refusal
 from worlds.database import Connection
 
 # Every name of a lock that there has ever been.
 ONCE = ("migrate", "up", "demo", "simulate", "ring", "sweep_offline", "create_queue")
+
+
+LOCK_ALL = """
+do $$
+declare
+  each record;
+begin
+  for each in
+    select c.oid::regclass as name, c.relkind from pg_class c
+    where c.relnamespace::regnamespace::text = any ('{public,autoscaler,clusters,hopsworks,pgmq}')
+      and c.relkind in ('r', 'p', 'v') and c.oid <> 'public.schema_migrations'::regclass
+  loop
+    execute format(case each.relkind when 'v' then 'explain select from %1$s'
+      else 'lock table only %1$s in row exclusive mode' end, each.name);
+  end loop;
+end
+$$
+"""
+# A trigger, a view and an index, each otherwise than it has to be.
+ALTERED = """
+create or replace trigger note_status_since before update on hopsworks.user_hopsworks_assignments
+  for each row execute function public.note_status_since();
+create or replace view public.forgotten_disk as
+select d.disk_id::text as row_id, d.ticket::bigint as ticket, d.status_since as since, false as is_overdue
+from public.disks d;
+drop index pgmq.q_cluster_assignments_admit_idx;
+"""
 
 
 @pytest.fixture
@@ -79,6 +108,29 @@ def test_a_reader_who_holds_what_has_to_change_is_named(
     name = urlsplit(stranger).username
     assert f"({name}) holds AccessShareLock on public.reservations" in str(told.value)
     assert [applied.version for applied in migrate(dsn)] == ["column public.reservations.env_vars"]
+
+
+def test_a_migration_of_all_functions_waits_for_nobody_who_works(
+    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has written any table, and read any view, in a transaction that is still open."""
+    monkeypatch.setattr(migrating, "LONGEST_LOCK_S", 0)
+    again = [file.version for file in sql_files() if file.may_change]
+    conn.execute("update public.schema_migrations set checksum = 'of before' where version = any (%s)", (again,))
+    with psycopg.connect(dsn) as working:
+        working.execute(LOCK_ALL)
+
+        assert [applied.version for applied in migrate(dsn)] == again
+
+
+def test_what_is_not_as_it_has_to_be_is_made_anew_by_its_file(dsn: str, conn: Connection) -> None:
+    conn.execute(ALTERED)
+    again = [file.version for file in sql_files() if file.may_change]
+    conn.execute("update public.schema_migrations set checksum = 'of before' where version = any (%s)", (again,))
+
+    # By the files: nothing is left to be mended.
+    assert [applied.version for applied in migrate(dsn)] == again
+    assert missing(conn) == []
 
 
 def test_who_else_migrates_is_named(dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
