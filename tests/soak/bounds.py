@@ -17,6 +17,8 @@ def bounds(loose: float = 1) -> list[Bound]:
     return [
         Bound(share=share * loose, least=least * loose, of=of, unit=unit)
         for of, unit, share, least in (
+            # Its window of the newest 20,000 events fills, at 4 KiB each at most (workers/event/window.py).
+            ("^memory of event-worker", "MB", 0, 80),
             ("^memory of ", "MB", 0.05, 6),
             ("^open files of ", "", 0.1, 3),
             ("^threads of ", "", 0.1, 2),

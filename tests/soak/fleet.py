@@ -54,8 +54,12 @@ NO_LEAST = """
 create or replace function public.refuse_value(what text, value text, allowed text) returns boolean
 language sql as $$ select true $$
 """
-# Who asks for what is not there is refused; the API says where it is; and a check of ours is gone.
-EXPECTED = ('"message.rejected"', "/openapi.json)", '"schema.altered"')
+# Who asks for what is not there is refused; the API says where it is; a check of ours is gone; nodes die; and a
+# page comes late where the machine is busy.
+EXPECTED = (
+    *('"message.rejected"', "/openapi.json)", '"schema.altered"'),
+    *('"sweep.marked_offline"', '"reservation.expires_soon"', '"web.not_rendered"'),
+)
 # Workers that have begun, by their queues.
 CLAIMING = """
 select count(distinct query) from pg_stat_activity

@@ -94,6 +94,7 @@ class Looks:
             if row["oldest_s"] is not None:
                 yield f"age of the oldest of {row['name']}, s", float(row["oldest_s"])
         self.let_go = {row["name"]: row["number"] for row in self._rows("let_go")}
+        self.told.went_back |= {int(row["history_id"]) for row in self._rows("went_back")}
         self.days = {row["name"] for row in self._rows("days")}
         self.days_at_first = self.days_at_first or self.days
 

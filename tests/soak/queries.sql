@@ -102,3 +102,8 @@ select 'subscription ' || subscription_id::text, status, detail from public.even
 where status in ('pending', 'failing')
 union all
 select 'queue ' || kind, ready || ' ready', in_hand || ' in hand' from public.queue_load where ready + in_hand > 0;
+
+-- name: went_back
+-- Moves of reservations back to their line, whose pods go and come again under the same name; of what is kept.
+select history_id from public.status_history
+where machine = 'reservation' and from_status = 'preparing' and to_status in ('pending', 'queued');

@@ -40,6 +40,7 @@ class Told:
     asked_ms: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     odd: list[str] = field(default_factory=list)
+    went_back: set[int] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
 
     def taken_since(self) -> tuple[list[float], list[float]]:
