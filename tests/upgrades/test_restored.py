@@ -115,7 +115,8 @@ def test_what_was_made_since_the_backup_is_set_aside_and_what_was_taken_away_is_
         # Of who was in the backup.
         assert (now.status(stays), pod_of(now, stays)) == ("active", pod_of(world, stays))
         assert (now.status(waited), pod_of(now, waited)) == ("active", pod_of(world, waited))
-        assert now.status(went) == "failed"
+        lost = now.reservation(went)
+        assert (lost["status"], str(lost["status_reason"]).partition(":")[0]) == ("expired", "POD_LOST")
         assert (pods(now), set(now.volumes), set(now.ebs_snapshots) & snapshots) == (there, volumes, snapshots)
 
         now.conn.execute("delete from public.pauses")
