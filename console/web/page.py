@@ -1,6 +1,6 @@
 """A page: its address, who may see it, what changes it, and the function that shows it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -62,11 +62,16 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a page. One that is live is sent anew when it has changed; a form that is being filled in is not."""
+    """A piece of a page. One that is live is sent anew when it has changed; a form that is being filled in is not.
+
+    `content` may be a function: what it asks is asked only where it is written. A part that `rests_s` is written again
+    so long after it was at the soonest: a picture of a thousand cells, which keeps nothing else of its page waiting.
+    """
 
     name: str
     content: h.Node
     is_live: bool = True
+    rests_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -132,6 +137,6 @@ class Page:
         return Endpoint("GET", f"{PLACE}/{self.name}", self.title, self.permission, handle, asks=self.asks)
 
 
-def parts_of(screen: Screen) -> Mapping[str, str]:
-    """The live parts, by their ids, as HTML."""
-    return {part.id: part.html() for part in screen.parts if part.is_live}
+def parts_of(screen: Screen, resting: Container[str] = ()) -> Mapping[str, tuple[str, float]]:
+    """The live parts but for those that rest, by their ids: as HTML, and for how long it rests now."""
+    return {part.id: (part.html(), part.rests_s) for part in screen.parts if part.is_live and part.id not in resting}

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,9 +33,6 @@ from pgfleet.schema.errors import FleetError
 PACKAGE = "pgfleet.producers.http.endpoints"
 KEEP_ALIVE_S = 30
 BACKLOG = 2048
-# A thread that writes a page lets those go on after so long whose answers of the database have come: each of the ten
-# statements of a page would wait 5 ms for it otherwise.
-SWITCH_S = 0.0005
 
 
 def endpoints() -> tuple[Endpoint, ...]:
@@ -100,7 +96,6 @@ class Served:
 
     def run(self) -> None:
         """Until the end is asked for."""
-        sys.setswitchinterval(SWITCH_S)
         self.server.run(sockets=[self.listening])
 
 

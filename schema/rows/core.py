@@ -1,5 +1,6 @@
 """Runs SQLAlchemy Core statements on a psycopg connection; the answer is rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,16 +38,38 @@ class Written:
         return self.statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
 
 
+# A page asks ten statements, and to write each anew took as long as to ask it.
+_KNOWN: sa.util.LRUCache[Any, Any] = sa.util.LRUCache(1_000)
+
+
+def written(statement: Any) -> tuple[bytes, dict[str, Any]]:
+    """A statement as psycopg takes it, and its values.
+
+    It is written anew only where it has another shape than those before: SQLAlchemy's own sessions do so, too.
+    """
+    compiled, extracted, collected, *_ = statement._compile_w_cache(DIALECT, compiled_cache=_KNOWN, column_keys=[])  # noqa: SLF001
+    values = compiled.construct_params(extracted_parameters=extracted, _collected_params=collected)
+    if not compiled.post_compile_params:
+        return compiled.string.encode(), values
+    # The lists of its `in (...)` have their own lengths.
+    lists = compiled._process_parameters_for_postcompile(values)  # noqa: SLF001
+    return lists.statement.encode(), lists.parameters
+
+
 def fetch(conn: Connection, statement: sa.Executable) -> list[Row]:
     """All rows of a select, or of an update with RETURNING."""
-    return fetch_written(conn, Written(statement))
+    return _fetch(conn, *written(statement))
 
 
 def fetch_written(conn: Connection, written: Written, **given: Any) -> list[Row]:
     """The same, of a statement with `bindparam`s, which are given here."""
+    return _fetch(conn, written.text, {**written.values, **given})
+
+
+def _fetch(conn: Connection, text: bytes, values: Mapping[str, Any]) -> list[Row]:
     with conn.cursor(row_factory=as_rows) as cursor:
         set_json_loads(read_json, cursor)
-        cursor.execute(written.text, {**written.values, **given})
+        cursor.execute(text, values)
         return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
 

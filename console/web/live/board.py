@@ -9,9 +9,10 @@ What changes without a move (queues, places, time) is seen every few seconds.
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 
 import structlog
@@ -21,7 +22,6 @@ from pgfleet.console.web.live.views import Key, Shared, Viewer
 from pgfleet.console.web.page import Page, Screen, View, parts_of
 from pgfleet.console.web.visiting import answered
 from pgfleet.producers.http.application import Ground
-from pgfleet.producers.http.endpoint import Endpoint
 from pgfleet.producers.http.events.hub import TooManyStreams
 from pgfleet.producers.http.limits.buckets import Buckets, Policy
 from pgfleet.schema.feed.event import Event
@@ -31,13 +31,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
 LEAST_S, AGAIN_S = 0.1, 2.0
+# So many are rendered at once: a process has one core, and what is begun later would keep all of them late.
+AT_ONCE = 2
 # A rendering that has taken so long waits for a database that does not answer.
 SILENT_S = 5.0
 UNCOUNTED = Policy("rendering", 1_000_000, 1_000_000)
 
 
-def _written(_: View, screen: Screen) -> bytes:
-    return json.dumps(dict(parts_of(screen))).encode()
+def _written(resting: Collection[str], _: View, screen: Screen) -> bytes:
+    return json.dumps(dict(parts_of(screen, resting))).encode()
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Board:
         default_factory=lambda: defaultdict(set), init=False
     )
     is_ending: bool = field(default=False, init=False)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE), init=False)
 
     def __post_init__(self) -> None:
         """A rendering is nobody's request: it is not counted against the viewer as whom it is asked for."""
@@ -113,7 +116,6 @@ class Board:
 
     async def _keep(self, shared: Shared) -> None:
         """Render it when it is due, and now and then."""
-        endpoint = shared.page.endpoint(_written, "_live")
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -126,11 +128,13 @@ class Board:
             # Of a database that is silent, whoever looks is told long before each session has given it up.
             silence = loop.call_later(SILENT_S, self._silent, shared, began)
             try:
-                is_rendered = await self._rendered(shared, endpoint)
+                async with self._turns:
+                    its_turn_at = loop.time()
+                    is_rendered = await self._rendered(shared)
             finally:
                 silence.cancel()
             if is_rendered:
-                await asyncio.sleep(max(self.least_s, loop.time() - began))
+                await asyncio.sleep(max(self.least_s, loop.time() - its_turn_at))
             else:
                 shared.stale(began)
                 shared.is_due.set()
@@ -141,12 +145,18 @@ class Board:
             log.warning("web.not_rendered", page=shared.page.name, silent_s=SILENT_S)
         shared.stale(began)
 
-    async def _rendered(self, shared: Shared, endpoint: Endpoint) -> bool:
+    async def _rendered(self, shared: Shared) -> bool:
         """As one of its viewers sees it: whose session has ended leaves by themselves, and another one is asked for."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        resting = shared.resting(now)
+        endpoint = shared.page.endpoint(partial(_written, resting), "_live")
         for viewer in list(shared.viewers):
             found = await answered(self.ground, endpoint, viewer.asked)
             if found.status_code == HTTPStatus.OK:
-                shared.show(json.loads(bytes(found.body)))
+                shared.show(json.loads(bytes(found.body)), resting, now)
+                if resting:
+                    loop.call_at(min(resting.values()), shared.is_due.set)
                 return True
             if found.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 self._complain(shared, found)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgfleet.console.web.page import Page
@@ -40,11 +40,12 @@ class Viewer:
 
 @dataclass(slots=True)
 class _Shown:
-    """A part as it was rendered last, and the version in which it has changed last."""
+    """A part as it was rendered last, the version in which it has changed last, and until when it rests."""
 
     html: str
     unchanging: str
     version: int
+    rests_until: float
 
 
 @dataclass(eq=False, slots=True)
@@ -73,10 +74,19 @@ class Shared:
         """Of which machines' moves it hears, and of which row's: None of each."""
         return ((machine, self.row_id) for machine in self.page.machines)
 
-    def show(self, parts: Mapping[str, str]) -> None:
-        """Take what was rendered, and tell everybody where something has changed."""
+    def resting(self, now: float) -> dict[str, float]:
+        """The parts that are not to be rendered again yet, with until when."""
+        return {name: part.rests_until for name, part in self._parts.items() if part.rests_until > now}
+
+    def show(self, parts: Mapping[str, tuple[str, float]], resting: Collection[str] = (), now: float = 0.0) -> None:
+        """Take what was rendered, beside what rests, and tell everybody where something has changed.
+
+        Shapes: of each part its HTML, and for how long it rests from `now` on.
+        """
         new, before = self.version + 1, self._parts
-        self._parts = {name: _shown(html, before.get(name), new) for name, html in parts.items()}
+        self._parts = {name: before[name] for name in resting} | {
+            name: _shown(html, before.get(name), new, now + rests_s) for name, (html, rests_s) in parts.items()
+        }
         is_new = any(part.version == new for part in self._parts.values())
         if is_new:
             self.version = new
@@ -106,9 +116,10 @@ class Shared:
         return news
 
 
-def _shown(html: str, before: _Shown | None, version: int) -> _Shown:
+def _shown(html: str, before: _Shown | None, version: int, rests_until: float) -> _Shown:
     same = unchanging(html)
-    return _Shown(html, same, before.version if before is not None and before.unchanging == same else version)
+    since = before.version if before is not None and before.unchanging == same else version
+    return _Shown(html, same, since, rests_until)
 
 
 def _message(parts: Mapping[str, str]) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from types import GeneratorType
+from types import FunctionType, GeneratorType
 
 import htpy as h
 from markupsafe import Markup, escape
@@ -39,5 +39,7 @@ def _write(node: h.Node, put: Callable[[str], None]) -> None:
     elif isinstance(node, list | tuple | GeneratorType):
         for each in node:
             _write(each, put)
+    elif isinstance(node, FunctionType):
+        _write(node(), put)
     elif node is not None and not isinstance(node, bool):
         put(str(h.fragment[node]))

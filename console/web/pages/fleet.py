@@ -48,8 +48,8 @@ def fleet(view: View) -> Screen:
     parts = [
         Part("needs", _needs(view, queues) if view.may("queues.read") else None),
         Part("types", [_types(lines), patterns()]),
-        Part("use", _use(view)),
-        Part("nodes", _nodes(view)),
+        Part("use", lambda: _use(view), rests_s=1),
+        Part("nodes", lambda: _nodes(view), rests_s=1),
         Part("ending", _ending(view)),
         Part("lines", _waiting(view, lines)),
     ]

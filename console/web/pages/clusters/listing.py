@@ -34,8 +34,8 @@ def clusters(view: View) -> Screen:
         "Clusters",
         [
             Part("silence", _silence(view)),
-            Part("add", h.div(".actions")[_create(view)], is_live=False),
-            Part("ask", _filters(view, asked), is_live=False),
+            Part("add", lambda: h.div(".actions")[_create(view)], is_live=False),
+            Part("ask", lambda: _filters(view, asked), is_live=False),
             Part("list", _list(view, rows, is_filtered=asked != Chosen())),
         ],
     )

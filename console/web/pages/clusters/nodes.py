@@ -90,7 +90,7 @@ def cluster_node(view: View) -> Screen:
         node["name"],
         [
             Part("state", _state(row, node)),
-            Part("actions", of_node(view, row, node), is_live=False),
+            Part("actions", lambda: of_node(view, row, node), is_live=False),
             Part("facts", _facts(node)),
         ],
     )

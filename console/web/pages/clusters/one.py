@@ -38,11 +38,11 @@ def cluster(view: View) -> Screen:
         row["name"],
         [
             Part("state", _state(view, row)),
-            Part("actions", of_cluster(view, row), is_live=False),
+            Part("actions", lambda: of_cluster(view, row), is_live=False),
             Part("recommendations", _recommendations(reads.recommendations(conn, cluster_id))),
             Part("health", _health(view, row)),
             Part("leading", _leading(row, successors)),
-            Part("which", _filters(view, asked), is_live=False),
+            Part("which", lambda: _filters(view, asked), is_live=False),
             Part("nodes", nodes_of(view, row, asked)),
             Part("measured", _measured(view, cluster_id)),
             Part("events", _events(view, cluster_id)),

@@ -20,8 +20,8 @@ def disks(view: View) -> Screen:
     return Screen(
         "Disks",
         [
-            Part("new", _ways(view), is_live=False),
-            Part("ask", _filters(view, asked, sees_all=sees_all), is_live=False),
+            Part("new", lambda: _ways(view), is_live=False),
+            Part("ask", lambda: _filters(view, asked, sees_all=sees_all), is_live=False),
             Part("list", _list(view, found["items"], sees_all=sees_all, is_filtered=asked != DiskFilter())),
             Part("pages", turning(view.address, asked, found["next"])),
         ],

@@ -103,7 +103,7 @@ def hopsworks_cluster(view: View) -> Screen:
         [
             Part("facts", h.dl(".facts")[((h.dt[name], h.dd[value]) for name, value in facts)]),
             Part("also", h.p(".also")[to_page("/hopsworks/users", "Its users", f"cluster_id={row['id']}")]),
-            Part("act", _acts(view, row), is_live=False),
+            Part("act", lambda: _acts(view, row), is_live=False),
             Part("failures", _failures(view, row)),
         ],
     )

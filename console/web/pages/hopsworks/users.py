@@ -26,8 +26,8 @@ def hopsworks_users(view: View) -> Screen:
     return Screen(
         "Users of Hopsworks",
         [
-            Part("add", h.div(".actions")[_assign(view)], is_live=False),
-            Part("ask", _filters(view, asked), is_live=False),
+            Part("add", lambda: h.div(".actions")[_assign(view)], is_live=False),
+            Part("ask", lambda: _filters(view, asked), is_live=False),
             Part("list", _list(view, found["items"], is_filtered=asked != AssignmentFilter())),
             Part("pages", turning(view.address, asked, found["next"])),
         ],
@@ -144,7 +144,7 @@ def hopsworks_user(view: View) -> Screen:
         row["name"] or row["email"] or row["user_id"],
         [
             Part("facts", h.dl(".facts")[((h.dt[name], h.dd[value]) for name, value in facts if value)]),
-            Part("act", _acts(view, row), is_live=False),
+            Part("act", lambda: _acts(view, row), is_live=False),
             Part("requests", _requests(view, row)),
             Part("failures", _failures(view, row)),
             Part("history", _history(view, row)),

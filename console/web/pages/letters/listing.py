@@ -31,7 +31,7 @@ def dead_letters(view: View) -> Screen:
         "Dead letters",
         [
             Part("open", _open(view)),
-            Part("ask", _filters(view, asked), is_live=False),
+            Part("ask", lambda: _filters(view, asked), is_live=False),
             # Boxes that are ticked stay so.
             Part("list", _list(view, asked, found["items"]), is_live=False),
             Part("pages", turning(view.address, asked, found["next"]), is_live=False),

@@ -34,9 +34,9 @@ def nodes(view: View) -> Screen:
         [
             Part("silence", _silence(view)),
             Part("also", _also()),
-            Part("add", _add(view), is_live=False),
-            Part("map", _map(view, asked)),
-            Part("ask", _filters(view, asked), is_live=False),
+            Part("add", lambda: _add(view), is_live=False),
+            Part("map", lambda: _map(view, asked), rests_s=1),
+            Part("ask", lambda: _filters(view, asked), is_live=False),
             Part("list", _list(view, found["items"], is_filtered=asked != NodeFilter())),
             Part("pages", turning(view.address, asked, found["next"])),
         ],

@@ -32,11 +32,11 @@ def node(view: View) -> Screen:
         row["name"],
         [
             Part("state", _state(view, row)),
-            Part("actions", _actions(view, row), is_live=False),
+            Part("actions", lambda: _actions(view, row), is_live=False),
             Part("heartbeats", _heartbeats(view, number_of)),
             Part("metrics", _metrics(view, number_of)),
             Part("pools", pools_of(view, pools, pictures.pools(conn, number_of, MOST_OF_NODE), number_of)),
-            Part("schedules", schedules_of(view, listing.schedules(conn, number_of), number_of), is_live=False),
+            Part("schedules", lambda: schedules_of(view, listing.schedules(conn, number_of), number_of), is_live=False),
             Part("facts", _facts(view, row)),
             Part("lifecycle", _lifecycle(view, number_of)),
         ],

@@ -31,7 +31,7 @@ def queues_page(view: View) -> Screen:
             Part("held", held_back(view, held)),
             Part("outages", _outages(view, outage.recent(conn))),
             Part("board", _board(view, {row["what"] for row in held})),
-            Part("hold", holding(view, held), is_live=False),
+            Part("hold", lambda: holding(view, held), is_live=False),
             Part("workers", _workers(view)),
             Part("periodic", _periodic(view)),
         ],

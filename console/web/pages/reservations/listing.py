@@ -19,7 +19,7 @@ def reservations(view: View) -> Screen:
     return Screen(
         "Reservations",
         [
-            Part("ask", _filters(view, asked, sees_all=sees_all), is_live=False),
+            Part("ask", lambda: _filters(view, asked, sees_all=sees_all), is_live=False),
             Part("list", _list(view, found["items"], sees_all=sees_all, is_filtered=asked != ReservationFilter())),
             Part("pages", turning(view.address, asked, found["next"])),
         ],
