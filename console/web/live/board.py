@@ -32,7 +32,7 @@ MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
 LEAST_S, AGAIN_S = 0.1, 2.0
 # So many are rendered at once: a process has one core, and what is begun later would keep all of them late.
-AT_ONCE = 2
+AT_ONCE = 3
 # A rendering that has taken so long waits for a database that does not answer.
 SILENT_S = 5.0
 UNCOUNTED = Policy("rendering", 1_000_000, 1_000_000)
