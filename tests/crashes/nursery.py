@@ -1,4 +1,4 @@
-"""Workers of several kinds that kill themselves, forked from one process that has imported them all.
+"""Workers of several kinds and HTTP APIs that kill themselves, forked from one process that has imported all kinds.
 
 A settle is a point, too: `settle TABLE.COLUMN` or `settle TABLE=STATUS` is the one that writes this column or status,
 and `during` it is when the rows have been changed, `before` when the answers have been read, `after` the commit.
@@ -27,6 +27,8 @@ from pgfleet.workers.runtime import settle
 from pgfleet.workers.runtime.outcomes import Change
 from worlds.trouble import kill_at
 
+# What is asked for in place of a kind's module, and the variable that says at which port it answers.
+API, PORT = "api", "CRASHES_PORT"
 KINDS = (assignment, disk, event, heartbeat, reservation)
 SETTLE = "settle "
 PARTS = {"during": "_change_rows", "before": "_stale", "after": "_try"}
@@ -40,17 +42,21 @@ class Nursery:
     def worker(self, module: str, environment: Mapping[str, str], *point: Any) -> Iterator[int]:
         """The process group of a worker, killed in the end, or at `point`: marker, place, when, the how manieth.
 
-        `module` is that of its kind, or those of several with commas between them.
+        `module` is that of its kind, or those of several with commas between them; or API, with PORT in `environment`.
         """
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps([module, dict(environment), [str(part) for part in point]]) + "\n")
-        self.process.stdin.flush()
-        pid = int(self.process.stdout.readline())
+        pid = self.start(module, environment, *point)
         try:
             yield pid
         finally:
             kill_group(pid)
+
+    def start(self, module: str, environment: Mapping[str, str], *point: Any) -> int:
+        """As `worker`; whoever starts it ends it."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps([module, dict(environment), [str(part) for part in point]]) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
 
 
 def kill_group(pid: int) -> None:
@@ -61,16 +67,20 @@ def kill_group(pid: int) -> None:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
-    command = [sys.executable, __file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def nursery(program: str = __file__, environment: Mapping[str, str] | None = None) -> Iterator[Nursery]:
+    command = [sys.executable, program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         try:
             yield Nursery(process)
         finally:
             process.terminate()
 
 
-def serve(orders: Iterator[str]) -> None:
+Being = Callable[[str, Mapping[str, str], Sequence[str]], None]
+
+
+def serve(orders: Iterator[str], be: Being) -> None:
     """Fork a worker for each line; tell its process group, which is there by then."""
     read = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
     # What botocore reads for each client is read once, before workers are forked.
@@ -85,7 +95,7 @@ def serve(orders: Iterator[str]) -> None:
             os.setsid()
             os.write(told, b".")
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            be_worker(*json.loads(order))
+            be(*json.loads(order))
         os.read(ready, 1)
         os.close(ready)
         os.close(told)
@@ -96,20 +106,37 @@ def serve(orders: Iterator[str]) -> None:
 def be_worker(module: str, environment: Mapping[str, str], point: Sequence[str]) -> None:
     os.environ.update(environment)
     os.dup2(2, 1)
+    if point:
+        arm(Path(point[0]), point[1], point[2], int(point[3]))
+    if module == API:
+        be_api(int(environment[PORT]))
     # As in a process that a command line has started: dramatiq's own workers are forked from this one.
     multiprocessing.set_start_method("fork", force=True)
-    # It would serve all kinds that are imported.
+    modules = module.split(",")
+    mine = keep_only(modules)
+    arguments = cli.make_argument_parser().parse_args([*modules[:1], "-p", "1", "-t", "1", "-Q", *mine])  # type: ignore[no-untyped-call]
+    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]
+
+
+def be_api(port: int) -> None:
+    """`pgfleet serve`, until it is killed."""
+    from pgfleet.console.commands.running.serve import serve as serve_api  # noqa: PLC0415 - only where it is asked for
+
+    # It says where it answers, each time.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    serve_api(port=port)
+    sys.exit(1)
+
+
+def keep_only(modules: Sequence[str]) -> list[str]:
+    """Their queues: this process would serve all kinds that are imported."""
     broker = disk.actor.broker
     lifecycle: Any = next(m for m in broker.middleware if hasattr(m, "kinds"))
-    modules = module.split(",")
     mine = [sys.modules[each].KIND.queue for each in modules]
     for queue in [queue for queue in lifecycle.kinds if queue not in mine]:
         del lifecycle.kinds[queue]
         broker.queues.pop(queue, None)
-    if point:
-        arm(Path(point[0]), point[1], point[2], int(point[3]))
-    arguments = cli.make_argument_parser().parse_args([*modules[:1], "-p", "1", "-t", "1", "-Q", *mine])  # type: ignore[no-untyped-call]
-    sys.exit(cli.main(arguments))  # type: ignore[no-untyped-call]
+    return mine
 
 
 def arm(marker: Path, place: str, when: str, nth: int) -> None:
@@ -144,4 +171,4 @@ def writes(label: str) -> Callable[[Change], bool]:
 
 
 if __name__ == "__main__":
-    serve(iter(sys.stdin))
+    serve(iter(sys.stdin), be_worker)
