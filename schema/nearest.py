@@ -8,10 +8,14 @@ MOST = 2
 ALIKE = 0.55
 # As alike as the nearest, for whoever has to choose.
 CLOSE = 0.1
+# Who types so much has not mistyped a name. To compare 200,000 characters takes seconds, which a stranger may send.
+LONGEST = 100
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """The known names that this may be, nearest first; none where all are quite other words."""
+    if len(name) > LONGEST:
+        return []
     ranked = sorted((-_alike(name.lower(), each.lower()), each) for each in known)[:MOST]
     return [each for score, each in ranked if -score >= max(ALIKE, -ranked[0][0] - CLOSE)]
 
