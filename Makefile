@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench bench-large generated constraints licences kubectl-test \
   chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
-  crash-test recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test upgrade-test clean
+  crash-test crash-all recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test upgrade-test clean
 
 help: ## What each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +147,12 @@ testcontainers-test: $(READY) ## Tests of schema and runtime on a PostgreSQL in 
 crash-test: $(READY) ## Workers that are killed at every labelled point, and what they leave behind
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/crashes
 
+SEED ?= 1
+KILLS ?= 10000
+
+crash-all: $(READY) ## Processes of every kind, killed 10,000 times in the midst of all: half an hour, into tests/crashes/RESULTS.md
+	$(BIN)/python tests/crashes/storm/run.py --seed $(SEED) --kills $(KILLS) $(ARGS)
+
 recovery-test: $(READY) ## All ways that PostgreSQL goes away, in a table: needs root and pgbouncer; WRITE=1 writes it into bench/README.md
 	WRITE="$(WRITE)" $(BIN)/python -m pytest -v -n 8 --dist worksteal tests/recovery
 
@@ -156,7 +162,6 @@ upgrade-test: $(READY) ## Two versions side by side, migrations under load, and 
 load-test: $(READY) ## Thousands of reservations and users through workers that are killed
 	$(BIN)/python -m pytest tests/load
 
-SEED ?= 1
 MINUTES ?= 30
 
 hunt: $(READY) ## A search by seed for what does not hold, through users, faults, deaths and operators; SEED=1 MINUTES=30

@@ -1,4 +1,4 @@
-"""The API, killed while it does what a POST with a key asks: nothing by half, and who asks again is answered as if nothing was."""
+"""The API, killed while it does what a POST with a key asks: nothing by half, and asking again does it once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def forks() -> Iterator[Nursery]:
 
 @pytest.mark.parametrize("path", ASKED)
 @pytest.mark.parametrize(("place", "when", "rows"), POINTS)
-def test_what_is_asked_with_a_key_of_an_api_that_is_killed_is_done_once(  # noqa: PLR0913, PLR0917  # a test
+def test_what_is_asked_with_a_key_of_an_api_that_is_killed_is_done_once(
     dsn: str, conn: Connection, forks: Nursery, tmp_path: Path, path: str, place: str, when: str, rows: int
 ) -> None:
     body, table, queue = ASKED[path]

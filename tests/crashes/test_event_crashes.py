@@ -41,7 +41,7 @@ def forks() -> Iterator[Nursery]:
 
 
 @pytest.mark.parametrize(("place", "when", "nth"), POINTS)
-def test_all_moves_are_told_in_order_whenever_the_worker_dies(  # noqa: PLR0913, PLR0917  # a test
+def test_all_moves_are_told_in_order_whenever_the_worker_dies(
     dsn: str, conn: Connection, receiver: Receiver, forks: Nursery, tmp_path: Path, place: str, when: str, nth: int
 ) -> None:
     marker, environment = tmp_path / "killed", worker_environment(dsn, None, **QUICK)

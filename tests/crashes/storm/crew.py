@@ -1,4 +1,4 @@
-"""Two processes of each kind, which are killed again and again: a burst of deaths, then a while of peace, kind by kind."""
+"""Two processes of each kind, killed again and again: a burst of deaths, then a while of peace, kind by kind."""
 
 import os
 import time

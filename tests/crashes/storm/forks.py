@@ -19,15 +19,18 @@ import certifi
 import yaml
 from dramatiq import Worker
 
-from crashes.nursery import API, PORT, arm, be_api, disk, keep_only, serve
+from crashes.nursery import API, PORT, arm, be_api, keep_only, serve
 from pgfleet.console.commands.running import serve as serving_api
 from pgfleet.console.web import site
 from pgfleet.producers.http import desk, serving, sessions
 from pgfleet.producers.http import settings as serve_settings
+from pgfleet.producers.http.openapi.asyncapi import document as published_queues
+from pgfleet.producers.http.openapi.document import document as published
 from pgfleet.producers.http.settings import read_serve_settings
 from pgfleet.schema.settings import read_settings
 from pgfleet.workers.clients.aws import signing
 from pgfleet.workers.runtime import serve as running
+from pgfleet.workers.runtime.serve import dramatiq_broker
 
 UP = "STORM_UP"
 # What the API's command imports when it begins is imported here.
@@ -45,7 +48,7 @@ def be(what: str, environment: Mapping[str, str], point: Sequence[str]) -> None:
         says_when_up(Path(environment[UP]))
         be_api(int(environment[PORT]))
     keep_only([what])
-    worker: Any = Worker(disk.actor.broker, worker_timeout=200, worker_threads=1)
+    worker: Any = Worker(dramatiq_broker(), worker_timeout=200, worker_threads=1)
     worker.start()
     Path(environment[UP]).touch()
     Event().wait()
@@ -58,28 +61,33 @@ def says_when_up(file: Path) -> None:
         file.touch()
         real(served)
 
-    serving.Served.run = run  # type: ignore[method-assign]
+    put(serving.Served, run=run)
+
+
+def put(owner: Any, **things: Any) -> None:
+    for name, thing in things.items():
+        setattr(owner, name, thing)
+
+
+def nothing(*_: Any) -> None: ...
 
 
 def prepare() -> None:
     """What each process would do again with the same result; nothing of it is open, and no thread runs."""
     settings, of_api = read_settings(), read_serve_settings()
-    running.read_settings = lambda: settings
-    serving_api.read_settings = lambda: settings
-    serve_settings.read_serve_settings = lambda: of_api
-    running.check_schema = lambda _: None
-    running.check_rights = lambda *_: None
-    sessions.verify = lambda _: []
     listed = serving.endpoints()
-    documents = serving.document(listed, "storm"), serving.of_queues("storm")
-    serving.endpoints = lambda: listed
-    serving.document = lambda *_: documents[0]
-    serving.of_queues = lambda *_: documents[1]
+    document, of_queues = published(listed, "storm"), published_queues("storm")
     clients = {name: signing.Signed(name, settings) for name in ("ec2", "s3")}
-    signing.Signed = lambda name, _: clients[name]
-    ssl.create_default_context = cache(ssl.create_default_context)
-    ssl.create_default_context(cafile=certifi.where())
-    yaml.safe_load = partial(yaml.load, Loader=yaml.CSafeLoader)
+    context = cache(ssl.create_default_context)
+    context(cafile=certifi.where())
+    put(running, read_settings=lambda: settings, check_schema=nothing, check_rights=nothing)
+    put(serving_api, read_settings=lambda: settings)
+    put(serve_settings, read_serve_settings=lambda: of_api)
+    put(sessions, verify=nothing)
+    put(serving, endpoints=lambda: listed, document=lambda *_: document, of_queues=lambda *_: of_queues)
+    put(signing, Signed=lambda name, _: clients[name])
+    put(ssl, create_default_context=context)
+    put(yaml, safe_load=partial(yaml.load, Loader=yaml.CSafeLoader))
     # Nothing that is there already is looked at, and so copied, by a child.
     gc.collect()
     gc.freeze()
