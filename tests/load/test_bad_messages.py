@@ -1,9 +1,10 @@
-"""A hundred thousand messages in a row that nobody can read: each is a dead letter, and good ones among them cost no more."""
+"""A hundred thousand messages that nobody can read: each is a dead letter, and good ones among them cost no more."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from subprocess import Popen
 from typing import Any
@@ -15,11 +16,11 @@ import pytest
 from worlds.database import Connection
 from worlds.fleet import until, worker_process
 
-GOOD, BAD = 4_000, 4_000
+GOOD, BAD = 100_000, 100_000
 # The limit: what one good message may cost the worker with as many bad ones beside, of what it costs alone.
 MOST = 1.2
 HUGE = "x" * 200_000
-# None is a message that is NULL. Each is sent as it stands here, as often as all others; a huge one now and then.
+# None is a message that is NULL. Each is sent as often as all others; a huge one now and then.
 HOSTILE: tuple[Any, ...] = (
     None,
     7,
@@ -43,8 +44,26 @@ HOSTILE: tuple[Any, ...] = (
 )
 SEND = """
 insert into pgmq.q_{queue} (vt, message, headers)
-select now(), m, case when mod(n, 19) = 18 then '{{"pgfleet": 5, "x": "y"}}'::jsonb when mod(n, 23) = 22 then '[]'::jsonb end
+select now(), m, case
+  when mod(n, 19) = 18 then '{{"pgfleet": 5, "x": "y"}}'::jsonb
+  when mod(n, 23) = 22 then '[]'::jsonb end
 from unnest(%s::jsonb[]) with ordinality as t (m, n)
+"""
+
+
+NODES = """
+insert into autoscaler.nodes (id, name, region) select n, n, 'x' from generate_series(1, 100) n on conflict do nothing
+"""
+USERS = """
+insert into hopsworks.users (id, email) select 'u' || n, n || '@example.com' from generate_series(1, 50) n
+on conflict do nothing
+"""
+ASSIGNMENTS = """
+insert into hopsworks.user_hopsworks_assignments (user_id, status)
+select 'u' || n, 'pending' from generate_series(1, 50) n on conflict do nothing
+"""
+LETTERS = """
+select count(*), count(*) filter (where reason <> '' and verdict = 'rejection') from public.dead_letters
 """
 
 
@@ -59,16 +78,15 @@ class Kind:
 
 
 def beats(conn: Connection, number: int) -> list[dict[str, Any]]:
-    conn.execute(
-        "insert into autoscaler.nodes (id, name, region) select n, n, 'x' from generate_series(1, 100) n on conflict do nothing"
-    )
+    conn.execute(NODES)
     common = {"action": "heartbeat", "source": "autoscaler", "status": "healthy"}
+    began = datetime(2026, 11, 29, tzinfo=UTC)
     return [
         {
             **common,
             "id": str(uuid4()),
             "node_id": n % 100 + 1,
-            "sent_at": f"2026-11-29T0{n // 36000:1}:{n // 600 % 60:02}:{n // 10 % 60:02}Z",
+            "sent_at": (began + timedelta(seconds=n // 100)).isoformat(),
         }
         for n in range(number)
     ]
@@ -76,18 +94,14 @@ def beats(conn: Connection, number: int) -> list[dict[str, Any]]:
 
 def tickets(conn: Connection, number: int) -> list[dict[str, Any]]:
     """Of users who no longer wait for them: rows are loaded, steps decide, and nothing is to be done."""
-    conn.execute(
-        "insert into hopsworks.users (id, email) select 'u' || n, n || '@example.com' from generate_series(1, 50) n on conflict do nothing"
-    )
-    conn.execute(
-        "insert into hopsworks.user_hopsworks_assignments (user_id, status) select 'u' || n, 'pending' from generate_series(1, 50) n on conflict do nothing"
-    )
+    conn.execute(USERS)
+    conn.execute(ASSIGNMENTS)
     return [{"action": "advance", "user_id": f"u{n % 50 + 1}", "ticket": 1} for n in range(number)]
 
 
 KINDS = [
     Kind("node_heartbeats", "pgfleet.workers.heartbeat", GOOD, beats),
-    Kind("cluster_assignments", "pgfleet.workers.assignment", 2_000, tickets),
+    Kind("cluster_assignments", "pgfleet.workers.assignment", 20_000, tickets),
 ]
 
 
@@ -126,9 +140,7 @@ def bad(number: int) -> list[Any]:
 
 def letters(conn: Connection) -> tuple[int, int]:
     """How many there are, and how many of them say why."""
-    row = conn.execute(
-        "select count(*), count(*) filter (where reason <> '' and verdict = 'rejection') from public.dead_letters"
-    ).fetchone()
+    row = conn.execute(LETTERS).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
 
@@ -159,10 +171,8 @@ def test_good_messages_cost_no_more_where_every_other_is_bad(dsn: str, conn: Con
         beside = scene.cost_s(mixed) - of_bad
         after = letters(conn)
 
-    per = 1e6 / kind.good
-    print(
-        f"\n{kind.queue}: {alone * per:.0f} us a good message alone, {beside * per:.0f} us beside bad ones, {of_bad / BAD * 1e6:.0f} us a bad one"
-    )  # noqa: T201  # figures
+    figures = f"{alone / kind.good * 1e6:.0f} us alone, {beside / kind.good * 1e6:.0f} us beside bad ones"
+    print(f"\n{kind.queue}: a good message {figures}; a bad one {of_bad / BAD * 1e6:.0f} us")  # noqa: T201  # figures
     assert after_bad == (BAD, BAD)
     assert after == (2 * BAD, 2 * BAD)
     assert beside <= MOST * alone
