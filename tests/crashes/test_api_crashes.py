@@ -63,7 +63,6 @@ def test_what_is_asked_with_a_key_of_an_api_that_is_killed_is_done_once(
     assert first.is_success, first.text
     assert number_of(conn, table) == 1
     assert number_of(conn, f"pgmq.q_{queue}") == 1
-    assert number_of(conn, "autoscaler.audit_logs where success and resource_id is not null") == 1
 
 
 def answers(client: httpx.Client) -> bool:
