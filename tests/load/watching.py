@@ -5,15 +5,21 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import httpx
 
-from worlds.api.program import Program, head_of, opened
+from worlds.api.program import head_of, opened
 
 FORM = {"Sec-Fetch-Site": "same-origin"}
 
 
-def signed_in(api: Program, key: str) -> str:
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+def signed_in(api: HasUrl, key: str) -> str:
     """The cookie of a session that begins with a key."""
     with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as http:
         answer = http.post("/sign-in", data={"key": key}, headers=FORM)

@@ -61,8 +61,8 @@ def _rows(fleet: Fleet, told: Told) -> Iterator[str]:
     for query in (TWICE, WRONG_GPUS, WRONG_SNAPSHOTS, WRONG_ROWS, COUNTED_TWICE, FAILURES, HELD):
         yield from (f"{row}" for row in _all(fleet, query)[:5])
     for machine in MACHINES:
-        for row in _all(fleet, f"select row_id, ticket from public.forgotten_{machine}"):
-            yield f"{machine} {row['row_id']} has no message that would move it"
+        for lost in _all(fleet, f"select row_id, ticket from public.forgotten_{machine}"):
+            yield f"{machine} {lost['row_id']} has no message that would move it"
     (server,) = ask(fleet.conn, SQL["server"])
     if server["deadlocks"]:
         yield f"{server['deadlocks']} deadlocks"

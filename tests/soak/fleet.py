@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -118,7 +119,7 @@ def fleet(receivers: int = 2) -> Iterator[Fleet]:
         made.url = started.api({"DATABASE_URL": serving_dsn(conn, dsn)})
         started.wait_for(made.url)
         # Who starts tells what is not as it has to be.
-        until(lambda: _claiming(conn) == len(contracts()), what="each worker", work=lambda: started.check() or False)
+        until(lambda: _claiming(conn) == len(contracts()), what="each worker", work=partial(Children.check, started))
         conn.execute(NO_LEAST)
         yield made
         started.check()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -113,7 +114,7 @@ class Looks:
         self.before |= {f"{name} at": at, name: value}
         return None if last is None or last_at is None else (value - last) / (at - last_at)
 
-    def _rows(self, name: str) -> list[dict[str, float]]:
+    def _rows(self, name: str) -> list[dict[str, Any]]:
         cursor = self.fleet.conn.execute(SQL[name])
         assert cursor.description is not None
         columns = [column.name for column in cursor.description]

@@ -51,7 +51,7 @@ class Pages:
 
     @property
     def received(self) -> int:
-        return sum(each.received for each in (*self.pages, *self.streams))
+        return sum(page.received for page in self.pages) + sum(stream.received for stream in self.streams)
 
     @property
     def messages(self) -> int:
@@ -63,7 +63,10 @@ class Pages:
             page.told.clear()
 
     async def look(self, port: int, ended: asyncio.Event) -> None:
-        tasks = [asyncio.create_task(each.look(port)) for each in (*self.pages, *self.streams)]
+        tasks = [
+            *(asyncio.create_task(page.look(port)) for page in self.pages),
+            *(asyncio.create_task(stream.look(port)) for stream in self.streams),
+        ]
         await ended.wait()
         for task in tasks:
             task.cancel()

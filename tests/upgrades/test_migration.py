@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -125,7 +126,12 @@ def test_who_reads_for_long_keeps_the_migration_waiting_and_nobody_behind_it(
 ) -> None:
     """It asks for the lock again and again, and lets go of all that it holds in between."""
     tries, once = [], migrating._migrate  # noqa: SLF001  # to count them
-    monkeypatch.setattr(migrating, "_migrate", lambda *given, **more: tries.append(1) or once(*given, **more))
+
+    def counted(*given: Any, **more: Any) -> Any:
+        tries.append(1)
+        return once(*given, **more)
+
+    monkeypatch.setattr(migrating, "_migrate", counted)
     with all_at_work(dsn, conn) as going, ThreadPoolExecutor() as pool:
         # Who starts would refuse to without.
         conn.execute("alter table public.reservations drop constraint reservations_gpus_held_check")

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import httpx
@@ -22,7 +23,7 @@ from worlds.fleet import Connection, assert_sound, until, worker_process
 from worlds.reservations import create
 
 NUMBER = 40
-QUICK = {"pod_poll_s": 0.2, "teardown_poll_s": 0.2, "expiry_grace_s": 0}
+QUICK: dict[str, Any] = {"pod_poll_s": 0.2, "teardown_poll_s": 0.2, "expiry_grace_s": 0}
 ENDED = "select count(*) from public.reservations where reservation_ended is not null"
 BY_WHOM = "select distinct split_part(actor, ':', 2)::int from public.status_history where actor like 'reservation@%'"
 TWICE = """

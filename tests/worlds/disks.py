@@ -165,7 +165,7 @@ class World:
         wanted = {"gpu_type": TYPE, "gpu_count": 0, "user_id": user, **fields}
         return reservations.create(self.conn, **({"disk_name": disk_name} if disk_name else {}), **wanted)
 
-    def active(self, disk_name: str = "data", user: str = "ada", **fields: Any) -> str:
+    def active(self, disk_name: str | None = "data", user: str = "ada", **fields: Any) -> str:
         row_id = self.reserve(disk_name, user, **fields)
         self.until(lambda: self.status(row_id) == "active", what=f"an active reservation with {disk_name}")
         return row_id
