@@ -11,9 +11,9 @@ from autoscaler.nodes n
 left join autoscaler.node_configurations c on c.node_id = n.id and c.is_active
 cross join lateral (
   select case
-    when n.status = 'OFFLINE' then 'silent'
-    when n.status = 'ERROR' then 'error'
-    when n.status = 'INACTIVE' then 'never'
+    when n.status::text = 'OFFLINE' then 'silent'
+    when n.status::text = 'ERROR' then 'error'
+    when n.status::text = 'INACTIVE' then 'never'
     when coalesce(n.last_heartbeat < (select public.fleet_now() at time zone 'UTC' - interval '2 minutes'), true) then 'late'
     else 'heard' end as how
 ) h

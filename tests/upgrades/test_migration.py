@@ -19,7 +19,7 @@ from pgfleet.schema.identity import accounts, keys
 from upgrades.load import LEFT, Load, Watched, left_open, load
 from upgrades.versions import Version, as_if_all_had_changed, migrated_by
 from worlds.api.program import program
-from worlds.database import Connection
+from worlds.database import Connection, temporary_folder
 from worlds.fleet import REPOSITORY, kill, until, worker_environment
 from worlds.small.kind import SET_UP
 
@@ -46,9 +46,13 @@ def all_at_work(dsn: str, conn: Connection) -> Iterator[Load]:
     """Two workers that always have something to do, and an API that is asked all the time."""
     accounts.add(conn, "ada@example.org", username="ada")
     key = keys.make(conn, "ada", hours=1).key
-    environment = worker_environment(dsn, None, log_level="warning") | {"PYTHONPATH": PLACES}
     command = [sys.executable, "-m", "dramatiq", "recovery.served", "-p", "1", "-t", "2"]
     with ExitStack() as stack:
+        effects = stack.enter_context(temporary_folder())
+        environment = worker_environment(dsn, None, log_level="warning") | {
+            "PYTHONPATH": PLACES,
+            "EFFECTS": str(effects),
+        }
         for _ in range(2):
             worker = subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True)
             stack.callback(kill, worker)

@@ -19,7 +19,7 @@ from pgfleet.schema.identity import accounts, keys
 from pgfleet.schema.messages import CONTRACT_HEADER
 from upgrades.versions import COLUMN, Version, migrated_by
 from worlds.api.program import Program, program
-from worlds.fleet import Connection, assert_sound, until, worker_process
+from worlds.fleet import Connection, assert_sound, move_clock, until, worker_process
 from worlds.reservations import create
 
 NUMBER = 40
@@ -76,17 +76,25 @@ def test_workers_of_two_versions_share_a_queue_and_nothing_is_lost_or_done_twice
         migrated_by(newer, dsn)
         assert has_column(conn)
         with of(newer), worker_process(dsn, box, **QUICK) as new:
-            ids = [first, *(create(conn, gpu_count=1, duration_hours=0.001) for _ in range(NUMBER))]
+            ids = [first]
+
+            def one_more() -> None:
+                if len(ids) - value(conn, ENDED) < NUMBER:
+                    ids.append(create(conn, gpu_count=1, duration_hours=0.001))
+
+            until(lambda: at_work(conn) & descendants(new), what="work of the newer one", work=one_more)
             until(lambda: value(conn, ENDED) == len(ids), what="the end of all")
-            workers = {row[0] for row in conn.execute(BY_WHOM)}
-            assert workers & descendants(old)
-            assert workers & descendants(new)
+            assert at_work(conn) & descendants(old)
 
     assert {row[0] for row in conn.execute("select reservation_id::text from public.reservations")} == set(ids)
     assert conn.execute(TWICE).fetchall() == []
     assert conn.execute(LETTERS).fetchall() == []
     assert box.state()["double_creations"] == 0
     assert_sound(conn)
+
+
+def at_work(conn: Connection) -> set[int]:
+    return {row[0] for row in conn.execute(BY_WHOM)}
 
 
 def has_column(conn: Connection) -> bool:
@@ -114,12 +122,15 @@ def test_what_a_newer_api_has_promised_waits_for_newer_workers_and_is_no_failure
     migrated_by(newer, dsn)
     accounts.add(conn, "ada@example.org", username="ada")
     key = keys.make(conn, "ada", hours=1).key
-    with of(newer), program(serving_dsn(conn, dsn)) as api, of(None), worker_process(dsn, box, **QUICK):
-        row_id = promised(api, key)
-        until(lambda: waits_for_a_newer_one(conn), what="a worker of before that leaves it")
-        sent_by_sql = create(conn, gpu_count=1, duration_hours=0.001)
-        until(lambda: ended(conn, sent_by_sql), what="the end of what the worker of before understands")
-        assert shown(api, key, row_id)["status"] == "pending"
+    with of(newer), program(serving_dsn(conn, dsn)) as api:
+        with of(None), worker_process(dsn, box, **QUICK):
+            row_id = promised(api, key)
+            until(lambda: waits_for_a_newer_one(conn), what="a worker of before that leaves it")
+            sent_by_sql = create(conn, gpu_count=1, duration_hours=0.001)
+            until(lambda: ended(conn, sent_by_sql), what="the end of what the worker of before understands")
+            assert shown(api, key, row_id)["status"] == "pending"
+        # It is looked at again after a minute, and then less and less often.
+        move_clock(conn, 100)
         with of(newer), worker_process(dsn, box, **QUICK):
             until(lambda: shown(api, key, row_id)["status"] == "active", what="a pod, by the newer worker")
 

@@ -1,15 +1,32 @@
 import re
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 
+import htpy as h
 import httpx
 import pytest
+from markupsafe import Markup
 
 from pgfleet.console.web.found import pages
+from pgfleet.console.web.look.writing import kept, written
 from worlds.web.site import Site, site_on
 
 PLAIN = [page.path for page in pages() if "{" not in page.path and not page.is_fragment]
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>\'" &amp;'
 PATHS = ("/", "/reservations", "/reservations/r-1", "/reservations/r-1/logs", "/reserve?name=" + HOSTILE)
+NODES: dict[str, Callable[[], h.Node]] = {
+    "text": lambda: "a < b & \"c\" 'd'",
+    "nothing": lambda: [None, True, False, "", 0, [], h.p],
+    "numbers": lambda: [1, -2, h.td[3]],
+    "attributes": lambda: h.a("#id.one", {"hx-swap": "none", "@x": "<"}, href='/?a=1&b="2"', hidden=True)["x"],
+    "void": lambda: [h.input(value="<"), h.br, h.img(alt='"')],
+    "nested": lambda: h.div[h.ul[(h.li[each] for each in ("<", Markup("<b>"), None))], [[h.i["x"], ("y",)]]],
+    "document": lambda: h.html(lang="en")[h.head[h.title["<"]], h.body["&"]],
+    "script": lambda: h.script["a && b < c"],
+    "fragment": lambda: h.fragment["<", h.b["x"]],
+    "comment": lambda: h.comment("-->"),
+    "later": lambda: h.p[lambda: h.b["<"]],
+}
 
 
 def test_each_page_forbids_scripts_and_styles_of_others_and_has_none_of_its_own(site: Site) -> None:
@@ -132,3 +149,19 @@ def test_an_address_of_the_api_that_is_none_is_a_problem_and_one_of_no_page_is_a
     assert page.status_code == 404
     assert "There is nothing here" in page.text
     assert httpx.get(f"{site.api.url}/openapi.json").is_success
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_elements_are_written_as_htpy_writes_them(name: str) -> None:
+    node = NODES[name]
+
+    assert written(node()) == str(h.fragment[node()])
+
+
+def test_what_is_kept_is_escaped_once() -> None:
+    assert written(h.p[kept(h.b["a < b"])]) == "<p><b>a &lt; b</b></p>"
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u061c", "\u200f"])
+def test_a_sign_that_turns_text_around_is_no_part_of_it(sign: str) -> None:
+    assert written(h.p[f"fine{sign}txt.exe"]) == "<p>fine\N{REPLACEMENT CHARACTER}txt.exe</p>"
