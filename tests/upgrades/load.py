@@ -24,7 +24,8 @@ LEFT = f"select count(*) from pgmq.q_{QUEUE}"  # a name of ours
 WAITING = """
 select a.pid, a.pid = %(migrator)s as is_migrator, %(migrator)s = any (pg_blocking_pids(a.pid)) as by_migrator,
   left(a.query, 200) as query
-from pg_stat_activity a where a.wait_event_type = 'Lock' and a.datname = current_database()
+from pg_stat_activity a
+where a.wait_event_type = 'Lock' and a.datname = current_database() and a.backend_type = 'client backend'
 """
 MIGRATOR = """
 select l.pid from pg_locks l

