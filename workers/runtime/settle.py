@@ -167,9 +167,7 @@ def _try(conn: Connection, queue: str, units: list[Unit], author: Author) -> Ans
             letters = [unit.letter for unit in units if unit.letter]
             if letters:
                 kernel.bury(conn, queue, letters)
-        # So it is nearly always, and what each answer names is not looked at.
-        written = sum(cursor.rowcount for cursor in ours), sum(cursor.rowcount for _, cursor in changed)
-        if written == (len(units), sum(len(unit.changes) for unit in units)):
+        if _is_all_written(units, ours, changed):
             conn.commit()
             return set(), set()
         mine = {row[0] for cursor in ours for row in cursor.fetchall()}
@@ -254,6 +252,12 @@ def _values(change: Change, unit: Unit) -> dict[str, Any]:
         return dict(change.values)
     signed = {"status": change.to, "status_reason": change.reason, "status_msg_id": unit.token.msg_id}
     return {**change.values, **signed}
+
+
+def _is_all_written(units: list[Unit], ours: list[Cursor], changed: list[tuple[sa.Table, Cursor]]) -> bool:
+    """So it is nearly always, and then what each answer names is not looked at."""
+    written = sum(cursor.rowcount for cursor in ours), sum(cursor.rowcount for _, cursor in changed)
+    return written == (len(units), sum(len(unit.changes) for unit in units))
 
 
 def _stale(changed: list[tuple[sa.Table, Cursor]], units: list[Unit]) -> set[Token]:

@@ -47,7 +47,7 @@ STEPPED: tuple[Point, ...] = (
     (f"{RUNTIME}.settle:_give_up_messages", "after"),
     (f"{RUNTIME}.settle:_change_rows", "after"),
     (f"{RUNTIME}.settle:_send", "after"),
-    (f"{RUNTIME}.settle:_stale", "after"),
+    (f"{RUNTIME}.settle:_is_all_written", "after"),
     (f"{RUNTIME}.settle:_try", "after"),
 )
 SETTLED: dict[str, tuple[str, ...]] = {
