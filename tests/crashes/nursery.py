@@ -31,7 +31,7 @@ from worlds.trouble import kill_at
 API, PORT = "api", "CRASHES_PORT"
 KINDS = (assignment, disk, event, heartbeat, reservation)
 SETTLE = "settle "
-PARTS = {"during": "_change_rows", "before": "_stale", "after": "_try"}
+PARTS = {"during": "_change_rows", "before": "_is_all_written", "after": "_try"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ POINTS = [
     *((f"{RUNTIME}.serve:work", "before", nth) for nth in (1, 2, 3)),
     *(
         (f"{RUNTIME}.settle:{stage}", "after", nth)
-        for stage in ("_change_rows", "_stale", "_try")
+        for stage in ("_change_rows", "_is_all_written", "_try")
         for nth in (1, 2, 3, 4)
     ),
     (f"{RUNTIME}.settle:_send", "after", 2),
