@@ -19,7 +19,6 @@ POINTS = [
     (f"{ANSWERING}:Desk._done", "before", 0),
     (f"{ANSWERING}:kept", "before", 0),
     (f"{ANSWERING}:kept", "after", 0),
-    ("psycopg:Connection.commit", "before", 0),
     (f"{ANSWERING}:Desk._done", "after", 1),
     (f"{ANSWERING}:Desk._answer", "after", 1),
 ]
