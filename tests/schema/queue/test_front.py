@@ -78,7 +78,8 @@ def test_a_claim_that_begins_in_the_middle_walks_over_no_dead_entries(dsn: str, 
             messages, _ = claims.claim(conn, QUEUE, 500, LEASE)
             kernel.delete(conn, QUEUE, [message.token for message in messages])
         now = time.monotonic()
-        pages = _pages(conn, Front(now, now + 60))
+        # What has come in the last moment is looked at all the same.
+        pages = _pages(conn, Front(now + MARGIN_S, now + 60))
         all_pages = _pages(conn, Front())
 
     assert pages < all_pages / 10
