@@ -59,7 +59,8 @@ def claim(  # noqa: PLR0913  # what a claim says of itself is named
     rows = ask(cursor, queue, CLAIM, values).fetchall()
     now = time.monotonic()
     claimed = [_message(row, mark, now) for row in rows if row[0] is not None]
-    if since_s is None:
+    # A queue that is paused answers nothing at all: nobody has looked.
+    if rows and since_s is None:
         front.looked(began, now, min((message.due_at for message in claimed), default=None))
     due_s = rows[0][7] if len(rows) == 1 and not claimed else None
     return sorted(claimed, key=lambda message: message.token.msg_id), due_s

@@ -13,6 +13,8 @@ LONG_S = 0.002
 SHARE, LONGEST_S = 20, 1.0
 # A sender's transaction may last so long that it is committed after what is due later: it is found all the same.
 MARGIN_S = 0.25
+# A message may be due since before all times that the database can reckon with.
+FURTHEST_S = 365 * 86_400.0
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class Front:
 
     def since_s(self, now: float) -> float | None:
         """How many seconds before `now` messages were due that are looked at; None: all of them are."""
-        return now - self.place_at + MARGIN_S if now < self.until else None
+        return min(now - self.place_at + MARGIN_S, FURTHEST_S) if now < self.until else None
 
     def looked(self, began: float, ended: float, first_due_at: float | None) -> None:
         """A claim has looked at all, and the first message that it found was due then; None: it found none."""

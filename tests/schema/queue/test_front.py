@@ -1,12 +1,13 @@
 """From where on claims look, once one has taken long."""
 
+import math
 import time
 from datetime import timedelta
 
 import psycopg
 
 from pgfleet.schema.queue import claims, kernel
-from pgfleet.schema.queue.front import LONGEST_S, MARGIN_S, Front
+from pgfleet.schema.queue.front import FURTHEST_S, LONGEST_S, MARGIN_S, Front
 from pgfleet.schema.queue.kernel import Outgoing
 from worlds.fleet import Connection, until
 from worlds.small.kind import QUEUE, SET_UP
@@ -46,6 +47,24 @@ def test_all_is_looked_at_again_after_twenty_times_as_long_and_a_second_at_most(
     assert short.since_s(100.22) is None
     assert long.since_s(110.0 + LONGEST_S - 0.01) is not None
     assert long.since_s(110.0 + LONGEST_S) is None
+
+
+def test_what_is_due_since_ever_is_no_place_that_the_database_can_not_reckon_with(small: Small) -> None:
+    front, now = Front(), time.monotonic()
+    front.looked(now - 5, now, -math.inf)
+
+    claims.claim(small.conn, QUEUE, 10, LEASE, front=front)
+
+    assert front.since_s(now) == FURTHEST_S
+
+
+def test_a_claim_of_a_paused_queue_has_not_looked(small: Small) -> None:
+    front = Front()
+    with small.conn.transaction(force_rollback=True):
+        small.conn.execute("insert into public.pauses (what, by_whom) values (%s, 'ops')", (QUEUE,))
+        claims.claim(small.conn, QUEUE, 10, LEASE, front=front)
+
+    assert front == Front()
 
 
 def test_what_is_committed_late_is_found_within_a_second(small: Small) -> None:
