@@ -19,7 +19,7 @@ WAITING = (0, 100_000, 1_000_000, 10_000_000)
 WORKERS = (1, 2, 4, 8, 16)
 THREADS = 4
 DEADLINE_S = 300
-# As `= count(*)` of millions would be what is measured, what is left is what has not been passed.
+# What is done is counted: to count the millions that are left would be what is measured.
 PASSED: LiteralString = "select count(*) from public.status_history where machine = 'bench_job' and to_status = 'done'"
 MADE = """
 insert into public.bench_jobs (job_id, status) select n, 'ready' from generate_series(%(first)s, %(last)s) n;

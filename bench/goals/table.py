@@ -74,7 +74,10 @@ def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
     print("\n".join(lines), file=sys.stderr)
     if write:
         took = f"{(time.monotonic() - began) / 60:.0f} minutes"
-        _write([f"Measured in {took}, commit {commit()}, 2 cores, load before {load:.1f}.", "", *lines], large=large)
+        _write(
+            [f"Measured in {took}, commit {commit()}, {os.cpu_count()} cores, load before {load:.1f}.", "", *lines],
+            large=large,
+        )
         if "peers" in found:
             picture.write(found["peers"])
     return {"bench": "goals", **{name: dict(figures) for name, figures in found.items()}}

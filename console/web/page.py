@@ -137,6 +137,6 @@ class Page:
         return Endpoint("GET", f"{PLACE}/{self.name}", self.title, self.permission, handle, asks=self.asks)
 
 
-def parts_of(screen: Screen, resting: Container[str] = ()) -> Mapping[str, tuple[str, float]]:
+def parts_of(screen: Screen, resting: Container[str]) -> Mapping[str, tuple[str, float]]:
     """The live parts but for those that rest, by their ids: as HTML, and for how long it rests now."""
     return {part.id: (part.html(), part.rests_s) for part in screen.parts if part.is_live and part.id not in resting}

@@ -42,7 +42,7 @@ class Written:
 _KNOWN: sa.util.LRUCache[Any, Any] = sa.util.LRUCache(1_000)
 
 
-def written(statement: Any) -> tuple[bytes, dict[str, Any]]:
+def text_and_values(statement: Any) -> tuple[bytes, dict[str, Any]]:
     """A statement as psycopg takes it, and its values.
 
     It is written anew only where it has another shape than those before: SQLAlchemy's own sessions do so, too.
@@ -58,7 +58,7 @@ def written(statement: Any) -> tuple[bytes, dict[str, Any]]:
 
 def fetch(conn: Connection, statement: sa.Executable) -> list[Row]:
     """All rows of a select, or of an update with RETURNING."""
-    return _fetch(conn, *written(statement))
+    return _fetch(conn, *text_and_values(statement))
 
 
 def fetch_written(conn: Connection, written: Written, **given: Any) -> list[Row]:

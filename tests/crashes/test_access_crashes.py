@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crashes.nursery import Nursery, nursery
+from crashes.nursery import Nursery
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.clients.kubernetes.inside.jupyter import LOOK
@@ -94,12 +94,6 @@ class Scene:
             assert [done["action"] for done in row["requests_done"]] == [*actions]
         assert letters(self.conn) == []
         assert_sound(self.conn)
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Nursery]:
-    with nursery() as running:
-        yield running
 
 
 @pytest.fixture

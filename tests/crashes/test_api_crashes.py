@@ -1,13 +1,12 @@
 """The API, killed while it does what a POST with a key asks: nothing by half, and asking again does it once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from crashes.nursery import API, PORT, Nursery, nursery
+from crashes.nursery import API, PORT, Nursery
 from pgfleet.schema.identity import accounts, keys
 from worlds.api.program import UNBOUND
 from worlds.fleet import Connection, until, worker_environment
@@ -27,12 +26,6 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     "/v1/reservations": (RESERVATION, "public.reservations", "gpu_reservations"),
     "/v1/disks": ({"disk_name": "data", "size_gb": 20}, "public.disk_operations", "disk_operations"),
 }
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Nursery]:
-    with nursery() as running:
-        yield running
 
 
 @pytest.mark.parametrize("path", ASKED)

@@ -1,13 +1,12 @@
 """Event workers that are killed: every move is told at least once, in order, and a batch keeps its id."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crashes.nursery import Nursery, nursery
+from crashes.nursery import Nursery
 from pgfleet.producers import event as producer
 from worlds.database import Connection
 from worlds.feed.moves import make, move
@@ -32,12 +31,6 @@ POINTS = [
     (f"{RUNTIME}.settle:_send", "after", 3),
     *((POST, when, nth) for when in ("before", "after") for nth in (1, 2)),
 ]
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Nursery]:
-    with nursery() as running:
-        yield running
 
 
 @pytest.mark.parametrize(("place", "when", "nth"), POINTS)

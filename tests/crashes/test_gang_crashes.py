@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crashes.nursery import Nursery, nursery
+from crashes.nursery import Nursery
 from crashes.test_reservation_crashes import QUICK, SHORT, all_ended, assert_nothing_left
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
@@ -35,12 +35,6 @@ def four_nodes() -> Iterator[Box]:
     nodes = ["h100:4x4"]
     with sandbox.spawned(nodes, ready_delay_s=0.1, termination_delay_s=0.05, scheduling_retry_s=0.1) as box:
         yield box
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Nursery]:
-    with nursery() as running:
-        yield running
 
 
 @pytest.mark.parametrize(("point", "when", "nth"), POINTS)

@@ -19,6 +19,11 @@ def play(world: World, steps: Sequence[Step]) -> None:
             error.add_note(f"in step {number}: {step}")
             raise
     check_quietly(world)
+    end(world)
+
+
+def end(world: World) -> None:
+    """All is cancelled and comes to rest. Raises ViolatedError where something does not hold then."""
     let_all_end(world)
     rest(world)
     sweep(world)

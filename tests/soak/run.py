@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from hunt.run import commit, say
 from soak.bounds import bounds
 from soak.ending import rest, wrong
 from soak.fleet import SQL, Fleet, fleet
@@ -110,16 +111,6 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--loose", type=float, default=1, help="bounds are so many times as wide")
     parser.add_argument("--write", action="store_true", help="write the table into the page of results")
     return parser.parse_args()
-
-
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

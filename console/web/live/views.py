@@ -78,7 +78,7 @@ class Shared:
         """The parts that are not to be rendered again yet, with until when."""
         return {name: part.rests_until for name, part in self._parts.items() if part.rests_until > now}
 
-    def show(self, parts: Mapping[str, tuple[str, float]], resting: Collection[str] = (), now: float = 0.0) -> None:
+    def show(self, parts: Mapping[str, tuple[str, float]], resting: Collection[str], now: float) -> None:
         """Take what was rendered, beside what rests, and tell everybody where something has changed.
 
         Shapes: of each part its HTML, and for how long it rests from `now` on.

@@ -24,10 +24,9 @@ from crashes.storm.crew import Crew
 from crashes.storm.load import Load, asking
 from crashes.storm.report import Report, written
 from hunt import quiet
-from hunt.acts import ViolatedError, check_quietly
-from hunt.invariants import at_the_end
+from hunt.acts import check_quietly
 from hunt.known import RECEIVERS, Known
-from hunt.quiet import let_all_end, live_again, rest, sweep
+from hunt.playing import end
 from hunt.run import ground, say
 from hunt.world import SANDBOX, SETTINGS, World, connected, furnish
 from pgfleet.console import sandbox
@@ -105,17 +104,7 @@ def play(world: World, crew: Crew, seed: int, minutes: float) -> None:
         rests += 1
         crew.go()
     crew.rest()
-    let_all_end(world)
-    rest(world)
-    sweep(world)
-    rest(world)
-    live_again(world)
-    rest(world)
-    sweep(world)
-    rest(world)
-    wrong = list(at_the_end(world))
-    if wrong:
-        raise ViolatedError("\n".join(wrong))
+    end(world)
 
 
 def main() -> int:

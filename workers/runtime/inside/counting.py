@@ -27,10 +27,10 @@ def count(running: Running, settled: Settled, began_ns: int) -> None:
         log.warning("lease.lost", queue=queue, messages=len(settled.lost))
     if settled.stale:
         metrics.STALE.labels(queue).inc(len(settled.stale))
+    name = f"settle {queue}"
     is_told = log.is_enabled_for(logging.INFO)
     for unit in settled.done:
-        if unit.task.span is not None:
-            spans.after(unit.task.span, f"settle {queue}", began_ns, outcome=unit.outcome)
+        spans.after(unit.task.span, name, began_ns, outcome=unit.outcome)
         if is_told or unit.outcome == "reject":
             _log(running.kind.name, unit)
 
