@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from pgfleet.schema.asking import Asked, Role, asked
 from pgfleet.schema.kinds import contracts
 from worlds.database import Connection
-from worlds.fleet import move_clock
+from worlds.fleet import move_clock, stop_clock
 from worlds.strangers import QUEUES, stranger_dsn, stranger_on
 
 QUEUE = "gpu_reservations"
@@ -259,9 +259,12 @@ def due(conn: Connection) -> int:
 
 
 def test_a_flood_of_one_login_is_due_a_little_at_a_time(stranger: Connection, conn: Connection) -> None:
+    # On a busy machine it takes so long to send them that many would be due by then.
+    stop_clock(conn)
     stranger.execute(MANY, [Jsonb(CANCEL), 10_000])
 
-    assert 50 < due(conn) < 5_000
+    move_clock(conn, 5)
+    assert 50 < due(conn) < 800
     move_clock(conn, 3600)
     assert due(conn) == 10_000
 
