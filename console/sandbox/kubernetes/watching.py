@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -159,8 +160,10 @@ class Watchers:
         self._begin(watcher)
         self._open[wanted.resource].add(watcher)
         try:
-            await response.prepare(request)
-            await self._send(response, watcher)
+            # Who watches may go at any time.
+            with suppress(ConnectionResetError):
+                await response.prepare(request)
+                await self._send(response, watcher)
         finally:
             self._open[wanted.resource].discard(watcher)
         return response

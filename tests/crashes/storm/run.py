@@ -24,7 +24,8 @@ from crashes.storm.crew import Crew
 from crashes.storm.load import Load, asking
 from crashes.storm.report import Report, written
 from hunt import quiet
-from hunt.acts import check_quietly
+from hunt.acts import ViolatedError
+from hunt.invariants import always
 from hunt.known import RECEIVERS, Known
 from hunt.playing import end
 from hunt.run import ground, say
@@ -39,7 +40,8 @@ from worlds.receiver import receiving
 LEASE_S, PATIENCE_S = 3, 900.0
 SHARES = {"reservation": 0.24, "disk": 0.17, "assignment": 0.19, "heartbeat": 0.16, "event": 0.16, "api": 0.08}
 # Nobody is killed for a while after so many deaths, or so long.
-REST_AFTER, REST_AFTER_S = 1000, 240
+REST_AFTER, REST_AFTER_S = 1000, 480
+TOLD_EVERY = 100
 WATCH = (Path(__file__).parent / "watch.sql").read_text("utf-8")
 OWN: dict[str, Any] = {
     **SETTINGS,
@@ -84,7 +86,7 @@ def stormy(seed: int, kills: int) -> Iterator[tuple[World, Crew]]:
 
 def play(world: World, crew: Crew, seed: int, minutes: float) -> None:
     """Raises AssertionError where something does not hold."""
-    load, rests, began = Load(world, Known(Random(seed))), 1, time.monotonic()
+    load, rests, began, told = Load(world, Known(Random(seed))), 1, time.monotonic(), 0
     ends = began + 60 * minutes
 
     def over() -> bool:
@@ -96,15 +98,31 @@ def play(world: World, crew: Crew, seed: int, minutes: float) -> None:
             while not over() and len(crew.kills) < enough and time.monotonic() < until_s:
                 crew.tick()
                 load.tick()
+                if len(crew.kills) >= told + TOLD_EVERY:
+                    told = len(crew.kills)
+                    say(f"{time.strftime('%H:%M:%S')} {told} deaths")
                 time.sleep(0.002)
             crew.rest()
-        check_quietly(world)
+        come_to_rest(world)
         say(f"{time.strftime('%H:%M:%S')} {load.asked} asked for")
         say(written(Report(world, crew, seed, LEASE_S, time.monotonic() - began, "")))
         rests += 1
         crew.go()
     crew.rest()
     end(world)
+
+
+def come_to_rest(world: World) -> None:
+    """All is cancelled, so that those who wait do not grow in number; all is answered then, and what must hold does.
+
+    Raises:
+        AssertionError: something does not hold, or there is always something to do.
+    """
+    quiet.mend(world)
+    quiet.rest(world)
+    wrong = list(always(world))
+    if wrong:
+        raise ViolatedError("\n".join(wrong))
 
 
 def main() -> int:
