@@ -17,8 +17,8 @@ from hunt.world import World
 
 # How often in a second each is asked for. Of beats, some heartbeats each.
 RATES = {
-    "reserve": 0.5,
-    "request": 0.5,
+    "reserve": 0.3,
+    "request": 0.3,
     "disk": 1.0,
     "assignment": 2.0,
     "beats": 3.0,
@@ -26,7 +26,7 @@ RATES = {
     "of_subscription": 0.1,
 }
 HOURS = (0.0003, 0.001, 0.003)
-ASKERS, ASKED_EVERY_S = 3, 3.0
+ASKERS, ASKED_EVERY_S = 3, 6.0
 
 
 @dataclass

@@ -48,9 +48,11 @@ OWN: dict[str, Any] = {
     "lease_s": LEASE_S,
     # A message has the bad luck to be in hand at many deaths, which is no reason to give it up.
     "attempts": 1000,
+    # Each that its worker may have died of runs alone, so that the fewer are in hand the sooner all have run again.
+    "effect_threads": 6,
     "backoff_cap_s": 0.5,
     "expiry_grace_s": 0,
-    "line_recheck_s": 2,
+    "line_recheck_s": 10,
     "watch_s": 2,
     "statement_timeout_s": 10,
     "kubernetes_timeout_s": 10,
@@ -74,7 +76,7 @@ def stormy(seed: int, kills: int) -> Iterator[tuple[World, Crew]]:
         )
         running = stack.enter_context(nursery(forks.__file__, environment))
         shares = {kind: round(share * kills) for kind, share in SHARES.items()}
-        crew = Crew(running, port, folder, Random(seed), shares, LEASE_S + 2)
+        crew = Crew(running, port, folder, Random(seed), shares, LEASE_S + 3)
         world = World(dsn, connected(dsn), box, crew, f"http://127.0.0.1:{port}", receivers)
         stack.callback(world.close)
         stack.callback(crew.close)
