@@ -1,4 +1,7 @@
-"""How long a message lies in the queue of an idle worker before its step begins, and what idling costs."""
+"""How long a message lies in the queue of an idle worker before its step begins, and what idling costs.
+
+Twice: from just before it is sent, and above what the sender's own commit takes, from when the sender goes on.
+"""
 
 import os
 import random
@@ -31,35 +34,41 @@ COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datnam
 
 
 def measure() -> dict[str, Any]:
-    """Send one message at a time at random intervals; from just before each send to the start of its step."""
+    """Send one message at a time at random intervals, and note when each step begins."""
     with database.temporary() as dsn, open_session(dsn, autocommit=True) as conn:
         conn.execute(_ROWS, (WARM_UP + MEASURED,))
         with worker_of("bench.job", dsn, threads=2) as worker:
-            sent_ns = _send_all(conn)
+            sent_ns, committed_ns = _send_all(conn)
             _wait_for_all(conn)
-            waited_ms = _waited_ms(conn, sent_ns)
+            waited_ms, above_ms = _waited_ms(conn, sent_ns), _waited_ms(conn, committed_ns)
             idle = _idle(dsn, worker)
         done = conn.execute(database.CHECK).fetchone()
         place = database.where(dsn)
     everything = WARM_UP + MEASURED
     assert done == (everything, everything, 0, 0), done
-    return {"bench": "wake", "messages": MEASURED, **percentiles_ms("wake", waited_ms), **idle, "where": place}
+    waited = {**percentiles_ms("wake", waited_ms), **percentiles_ms("wake_above_commit", above_ms)}
+    return {"bench": "wake", "messages": MEASURED, **waited, **idle, "where": place}
 
 
 _ROWS = "insert into public.bench_jobs (job_id, status) select n, 'ready' from generate_series(1, %s) n"
 
 
-def _send_all(conn: Connection) -> dict[int, int]:
-    """The warm-up's first message also waits for the process to start. Returns the times of sending, in ns."""
+def _send_all(conn: Connection) -> tuple[dict[int, int], dict[int, int]]:
+    """The warm-up's first message also waits for the process to start.
+
+    Returns:
+        By job: just before it was sent, and when its sender went on, in ns.
+    """
     chance = random.Random(7)  # noqa: S311  # the same intervals in every run
-    sent_ns = {}
+    sent_ns, committed_ns = {}, {}
     for job_id in range(1, WARM_UP + MEASURED + 1):
         sent_ns[job_id] = time.monotonic_ns()
         conn.execute(SEND, (job_id,))
+        committed_ns[job_id] = time.monotonic_ns()
         time.sleep(chance.uniform(*INTERVAL_S))
         if job_id == WARM_UP:
             _wait_until_empty(conn)
-    return sent_ns
+    return sent_ns, committed_ns
 
 
 def _wait_for_all(conn: Connection) -> None:
@@ -75,10 +84,10 @@ def _wait_until_empty(conn: Connection) -> None:
         time.sleep(0.05)
 
 
-def _waited_ms(conn: Connection, sent_ns: dict[int, int]) -> list[float]:
+def _waited_ms(conn: Connection, since_ns: dict[int, int]) -> list[float]:
     rows = conn.execute(STARTED, (WARM_UP,)).fetchall()
     assert len(rows) == MEASURED
-    return [(started_ns - sent_ns[job_id]) / 1e6 for job_id, started_ns in rows]
+    return [(started_ns - since_ns[job_id]) / 1e6 for job_id, started_ns in rows]
 
 
 def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:
