@@ -56,7 +56,8 @@ def claim(  # noqa: PLR0913  # what a claim says of itself is named
     front, began = front or Front(), time.monotonic()
     since_s = front.since_s(began)
     values = {"most": limit, "lease": lease, "durable": durable, "mark": mark, "since_s": since_s}
-    rows = ask(cursor, queue, CLAIM, values).fetchall()
+    # The plans are the function's own, so that its call may be prepared: where the session prepares at all.
+    rows = ask(cursor, queue, CLAIM, values, prepare=None).fetchall()
     now = time.monotonic()
     claimed = [_message(row, mark, now) for row in rows if row[0] is not None]
     # A queue that is paused answers nothing at all: nobody has looked.

@@ -89,13 +89,15 @@ def _on(queue: str, statement: LiteralString) -> Composed:
     return SQL(statement).format(q=q, name=Literal(queue), claim=claim, held=SQL(HELD).format(q=q))
 
 
-def ask(cursor: Cursor, queue: str, statement: LiteralString, values: Any = None) -> Cursor:
+def ask(
+    cursor: Cursor, queue: str, statement: LiteralString, values: Any = None, *, prepare: bool | None = False
+) -> Cursor:
     """Ask with a plan of its own: one kept from when the queue was empty reads all of it, once it is full.
 
     Nor may a plan depend on statistics, which may be of an empty queue as well: messages are found by an array of
     numbers (`= any`), which leaves the planner no join to choose.
     """
-    return cursor.execute(_on(queue, statement), values, prepare=False)
+    return cursor.execute(_on(queue, statement), values, prepare=prepare)
 
 
 # Until somebody claims what was put back its token fits still: a renewal that comes after that would hide it for a
