@@ -16,8 +16,9 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     """The known names that this may be, nearest first; none where all are quite other words."""
     if len(name) > LONGEST:
         return []
-    matcher = SequenceMatcher(b=name.lower())
-    ranked = sorted((-_alike(matcher, each.lower()), each) for each in known)[:MOST]
+    typed = name.lower()
+    matcher = SequenceMatcher(b=typed)
+    ranked = sorted((-_alike(typed, each.lower(), matcher), each) for each in known)[:MOST]
     return [each for score, each in ranked if -score >= max(ALIKE, -ranked[0][0] - CLOSE)]
 
 
@@ -35,12 +36,11 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"{f'Did you mean {found}? ' if found else ''}Known are {', '.join(names) or 'none'}."
 
 
-def _alike(matcher: SequenceMatcher[str], other: str) -> float:
+def _alike(name: str, other: str, matcher: SequenceMatcher[str]) -> float:
     """From 0 to 1. `hours` is much like `duration_hours`: all its words are in it.
 
     What can't be ALIKE is known from its letters, at a tenth of the cost: a stranger may send a hundred thousand.
     """
-    name = str(matcher.b)
     matcher.set_seq1(other)
     if _words(name) <= _words(other):
         return 0.9 + matcher.ratio() / 10

@@ -22,20 +22,18 @@ returning p.name
 """
 
 
-def send_due(conn: Connection, queue: str) -> list[str]:
-    """Turn the queue's due periodic rows into messages; their names."""
-    return [row[0] for row in ask(conn.cursor(), queue, DUE).fetchall()]
+def look_after(conn: Connection, queue: str, me: str, in_hand: int) -> tuple[bool, list[str]]:
+    """Say that this process works, and turn the queue's due periodic rows into messages; one trip and one transaction.
 
-
-def note_database(conn: Connection) -> bool:
-    """Note which database this is (193); whether it is another one than before, so that deletions are paused now."""
-    row = conn.execute("select public.note_database()").fetchone()
-    return bool(row and row[0])
-
-
-def note_worker(conn: Connection, me: str, queue: str, in_hand: int) -> None:
-    """Say that this process works, so that people see who does (135)."""
-    conn.execute("select public.note_worker(%s, %s, %s, %s)", (me, queue, version("pgfleet"), in_hand))
+    Returns:
+        Whether the database is another one than before (193), so that deletions are paused now; the names of the rows.
+    """
+    with conn.pipeline():
+        noted = conn.execute("select public.note_database()")
+        conn.execute("select public.note_worker(%s, %s, %s, %s)", (me, queue, version("pgfleet"), in_hand))
+        due = ask(conn.cursor(), queue, DUE)
+    row = noted.fetchone()
+    return bool(row and row[0]), [row[0] for row in due.fetchall()]
 
 
 def keep_house(conn: Connection) -> tuple[str, str | None] | None:

@@ -9,7 +9,6 @@ from kubernetes import client
 from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.brake import pauses
 from pgfleet.schema.doctor.examination import examine
-from pgfleet.schema.queue import periodic
 from pgfleet.schema.reads import about
 from pgfleet.workers.reservation.machine import KIND
 from worlds.database import fresh_database
@@ -24,6 +23,11 @@ def pods(box: Box) -> list[str]:
     with connected(box) as api:
         found: Any = client.CoreV1Api(api).list_namespaced_pod(NS)
         return [pod.metadata.name for pod in found.items]
+
+
+def note_database(conn: Connection) -> bool:
+    """As workers do every few seconds; whether it is another one."""
+    return conn.execute("select public.note_database()").fetchone() == (True,)
 
 
 def shown(conn: Connection, row_id: str) -> str:
@@ -76,7 +80,7 @@ def test_a_copy_of_a_database_that_workers_saw_deletes_nothing_until_somebody_ha
     conn: Connection, worker: Worker, box: Box, server_dsn: str
 ) -> None:
     row_id = active(conn, worker)
-    periodic.note_database(conn)
+    note_database(conn)
     worker.running.pool.close()
     conn.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
@@ -92,7 +96,7 @@ def test_a_copy_of_a_database_that_workers_saw_deletes_nothing_until_somebody_ha
     ):
         ask(there, "cancel", row_id)
         other.run_until(lambda: shown(there, row_id).startswith("DELETES_PAUSED: "))
-        begun = periodic.note_database(there)
+        begun = note_database(there)
         remedies = [found.remedy for found in examine(there) if found.check == "held back"]
         kept = pods(box)
         pauses.resume(there, "deletes")
@@ -109,11 +113,11 @@ def test_a_copy_of_a_database_that_workers_saw_deletes_nothing_until_somebody_ha
 def test_a_new_timeline_is_a_restore_only_if_nobody_has_seen_the_database_for_minutes(
     conn: Connection, away_s: int, *, paused: bool
 ) -> None:
-    periodic.note_database(conn)
+    note_database(conn)
     conn.execute("update public.database_identity set timeline = '00000000'")
     move_clock(conn, away_s)
 
-    begun = periodic.note_database(conn)
+    begun = note_database(conn)
 
     assert begun is paused
     assert bool(conn.execute(DELETES_PAUSED).fetchall()) is paused
@@ -121,8 +125,8 @@ def test_a_new_timeline_is_a_restore_only_if_nobody_has_seen_the_database_for_mi
 
 
 def test_workers_that_were_away_for_a_day_find_the_same_database(conn: Connection) -> None:
-    periodic.note_database(conn)
+    note_database(conn)
     move_clock(conn, 86_400)
 
-    assert not periodic.note_database(conn)
+    assert not note_database(conn)
     assert conn.execute(DELETES_PAUSED).fetchall() == []

@@ -54,11 +54,11 @@ def test_periodic_work_does_not_pile_up_in_a_paused_queue(small: Small) -> None:
         (QUEUE,),
     )
 
-    sent = periodic.send_due(small.conn, QUEUE)
+    _, sent = periodic.look_after(small.conn, QUEUE, "small@here:1", 0)
     resume(small)
 
     assert sent == []
-    assert periodic.send_due(small.conn, QUEUE) == ["small"]
+    assert periodic.look_after(small.conn, QUEUE, "small@here:1", 0) == (False, ["small"])
 
 
 def test_its_workers_are_rung_when_it_goes_on(small: Small) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from pgfleet.schema.database.migrate import migrate
 from pgfleet.schema.doctor.examination import examine
-from pgfleet.schema.queue import periodic
 from pgfleet.workers.disk import machine as disk
 from pgfleet.workers.reservation import machine as reservation
 from worlds.database import by_psql, run_program
@@ -37,7 +36,7 @@ def world(module_world: World) -> Iterator[World]:
 
 def backup(world: World) -> str:
     """As `pg_dump` has it: rows and messages of one moment."""
-    periodic.note_database(world.conn)
+    world.conn.execute("select public.note_database()")
     return run_program("pg_dump", owner_dsn(world.disks))
 
 
@@ -55,7 +54,7 @@ def restored(world: World, dump: str, dsn: str) -> Iterator[World]:
         worker_on(disk.KIND, settings) as disks,
         worker_on(reservation.KIND, settings) as rows,
     ):
-        periodic.note_database(conn)
+        conn.execute("select public.note_database()")
         yield replace(world, conn=conn, disks=disks, reservations=rows)
 
 

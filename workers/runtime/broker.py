@@ -187,11 +187,11 @@ class ClaimConsumer(Consumer):
 
     def _keep_periodic(self) -> None:
         with self.running.pool.connection(timeout=5) as conn:
-            if periodic.note_database(conn):
-                log.error("deletes.paused", advice="the database was restored: see `pgfleet doctor`")
             running = self.running
-            periodic.note_worker(conn, running.author.name, running.kind.queue, len(running.leases.tokens()))
-            names = periodic.send_due(conn, self.running.kind.queue)
+            me, in_hand = running.author.name, len(running.leases.tokens())
+            is_other, names = periodic.look_after(conn, running.kind.queue, me, in_hand)
+            if is_other:
+                log.error("deletes.paused", advice="the database was restored: see `pgfleet doctor`")
             for name in names:
                 log.debug("periodic.sent", name=name)
             self._keep_house(conn)
