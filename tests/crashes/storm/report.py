@@ -35,6 +35,7 @@ HEAD = (
     "at random",
     "rows looked at",
     "in hand at a death",
+    "due again at the latest",
     "run again: half within",
     "at the latest",
     "under fire",
@@ -59,7 +60,7 @@ def _lines(report: Report) -> Iterator[str]:
     wrong = report.wrong.splitlines()
     counted = {word: sum(line.startswith(starts) for line in wrong) for word, starts in WORDS.items()}
     said = ", ".join(f"{number} {word}" for word, number in counted.items())
-    yield f"{said.capitalize()}. A lease was {report.lease_s:g} s, so the latest may be {report.lease_s + 1:g} s."
+    yield f"{said.capitalize()}. A lease was {report.lease_s:g} s, so what was in hand may be due again after that."
     if wrong:
         yield from ("", "What did not hold:", "", "```", *wrong[:60], "```")
     if crew.odd:
@@ -82,7 +83,7 @@ def _cells(report: Report) -> Iterator[list[Any]]:
     for kind in crew.shares:
         places = [kill.place for kill in crew.kills if kill.kind == kind and kill.place]
         found: dict[str, Any] = again.get(kind, {})
-        times = [_seconds(found.get(name)) for name in ("half_s", "longest_s", "longest_of_all_s")]
+        times = [_seconds(found.get(name)) for name in ("due_s", "half_s", "longest_s", "longest_of_all_s")]
         at_random = crew.died[kind] - len(places)
         in_hand = found.get("in_hand", 0)
         yield [kind, crew.died[kind], len(places), len(set(places)), at_random, rows[kind], in_hand, *times]
