@@ -61,7 +61,11 @@ def receiving(tls: SSLContext | None = None, host: str = "127.0.0.1") -> Iterato
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            # Its sender was killed in the midst of it.
+            if len(body) < length:
+                return
             receiver.got.append(Got(self.path, {name.lower(): text for name, text in self.headers.items()}, body))
             receiver.free.wait()
             self.send_response_only(receiver.status)

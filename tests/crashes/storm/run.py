@@ -150,7 +150,8 @@ def main() -> int:
     say(found)
     if not given.no_page:
         page = Path(__file__).parents[1] / "RESULTS.md"
-        page.write_text(f"{page.read_text('utf-8')}\n{found}", "utf-8")
+        runs, others, rest = page.read_text("utf-8").partition("## Machines of hypothesis")
+        page.write_text(f"{runs}{found}\n{others}{rest}", "utf-8")
     return 1 if wrong else 0
 
 
