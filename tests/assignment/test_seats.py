@@ -4,12 +4,16 @@ import os
 import random
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
-from pgfleet.schema.assignment import Held
+from pgfleet.schema.assignment import Held, SweepSeats
+from pgfleet.workers.assignment.health import sweep_seats
+from pgfleet.workers.assignment.view import load
+from pgfleet.workers.runtime.outcomes import Done
 from pgfleet.workers.runtime.work import work
 from worlds.assignments import (
     BROKEN_HISTORIES,
@@ -244,6 +248,19 @@ def test_a_cluster_with_no_count_of_its_seats_is_counted_by_the_sweep(world: Wor
     world.later(61)
 
     assert (world.status(ADA), here.seats_taken) == ("active", 1)
+
+
+def test_a_seat_that_is_taken_while_the_sweep_looks_is_no_mismatch(world: World) -> None:
+    world.place(2)
+    world.active(ADA)
+    settings = world.worker.running.settings
+    before = load(world.conn, [SweepSeats()], settings)
+    world.active(BOB)
+    after = load(world.conn, [SweepSeats()], settings)
+
+    outcome = sweep_seats(replace(before, counted=after.counted))
+
+    assert outcome == Done("all seats are counted right")
 
 
 def test_fewer_seats_than_users_throws_nobody_out_and_takes_nobody_in(world: World) -> None:

@@ -55,7 +55,7 @@ def sweep_seats(view: View) -> Outcome:
     """Count anew; a cluster that changed meanwhile is counted once more."""
     changes: list[Change] = []
     for cluster_id, cluster in view.clusters.items():
-        held, counted = view.counted.get(cluster_id, 0), cluster.current_users
+        counted, held = view.counted.get(cluster_id, (0, 0))
         if held != counted:
             changes += _recounted(cluster, held, counted, view)
     return Advance(tuple(changes)) if changes else Done("all seats are counted right")

@@ -120,11 +120,11 @@ order by a.checked_at nulls first
 limit :most;
 
 -- name: counted
--- How many assignments each cluster has.
-select a.hopsworks_cluster_id::text, count(*)
-from hopsworks.user_hopsworks_assignments a
-where a.hopsworks_cluster_id is not null
-group by a.hopsworks_cluster_id;
+-- How many seats of each cluster are counted as taken, and how many assignments it has, at one moment.
+select c.id::text, c.current_users, count(a.id)
+from hopsworks.hopsworks_clusters c
+left join hopsworks.user_hopsworks_assignments a on a.hopsworks_cluster_id = c.id
+group by c.id;
 
 -- name: page
 -- The next users of a cluster that is drained.

@@ -73,7 +73,8 @@ class View:
         split: members that are on another cluster than their owner.
         admit_is_due: whether somebody is about to look at the line, who has not begun.
         drains: the numbers of the messages that drain a cluster.
-        counted: how many assignments each cluster has, counted after the clusters were read.
+        counted: how many seats of each cluster are counted as taken, and how many assignments it has, at one moment
+            after the clusters were read.
         pages: the next users of a cluster that is drained, in order.
         billing: what billing looks at, where it was asked.
     """
@@ -93,7 +94,7 @@ class View:
     split: list[str] = field(default_factory=list)
     admit_is_due: bool = False
     drains: dict[str, list[int]] = field(default_factory=dict)
-    counted: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, tuple[int | None, int]] = field(default_factory=dict)
     pages: dict[Drain | DrainPage, list[str]] = field(default_factory=dict)
     billing: BillingView | None = None
 
@@ -139,7 +140,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         split=[row[0] for row in split],
         admit_is_due=any(row[0] for row in admit_is_due),
         drains=_grouped((row[0], row[1]) for row in drains),
-        counted=dict(counted.fetchall()) if counted else {},
+        counted={row[0]: (row[1], row[2]) for row in counted or ()},
         pages=pages,
         billing=billing.load(conn, asked, settings) if asked else None,
     )
