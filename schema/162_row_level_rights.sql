@@ -96,7 +96,7 @@ language sql immutable
 as $$
   select case
     when user_column is not null then format('public.may_see(%I)', user_column)
-    when of_table in ('gpu_types', 'billing_rates', 'pauses', 'node_cordons', 'limits', 'line_settings') then 'true'
+    when of_table in ('gpu_types', 'billing_rates', 'pauses', 'node_cordons', 'limits', 'line_settings', 'fleet_name') then 'true'
     when of_table = 'policies' then
       'case applies_to when ''user'' then subject = public.request_user()
          when ''team'' then subject = public.team_of(public.request_user()) else true end'

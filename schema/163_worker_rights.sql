@@ -24,6 +24,7 @@ create or replace view public.rights_of_runtime (who, thing, may) as values
   ('worker', 'pgmq.meta', 'select'),
   ('worker', 'function public.keep_house()', 'execute'),
   ('worker', 'function public.note_database()', 'execute'),
+  ('worker', 'function public.note_fleet(text)', 'execute'),
   ('worker', 'function public.note_worker(text, text, text, integer)', 'execute'),
   ('worker', 'function public.lacking_rights(text)', 'execute'),
   ('worker', 'function public.needless_rights()', 'execute'),

@@ -1,4 +1,4 @@
--- 193: pauses (038) as workers ask for them, and how a restored database is known for one.
+-- 193: pauses (038) as workers ask for them, how a restored database is known for one, and whose name is on what it made.
 
 -- Whether nothing of this queue is to be claimed. Called by every claim, and by whoever sends periodic work.
 create or replace function public.is_paused(queue text) returns boolean
@@ -82,6 +82,55 @@ $$;
 
 revoke execute on function public.note_database() from public;
 
+-- Whether something of this database is outside: a pod, a volume, a snapshot, or one that is being made. Called by
+-- keep_fleet_name.
+create or replace function public.is_outside() returns boolean
+language sql stable
+as $$
+  select exists (
+      select from public.reservations r
+      where r.reservation_ended is null and (r.status not in ('pending', 'queued') or r.gpus_held > 0))
+    or exists (select from public.disks d where d.ebs_volume_id is not null or d.status = 'attached')
+    or exists (select from public.disk_snapshots s where s.status not in ('failed', 'deleted'))
+$$;
+
+-- Refuses another name (PF006) while something is outside: it would be missing where the fleet looks for its own, and
+-- another fleet of its name would find it. Nobody has brought a name yet: what is outside has none. A trigger of
+-- public.fleet_name.
+create or replace function public.keep_fleet_name() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  before constant text := case when tg_op = 'INSERT' then '' else old.name end;
+begin
+  if case when tg_op = 'DELETE' then '' else new.name end is distinct from before and public.is_outside() then
+    raise exception 'pods, volumes or snapshots are outside that % made',
+        case before when '' then 'this fleet without a name' else 'the fleet ' || before end
+      using errcode = 'PF006', hint = format('Its name stays %s until all of them are gone.',
+        case before when '' then 'empty' else before end);
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+revoke execute on function public.keep_fleet_name() from public;
+
+create or replace trigger keep_name before insert or update or delete on public.fleet_name
+  for each row execute function public.keep_fleet_name();
+
+-- The name of this fleet: the one that is known, or `mine`, from now on. Raises PF006 where that can't be. Called by a
+-- worker at its start, with the name in its settings; one that has another does not work.
+create or replace function public.note_fleet(mine text) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from public.fleet_name) then
+    insert into public.fleet_name (name) values (mine) on conflict do nothing;
+  end if;
+  return (select f.name from public.fleet_name f);
+end
+$$;
+revoke execute on function public.note_fleet(text) from public;
+
 -- Pauses a queue, or 'deletes'; whether it was not paused yet. `who` is believed of whoever speaks for nobody. Called by
 -- `pgfleet pause` and the API.
 create or replace function public.begin_pause(of_what text, who text, why text) returns boolean
@@ -153,5 +202,6 @@ revoke execute on function public.tell_cordon() from public;
 create or replace trigger tell_cordon after insert or update or delete on public.node_cordons
   for each row execute function public.tell_cordon();
 
+select autoscaler.audit('public.fleet_name', 'insert or update or delete', 'fleet_name', 'SYSTEM', 'name');
 select autoscaler.audit('public.pauses', 'insert or update or delete', 'pause', 'SYSTEM', 'what');
 select autoscaler.audit('public.node_cordons', 'insert or update or delete', 'node_cordon', 'NODE', 'node_name');

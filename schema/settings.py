@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgfleet.schema.container import Image
-from pgfleet.schema.environment.values import LABEL_KEY, Dsn, Minutes, Places, Seconds, a_domain, a_proxy
+from pgfleet.schema.environment.values import LABEL_KEY, Dsn, Minutes, Places, Seconds, a_domain, a_fleet, a_proxy
 from pgfleet.schema.errors import FleetError
 
 
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     # Calls to the outside that one worker makes at a time.
     effect_threads: Annotated[int, Field(ge=1, le=64)] = 16
 
+    # The name of this fleet, where several share an account of AWS or a cluster of Kubernetes: all that it makes there
+    # has it. Each has a database of its own, and one of them may go without a name. It stays while anything is there.
+    fleet: Annotated[str, AfterValidator(a_fleet)] = ""
     # The kubeconfig of the cluster; without one, the account of the pod that the worker is in.
     kubeconfig: str | None = None
     # The namespace that the pods of reservations are in.

@@ -12,7 +12,6 @@ from typing import Any, LiteralString
 from day.asked import Sent, Trouble
 from day.seen import Seen
 from pgfleet.console.sandbox.box import Box
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.looker import Looker
@@ -109,7 +108,7 @@ class Day:
         pods = self.worker.running.tools.pods
         for _ in range(LOOKS):
             with suppress(NotNowError):
-                Looker(Nodes(pods.api, NS, 10, MANAGED), Book(self.worker.running)).look()
+                Looker(Nodes(pods.api, NS, 10), Book(self.worker.running)).look()
                 return
 
     def _send(self, sent: Sent) -> None:

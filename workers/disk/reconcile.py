@@ -86,6 +86,8 @@ def look(message: Suspect, turn: Turn) -> Outcome:
     found = (turn.tools.ec2.volume if is_volume else turn.tools.ec2.snapshot)(message.resource_id)
     if found is None:
         return _gone(message, turn)
+    if not turn.tools.ec2.is_ours(found):
+        return Done("it is another fleet's")
     named = suspected(message.resource_id, found.tags)
     if dict(named.body) != message.model_dump(exclude_none=True):
         return Done("it is of other rows", (named,))

@@ -120,7 +120,7 @@ def _until(disk: Row, code: str) -> str:
 
 def home_of(row: Row, disk: Row) -> Home:
     return Home(
-        name=home_name(pod_of(row)),
+        name=home_name(row.pod_name),
         reservation_id=row.reservation_id,
         pod=row.pod_name,
         volume_id=disk.ebs_volume_id,
@@ -181,7 +181,7 @@ def _zones(row: Row, turn: Turn) -> list[str]:
 def remove_home(row: Row, turn: Turn) -> bool:
     """Whether it is seen gone."""
     turn.hold()
-    return turn.tools.homes.remove(home_name(pod_of(row)), row.reservation_id)
+    return turn.tools.homes.remove(home_name(pod_of(row, turn)), row.reservation_id)
 
 
 def list_contents(row: Row, disk: Row, turn: Turn) -> Wait:

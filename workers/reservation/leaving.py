@@ -66,7 +66,7 @@ def back_to_line(row: Row, turn: Turn, pod: PodState | None) -> Outcome:
 
 
 def _has_pod(row: Row, turn: Turn) -> bool:
-    pod = turn.tools.pods.find(pod_of(row))
+    pod = turn.tools.pods.find(pod_of(row, turn))
     return pod is not None and pod.reservation_id == row.reservation_id
 
 

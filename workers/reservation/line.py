@@ -187,7 +187,7 @@ def _admitted(row: Row, turn: Turn) -> dict[str, Any]:
         "promised_at": None,
         "promised_nodes": None,
         "retry_at": None,
-        "pod_name": pod_name(row.reservation_id),
+        "pod_name": pod_name(row.reservation_id, turn.tools.settings.fleet),
         "namespace": turn.tools.settings.namespace,
         "current_detailed_status": "Preparing its pod",
     }

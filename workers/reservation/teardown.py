@@ -33,7 +33,7 @@ def teardown(row: Row, turn: Turn) -> Outcome:
     With a disk, it is over when the disk is released: its snapshot completed, its volume gone.
     """
     disk, forced = turn.view.held.get(row.reservation_id), row.forced_at is not None
-    pod = turn.tools.pods.find(pod_of(row))
+    pod = turn.tools.pods.find(pod_of(row, turn))
     if disk is not None and not forced and is_to_be_listed(row, pod, disk):
         return list_contents(row, disk, turn)
     logs = {} if forced else _last_words(row, pod, turn)
@@ -59,7 +59,7 @@ def _last_words(row: Row, pod: PodState | None, turn: Turn) -> dict[str, Any]:
 
 def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
     """Delete services, keys, pod and home; what was still there, None for nothing."""
-    services, keys = delete_belongings(pod_of(row), row.reservation_id, turn)
+    services, keys = delete_belongings(pod_of(row, turn), row.reservation_id, turn)
     if pod is not None and pod.reservation_id == row.reservation_id:
         forced = row.forced_at is not None
         if not pod.deleting or forced:
@@ -69,7 +69,7 @@ def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
     if services or keys:
         return f"its {'service' if services else 'config map'} {(services or keys)[0]} is being deleted"
     if asks_for_disk(row) and not remove_home(row, turn):
-        return f"its volume {home_name(pod_of(row))} is being deleted"
+        return f"its volume {home_name(pod_of(row, turn))} is being deleted"
     return None
 
 

@@ -52,13 +52,14 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
     with kubernetes.connected(settings, template, breakers) as pods, ssh_keys.connected(settings, breakers) as keys:
         place = (pods.api, pods.namespace, pods.timeout_s)
         commands = Commands(*place)
+        fleet = settings.fleet
         yield Tools(
             settings,
             pods,
-            home.Homes(*place),
+            home.Homes(*place, fleet=fleet),
             Inside(commands),
-            Belongings(*place),
-            Gangs(*place),
+            Belongings(*place, fleet),
+            Gangs(*place, fleet),
             template,
             keys,
             commands,
@@ -94,9 +95,9 @@ ticket = partial(tickets.ticket, TICKETS)
 hand_out = partial(tickets.hand_out, TICKETS)
 
 
-def pod_of(row: Row) -> str:
+def pod_of(row: Row, turn: Turn) -> str:
     """The name of its pod: that in its row, which an older version may have chosen; else the one it would have."""
-    return row.pod_name or pod_name(row.reservation_id)
+    return row.pod_name or pod_name(row.reservation_id, turn.tools.settings.fleet)
 
 
 def ended(row: Row, view: View) -> dict[str, Any]:

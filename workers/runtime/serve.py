@@ -27,7 +27,7 @@ from pgfleet.workers.runtime.inside.hangs import HangWatch
 from pgfleet.workers.runtime.inside.life import Life
 from pgfleet.workers.runtime.inside.opening import in_words, opened
 from pgfleet.workers.runtime.inside.progress import Progress
-from pgfleet.workers.runtime.inside.rights import check_rights
+from pgfleet.workers.runtime.inside.rights import check_fleet, check_rights
 from pgfleet.workers.runtime.inside.threads import Threads
 from pgfleet.workers.runtime.inside.trouble import Trouble
 from pgfleet.workers.runtime.kind import AnyKind, Kind
@@ -114,6 +114,7 @@ class Lifecycle(dramatiq.Middleware):
         check_schema(settings)
         pool = self.open.enter_context(open_pool(settings, threads))
         _use(pool, lambda conn: check_rights(conn, list(self.kinds)))
+        _use(pool, lambda conn: check_fleet(conn, settings.fleet))
         for queue, kind in self.kinds.items():
             running = self.open.enter_context(run_kind(kind, settings, pool, self.draining))
             broker.running[queue] = running

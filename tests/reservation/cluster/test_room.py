@@ -14,7 +14,6 @@ from pgfleet.schema.reads.place import place
 from pgfleet.schema.reads.trial import DryRun, dry_run
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.room import Room
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.looker import Looker
@@ -35,7 +34,7 @@ def cluster(box: Box) -> Iterator[Api]:
 def look(worker: Worker) -> None:
     """The look at everything that one worker makes each minute."""
     pods = worker.running.tools.pods
-    Looker(Nodes(pods.api, NS, 10, MANAGED), Book(worker.running)).look()
+    Looker(Nodes(pods.api, NS, 10), Book(worker.running)).look()
 
 
 def others(cluster: Api, name: str, node: str, gpus: int, namespace: str = NS) -> None:

@@ -7,7 +7,6 @@ import pytest
 from pgfleet.schema.line.asking import ask_line, standing_in
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.unit import Unit
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.looker import Looker
@@ -31,7 +30,7 @@ KEPT = "update public.reservations set kept_to_node = 'h100-1' where reservation
 def seeing(worker: Worker) -> Worker:
     """A worker that has looked at the nodes, and hears nothing of pods."""
     pods = worker.running.tools.pods
-    Looker(Nodes(pods.api, NS, 10, MANAGED), Book(worker.running)).look()
+    Looker(Nodes(pods.api, NS, 10), Book(worker.running)).look()
     return worker
 
 

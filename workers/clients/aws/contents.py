@@ -18,9 +18,11 @@ class Contents:
 
     aws: Service
     bucket: str
+    fleet: str = ""
 
     def put(self, key: str, text: str) -> str:
         """The object's `s3://bucket/key`; what was there under this key is replaced."""
+        key = f"{self.fleet}/{key}" if self.fleet else key
         body = text.encode("utf-8", "replace")
         given = {"Bucket": self.bucket, "Key": key, "Body": body, "ContentType": "text/plain; charset=utf-8"}
         self.aws.ask("put_object", nothing, **given)
@@ -49,7 +51,7 @@ def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[
         return
     bucket = settings.contents_bucket
     with service("s3", settings, breakers, lambda aws, _calls: probe(aws, bucket)) as aws:
-        yield Contents(aws, bucket)
+        yield Contents(aws, bucket, settings.fleet)
 
 
 def probe(aws: Service, bucket: str) -> None:

@@ -28,6 +28,8 @@ DISK = "pgfleet:disk_id"
 SNAPSHOT = "pgfleet:snapshot_id"
 ATTACHMENT = "pgfleet:attachment"
 QUARANTINED = "pgfleet:quarantined"
+# The fleet's name, if it has one: what has another's is never listed.
+FLEET = "pgfleet:fleet"
 # A pod may have written to the volume: it is never taken for an unused one, whatever a database says.
 USED = "pgfleet:used"
 
@@ -35,7 +37,7 @@ VOLUME_PAGE = 500
 SNAPSHOT_PAGE = 1000
 MOST_PAGES = 10_000
 
-S = TypeVar("S")
+S = TypeVar("S", VolumeState, SnapshotState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Ec2:
     """Every call but the listings is over well within a lease. Errors are those of `aws.Service.ask`."""
 
     aws: Service
+    fleet: str = ""
 
     @property
     def region(self) -> str:
@@ -60,12 +63,13 @@ class Ec2:
         return self.aws.ask(
             "create_volume",
             volume_in,
-            ClientToken=token,
+            # Tokens are the account's: another fleet may have a disk of the same id.
+            ClientToken=f"{self.fleet}-{token}" if self.fleet else token,
             AvailabilityZone=zone,
             Size=size_gb,
             VolumeType="gp3",
             **({"SnapshotId": from_snapshot} if from_snapshot else {}),
-            **_tagged("volume", tags),
+            **_tagged("volume", self._stamped(tags)),
         )
 
     def volume(self, volume_id: str) -> VolumeState | None:
@@ -97,7 +101,7 @@ class Ec2:
             snapshot_in,
             VolumeId=volume_id,
             Description=description,
-            **_tagged("snapshot", tags),
+            **_tagged("snapshot", self._stamped(tags)),
         )
 
     def copy_snapshot(self, ebs_snapshot_id: str, tags: Mapping[str, str], description: str) -> SnapshotState:
@@ -109,13 +113,14 @@ class Ec2:
         source = self.snapshot(ebs_snapshot_id)
         if source is None:
             raise SnapshotGoneError(f"there is no snapshot {ebs_snapshot_id} to copy")
+        stamped = self._stamped(tags)
         return self.aws.ask(
             "copy_snapshot",
-            lambda answer: copy_in(answer, source.size_gb, tags),
+            lambda answer: copy_in(answer, source.size_gb, stamped),
             SourceSnapshotId=ebs_snapshot_id,
             SourceRegion=self.aws.client.meta.region_name,
             Description=description,
-            **_tagged("snapshot", tags),
+            **_tagged("snapshot", stamped),
         )
 
     def snapshot(self, ebs_snapshot_id: str) -> SnapshotState | None:
@@ -131,8 +136,8 @@ class Ec2:
 
     def snapshots_tagged(self, tag: str, value: str) -> list[SnapshotState]:
         """Our snapshots with this tag, oldest first. One that was begun a moment ago may be missing."""
-        asked = {"OwnerIds": ["self"], "Filters": [{"Name": f"tag:{tag}", "Values": [value]}]}
-        listed = self._pages("describe_snapshots", snapshots_in, MaxResults=SNAPSHOT_PAGE, **asked)
+        filters = [{"Name": f"tag:{tag}", "Values": [value]}]
+        listed = self._ours("describe_snapshots", snapshots_in, filters, MaxResults=SNAPSHOT_PAGE, OwnerIds=["self"])
         # AWS reads `*` and `?` in the value as wildcards.
         found = [snapshot for snapshot in listed if snapshot.tags.get(tag) == value]
         return sorted(found, key=lambda snapshot: (snapshot.started_at, snapshot.ebs_snapshot_id))
@@ -145,19 +150,18 @@ class Ec2:
             return
 
     def volumes(self) -> Iterator[VolumeState]:
-        """Every volume with the tag DISK, page by page. It is complete only if it ends without an error."""
-        return self._pages("describe_volumes", volumes_in, MaxResults=VOLUME_PAGE, Filters=_OURS)
+        """Every volume of this fleet with the tag DISK, page by page; complete only if it ends without an error."""
+        return self._ours("describe_volumes", volumes_in, _OURS, MaxResults=VOLUME_PAGE)
 
     def volumes_tagged(self, tags: Mapping[str, str]) -> list[VolumeState]:
         """Our volumes with all of these tags. One that was made a moment ago may be missing."""
         filters = [{"Name": f"tag:{tag}", "Values": [value]} for tag, value in tags.items()]
-        listed = self._pages("describe_volumes", volumes_in, MaxResults=VOLUME_PAGE, Filters=filters)
+        listed = self._ours("describe_volumes", volumes_in, filters, MaxResults=VOLUME_PAGE)
         return [volume for volume in listed if tags.items() <= volume.tags.items()]
 
     def snapshots(self) -> Iterator[SnapshotState]:
-        """Every snapshot with the tag DISK, page by page. It is complete only if it ends without an error."""
-        asked = {"OwnerIds": ["self"], "Filters": _OURS}
-        return self._pages("describe_snapshots", snapshots_in, MaxResults=SNAPSHOT_PAGE, **asked)
+        """Every snapshot of this fleet with the tag DISK, page by page; complete only if it ends without an error."""
+        return self._ours("describe_snapshots", snapshots_in, _OURS, MaxResults=SNAPSHOT_PAGE, OwnerIds=["self"])
 
     def tag(self, resource_id: str, tags: Mapping[str, str]) -> None:
         """Set these tags; others stay.
@@ -166,6 +170,21 @@ class Ec2:
             VolumeGoneError, SnapshotGoneError: there is no such resource.
         """
         self.aws.ask("create_tags", nothing, Resources=[resource_id], Tags=_tag_list(tags))
+
+    def is_ours(self, found: VolumeState | SnapshotState) -> bool:
+        """Whether it is of this fleet, by its tags; one without a name has what has none."""
+        return found.tags.get(FLEET, "") == self.fleet
+
+    def _stamped(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        return {**tags, FLEET: self.fleet} if self.fleet else tags
+
+    def _ours(
+        self, method: str, read: Callable[[Any], list[S]], filters: list[dict[str, Any]], **given: Any
+    ) -> Iterator[S]:
+        """AWS can filter by a tag, but not by there being none."""
+        by_name: list[dict[str, Any]] = [{"Name": f"tag:{FLEET}", "Values": [self.fleet]}] if self.fleet else []
+        listed = self._pages(method, read, Filters=[*filters, *by_name], **given)
+        return (found for found in listed if self.is_ours(found))
 
     def _pages(self, method: str, read: Callable[[Any], list[S]], **given: Any) -> Iterator[S]:
         more: dict[str, str] = {}
@@ -187,7 +206,7 @@ _OURS = [{"Name": "tag-key", "Values": [DISK]}]
 def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[Ec2]:
     """Raises FleetError where AWS's own settings (region, profile, endpoint) can't be used."""
     with service("ec2", settings, breakers, probe) as aws:
-        yield Ec2(aws)
+        yield Ec2(aws, settings.fleet)
 
 
 def dry_volume(aws: Service) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kubernetes import client
 from pgfleet.schema.printable import harmless
 from pgfleet.workers.clients.kubernetes.answers import every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
-from pgfleet.workers.clients.kubernetes.names import HOME
+from pgfleet.workers.clients.kubernetes.names import HOME, stamped
 from pgfleet.workers.clients.kubernetes.volumes import (
     Home,
     Part,
@@ -48,12 +48,13 @@ SIZE = re.compile(rf"^([0-9]{{1,9}}(?:[.,][0-9]{{1,3}})?[BKMGTPEZY]?)[\t ]+{HOME
 
 @dataclass(frozen=True, slots=True)
 class Homes:
-    """The volumes and claims of one namespace's pods. Every call has a timeout well under a lease."""
+    """The volumes and claims of a fleet's pods in one namespace. Every call has a timeout well under a lease."""
 
     api: client.CoreV1Api
     namespace: str
     timeout_s: float
     contents_timeout_s: float = 30.0
+    fleet: str = ""
     commands: Commands = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -135,13 +136,13 @@ class Homes:
 
     def _made_volume(self, home: Home) -> Part | None:
         """None where the name is taken."""
-        body = client.V1PersistentVolume.model_validate(volume_body(home, self.namespace))
+        body = client.V1PersistentVolume.model_validate(stamped(volume_body(home, self.namespace), self.fleet))
         made = or_exists(lambda: self.api.create_persistent_volume(body, _request_timeout=self.timeout_s))
         return volume_part(made) if made else None
 
     def _made_claim(self, home: Home) -> Part | None:
         """None where the name is taken."""
-        body = client.V1PersistentVolumeClaim.model_validate(claim_body(home, self.namespace))
+        body = client.V1PersistentVolumeClaim.model_validate(stamped(claim_body(home, self.namespace), self.fleet))
         made = or_exists(
             lambda: self.api.create_namespaced_persistent_volume_claim(
                 self.namespace, body, _request_timeout=self.timeout_s

@@ -1,4 +1,13 @@
-"""Names in the pods of reservations, which templates may not take and other clients look for."""
+"""Names in the pods of reservations, which templates may not take and other clients look for.
+
+All that is made has the label MANAGED, and that of its fleet, if it has a name. By both it is listed, so that no fleet
+sees what another has made; one without a name sees what has no such label.
+"""
+
+from typing import Any
+
+MANAGED = "app.kubernetes.io/managed-by=pgfleet"
+FLEET = "pgfleet/fleet"
 
 CONTAINER = "gpu-dev"
 HOME = "/home/dev"
@@ -59,3 +68,25 @@ def gang_name(first_pod: str) -> str:
 def jupyter_name(pod: str) -> str:
     """The name of a pod's service for Jupyter."""
     return f"{pod}-jupyter"
+
+
+def of_fleet(fleet: str) -> str:
+    """The selector of what has this fleet's name, or none."""
+    return f"{FLEET}={fleet}" if fleet else f"!{FLEET}"
+
+
+def managed(fleet: str) -> str:
+    """The selector of all that this fleet has made."""
+    return f"{MANAGED},{of_fleet(fleet)}"
+
+
+def made_by_others(fleet: str) -> tuple[str, ...]:
+    """The selectors of all else: what is no fleet's, and what is another's."""
+    return MANAGED.replace("=", "!="), f"{MANAGED},{FLEET}!={fleet}" if fleet else f"{MANAGED},{FLEET}"
+
+
+def stamped(body: dict[str, Any], fleet: str) -> dict[str, Any]:
+    """A body with its fleet's name. Whatever is made goes through here."""
+    metadata = body["metadata"]
+    labels = metadata["labels"] | ({FLEET: fleet} if fleet else {})
+    return {**body, "metadata": {**metadata, "labels": labels}}

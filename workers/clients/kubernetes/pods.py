@@ -17,7 +17,7 @@ from pgfleet.workers.clients.bodies import beginning
 from pgfleet.workers.clients.kubernetes.answers import asked, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.connection import credentials_of
 from pgfleet.workers.clients.kubernetes.guarded import GuardedClient
-from pgfleet.workers.clients.kubernetes.names import CONTAINER, WITHOUT_KEYS, keys_name
+from pgfleet.workers.clients.kubernetes.names import CONTAINER, WITHOUT_KEYS, keys_name, managed, of_fleet, stamped
 from pgfleet.workers.clients.kubernetes.pod import (
     RESERVATION_ID,
     NodeState,
@@ -41,7 +41,6 @@ from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 from pgfleet.workers.runtime.outside.breakers import Breakers
 from pgfleet.workers.runtime.outside.guard import Guard
 
-MANAGED = "app.kubernetes.io/managed-by=pgfleet"
 # For what nothing depends on.
 SHORT_S = 3.0
 # A limit in bytes is counted from the first of the last lines: it has to leave room for long ones.
@@ -52,13 +51,14 @@ SOON_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """The pods and services of one namespace. Every call has a timeout well under a lease."""
+    """The pods and services of a fleet in one namespace. Every call has a timeout well under a lease."""
 
     api: client.CoreV1Api
     namespace: str
     timeout_s: float
     probe: Probe
     seen: Seen = field(default_factory=Seen)
+    fleet: str = ""
 
     def look(self, name: str, known: str | None) -> PodState | None:
         """The pod as this process's watch has seen it, if that is what all have seen (`known`), else as it is.
@@ -91,11 +91,8 @@ class Pods:
             NeverError: the name is taken by another reservation's pod.
         """
         name, owner = body["metadata"]["name"], body["metadata"]["annotations"][RESERVATION_ID]
-        pod = or_exists(
-            lambda: self.api.create_namespaced_pod(
-                self.namespace, client.V1Pod.model_validate(body), _request_timeout=self.timeout_s
-            )
-        )
+        whole = client.V1Pod.model_validate(stamped(body, self.fleet))
+        pod = or_exists(lambda: self.api.create_namespaced_pod(self.namespace, whole, _request_timeout=self.timeout_s))
         found = pod_state(pod) if pod is not None else self.find(name)
         if found is None:
             raise TryAgainError(f"pod {name} was there and is gone again")
@@ -115,19 +112,22 @@ class Pods:
         )
 
     def all_pods(self) -> Resource:
-        """Every pod that this program has made, to be watched."""
-        return Resource("pods", "V1Pod", self.api.list_namespaced_pod, (self.namespace,), MANAGED)
+        """Every pod that this fleet has made, to be watched."""
+        return Resource("pods", "V1Pod", self.api.list_namespaced_pod, (self.namespace,), managed(self.fleet))
 
     def all_services(self) -> Resource:
-        return Resource("services", "V1Service", self.api.list_namespaced_service, (self.namespace,), MANAGED)
+        return Resource(
+            "services", "V1Service", self.api.list_namespaced_service, (self.namespace,), managed(self.fleet)
+        )
 
     def all_nodes(self) -> Resource:
         """The nodes of every GPU type."""
         return Resource("nodes", "V1Node", self.api.list_node, selector=GPU_TYPE)
 
     def managed(self) -> list[PodState]:
-        """Every pod that this program has made, page by page."""
-        listed = every(self.api.list_namespaced_pod, self.namespace, label_selector=MANAGED, timeout_s=self.timeout_s)
+        """Every pod that this fleet has made, page by page."""
+        ours = managed(self.fleet)
+        listed = every(self.api.list_namespaced_pod, self.namespace, label_selector=ours, timeout_s=self.timeout_s)
         return [pod_state(pod) for pod in listed]
 
     @property
@@ -169,7 +169,7 @@ class Pods:
         Raises:
             TryAgainError: the one that is there belongs to an older pod; its deletion has been asked for.
         """
-        name, whole = body["metadata"]["name"], client.V1Service.model_validate(body)
+        name, whole = body["metadata"]["name"], client.V1Service.model_validate(stamped(body, self.fleet))
         made = or_exists(
             lambda: self.api.create_namespaced_service(self.namespace, whole, _request_timeout=self.timeout_s)
         )
@@ -181,7 +181,9 @@ class Pods:
         """The names of all services of a reservation's pod; another's of the same pod name are not among them."""
         listed = asked(
             lambda: self.api.list_namespaced_service(
-                self.namespace, label_selector=f"reservation={pod}", _request_timeout=self.timeout_s
+                self.namespace,
+                label_selector=f"reservation={pod},{of_fleet(self.fleet)}",
+                _request_timeout=self.timeout_s,
             )
         )
         found = [service_state(service) for service in listed.items]
@@ -230,7 +232,7 @@ class Pods:
         Raises:
             TryAgainError: the one that is there belongs to an older pod; its deletion has been asked for.
         """
-        name, whole = body["metadata"]["name"], client.V1ConfigMap.model_validate(body)
+        name, whole = body["metadata"]["name"], client.V1ConfigMap.model_validate(stamped(body, self.fleet))
         made = or_exists(
             lambda: self.api.create_namespaced_config_map(self.namespace, whole, _request_timeout=self.timeout_s)
         )
@@ -240,7 +242,9 @@ class Pods:
         """The names of the config maps of a reservation's pod; another's of the same pod name are not among them."""
         listed = asked(
             lambda: self.api.list_namespaced_config_map(
-                self.namespace, label_selector=f"reservation={pod}", _request_timeout=self.timeout_s
+                self.namespace,
+                label_selector=f"reservation={pod},{of_fleet(self.fleet)}",
+                _request_timeout=self.timeout_s,
             )
         )
         return [_name(each) for each in listed.items if owner_of(each) == reservation_id]
@@ -266,7 +270,7 @@ def connected(settings: Settings, template: Template, breakers: Breakers | None 
     with GuardedClient(credentials) as plain:
         probe = Probe(client.CoreV1Api(plain), settings.namespace, timeout_s, template)
         with GuardedClient(credentials, Guard(KUBERNETES, breakers, probe)) as guarded:
-            yield Pods(client.CoreV1Api(guarded), settings.namespace, timeout_s, probe)
+            yield Pods(client.CoreV1Api(guarded), settings.namespace, timeout_s, probe, fleet=settings.fleet)
 
 
 def _name(thing: Any) -> str:

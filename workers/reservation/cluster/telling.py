@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgfleet.schema.printable import cut, printable
+from pgfleet.schema.reservation import is_pod_name
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.pods import Pods
 from pgfleet.workers.reservation.cluster.book import Book
 
-OF_OURS = "gpu-dev-"
 LONGEST = 1000
 AT_ONCE = 500
 
@@ -26,7 +26,7 @@ class Unkept:
 
 @dataclass
 class EventFollower:
-    """Events of one namespace."""
+    """Events of one namespace, about pods of this fleet."""
 
     pods: Pods
     book: Book
@@ -36,36 +36,31 @@ class EventFollower:
         """What the list has is written as all else: once."""
 
     def whole(self, things: Sequence[Any]) -> None:
-        ours = [written for thing in things if (written := _as_written(thing, self._seen(thing))) is not None]
+        ours = [_as_written(thing, self._seen(thing)) for thing in things if self._is_ours(thing)]
         for start in range(0, len(ours), AT_ONCE):
             self.book.pod_events(ours[start : start + AT_ONCE])
 
     def changed(self, thing: Any) -> None:
-        written = _as_written(thing, self._seen(thing) or self._asked(thing))
-        if written is not None:
-            self.book.pod_events([written])
+        if self._is_ours(thing):
+            self.book.pod_events([_as_written(thing, self._seen(thing) or self._asked(thing))])
 
     def removed(self, thing: Any) -> None:
         """The cluster forgets them after an hour, and we don't."""
 
     def _seen(self, event: Any) -> PodState | None:
         """The pod as another follower has seen it."""
-        return self.pods.seen.pods.find(event.involved_object.name or "") if _is_ours(event) else None
+        return self.pods.seen.pods.find(event.involved_object.name)
 
     def _asked(self, event: Any) -> PodState | None:
         """The first events of a pod may come before the pod itself; of one that is gone nobody asks."""
-        return self.pods.find(event.involved_object.name) if _is_ours(event) else None
+        return self.pods.find(event.involved_object.name)
+
+    def _is_ours(self, event: Any) -> bool:
+        about = event.involved_object
+        return about.kind == "Pod" and is_pod_name(about.name or "", self.pods.fleet) and bool(about.uid)
 
 
-def _is_ours(event: Any) -> bool:
-    about = event.involved_object
-    return about.kind == "Pod" and (about.name or "").startswith(OF_OURS) and bool(about.uid)
-
-
-def _as_written(event: Any, pod: PodState | None) -> dict[str, Any] | None:
-    """None of what is about something else."""
-    if not _is_ours(event):
-        return None
+def _as_written(event: Any, pod: PodState | None) -> dict[str, Any]:
     about, series = event.involved_object, event.series.count if event.series else None
     return {
         "event_uid": event.metadata.uid,

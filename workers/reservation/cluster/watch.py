@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
 from pgfleet.workers.clients.kubernetes.watch.events import all_events
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.clients.kubernetes.watch.watcher import Watcher
@@ -42,4 +41,4 @@ def _threads(tools: Tools, book: Book) -> list[Watcher | Looker]:
         (all_events(pods), EventFollower(pods, book)),
     )
     watchers = [Watcher(resource, follower, pods.timeout_s) for resource, follower in followed]
-    return [*watchers, Looker(Nodes(pods.api, pods.namespace, pods.timeout_s, MANAGED), book)]
+    return [*watchers, Looker(Nodes(pods.api, pods.namespace, pods.timeout_s, pods.fleet), book)]

@@ -19,7 +19,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def gang_of(row: Row, turn: Turn) -> Gang:
     rows = rows_of_gang(row, turn.view)
-    return Gang(row.master_reservation_id, [pod_of(each) for each in rows], row.gpu_count, row.placement or {})
+    return Gang(row.master_reservation_id, [pod_of(each, turn) for each in rows], row.gpu_count, row.placement or {})
 
 
 def as_member(body: dict[str, Any], row: Row, turn: Turn) -> dict[str, Any]:

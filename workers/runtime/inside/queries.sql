@@ -55,3 +55,7 @@ select has_function_privilege('public.lacking_rights(text)', 'execute');
 select lost.thing, lacking.may
 from public.lacking_rights() lost join public.lacking_rights(current_user) lacking using (role_name, thing)
 where role_name = any(:roles::text[]);
+
+-- name: note_fleet
+-- The name of the fleet whose database this is (193); from now on this one, if none is known.
+select public.note_fleet(:mine)

@@ -1,7 +1,11 @@
-"""The rights in the database without which a worker would only fail: looked for when it starts."""
+"""What a worker would only fail without, or do harm: rights in the database, and the name of its fleet.
+
+Looked for when it starts.
+"""
 
 from collections.abc import Sequence
 
+import psycopg
 from psycopg.sql import Identifier
 
 from pgfleet.schema.database.needed import SCHEMAS
@@ -15,6 +19,28 @@ SQL = named(__package__)
 
 class RightsMissing(FleetError):
     """The login may not do what its worker does; the message lists what to grant."""
+
+
+class WrongFleet(FleetError):
+    """The database is of a fleet with another name than the settings have."""
+
+
+def check_fleet(conn: Connection, mine: str) -> None:
+    """Raises WrongFleet unless this is the name on all that the database has made outside; the first one is kept."""
+    try:
+        row = conn.execute(SQL["note_fleet"], {"mine": mine}).fetchone()
+    except psycopg.errors.DatabaseError as error:
+        if error.sqlstate != "PF006":
+            raise
+        raise WrongFleet(_wrong(mine, f"{error.diag.message_primary}. {error.diag.message_hint}")) from None
+    theirs = row[0] if row else mine
+    if theirs != mine:
+        whose = f"the fleet {theirs}" if theirs else "a fleet without a name"
+        raise WrongFleet(_wrong(mine, f"this database is of {whose}"))
+
+
+def _wrong(mine: str, why: str) -> str:
+    return f"PGFLEET_FLEET is {mine or 'not set'}, but {why}. Each fleet has a database of its own."
 
 
 def check_rights(conn: Connection, queues: Sequence[str]) -> None:

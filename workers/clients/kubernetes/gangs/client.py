@@ -14,7 +14,7 @@ from kubernetes import client
 from pgfleet.workers.clients.kubernetes.answers import or_exists, or_none
 from pgfleet.workers.clients.kubernetes.gangs.bodies import Gang, policy_body, public_body, secret_body
 from pgfleet.workers.clients.kubernetes.gangs.keypair import KeyPair, new_pair
-from pgfleet.workers.clients.kubernetes.names import KEYS_FILE, gang_name
+from pgfleet.workers.clients.kubernetes.names import KEYS_FILE, gang_name, stamped
 from pgfleet.workers.clients.kubernetes.volumes import owner_of
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
@@ -28,6 +28,7 @@ class Gangs:
     api: client.CoreV1Api
     namespace: str
     timeout_s: float
+    fleet: str = ""
     policies: client.NetworkingV1Api = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Gangs:
         return _key(found)
 
     def _make(self, gang: Gang, pair: KeyPair) -> str:
-        whole = client.V1ConfigMap.model_validate(public_body(gang, pair.public, self.namespace))
+        whole = client.V1ConfigMap.model_validate(stamped(public_body(gang, pair.public, self.namespace), self.fleet))
         made: Any = or_exists(
             lambda: self.api.create_namespaced_config_map(self.namespace, whole, _request_timeout=self.timeout_s)
         )
@@ -71,7 +72,7 @@ class Gangs:
 
     def _made_secret(self, gang: Gang, pair: KeyPair, owner_uid: str, dry_run: str | None = None) -> Any:
         """None where it is there already."""
-        whole = client.V1Secret.model_validate(secret_body(gang, pair, owner_uid, self.namespace))
+        whole = client.V1Secret.model_validate(stamped(secret_body(gang, pair, owner_uid, self.namespace), self.fleet))
         return or_exists(
             lambda: self.api.create_namespaced_secret(
                 self.namespace, whole, dry_run=dry_run, _request_timeout=self.timeout_s
@@ -80,7 +81,8 @@ class Gangs:
 
     def _let_in(self, gang: Gang, public_key: str, owner_uid: str) -> None:
         """Its pods may reach each other."""
-        whole = client.V1NetworkPolicy.model_validate(policy_body(gang, public_key, owner_uid, self.namespace))
+        body = policy_body(gang, public_key, owner_uid, self.namespace)
+        whole = client.V1NetworkPolicy.model_validate(stamped(body, self.fleet))
         or_exists(
             lambda: self.policies.create_namespaced_network_policy(
                 self.namespace, whole, _request_timeout=self.timeout_s

@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes import client
 
 from pgfleet.workers.clients.kubernetes.answers import every
-from pgfleet.workers.clients.kubernetes.pods import MANAGED
+from pgfleet.workers.clients.kubernetes.names import managed
 from pgfleet.workers.clients.kubernetes.volumes import owner_of
 
 # Every object that we make names its pod in this label.
@@ -24,14 +24,15 @@ class Belonging:
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """Those of the pods of one namespace. Every call has a timeout well under a lease."""
+    """Those of a fleet's pods in one namespace. Every call has a timeout well under a lease."""
 
     api: client.CoreV1Api
     namespace: str
     timeout_s: float
+    fleet: str = ""
 
     def in_namespace(self) -> set[Belonging]:
-        """Of all that this program has made in the namespace beside pods, whose it is."""
+        """Of all that this fleet has made in the namespace beside pods, whose it is."""
         lists = (
             self.api.list_namespaced_service,
             self.api.list_namespaced_config_map,
@@ -40,11 +41,11 @@ class Belongings:
         return {found for listed in lists for found in self._of(listed, self.namespace)}
 
     def volumes(self) -> set[Belonging]:
-        """Of all volumes for claims of this namespace, whose they are: volumes themselves are in none."""
+        """Of all its volumes for claims of this namespace, whose they are: volumes themselves are in none."""
         return set(self._of(self.api.list_persistent_volume))
 
     def _of(self, listed: Any, *where: str) -> Iterator[Belonging]:
-        for thing in every(listed, *where, label_selector=MANAGED, timeout_s=self.timeout_s):
+        for thing in every(listed, *where, label_selector=managed(self.fleet), timeout_s=self.timeout_s):
             pod = (thing.metadata.labels or {}).get(POD)
             if pod and (where or _namespace_of(thing) == self.namespace):
                 yield Belonging(pod, owner_of(thing))

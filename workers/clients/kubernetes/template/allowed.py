@@ -6,6 +6,7 @@ from typing import Any
 
 from pgfleet.workers.clients.kubernetes.names import (
     CONTAINER,
+    FLEET,
     GANG_FOLDER,
     GANG_LABEL,
     HOME,
@@ -39,7 +40,7 @@ SPEC = frozenset(
 OF_CONTAINER = frozenset({"env", "envFrom", "imagePullPolicy", "name", "resources", "securityContext", "volumeMounts"})
 # No subPathExpr, which a variable of the user's may lead to the folder of another; no propagation of mounts.
 OF_MOUNT = frozenset({"mountPath", "name", "readOnly", "subPath"})
-OUR_LABELS = frozenset({"reservation", GANG_LABEL, "app.kubernetes.io/managed-by"})
+OUR_LABELS = frozenset({"reservation", GANG_LABEL, FLEET, "app.kubernetes.io/managed-by"})
 OUR_VOLUMES = frozenset({"gang", "home", "keys"})
 OUR_MOUNTS = frozenset({GANG_FOLDER, HOME, KEYS_FOLDER})
 # Annotations that are part of a pod's security, or give it devices.

@@ -8,6 +8,7 @@ from typing import Any
 from kubernetes import client
 
 from pgfleet.workers.clients.kubernetes.answers import every
+from pgfleet.workers.clients.kubernetes.names import made_by_others
 from pgfleet.workers.clients.kubernetes.zones import GPU, GPU_TYPE, ZONE
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -96,20 +97,20 @@ class Nodes:
     api: client.CoreV1Api
     namespace: str
     timeout_s: float
-    managed: str
+    fleet: str = ""
 
     def all(self) -> list[GpuNode]:
         return [gpu_node(node) for node in self._each(self.api.list_node, label_selector=GPU_TYPE)]
 
     def used_by_others(self) -> Counter[str]:
-        """GPUs by node, of pods of other namespaces and of those of ours that this program has not made."""
+        """GPUs by node, of pods of other namespaces and of those of ours that this fleet has not made."""
         theirs = f"metadata.namespace!={self.namespace},status.phase!=Succeeded,status.phase!=Failed"
         used: Counter[str] = Counter()
         for pod in self._each(self.api.list_pod_for_all_namespaces, field_selector=theirs):
             _count(used, pod)
-        unmanaged = self.managed.replace("=", "!=")
-        for pod in self._each(self.api.list_namespaced_pod, self.namespace, label_selector=unmanaged):
-            _count(used, pod)
+        for selector in made_by_others(self.fleet):
+            for pod in self._each(self.api.list_namespaced_pod, self.namespace, label_selector=selector):
+                _count(used, pod)
         return used
 
     def _each(self, listed: Callable[..., Any], *where: str, **wanted: str) -> Iterator[Any]:
