@@ -32,9 +32,13 @@ class Notes:
 
     def begin(self) -> None:
         self.lists += 1
+        self.pages: list[set[str]] = []
 
-    def whole(self, things: Sequence[Any]) -> None:
-        self.pods = {thing.metadata.name for thing in things}
+    def listed(self, things: Sequence[Any]) -> None:
+        self.pages.append({thing.metadata.name for thing in things})
+
+    def whole(self) -> None:
+        self.pods = set().union(*self.pages)
 
     def changed(self, thing: Any) -> None:
         if self.fails:
@@ -100,6 +104,18 @@ def test_what_there_is_is_told_first_and_then_every_change(v1: Api, notes: Notes
 
     assert ("removed", "one") in notes.told
     assert notes.lists == 1
+
+
+def test_of_a_long_list_no_more_than_a_page_is_held(v1: Api, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAGE", 2)
+    names = {f"pod-{number}" for number in range(5)}
+    for name in names:
+        v1.create_namespaced_pod(NS, pod(name))
+
+    with following(v1, notes):
+        assert notes.pods == names
+
+    assert [len(page) for page in notes.pages] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("end", ["cut", "drop"])

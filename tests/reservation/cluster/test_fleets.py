@@ -186,7 +186,7 @@ def test_events_of_the_other_fleets_pods_are_not_kept(fleets: Fleets) -> None:
 
     for world in fleets:
         running = world.reservations.running
-        EventFollower(running.tools.pods, Book(running)).whole(told)
+        EventFollower(running.tools.pods, Book(running)).listed(told)
         EventFollower(replace(pods, fleet=name_of(world)), Book(running)).changed(told[0])
 
     kept = "select distinct pod_name from public.pod_events"

@@ -17,7 +17,7 @@ from pgfleet.workers.clients.kubernetes.pod import (
     pod_state,
     service_state,
 )
-from pgfleet.workers.clients.kubernetes.watch.nodes import gpu_node, pod_place
+from pgfleet.workers.clients.kubernetes.watch.nodes import GpuNode, gpu_node, pod_place
 from pgfleet.workers.clients.kubernetes.watch.seen import Things, fingerprint
 from pgfleet.workers.reservation.cluster.book import Book
 
@@ -33,13 +33,18 @@ class PodFollower:
     book: Book
     namespace: str
     listed_at: datetime | None = field(default=None, init=False)
+    _listed: list[tuple[PodState, dict[str, Any]]] = field(default_factory=list, init=False)
 
     def begin(self) -> None:
-        self.listed_at = self.book.now()
+        self.listed_at, self._listed = self.book.now(), []
 
-    def whole(self, things: Sequence[Any]) -> None:
-        self.known.put_all(pod_state(pod) for pod in things)
-        self.book.pods([_as_written(pod) for pod in things], self.namespace, self.listed_at)
+    def listed(self, things: Sequence[Any]) -> None:
+        self._listed += [(pod_state(pod), _as_written(pod)) for pod in things]
+
+    def whole(self) -> None:
+        listed, self._listed = self._listed, []
+        self.known.put_all(state for state, _ in listed)
+        self.book.pods([written for _, written in listed], self.namespace, self.listed_at)
 
     def changed(self, thing: Any) -> None:
         self.known.put(pod_state(thing))
@@ -71,12 +76,18 @@ class ServiceFollower:
 
     known: Things[ServiceState]
     book: Book
+    _listed: list[ServiceState] = field(default_factory=list, init=False)
 
     def begin(self) -> None:
-        """A list is not written: the step of a row whose service is not known asks for it."""
+        self._listed = []
 
-    def whole(self, things: Sequence[Any]) -> None:
-        self.known.put_all(service_state(service) for service in things)
+    def listed(self, things: Sequence[Any]) -> None:
+        self._listed += map(service_state, things)
+
+    def whole(self) -> None:
+        """A list is not written: the step of a row whose service is not known asks for it."""
+        listed, self._listed = self._listed, []
+        self.known.put_all(listed)
 
     def changed(self, thing: Any) -> None:
         self.known.put(service_state(thing))
@@ -95,13 +106,18 @@ class NodeFollower:
     known: Things[NodeState]
     book: Book
     listed_at: datetime | None = field(default=None, init=False)
+    _listed: list[tuple[NodeState, GpuNode]] = field(default_factory=list, init=False)
 
     def begin(self) -> None:
-        self.listed_at = self.book.now()
+        self.listed_at, self._listed = self.book.now(), []
 
-    def whole(self, things: Sequence[Any]) -> None:
-        self.known.put_all(node_state(node) for node in things)
-        self.book.nodes([gpu_node(node) for node in things], self.listed_at)
+    def listed(self, things: Sequence[Any]) -> None:
+        self._listed += [(node_state(node), gpu_node(node)) for node in things]
+
+    def whole(self) -> None:
+        listed, self._listed = self._listed, []
+        self.known.put_all(state for state, _ in listed)
+        self.book.nodes([node for _, node in listed], self.listed_at)
 
     def changed(self, thing: Any) -> None:
         self.known.put(node_state(thing))

@@ -11,7 +11,6 @@ from pgfleet.workers.clients.kubernetes.pods import Pods
 from pgfleet.workers.reservation.cluster.book import Book
 
 LONGEST = 1000
-AT_ONCE = 500
 
 
 class Unkept:
@@ -35,10 +34,13 @@ class EventFollower:
     def begin(self) -> None:
         """What the list has is written as all else: once."""
 
-    def whole(self, things: Sequence[Any]) -> None:
+    def listed(self, things: Sequence[Any]) -> None:
         ours = [_as_written(thing, self._seen(thing)) for thing in things if self._is_ours(thing)]
-        for start in range(0, len(ours), AT_ONCE):
-            self.book.pod_events(ours[start : start + AT_ONCE])
+        if ours:
+            self.book.pod_events(ours)
+
+    def whole(self) -> None:
+        """What is not among them is kept."""
 
     def changed(self, thing: Any) -> None:
         if self._is_ours(thing):

@@ -55,8 +55,11 @@ class Follower(Protocol):
     def begin(self) -> None:
         """A list is about to be asked for."""
 
-    def whole(self, things: Sequence[Any]) -> None:
-        """All that there is: what is not among them is gone."""
+    def listed(self, things: Sequence[Any]) -> None:
+        """Some of what there is, one page of the list. Whatever is held until `whole` is held of all at once."""
+
+    def whole(self) -> None:
+        """That was all: what was not among it is gone."""
 
     def changed(self, thing: Any) -> None:
         """One that is new, or no longer as it was."""
@@ -114,13 +117,12 @@ class Watcher(threading.Thread):
     def _list(self) -> None:
         self._version = None
         self.follower.begin()
-        things: list[Any] = []
         for page in self._pages():
-            things += page.items
+            self.follower.listed(page.items)
             version = page.metadata.resource_version
             if self.stopping.is_set():
                 return
-        self.follower.whole(things)
+        self.follower.whole()
         self._version = version
         # Not all workers at once.
         self._list_at = time.monotonic() + LIST_AGAIN_S * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
