@@ -102,8 +102,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   before constant text := case when tg_op = 'INSERT' then '' else old.name end;
+  later constant text := case when tg_op = 'DELETE' then '' else new.name end;
 begin
-  if case when tg_op = 'DELETE' then '' else new.name end is distinct from before and public.is_outside() then
+  if later <> before and public.is_outside() then
     raise exception 'pods, volumes or snapshots are outside that % made',
         case before when '' then 'this fleet without a name' else 'the fleet ' || before end
       using errcode = 'PF006', hint = format('Its name stays %s until all of them are gone.',

@@ -13,10 +13,13 @@ from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.dsn import Unreachable, redact
 from pgfleet.schema.database.migrate import Applied, lacking_roles, migrate, owner_of_before
 from pgfleet.schema.database.missing import missing
+from pgfleet.schema.database.needed import begin_ids
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.settings import Settings, read_settings
 
+# The smallest column that counts rows ends at 2,147,483,647; what begins here has room for 147 million.
+LAST_FIRST_ID = 2_000_000_000
 LACKING_ROLES = "Roles are missing that this login may not make. Only the owner works until somebody who may has run:"
 
 db = typer.Typer(help="The database: the embedded server, or the one that DATABASE_URL names.", no_args_is_help=True)
@@ -65,6 +68,10 @@ def migrate_command(
         bool | None,
         typer.Option(help="Switch row level security on or off: users see their own rows only."),
     ] = None,
+    ids_from: Annotated[
+        int | None,
+        typer.Option(min=1, max=LAST_FIRST_ID, help="Number new rows from here on, so that no two fleets have one id."),
+    ] = None,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for a server that can't be reached yet.")] = 0,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
@@ -77,6 +84,10 @@ def migrate_command(
     done = migrate(dsn, rls=rls)
     for each in done:
         typer.echo(_in_words(each))
+    if ids_from is not None:
+        with connect(dsn) as conn:
+            begun = begin_ids(conn, ids_from)
+        typer.echo(f"ids from {ids_from} in {begun} tables" if begun else f"all ids are {ids_from} and later already")
     if rls is not None:
         typer.echo(f"row level security is {'on' if rls else 'off'}")
     elif not done:

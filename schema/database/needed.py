@@ -34,6 +34,15 @@ _COLUMNS = """
   where n.nspname = any(%s) and c.relkind in ('r', 'p') and not c.relispartition
   group by c.oid, 1 order by c.oid
 """
+_BEGIN_IDS = """
+  select setval(s.oid, %(first)s, false)
+  from pg_class s
+  join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid and d.deptype in ('a', 'i')
+  join pg_class c on c.oid = d.refobjid and d.refclassid = 'pg_class'::regclass
+  join pg_namespace n on n.oid = c.relnamespace
+  where s.relkind = 'S' and n.nspname || '.' || c.relname = any(%(tables)s)
+    and coalesce(pg_sequence_last_value(s.oid), 0) < %(first)s
+"""
 
 
 @cache
@@ -51,3 +60,8 @@ def render(conn: Connection) -> str:
         f"  {json.dumps(name)}: {json.dumps(dict(zip(columns, types, strict=True)))}" for name, columns, types in tables
     ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def begin_ids(conn: Connection, first: int) -> int:
+    """Let rows be numbered from `first` on in each table that is not further; how many tables those are."""
+    return len(conn.execute(_BEGIN_IDS, {"first": first, "tables": list(needed())}).fetchall())

@@ -131,3 +131,31 @@ def test_a_migration_that_does_not_wait_says_at_once_that_there_is_no_server(
 
     with pytest.raises(Unreachable, match="Can't reach PostgreSQL"):
         pgfleet("migrate", "--check")
+
+
+def test_rows_are_numbered_from_where_a_fleets_ids_begin(
+    pgfleet: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    add = "insert into autoscaler.nodes (name, region) values (%s, 'eu') returning id"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("create table public.another (id serial primary key)")
+        conn.execute("select setval('public.status_history_history_id_seq', 2000)")
+
+        code, told = pgfleet("migrate", "--ids-from=1000")
+
+        assert (code, "ids from 1000 in " in told) == (0, True)
+        assert conn.execute(add, ("a",)).fetchone() == (1000,)
+        assert conn.execute("insert into public.another default values returning id").fetchone() == (1,)
+        assert conn.execute("select nextval('public.status_history_history_id_seq')").fetchone() == (2001,)
+        pgfleet("migrate", "--ids-from=1000")
+        assert conn.execute(add, ("b",)).fetchone() == (1001,)
+
+
+def test_ids_that_a_table_has_no_room_for_are_refused(pgfleet: Run, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+
+    code, told = pgfleet("migrate", "--ids-from=2100000000")
+
+    assert code == 2
+    assert "2000000000" in told

@@ -131,7 +131,7 @@ FILES_NOT_ASKED = {
     "schema/nodes/queries.sql": "of one node, by operators; what each claim asks is in SOME",
     "schema/policy/queries.sql": "of a few policies, by operators; each request asks limits_of (workers/queries.sql)",
     "console/rights.sql": "by a person who reads the manual",
-    "workers/runtime/inside/queries.sql": "of rights, when a worker starts: the catalog alone",
+    "workers/runtime/inside/queries.sql": "of rights and the fleet, when a worker starts: the catalog, and a row",
     "schema/database/queries.sql": "of the catalog, when somebody migrates",
     "schema/doctor/queries.sql": "of everything, when somebody wants to know; the sweeps' views are asked here",
     "schema/doctor/ground/queries.sql": "the same",

@@ -77,6 +77,7 @@ delete from public.disk_operations;
 delete from public.disk_snapshots;
 delete from public.disks;
 delete from public.disk_quarantine;
+delete from public.pod_quarantine;
 delete from public.reservations;
 delete from public.dead_letters;
 delete from public.status_history;

@@ -1,7 +1,7 @@
 """Two fleets in one cluster, one namespace and one account: neither touches or sees what the other has made."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,32 +14,38 @@ from pgfleet.workers.clients.kubernetes.names import FLEET
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
 from pgfleet.workers.reservation.cluster.book import Book
 from pgfleet.workers.reservation.cluster.telling import EventFollower
-from worlds.disks import STEADY, World, servers, world_on
+from worlds.disks import STEADY, World, for_a_test, servers, world_on
 from worlds.fleet import lose_row, new_id, send
 from worlds.outside.kubernetes import NS, Api, connected
 from worlds.reservations import QUEUE, gang, statuses
 
-EAST, WEST, NAMELESS = "east", "west", ""
+EAST, WEST, NORTH, NAMELESS = "east", "west", "north", ""
 Fleets = tuple[World, World]
+emptied = contextmanager(for_a_test)
 # Of a fleet: everything that it has in the cluster, and at AWS.
 Outside = tuple[list[str], list[str]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def outside() -> Iterator[Box]:
     with servers() as (box, _):
         yield box
 
 
-@pytest.fixture(
-    params=[(EAST, WEST), (NAMELESS, WEST), (WEST, NAMELESS)], ids=["both named", "one not", "the other not"]
-)
-def fleets(request: pytest.FixtureRequest, server_dsn: str, template: str, outside: Box) -> Iterator[Fleets]:
+@pytest.fixture(scope="module", params=[(EAST, WEST), (NAMELESS, NORTH)], ids=["both named", "one without a name"])
+def module_fleets(request: pytest.FixtureRequest, server_dsn: str, template: str, outside: Box) -> Iterator[Fleets]:
     ours, theirs = request.param
     with (
         world_on(server_dsn, template, outside, fleet=ours, **STEADY) as first,
         world_on(server_dsn, template, outside, fleet=theirs, **STEADY) as second,
     ):
+        yield first, second
+
+
+@pytest.fixture
+def fleets(module_fleets: Fleets) -> Iterator[Fleets]:
+    first, second = module_fleets
+    with emptied(first), emptied(second):
         yield first, second
 
 
@@ -87,26 +93,24 @@ def look_everywhere(world: World) -> None:
         world.run()
 
 
-def set_aside(world: World) -> list[Any]:
-    return world.all(
-        "select pod_name as it from public.pod_quarantine union all select resource_id from public.disk_quarantine"
-    )
+def set_aside(world: World) -> list[str]:
+    found = "select pod_name as it from public.pod_quarantine union all select resource_id from public.disk_quarantine"
+    return [each["it"] for each in world.all(found)]
 
 
 def test_neither_touches_nor_lists_what_the_other_has_made(fleets: Fleets, cluster: Api) -> None:
-    ours, theirs = fleets
-    for world in fleets:
-        world.used("kept")
-        world.active("data", duration_hours=24)
+    ids = [world.active("data", duration_hours=24) for world in fleets]
+    for world, row_id in zip(fleets, ids, strict=True):
+        assert world.ended("snapshot_disk", "data")["status"] == "completed", row_id
     before = [outside_of(world, cluster) for world in fleets]
-    assert all(things and tagged for things, tagged in before)
+    assert [(len(things) >= 5, len(tagged)) for things, tagged in before] == [(True, 2), (True, 2)]
 
     for world in fleets:
         look_everywhere(world)
 
     assert [set_aside(world) for world in fleets] == [[], []]
     assert [outside_of(world, cluster) for world in fleets] == before
-    assert ours.letters == theirs.letters == []
+    assert [world.letters for world in fleets] == [[], []]
 
 
 def test_the_end_of_one_fleets_reservation_leaves_the_others_of_the_same_id(fleets: Fleets, cluster: Api) -> None:
@@ -114,34 +118,34 @@ def test_the_end_of_one_fleets_reservation_leaves_the_others_of_the_same_id(flee
     row_id = new_id()
     for world in fleets:
         world.active("data", reservation_id=row_id)
-    theirs_before = outside_of(theirs, cluster)
+    before = outside_of(theirs, cluster)
 
     ours.cancel(row_id)
     ours.over(row_id)
     look_everywhere(ours)
 
-    assert outside_of(theirs, cluster) == theirs_before
     assert outside_of(ours, cluster)[0] == []
+    assert outside_of(theirs, cluster) == before
     assert theirs.status(row_id) == "active"
 
 
-def test_what_a_fleet_has_lost_is_set_aside_by_itself_and_by_no_other(fleets: Fleets, cluster: Api) -> None:
-    ours, theirs = fleets
-    row_id = ours.active("data", duration_hours=24)
-    volume_id, name = ours.volume_of("data"), ours.reservation(row_id)["pod_name"]
-    ours.conn.execute(
-        "set session_replication_role = replica; delete from public.disks; reset session_replication_role"
-    )
-    lose_row(ours.conn, row_id)
+def test_what_one_has_lost_is_set_aside_by_it_and_by_no_other(fleets: Fleets) -> None:
+    lost = []
+    for world in fleets:
+        row_id = world.active("data", duration_hours=24)
+        lost.append(sorted([world.volume_of("data"), world.reservation(row_id)["pod_name"]]))
+        world.conn.execute("set session_replication_role = replica")
+        world.conn.execute("delete from public.disks")
+        world.conn.execute("reset session_replication_role")
+        lose_row(world.conn, row_id)
 
-    look_everywhere(theirs)
-    assert set_aside(theirs) == []
-    look_everywhere(ours)
+    for world in fleets:
+        look_everywhere(world)
 
-    assert sorted(each["it"] for each in set_aside(ours)) == sorted([name, volume_id])
+    assert [sorted(set_aside(world)) for world in fleets] == lost
 
 
-def test_a_suspect_that_is_another_fleets_is_left_alone(fleets: Fleets) -> None:
+def test_a_suspect_that_is_the_others_is_left_alone(fleets: Fleets) -> None:
     ours, theirs = fleets
     theirs.active("data")
 
@@ -152,46 +156,41 @@ def test_a_suspect_that_is_another_fleets_is_left_alone(fleets: Fleets) -> None:
     assert theirs.volume_of("data") in theirs.volumes
 
 
-@pytest.mark.parametrize("fleets", [(EAST, WEST)], indirect=True)
 def test_all_that_a_gang_has_has_its_fleets_name(fleets: Fleets, cluster: Api) -> None:
-    ours, _ = fleets
-    ours.create("data")
-    ids = gang(ours.conn, gpu_type="h100", gpu_count=8, jupyter_enabled=True, disk_name="data")
-    ours.until(lambda: statuses(ours.conn, ids) == ["active", "active"])
+    _, named = fleets
+    named.create("data")
+    ids = gang(named.conn, gpu_type="h100", gpu_count=8, jupyter_enabled=True, disk_name="data")
+    named.until(lambda: statuses(named.conn, ids) == ["active", "active"])
 
-    labels = {each.metadata.name: each.metadata.labels.get(FLEET) for each in made(cluster)}
+    first, second = (pod_name(row_id, name_of(named)) for row_id in ids)
+    theirs = [each for each in made(cluster) if each.metadata.name.startswith((first, second))]
+    labels = {each.metadata.name: each.metadata.labels.get(FLEET) for each in theirs}
 
-    first, second = (pod_name(row_id, EAST) for row_id in ids)
-    parts = ("", "-home", "-keys", "-ssh", "-jupyter", "-headless", "-gang")
+    parts = ("", "-home", "-keys", "-ssh", "-headless", "-gang")
     assert {f"{first}{part}" for part in parts} | {second, f"{second}-ssh"} <= labels.keys()
-    assert set(labels.values()) == {EAST}
+    assert set(labels.values()) == {name_of(named)}
 
 
-def test_gpus_of_the_other_fleets_pods_are_not_free(fleets: Fleets, cluster: Api) -> None:
+def test_gpus_and_events_of_the_others_pods_are_told_apart(fleets: Fleets, cluster: Api) -> None:
     ours, theirs = fleets
     row_id = ours.active(None, gpu_type="h100", gpu_count=4)
-    pod: Api = client.CoreV1Api(cluster).read_namespaced_pod(ours.reservation(row_id)["pod_name"], NS)
+    v1: Api = client.CoreV1Api(cluster)
+    pod, told = v1.read_namespaced_pod(ours.reservation(row_id)["pod_name"], NS), v1.list_namespaced_event(NS).items
+    about = [event for event in told if event.involved_object.name == pod.metadata.name]
 
-    used = [dict(Nodes(client.CoreV1Api(cluster), NS, 10, name_of(world)).used_by_others()) for world in (ours, theirs)]
-
-    assert used == [{}, {pod.spec.node_name: 4}]
-
-
-def test_events_of_the_other_fleets_pods_are_not_kept(fleets: Fleets) -> None:
-    ours, theirs = fleets
-    row_id = ours.active(None)
-    pods, v1 = ours.reservations.running.tools.pods, ours.reservations.running.tools.pods.api
-    told = v1.list_namespaced_event(NS).items
-    assert told
-
+    used = [dict(Nodes(v1, NS, 10, name_of(world)).used_by_others()) for world in fleets]
     for world in fleets:
         running = world.reservations.running
-        EventFollower(running.tools.pods, Book(running)).listed(told)
-        EventFollower(replace(pods, fleet=name_of(world)), Book(running)).changed(told[0])
+        follower = EventFollower(running.tools.pods, Book(running))
+        follower.listed(told)
+        follower.changed(about[0])
 
-    kept = "select distinct pod_name from public.pod_events"
-    assert ours.all(kept) == [{"pod_name": ours.reservation(row_id)["pod_name"]}]
-    assert theirs.all(kept) == []
+    assert used == [{}, {pod.spec.node_name: 4}]
+    kept = [
+        world.all("select distinct pod_name from public.pod_events where pod_uid = %s", pod.metadata.uid)
+        for world in fleets
+    ]
+    assert kept == [[{"pod_name": pod.metadata.name}], []]
 
 
 def test_no_two_fleets_have_a_pod_of_one_name() -> None:

@@ -6,6 +6,7 @@ Tags carry the ids of rows, so that what an earlier attempt has made is found ag
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pgfleet.schema.settings import Settings
@@ -69,7 +70,7 @@ class Ec2:
             Size=size_gb,
             VolumeType="gp3",
             **({"SnapshotId": from_snapshot} if from_snapshot else {}),
-            **_tagged("volume", self._stamped(tags)),
+            **_tagged("volume", stamped(tags, self.fleet)),
         )
 
     def volume(self, volume_id: str) -> VolumeState | None:
@@ -101,7 +102,7 @@ class Ec2:
             snapshot_in,
             VolumeId=volume_id,
             Description=description,
-            **_tagged("snapshot", self._stamped(tags)),
+            **_tagged("snapshot", stamped(tags, self.fleet)),
         )
 
     def copy_snapshot(self, ebs_snapshot_id: str, tags: Mapping[str, str], description: str) -> SnapshotState:
@@ -113,14 +114,14 @@ class Ec2:
         source = self.snapshot(ebs_snapshot_id)
         if source is None:
             raise SnapshotGoneError(f"there is no snapshot {ebs_snapshot_id} to copy")
-        stamped = self._stamped(tags)
+        tags = stamped(tags, self.fleet)
         return self.aws.ask(
             "copy_snapshot",
-            lambda answer: copy_in(answer, source.size_gb, stamped),
+            lambda answer: copy_in(answer, source.size_gb, tags),
             SourceSnapshotId=ebs_snapshot_id,
             SourceRegion=self.aws.client.meta.region_name,
             Description=description,
-            **_tagged("snapshot", stamped),
+            **_tagged("snapshot", tags),
         )
 
     def snapshot(self, ebs_snapshot_id: str) -> SnapshotState | None:
@@ -175,9 +176,6 @@ class Ec2:
         """Whether it is of this fleet, by its tags; one without a name has what has none."""
         return found.tags.get(FLEET, "") == self.fleet
 
-    def _stamped(self, tags: Mapping[str, str]) -> Mapping[str, str]:
-        return {**tags, FLEET: self.fleet} if self.fleet else tags
-
     def _ours(
         self, method: str, read: Callable[[Any], list[S]], filters: list[dict[str, Any]], **given: Any
     ) -> Iterator[S]:
@@ -205,17 +203,17 @@ _OURS = [{"Name": "tag-key", "Values": [DISK]}]
 @contextmanager
 def connected(settings: Settings, breakers: Breakers | None = None) -> Iterator[Ec2]:
     """Raises FleetError where AWS's own settings (region, profile, endpoint) can't be used."""
-    with service("ec2", settings, breakers, probe) as aws:
+    with service("ec2", settings, breakers, partial(probe, fleet=settings.fleet)) as aws:
         yield Ec2(aws, settings.fleet)
 
 
-def dry_volume(aws: Service) -> dict[str, Any]:
+def dry_volume(aws: Service, fleet: str) -> dict[str, Any]:
     """A volume with our tags, for a dry run. Its zone may be none that there is: rights are looked at first."""
-    zone, tags = f"{aws.client.meta.region_name}a", _tagged("volume", {DISK: "dry-run"})
+    zone, tags = f"{aws.client.meta.region_name}a", _tagged("volume", stamped({DISK: "dry-run"}, fleet))
     return {"DryRun": True, "AvailabilityZone": zone, "Size": 1, "VolumeType": "gp3", **tags}
 
 
-def probe(aws: Service, calls: Calls) -> None:
+def probe(aws: Service, calls: Calls, fleet: str) -> None:
     """Ask about nobody: a dry run says whether we would be let.
 
     Raises:
@@ -223,7 +221,7 @@ def probe(aws: Service, calls: Calls) -> None:
     """
     asked: dict[Calls, tuple[str, dict[str, Any]]] = {
         Calls.READ: ("describe_volumes", {"MaxResults": 5, "Filters": _OURS}),
-        Calls.MAKE: ("create_volume", dry_volume(aws)),
+        Calls.MAKE: ("create_volume", dry_volume(aws, fleet)),
         Calls.DELETE: ("delete_volume", {"DryRun": True, "VolumeId": NO_VOLUME}),
     }
     method, given = asked[calls]
@@ -232,6 +230,11 @@ def probe(aws: Service, calls: Calls) -> None:
     except (RefusedError, NoPlaceError, TryAgainError):
         # A dry run that would be let ends as an error, too; whatever else was answered is an answer.
         return
+
+
+def stamped(tags: Mapping[str, str], fleet: str) -> Mapping[str, str]:
+    """With the fleet's name. Whatever is made goes through here."""
+    return {**tags, FLEET: fleet} if fleet else tags
 
 
 def _tagged(kind: str, tags: Mapping[str, str]) -> dict[str, Any]:

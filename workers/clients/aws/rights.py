@@ -41,7 +41,7 @@ def _looked(ec2: Ec2, method: str) -> Sequence[str | NotNowError]:
 
 
 def _made(ec2: Ec2) -> list[str]:
-    code = _refusal(lambda: ec2.aws.client.create_volume(**dry_volume(ec2.aws)))
+    code = _refusal(lambda: ec2.aws.client.create_volume(**dry_volume(ec2.aws, ec2.fleet)))
     return [f"the right to ec2:CreateVolume with tags ({code})"] if code in NOT_ALLOWED else []
 
 

@@ -32,7 +32,7 @@ def check_fleet(conn: Connection, mine: str) -> None:
     except psycopg.errors.DatabaseError as error:
         if error.sqlstate != "PF006":
             raise
-        raise WrongFleet(_wrong(mine, f"{error.diag.message_primary}. {error.diag.message_hint}")) from None
+        raise WrongFleet(_wrong(mine, f"{error.diag.message_primary}. {error.diag.message_hint}".rstrip("."))) from None
     theirs = row[0] if row else mine
     if theirs != mine:
         whose = f"the fleet {theirs}" if theirs else "a fleet without a name"
