@@ -145,9 +145,9 @@ def test_rows_are_numbered_from_where_a_fleets_ids_begin(
         code, told = pgfleet("migrate", "--ids-from=1000")
 
         assert (code, "ids from 1000 in " in told) == (0, True)
+        assert conn.execute("select nextval('public.status_history_history_id_seq')").fetchone() == (2001,)
         assert conn.execute(add, ("a",)).fetchone() == (1000,)
         assert conn.execute("insert into public.another default values returning id").fetchone() == (1,)
-        assert conn.execute("select nextval('public.status_history_history_id_seq')").fetchone() == (2001,)
         pgfleet("migrate", "--ids-from=1000")
         assert conn.execute(add, ("b",)).fetchone() == (1001,)
 

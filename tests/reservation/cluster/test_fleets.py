@@ -172,7 +172,7 @@ def test_all_that_a_gang_has_has_its_fleets_name(fleets: Fleets, cluster: Api) -
 
 
 def test_gpus_and_events_of_the_others_pods_are_told_apart(fleets: Fleets, cluster: Api) -> None:
-    ours, theirs = fleets
+    ours, _ = fleets
     row_id = ours.active(None, gpu_type="h100", gpu_count=4)
     v1: Api = client.CoreV1Api(cluster)
     pod, told = v1.read_namespaced_pod(ours.reservation(row_id)["pod_name"], NS), v1.list_namespaced_event(NS).items
