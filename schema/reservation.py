@@ -6,7 +6,6 @@ make them are in `workers/reservation/machine.py`.
 
 import json
 import re
-from base64 import b32encode
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -289,22 +288,3 @@ def misfit(message: Wanted, gpu_type: Mapping[str, Any] | None, max_hours: float
 def retried_id(reservation_id: str, request_id: str | None = None) -> str:
     """The id of the reservation that a retry makes: the same request makes one, however often it comes."""
     return str(uuid5(UUID(reservation_id), request_id or ""))
-
-
-def pod_name(reservation_id: str, fleet: str = "") -> str:
-    """Names come from the id, so that an effect done twice is an effect done once; and from the fleet's name, if any.
-
-    From a hash of the id: UUIDs of version 7 that are made within a minute begin alike.
-    """
-    of = f"{fleet}/{reservation_id}" if fleet else reservation_id
-    hashed = b32encode(sha256(of.encode()).digest()).decode().lower()
-    return f"{_stem(fleet)}-{hashed[:10]}"
-
-
-def is_pod_name(name: str, fleet: str) -> bool:
-    """Whether a pod is called as those of this fleet are; those of no other fleet are."""
-    return name.rpartition("-")[0] == _stem(fleet)
-
-
-def _stem(fleet: str) -> str:
-    return f"gpu-dev-{fleet}" if fleet else "gpu-dev"

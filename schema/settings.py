@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgfleet.schema.container import Image
-from pgfleet.schema.environment.values import LABEL_KEY, Dsn, Minutes, Places, Seconds, a_domain, a_fleet, a_proxy
+from pgfleet.schema.environment.fleet import a_fleet
+from pgfleet.schema.environment.values import LABEL_KEY, Dsn, Minutes, Places, Seconds, a_domain, a_proxy
 from pgfleet.schema.errors import FleetError
 
 

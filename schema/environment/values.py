@@ -35,13 +35,6 @@ def a_domain(name: str) -> str:
     return name
 
 
-def a_fleet(name: str) -> str:
-    """It is a part of the names of pods and what goes with them, whose longest has room for so much."""
-    if not re.fullmatch(r"([a-z]([a-z0-9-]{0,14}[a-z0-9])?)?", name):
-        raise ValueError("must be 1 to 16 of a-z, 0-9 and -, which begin with a letter and end with no -, such as eu-1")
-    return name
-
-
 # Whatever libpq takes: a URL, keywords and values, `service=...`; also SQLAlchemy's postgresql+psycopg://.
 Dsn = Annotated[SecretStr, AfterValidator(_libpq)]
 Seconds = Annotated[float, Field(gt=0)]

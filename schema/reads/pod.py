@@ -8,10 +8,10 @@ from urllib.parse import quote
 import psycopg
 import sqlalchemy as sa
 
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.about import may_read
-from pgfleet.schema.reservation import pod_name
 from pgfleet.schema.rows.core import fetch
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.tables.reservations import pod_events

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgfleet.console.sandbox.aws.handle import BUCKET
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.workers.disk import machine as disk_worker
 from pgfleet.workers.disk import snapshot as disk_snapshot
 from pgfleet.workers.runtime.outcomes import Outcome

@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.workers.clients.kubernetes.pods import Pods
 from pgfleet.workers.clients.ssh_keys import SshKeys
 from pgfleet.workers.runtime.outcomes import TryAgainError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import (
     Connection,

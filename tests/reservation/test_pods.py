@@ -7,7 +7,7 @@ import pytest
 
 from pgfleet.console.sandbox import server as sandbox
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.workers.reservation import line
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import (
@@ -92,7 +92,7 @@ def test_a_reservation_of_the_same_pod_name_takes_nothing_with_it(
     conn: Connection, worker: Worker, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = active(conn, worker)
-    monkeypatch.setattr(line, "pod_name", lambda _: pod_name(first))
+    monkeypatch.setattr(line, "pod_name", lambda *_: pod_name(first))
     second = create(conn)
     worker.run_until(lambda: "older pod" in (row_of(conn, second)["current_detailed_status"] or ""))
 

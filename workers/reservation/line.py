@@ -10,13 +10,14 @@ from itertools import chain
 from typing import Any
 
 from pgfleet.schema.container import unusable
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.schema.line.booking import book
 from pgfleet.schema.line.plan import LOOKED_AT, Plan, Start, Waiting
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.unit import in_units, unit_key
 from pgfleet.schema.line.words import LATE, shown
 from pgfleet.schema.printable import minute
-from pgfleet.schema.reservation import Admit, Status, misfit, pod_name
+from pgfleet.schema.reservation import Admit, Status, misfit
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.verdicts import EC2, KUBERNETES, SSH_KEYS
 from pgfleet.workers.reservation.disk import asks_for_disk, attachment, disk_hold, no_disk

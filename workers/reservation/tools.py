@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.schema.queue.kernel import Connection
-from pgfleet.schema.reservation import TICKETS, WAITING, Status, pod_name
+from pgfleet.schema.reservation import TICKETS, WAITING, Status
 from pgfleet.schema.rows.named import named
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from kubernetes import client
 
 from pgfleet.console.sandbox import Box
-from pgfleet.schema.reservation import is_pod_name, pod_name
+from pgfleet.schema.environment.fleet import is_pod_name, pod_name
 from pgfleet.schema.settings import BadSettings, read_settings
 from pgfleet.workers.clients.kubernetes.names import FLEET
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes

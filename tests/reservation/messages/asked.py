@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.schema.tickets import NUDGE
 from pgfleet.workers.runtime.outcomes import Advance, Done, Outcome, Reject, Wait
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, send

@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from worlds.fleet import Connection, Worker, move_clock, new_id, row_of, send
 from worlds.outside.kubernetes import NS, Api, connected, pod, ready
 from worlds.reservations import QUEUE, active, ask, ended

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from pgfleet.console.sandbox.box import Box
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from worlds.fleet import Connection, Worker, move_clock, new_id, row_of
 from worlds.reservations import active, ask, create, ended, reach
 

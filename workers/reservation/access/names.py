@@ -6,7 +6,7 @@ The rows that others write DNS and load balancers by (005, 006) follow the reser
 import re
 from typing import Any
 
-from pgfleet.schema.reservation import pod_name
+from pgfleet.schema.environment.fleet import pod_name
 from pgfleet.schema.rows.row import Row
 from pgfleet.schema.settings import Settings
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgfleet.schema.environment.fleet import is_pod_name
 from pgfleet.schema.printable import cut, printable
-from pgfleet.schema.reservation import is_pod_name
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.pods import Pods
 from pgfleet.workers.reservation.cluster.book import Book
