@@ -26,8 +26,13 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
 
 # Whose each option is.
 OPTIONS = {
-    "nodes": ("fleet",), "minutes": ("fleet",), "write": ("sizing", "goals"), "large": ("goals",), "most": ("growth",)
-}  # fmt: skip
+    "nodes": ("fleet",),
+    "minutes": ("fleet",),
+    "write": ("sizing", "goals", "peers"),
+    "number": ("peers",),
+    "large": ("goals",),
+    "most": ("growth",),
+}
 
 
 def main() -> None:
@@ -36,7 +41,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     parser.add_argument("--nodes", type=int, help="of the fleet; 10,000")
     parser.add_argument("--minutes", type=float, help="of the fleet; 10")
-    parser.add_argument("--write", action="store_true", default=None, help="of sizing and goals: into their pages")
+    parser.add_argument(
+        "--write", action="store_true", default=None, help="of sizing, goals and peers: into their pages"
+    )
+    parser.add_argument("--number", type=int, help="of peers: how many jobs each does; 20,000")
     parser.add_argument("--large", action="store_true", default=None, help="of the goals: those that take an hour")
     parser.add_argument("--most", type=int, help="of growth: how many messages wait; 10,000,000")
     chosen = parser.parse_args()

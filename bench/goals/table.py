@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import api, claim, heartbeats, peers, transitions, wake
 from bench.goals import growth, picture
+from bench.peers import page
 from bench.sizing.page import commit
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ class Goal:
 
 BENCHES: dict[str, Callable[[], Figures]] = {
     "transitions": lambda: transitions.measure(number=20_000),
-    "peers": lambda: peers.measure(number=20_000, ours=20_000),
+    "peers": peers.measure,
     "wake": wake.measure,
     "claim": claim.measure,
     "heartbeats": lambda: heartbeats.measure(number=40_000),
@@ -81,6 +82,7 @@ def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
             large=large,
         )
         if "peers" in found:
+            page.write(found["peers"])
             picture.write(found["peers"])
     return {"bench": "goals", **{name: dict(figures) for name, figures in found.items()}}
 

@@ -1,4 +1,4 @@
-"""dramatiq-postgres: `fill NUMBER`; its worker is `dramatiq` on this module. Run by bench/peers.py."""
+"""dramatiq-postgres: `fill NUMBER`; its worker is `dramatiq` on this module. Run by bench/peers/."""
 
 # mypy: ignore-errors
 # Its packages are in .venv-peers only.
@@ -13,9 +13,10 @@ from dramatiq_postgres.schema import init, schema_exists
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from bench.peer_scripts import MOVE
+
 DSN = os.environ["DATABASE_URL"]
 CONNECTIONS = int(os.environ["PEER_CONNECTIONS"])
-MOVE = "update public.bench_jobs set status = 'done' where job_id = %s and status = 'ready'"
 ENQUEUE = """
 insert into dramatiq.queue (queue_name, message_id, state, message, available_at)
 values (%s, %s, 'queued', %s, now())

@@ -1,4 +1,4 @@
-"""PgQueuer on asyncpg and uvloop: `fill NUMBER`, then `work` until SIGTERM. Run by bench/peers.py."""
+"""PgQueuer on asyncpg and uvloop: `fill NUMBER`, then `work` until SIGTERM. Run by bench/peers/."""
 
 # mypy: ignore-errors
 # Its packages are in .venv-peers only.
@@ -15,11 +15,12 @@ from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
+from bench.peer_scripts import MOVE_OF_ASYNCPG
+
 DSN = os.environ["DATABASE_URL"]
 BATCH = int(os.environ["PEER_BATCH"])
 CONNECTIONS = int(os.environ["PEER_CONNECTIONS"])
 FILL_BATCH = 1000
-MOVE = "update public.bench_jobs set status = 'done' where job_id = $1 and status = 'ready'"
 
 
 async def fill(number: int) -> None:
@@ -39,7 +40,7 @@ async def work() -> None:
 
         @pgq.entrypoint("finish")
         async def finish(job: Job) -> None:
-            await pool.execute(MOVE, int(job.payload))
+            await pool.execute(MOVE_OF_ASYNCPG, int(job.payload))
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pgq.qm.shutdown.set)
         await pgq.qm.run(batch_size=BATCH)

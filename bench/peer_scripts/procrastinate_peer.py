@@ -1,4 +1,4 @@
-"""Procrastinate, asynchronous as its documents advise: `fill NUMBER`, then `work`. Run by bench/peers.py."""
+"""Procrastinate, asynchronous as its documents advise: `fill NUMBER`, then `work`. Run by bench/peers/."""
 
 # mypy: ignore-errors
 # Its packages are in .venv-peers only.
@@ -11,11 +11,12 @@ import sys
 import procrastinate
 from psycopg_pool import AsyncConnectionPool
 
+from bench.peer_scripts import MOVE
+
 DSN = os.environ["DATABASE_URL"]
 CONNECTIONS = int(os.environ["PEER_CONNECTIONS"])
 CONCURRENCY = int(os.environ["PEER_BATCH"])
 FILL_BATCH = 1000
-MOVE = "update public.bench_jobs set status = 'done' where job_id = %s and status = 'ready'"
 INSTALLED = "select to_regclass('public.procrastinate_jobs') is not null as installed"
 
 # It warns that an app in the main module has tasks named after it; here both processes have the same.

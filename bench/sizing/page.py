@@ -57,7 +57,7 @@ def figures(costs: Mapping[str, Cost], version: str, load: float) -> str:
         _table(NODES, (_nodes(number, beat) for number in FLEETS)),
         _table(RESERVED, (_reserved(number, reservation, look) for number in DAILY)),
     )
-    return "\n".join([f"Measured on {_machine(load)}, PostgreSQL {version}, commit {commit()}.\n", *tables])
+    return "\n".join([f"Measured on {machine(load)}, PostgreSQL {version}, commit {commit()}.\n", *tables])
 
 
 def _table(titles: Sequence[str], rows: Iterable[str]) -> str:
@@ -87,7 +87,8 @@ def _reserved(number: int, reservation: Cost, look: Cost) -> str:
     return f"| {number:,} | {per_s + looks_per_s:,.0f} | {workers:.2f} | {server:.2f} | {daily_gb:.2f} |\n"
 
 
-def _machine(load: float) -> str:
+def machine(load: float) -> str:
+    """This one in words; `load` is what it had before the bench began."""
     models = [line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith("model name")]
     name = models[0].partition(":")[2].strip() if models else platform.machine()
     memory = psutil.virtual_memory().total / 2**30
