@@ -1,3 +1,4 @@
+import itertools
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -5,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from bench.goals import picture
 from bench.peers import PEERS, installing, page
 
@@ -75,8 +75,8 @@ def test_nothing_in_the_picture_lies_outside_it_or_on_something_else() -> None:
     ends = [int(str(bar.get("x"))) + int(str(bar.get("width"))) for bar in svg.iter(f"{SVG}rect")]
     assert max(lines) < high
     assert max(ends) < wide
-    assert all(later - earlier >= picture.BAR for earlier, later in zip(tops, tops[1:], strict=False))
-    assert all(later - earlier >= picture.LINE for earlier, later in zip(lines, lines[1:], strict=False))
+    assert all(later - earlier >= picture.BAR for earlier, later in itertools.pairwise(tops))
+    assert all(later - earlier >= picture.LINE for earlier, later in itertools.pairwise(lines))
 
 
 def test_the_picture_has_colours_for_a_dark_page() -> None:
