@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 PICTURE = Path(__file__).parents[1] / "peers.svg"
-WIDE, LEFT, BAR, GAP, TITLE, LINE = 640, 170, 22, 10, 40, 17
+WIDE, LEFT, BAR, GAP, TITLE, LINE = 640, 180, 22, 10, 40, 17
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{font-size:16px;font-weight:600}"
     ".caption{font-size:11.5px;fill:#59636e}.ours{fill:#0969da}.peer{fill:#afb8c1}"

@@ -121,7 +121,9 @@ def test_the_versions_that_are_told_are_those_that_are_installed() -> None:
 def test_every_peer_does_the_same_work() -> None:
     scripts = {peer.name: (REPOSITORY / f"{peer.module.replace('.', '/')}.py").read_text("utf-8") for peer in PEERS}
 
-    assert [name for name, text in scripts.items() if "import MOVE" not in text or "bench_jobs set" in text] == []
+    assert [
+        name for name, text in scripts.items() if not re.search(r"execute\(MOVE", text) or "bench_jobs set" in text
+    ] == []
 
 
 def test_a_python_that_does_not_run_is_not_taken(tmp_path: Path) -> None:
@@ -131,3 +133,11 @@ def test_a_python_that_does_not_run_is_not_taken(tmp_path: Path) -> None:
 
     assert installing.version_of(str(shim)) is None
     assert installing.version_of(sys.executable) == sys.version_info[:2]
+
+
+def test_where_no_wanted_python_is_here_the_programs_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installing, "WANTED", ((9, 9), sys.version_info[:2]))
+    assert installing.newest.__wrapped__() == sys.executable
+
+    monkeypatch.setattr(installing, "WANTED", ((9, 9),))
+    assert installing.newest.__wrapped__() == sys.executable
