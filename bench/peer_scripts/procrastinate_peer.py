@@ -1,14 +1,14 @@
-"""Procrastinate, asynchronous as its documents advise: `fill NUMBER`, then `work`. Run by bench/peers/."""
+"""Procrastinate, asynchronous as its documents advise, on uvloop: `fill NUMBER`, then `work`. Run by bench/peers/."""
 
 # mypy: ignore-errors
 # Its packages are in .venv-peers only.
 
-import asyncio
 import logging
 import os
 import sys
 
 import procrastinate
+import uvloop
 from psycopg_pool import AsyncConnectionPool
 
 from bench.peer_scripts import MOVE
@@ -49,4 +49,4 @@ async def work() -> None:
         await app.run_worker_async(queues=["bench"], concurrency=CONCURRENCY)
 
 
-asyncio.run(fill(int(sys.argv[2])) if sys.argv[1] == "fill" else work())
+uvloop.run(fill(int(sys.argv[2])) if sys.argv[1] == "fill" else work())

@@ -44,7 +44,7 @@ PEERS = (
         "select count(*) from public.procrastinate_jobs where status in ('todo', 'doing')",
         "truncate public.procrastinate_jobs cascade",
         "Procrastinate 3.10.0",
-        "asynchronous, concurrency 10, pools of 20 connections",
+        "asynchronous, uvloop, concurrency 10, pools of 20 connections",
         batch=10,
         connections=20,
     ),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from bench.goals import picture
-from bench.peers import PEERS, installing, page
+from bench.peers import installing, page
+from bench.peers.listed import PEERS
 
 SVG = "{http://www.w3.org/2000/svg}"
 REPOSITORY = Path(__file__).parents[2]
