@@ -267,9 +267,10 @@ def read(body: Any) -> HeartbeatMessage:
     return message
 
 
-_TEXT: TypeAdapter[Sequence[Heartbeat]] = TypeAdapter(Sequence[Heartbeat])
+# Of one model each: where it may be of several, each heartbeat is tried as each of them.
+_TEXTS: Mapping[str, TypeAdapter[Any]] = {source: TypeAdapter(list[model]) for source, model in SOURCES.items()}  # type: ignore[valid-type]
 
 
-def text_of(heartbeats: Sequence[Heartbeat]) -> str:
-    """Heartbeats as the JSON array that `take_heartbeats` takes."""
-    return _TEXT.dump_json(heartbeats).decode()
+def text_of(source: str, heartbeats: Sequence[Heartbeat]) -> str:
+    """Heartbeats of one source as the JSON array that `take_heartbeats` takes."""
+    return _TEXTS[source].dump_json(heartbeats).decode()

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from pgfleet.schema.heartbeat import Heartbeat, text_of
+from pgfleet.schema.queue.arrays import array
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.rows.named import named
 
@@ -55,8 +56,8 @@ def take(
     Each comes with the time when it was enqueued, by the database's clock.
     """
     values = {
-        "heartbeats": text_of([heartbeat for heartbeat, _ in heard]),
-        "heard": [at for _, at in heard],
+        "heartbeats": text_of(source, [heartbeat for heartbeat, _ in heard]),
+        "heard": array([at.isoformat() for _, at in heard]),
         "silence": silence.node,
         "intervals": silence.cluster_intervals,
         "skip_held": skip_held,
