@@ -16,7 +16,7 @@ $$;
 -- first. recent are those that are among the last ids of their nodes, whenever they say that they were sent. Called by
 -- both take_heartbeats, which hold the nodes' locks: so a repeat that another worker has at the same time is seen here,
 -- and one of the same day could not be counted twice anyhow. Days of before are looked into by the key, row by row, also
--- where a day was analyzed while it was empty.
+-- where a day was analyzed while it was empty; ids of before that have no sent_at (033), where there are any.
 create or replace function public.count_heartbeats(
   ids uuid[], sent timestamptz[], places integer[], recent uuid[]) returns integer[]
 language sql set enable_seqscan = off
@@ -29,7 +29,8 @@ as $$
     select id, sent_at from told t
     where t.id not in (select unnest(recent))
       and not exists (select from public.heartbeat_ids h where h.sent_at = t.sent_at and h.id = t.id)
-      and not exists (select from public.heartbeat_ids h where h.sent_at = '-infinity' and h.id = t.id)
+      and (not (select exists (select from public.heartbeat_ids where sent_at = '-infinity'))
+        or (select true from public.heartbeat_ids h where h.sent_at = '-infinity' and h.id = t.id limit 1) is null)
     order by sent_at, id
     on conflict do nothing
     returning id

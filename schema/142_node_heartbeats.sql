@@ -143,8 +143,9 @@ begin
   from unnest(said) s cross join lateral jsonb_each(s.metrics) m
   where jsonb_typeof(m.value) = 'number';
 
-  return query select * from autoscaler.take_reports(said, heard is not null);
+  -- While a node's row is as it was locked, a row that refers to it locks it no more; once changed, it is locked anew.
   return query select * from autoscaler.take_pools(said, skip_held);
+  return query select * from autoscaler.take_reports(said, heard is not null);
   perform autoscaler.tell_drift(said);
 end
 $$;
