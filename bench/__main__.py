@@ -30,6 +30,7 @@ OPTIONS = {
     "minutes": ("fleet",),
     "write": ("sizing", "goals", "peers"),
     "number": ("peers",),
+    "ids": ("heartbeats",),
     "large": ("goals",),
     "most": ("growth",),
 }
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, help="of peers: how many jobs each does; 20,000")
     parser.add_argument("--large", action="store_true", default=None, help="of the goals: those that take an hour")
     parser.add_argument("--most", type=int, help="of growth: how many messages wait; 10,000,000")
+    parser.add_argument("--ids", type=int, help="of heartbeats: how many were counted before; 1,000,000")
     chosen = parser.parse_args()
     given = {name: value for name in OPTIONS if (value := getattr(chosen, name)) is not None}
     strange = [f"--{name}" for name in given if chosen.bench not in OPTIONS[name]]

@@ -107,6 +107,13 @@ def where(dsn: str) -> str:
     return f"{redact(dsn)} on {os.cpu_count()} cores, {Path('/proc/loadavg').read_text().split()[0]} load"
 
 
+def wal_bytes(conn: Connection) -> int:
+    """All WAL that the server has ever written."""
+    row = conn.execute("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def server_cpu_s(conn: Connection) -> float:
     """All processes of the server, also those that have ended, on a machine of its own; NaN where it is elsewhere."""
     row = conn.execute("select pid from pg_stat_activity where backend_type = 'checkpointer'").fetchone()

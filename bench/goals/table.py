@@ -53,6 +53,7 @@ GOALS = (
     Goal("transitions, beside the raw pipelined limit", "transitions", lambda f: float(f["ratio"]), least=1.2),
     Goal("transitions, beside the best peer", "peers", lambda f: float(min(f["pgfleet_ratio"].values())), least=6),
     Goal("heartbeats, beside the raw set-based limit", "heartbeats", lambda f: float(f["ratio"]), least=0.85),
+    Goal("WAL of a heartbeat, bytes", "heartbeats", lambda f: float(f["wal_bytes"]), most=4_000),
     Goal(
         "begin of the step above the sender's commit, ms, half", "wake", lambda f: f["wake_above_commit_p50_ms"], most=1
     ),

@@ -16,7 +16,6 @@ from pgfleet.schema.queue.kernel import Connection
 # A worker that has begun has imported all that it needs, and looked once at what is there.
 BEGUN_S, LOOK_S, DEADLINE_S = 4.0, 0.25, 900
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-WAL = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 # What grows and is let go some days later: bytes with indexes by table, and for how many days it is kept where it goes
 # by whole days, as measures and heartbeats do; 0 for the others.
 KEPT = """
@@ -139,7 +138,7 @@ def _look(conn: Connection, worker: subprocess.Popen[bytes], load: Load) -> _See
     sent = counted(conn, SENT, f"q_{load.queue}_msg_id_seq")
     kept = conn.execute(KEPT).fetchall()
     bytes_days = sum(days * size for _, days, size in kept)
-    wal = counted(conn, WAL)
+    wal = database.wal_bytes(conn)
     return _Seen(worker_s, database.server_cpu_s(conn), wal, sum(size for *_, size in kept), bytes_days, sent)
 
 
