@@ -13,7 +13,8 @@ from pgfleet.schema.kinds import queues
 from worlds.fleet import move_clock, send
 from worlds.reservations import create
 
-PATIENCE_S = 100.0
+# A worker that begins on a connection that is silent ends after 60 s, and the next one has to begin.
+PATIENCE_S = 240.0
 # What somebody waits for is at most so far away: foreign clients hide messages for two hours.
 LOOK_AHEAD_S = 3 * 3600.0
 QUEUES = list(queues())
