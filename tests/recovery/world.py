@@ -63,6 +63,7 @@ class Case:
         disk: what of the server is on a disk of its own that is small: `data` or `wal`.
         public: its name in the public comparison of queues, whose measures are then taken, too.
         longest: whether `most_s` is about what every message took from its send to its row.
+        keeps_leases: whether steps last for longer than a lease, and none may be lost.
     """
 
     way: Way
@@ -73,6 +74,7 @@ class Case:
     disk: str | None = None
     public: str | None = None
     longest: bool = False
+    keeps_leases: bool = False
     per_s: float = 20
     lasts_ms: int = 0
     max_connections: int = 100
