@@ -147,7 +147,9 @@ def live_again(world: World) -> None:
         create(world.conn, **{"user_id": PEOPLE[0], "github_user": PEOPLE[0], "duration_hours": 4, **wanted})
         for wanted in asked
     ]
-    send(world.conn, "cluster_assignments", {"action": "assign", "user_id": MEMBERS[0]})
+    # Whoever was suspended stays so, whatever else is asked for.
+    for action in ("reactivate", "assign"):
+        send(world.conn, "cluster_assignments", {"action": action, "user_id": MEMBERS[0]})
     deadline = time.monotonic() + PATIENCE_S
     while (late := world.all(LATE, ids)) and time.monotonic() < deadline:
         wait_until_idle(world)
