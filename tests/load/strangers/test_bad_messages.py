@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import psycopg
-import pytest
 from psycopg.types.json import Jsonb
 
 from pgfleet.console import sandbox
@@ -72,7 +71,6 @@ def send_bad(conn: psycopg.Connection[Any], dice: random.Random) -> None:
         )
 
 
-@pytest.mark.timeout(1200)
 def test_what_is_no_good_does_not_keep_what_is_waiting(dsn: str, conn: Connection) -> None:
     with (
         sandbox.spawned() as box,
