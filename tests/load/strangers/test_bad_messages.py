@@ -21,14 +21,10 @@ BURIED = "select count(*) from public.dead_letters"
 
 
 def bad(dice: random.Random) -> Any:
-    """No JSON object, an action that is not known (or nearly is), no user or a strange one, a strange field."""
+    """What the door lets in, as its action is known: no user or a strange one, a strange field, a reason of no text."""
     word = "".join(dice.choices("abcdefghijklmnopqrstuvwxyz_", k=dice.randrange(1, 90)))
     return dice.choice(
         (
-            None,
-            [word] * 3,
-            {"action": word},
-            {"action": "asign", "user_id": "auth0|1"},
             {"action": "assign"},
             {"action": "assign", "user_id": {word: [1, 2]}},
             {"action": "assign", "user_id": "auth0|1", word: word},
