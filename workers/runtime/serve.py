@@ -18,6 +18,7 @@ from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.database.sessions import connect, is_pooler, open_session
 from pgfleet.schema.environment.misspelt import misspelt
 from pgfleet.schema.errors import FleetError
+from pgfleet.schema.garbage import keep_what_is_loaded
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, read_settings
 from pgfleet.schema.tracing.exporting import exported
@@ -144,6 +145,7 @@ class Lifecycle(dramatiq.Middleware):
                 "/readyz": lambda: port.Shown([*readiness.lacking(), *pool.lacking()], readiness.warnings()),
             }
             port.serve(settings.metrics_host, port.port_of_process(settings.metrics_port), probes)
+        keep_what_is_loaded()
         for thread in started:
             thread.start()
 

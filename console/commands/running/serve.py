@@ -1,5 +1,6 @@
 """`pgfleet serve`: the HTTP API and the dashboard, in this process, until SIGTERM or Ctrl-C."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ from pgfleet.schema.settings import read_settings
 
 # Before the drain time begins, whoever sends requests here sees for so long that it is not ready.
 NOTICE_S = 2.0
+# A thread that computes gives way after so long (Python: 5 ms), and what is quick comes through beside it.
+SWITCH_S = 0.001
 
 
 @example("pgfleet serve --port 8080")
@@ -35,6 +38,7 @@ def serve(
     from pgfleet.producers.http.health.fleet import counted  # noqa: PLC0415
     from pgfleet.producers.http.serving import Pace, made, served  # noqa: PLC0415
     from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
+    from pgfleet.schema.garbage import keep_what_is_loaded  # noqa: PLC0415
     from pgfleet.schema.tracing.exporting import exported  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import Shown  # noqa: PLC0415
@@ -57,4 +61,6 @@ def serve(
         end_by_signals(desk.ending)
         if parent is not None:
             end_with(parent)
+        keep_what_is_loaded()
+        sys.setswitchinterval(SWITCH_S)
         server.run()

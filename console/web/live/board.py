@@ -2,12 +2,14 @@
 
     moves --> hub --> board --(is_due)--> one task a view --(render, in a thread)--> parts --> its viewers
 
-What moves is rendered at once; a view that goes on moving, for half of the time at most, however long it takes.
-What changes without a move (queues, places, time) is seen every few seconds.
+What moves is rendered at once; a view that goes on moving, for half of the time at most, however long it takes. Of
+rows that are not the viewer's, a page shows no more than places and counts: it follows their moves once a second.
+What changes without a move (queues, time) is seen every few seconds.
 """
 
 import asyncio
 import json
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -30,9 +32,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
-LEAST_S, AGAIN_S = 0.1, 2.0
-# So many are rendered at once: a process has one core, and what is begun later would keep all of them late.
-AT_ONCE = 3
+LEAST_S, AGAIN_S = 0.06, 2.0
+# From a move of a row that is not the viewer's to its rendering.
+OTHERS_S = 1.0
+# Pages that were opened together are not rendered together for ever after, as that keeps a move waiting.
+SPREAD = 0.3
+# So many are rendered at once, of which one waits for the database: more would keep each other late on one core.
+AT_ONCE = 2
 # A rendering that has taken so long waits for a database that does not answer.
 SILENT_S = 5.0
 UNCOUNTED = Policy("rendering", 1_000_000, 1_000_000)
@@ -84,7 +90,7 @@ class Board:
                 self._end(key, shared)
 
     def _begun(self, key: Key, page: Page, viewer: Viewer) -> Shared:
-        shared = self._shared[key] = Shared(page, viewer.asked.path.get(page.row) if page.row else None)
+        shared = self._shared[key] = Shared(key, page, viewer.asked.path.get(page.row) if page.row else None)
         for moved in shared.moved_by:
             self._moved_by[moved].add(shared)
         self.ground.live.started().watch(self._moved)
@@ -98,8 +104,7 @@ class Board:
             self._moved_by[moved].discard(shared)
             if not self._moved_by[moved]:
                 del self._moved_by[moved]
-        if shared.keeping is not None:
-            shared.keeping.cancel()
+        shared.end()
         if not self._shared:
             self.ground.live.started().unwatch(self._moved)
 
@@ -109,17 +114,20 @@ class Board:
             for shared in self._shared.values():
                 shared.is_due.set()
             return
-        for machine, row_id in {(event.machine, event.row_id) for event in events}:
-            for moved in ((machine, None), (machine, row_id)):
+        for event in {(event.machine, event.row_id): event for event in events}.values():
+            for moved in ((event.machine, None), (event.machine, event.row_id)):
                 for shared in self._moved_by.get(moved, ()):
-                    shared.is_due.set()
+                    if shared.key.is_of(event):
+                        shared.is_due.set()
+                    else:
+                        shared.due_within(OTHERS_S)
 
     async def _keep(self, shared: Shared) -> None:
         """Render it when it is due, and now and then."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                async with asyncio.timeout(shared.page.every_s):
+                async with asyncio.timeout(shared.page.every_s * random.uniform(1 - SPREAD, 1)):  # noqa: S311
                     await shared.is_due.wait()
             except TimeoutError:
                 pass

@@ -94,7 +94,7 @@ class Stream:
         """Whoever sees everybody's sees the same, unless the page is about oneself."""
         is_shared = whose(self.page.permission, principal.role) == Whose.ANY and not self.page.is_own
         name = "" if is_shared else principal.username
-        return Key(self.page.name, tuple(sorted(asked.path.items())), asked.query, principal.role.value, name)
+        return Key(self.page.name, tuple(sorted(asked.path.items())), asked.query, principal.role, name)
 
     async def _frames(self, asked: Asked, principal: Principal) -> AsyncIterator[bytes]:
         viewer = Viewer(asked)

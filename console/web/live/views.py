@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from pgfleet.console.web.page import Page
 from pgfleet.producers.http.answering import Asked
+from pgfleet.schema.asking import Role
+from pgfleet.schema.feed.event import Event
+from pgfleet.schema.feed.filters import may_see
 
 # What the browser says itself as time goes by: no reason to send anything.
 _RELATIVE = re.compile(r"(<time\b[^>]*>)[^<]*")
@@ -24,8 +27,12 @@ class Key:
     page: str
     path: tuple[tuple[str, str], ...]
     query: bytes
-    role: str
+    role: Role
     username: str
+
+    def is_of(self, event: Event) -> bool:
+        """Whether the row that has moved is shown by itself: all are, or it is one's own."""
+        return not self.username or may_see(self.role, self.username, event)
 
 
 @dataclass(eq=False, slots=True)
@@ -55,15 +62,18 @@ class Shared:
     Attributes:
         stale_since: when it could first not be rendered, in seconds of the loop; None while it can.
         is_due: something that it shows has moved.
+        soon: it will be due then, though nothing that it shows by itself has moved.
         version: one more with each rendering in which something has changed.
     """
 
+    key: Key
     page: Page
     row_id: str | None
     viewers: list[Viewer] = field(default_factory=list)
     stale_since: float | None = None
     is_due: asyncio.Event = field(default_factory=asyncio.Event)
     keeping: asyncio.Task[None] | None = None
+    soon: asyncio.TimerHandle | None = None
     version: int = 0
     _parts: dict[str, _Shown] = field(default_factory=dict)
     # By the version that a viewer has: those who have the same are sent the same bytes.
@@ -73,6 +83,21 @@ class Shared:
     def moved_by(self) -> Iterator[tuple[str, str | None]]:
         """Of which machines' moves it hears, and of which row's: None of each."""
         return ((machine, self.row_id) for machine in self.page.machines)
+
+    def due_within(self, seconds: float) -> None:
+        """On the loop; for all who say so meanwhile."""
+        if self.soon is None:
+            self.soon = asyncio.get_running_loop().call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        self.soon = None
+        self.is_due.set()
+
+    def end(self) -> None:
+        """Nobody looks any more."""
+        for going_on in (self.keeping, self.soon):
+            if going_on is not None:
+                going_on.cancel()
 
     def resting(self, now: float) -> dict[str, float]:
         """The parts that are not to be rendered again yet, with until when."""
