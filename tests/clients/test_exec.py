@@ -123,3 +123,17 @@ def test_a_refusal_is_told_in_the_servers_own_words(
 
     with pytest.raises(TryAgainError, match=words):
         contents(configuration)
+
+
+@pytest.mark.parametrize(("status", "after_s"), [(404, 5.0), (503, None)])
+def test_a_pod_that_is_gone_is_no_failed_attempt(
+    configuration: Any, monkeypatch: pytest.MonkeyPatch, status: int, after_s: float | None
+) -> None:
+    """A cancellation may delete it just when it is asked: the next look sees that it is gone."""
+    monkeypatch.setattr(Refusal, "status", status)
+    monkeypatch.setattr(Refusal, "body", b'{"message": "pods \\"a\\" not found"}')
+
+    with pytest.raises(TryAgainError, match=f"answered {status}") as told:
+        contents(configuration)
+
+    assert told.value.after_s == after_s

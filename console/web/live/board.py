@@ -2,7 +2,7 @@
 
     moves --> hub --> board --(is_due)--> one task a view --(render, in a thread)--> parts --> its viewers
 
-What moves is rendered at once; a view that goes on moving, for half of the time at most, however long it takes. Of
+What moves is rendered at once; a view that goes on moving, for two thirds of the time at most, however long it takes. Of
 rows that are not the viewer's, a page shows no more than places and counts: it follows their moves once a second.
 What changes without a move (queues, time) is seen every few seconds.
 """
@@ -32,7 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
-LEAST_S, AGAIN_S = 0.06, 2.0
+LEAST_S, AGAIN_S = 0.05, 2.0
 # From a move of a row that is not the viewer's to its rendering.
 OTHERS_S = 1.0
 # Pages that were opened together are not rendered together for ever after, as that keeps a move waiting.
@@ -142,7 +142,7 @@ class Board:
             finally:
                 silence.cancel()
             if is_rendered:
-                await asyncio.sleep(max(self.least_s, loop.time() - its_turn_at))
+                await asyncio.sleep(max(self.least_s, (loop.time() - its_turn_at) / 2))
             else:
                 shared.stale(began)
                 shared.is_due.set()

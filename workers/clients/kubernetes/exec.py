@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ from pgfleet.workers.clients.kubernetes.names import CONTAINER
 from pgfleet.workers.clients.kubernetes.status.containers import words
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
+SOON_S = 5.0
 DATA = (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT)
 
 
@@ -114,7 +116,8 @@ def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds, typed
     its arguments, no API server writes that down.
 
     Raises:
-        TryAgainError: the command couldn't be started, didn't end in time, or failed without any output.
+        TryAgainError: the command couldn't be started, didn't end in time, or failed without any output. Where the pod
+            is gone, whoever asked looks again soon, and that is no failed attempt.
     """
     deadline = time.monotonic() + bounds.seconds
     try:
@@ -126,7 +129,9 @@ def output(opened: Callable[[float], websocket.WebSocket], bounds: Bounds, typed
         finally:
             socket.shutdown()  # type: ignore[no-untyped-call]  # not `close`, which waits for the other side
     except (ApiException, websocket.WebSocketException, OSError) as error:
-        raise TryAgainError(f"the pod's command has no answer: {_words(error)}") from error
+        is_gone = isinstance(error, websocket.WebSocketBadStatusException) and error.status_code == HTTPStatus.NOT_FOUND
+        after_s = SOON_S if is_gone else None
+        raise TryAgainError(f"the pod's command has no answer: {_words(error)}", after_s=after_s) from error
 
 
 def _read(socket: websocket.WebSocket, deadline: float, size_bytes: int) -> bytes:
