@@ -12,23 +12,19 @@ select public.ahead_in_line(:unit::text) as ahead;
 -- Those that are booked, by when they start.
 select b.* from public.booked_units b where b.gpu_type = :gpu_type::text order by b.start_at, b.reservation_id limit :most;
 
--- name: room
--- What the nodes of a GPU type have room for.
-select m.* from public.gpu_rooms m where m.gpu_type = :gpu_type::text;
-
 -- name: rooms
--- The same of some GPU types at once: pods are read once for all of them.
+-- What the nodes of GPU types have room for: pods are read once for all of them.
 select m.*, public.fleet_now() as now from public.gpu_rooms m where m.gpu_type = any (:gpu_types::text[]);
 
 -- name: ends
 -- GPUs that somebody holds, and what is known of their end.
-select e.* from public.gpu_ends e where e.gpu_type = :gpu_type::text;
+select e.* from public.gpu_ends e where e.gpu_type = any (:gpu_types::text[]);
 
 -- name: figures
 -- How long preparing and teardown take, what the operator has set, and the time.
-select p.preparing_s, p.teardown_s, s.extensions_win, public.fleet_now() as now
+select p.gpu_type, p.preparing_s, p.teardown_s, s.extensions_win, public.fleet_now() as now
 from public.line_paces p cross join public.line_settings s
-where p.gpu_type = :gpu_type::text;
+where p.gpu_type = any (:gpu_types::text[]);
 
 -- name: settings
 -- What operators have set of lines.

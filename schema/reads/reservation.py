@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgfleet.schema.errors import FleetError, Refusal
-from pgfleet.schema.line.asking import ask_line, standing_in, units_ahead
+from pgfleet.schema.line.asking import ask_lines, standings_in, units_ahead
 from pgfleet.schema.line.unit import unit_key
 from pgfleet.schema.nearest import meant
 from pgfleet.schema.printable import printable
@@ -269,10 +269,16 @@ def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | 
     """
     wanted = sorted(set(names))
     known = {name: row for name, row in types(conn).items() if name in wanted}
-    numbers = waiting(conn, wanted)
+    return lines_of(conn, known, waiting(conn, wanted), grace, most)
+
+
+def lines_of(
+    conn: Connection, known: Mapping[str, Row], numbers: Mapping[str, int], grace: timedelta, most: int | None
+) -> dict[str, Line]:
+    """The same, where the types have been read, and how many wait for each."""
     with conn.pipeline():
-        asked = {name: ask_line(conn, name, most) for name in known}
-    standings = {name: standing_in(answers, grace.total_seconds()) for name, answers in asked.items()}
+        answers = ask_lines(conn, known, most)
+    standings = standings_in(answers, grace.total_seconds())
     return {
         name: Line(
             gpu_type=name,
@@ -283,7 +289,7 @@ def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | 
             number=numbers.get(name, 0),
         )
         for name, row in known.items()
-        if (standing := standings[name]) is not None
+        if (standing := standings.get(name)) is not None
     }
 
 

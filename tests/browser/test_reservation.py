@@ -90,6 +90,29 @@ def test_two_browsers_see_each_other_s_change(site: Site, opened: Callable[[str]
     assert hers.complaints + theirs.complaints == []
 
 
+def test_what_is_unfolded_and_typed_stays_when_its_row_moves(site: Site, window: Window) -> None:
+    """The buttons are sent anew then, as they are of the row as it is now."""
+    with site.api.as_user("ada") as client:
+        wish = {"gpu_type": "h100", "gpu_count": 2, "duration_hours": 1, "github_user": "ada"}
+        row_id = client.post("/v1/reservations", json=wish).json()["id"]
+    page = window.page
+    window.sign_in(site.api.key_of("ada"))
+    window.to(f"/reservations/{row_id}")
+    page.get_by_text("Extend …").click()
+    asks = page.locator("details", has_text="Extend …")
+    asks.get_by_label("Reason").fill("still training")
+    once = asks.locator("input[name=once]")
+    before = once.get_attribute("value")
+
+    with site.api.as_user("ada") as client:
+        client.post(f"/v1/reservations/{row_id}/extend", json={"extension_hours": 1})
+    expect(once).not_to_have_attribute("value", before or "")
+
+    expect(asks.get_by_label("Reason")).to_be_visible()
+    expect(asks.get_by_label("Reason")).to_have_value("still training")
+    assert window.complaints == []
+
+
 def test_the_main_way_needs_no_mouse(site: Site, window: Window) -> None:
     """To sign in, reserve, see it active and end it: Tab, Enter and what is typed."""
     page = window.page

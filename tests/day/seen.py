@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.asking import ask_lines, standings_in
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.timeline import placed
 from pgfleet.schema.line.unit import Unit
@@ -99,9 +99,8 @@ class Seen:
         if self.conn.execute(WAITS, (gpu_type,)).fetchone() == (False,) and not self.promises.get(gpu_type):
             return
         with self.conn.pipeline():
-            answers = ask_line(self.conn, gpu_type, None)
-        standing = standing_in(answers, self.grace_s)
-        assert standing is not None
+            answers = ask_lines(self.conn, [gpu_type], None)
+        standing = standings_in(answers, self.grace_s)[gpu_type]
         self._tell(standing)
         late = self._compare(standing, self.promises.setdefault(gpu_type, {}))
         holders = {end.unit for end in standing.ends if end.unit is not None}

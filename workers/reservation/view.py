@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pgfleet.schema.gang.nodes import NODES_LIMIT, gang_ids
-from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.asking import ask_lines, standings_in
 from pgfleet.schema.line.plan import LOOKED_AT
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.messages import Message
@@ -110,7 +110,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         found = [conn.execute(SQL["disks_of_line"], place) for place in places]
         if keys:
             found.append(conn.execute(SQL["disks"], _named(messages, keys)))
-        asked_lines = [ask_line(conn, name, LOOKED_AT) for name in sorted(planned)]
+        asked_lines = ask_lines(conn, sorted(planned), LOOKED_AT) if planned else None
         cordoned = conn.execute(SQL["cordoned"])
         seen = conn.execute(SQL["fingerprints"], {"keys": sorted(keys)}) if keys else None
         stuck = conn.execute(SQL["stuck"]) if stuck_swept else None
@@ -137,9 +137,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
         stuck=tuple(rows_in(reservations, stuck)) if stuck else (),
         unended=frozenset(row[0] for row in unended) if unended else frozenset(),
         fingerprints={row[0]: row[1] for row in seen} if seen else {},
-        standings={
-            stands.gpu_type: stands for each in asked_lines if (stands := standing_in(each, settings.expiry_grace_s))
-        },
+        standings=standings_in(asked_lines, settings.expiry_grace_s) if asked_lines else {},
         quarantined={row.pod_uid: row for row in rows_in(pod_quarantine, quarantined)} if quarantined else {},
         cordoned=dict(cordoned.fetchall()),
         periodic=periodic_in(periodic),

@@ -2,8 +2,8 @@
 
     moves --> hub --> board --(is_due)--> one task a view --(render, in a thread)--> parts --> its viewers
 
-What moves is rendered at once; a view that goes on moving, for two thirds of the time at most, however long it takes. Of
-rows that are not the viewer's, a page shows no more than places and counts: it follows their moves once a second.
+What moves is rendered at once; a view that goes on moving, for two thirds of the time at most, however long it takes.
+Of rows that are not the viewer's, a page shows no more than places and counts: it follows their moves once a second.
 What changes without a move (queues, time) is seen every few seconds.
 """
 
@@ -33,6 +33,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 MOST_VIEWERS = 1_000
 # Between two renderings of one view at least, and after one that failed.
 LEAST_S, AGAIN_S = 0.05, 2.0
+# What moves right after a move is rendered with it.
+GATHER_S = 0.02
 # From a move of a row that is not the viewer's to its rendering.
 OTHERS_S = 1.0
 # Pages that were opened together are not rendered together for ever after, as that keeps a move waiting.
@@ -131,6 +133,8 @@ class Board:
                     await shared.is_due.wait()
             except TimeoutError:
                 pass
+            else:
+                await asyncio.sleep(GATHER_S)
             shared.is_due.clear()
             began = loop.time()
             # Of a database that is silent, whoever looks is told long before each session has given it up.

@@ -78,4 +78,8 @@ def button(view: View, act: Act) -> h.Node:
     ]
     if act.consequence is None and not act.takes_reason and act.fields is None:
         return form
-    return h.details(".asks")[h.summary(class_={"button": True, "danger": act.is_danger})[f"{act.label} …"], form]
+    # Where a part is sent anew, what is unfolded is found again by its id, whatever stands beside it then.
+    its_id = f"ask-{token(act.operation, act.path, act.given, act.label)}"
+    return h.details(".asks", id=its_id)[
+        h.summary(class_={"button": True, "danger": act.is_danger})[f"{act.label} …"], form
+    ]

@@ -13,7 +13,8 @@ from pgfleet.schema.asking import Whose
 from pgfleet.schema.identity.principal import Principal
 
 # No inline style of htmx's, which the Content-Security-Policy would refuse.
-CONFIG = '{"includeIndicatorCSS":false,"history":false}'
+# What somebody has unfolded stays so when its part is sent anew.
+CONFIG = '{"includeIndicatorCSS":false,"history":false,"morphIgnore":["data-htmx-powered","open"]}'
 THEMES = {None: ("dark", "◐ Dark"), "dark": ("light", "○ Light"), "light": ("", "◑ As the system")}
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pgfleet.schema.line.asking import without_lines
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.reads.place import Line
-from pgfleet.schema.reads.reservation import lines, waiting
+from pgfleet.schema.reads.reservation import lines_of, waiting
 from pgfleet.schema.rows.row import Row
 
 
@@ -15,7 +15,7 @@ def fronts(conn: Connection, known: Mapping[str, Row], grace: timedelta, most: i
     numbers = waiting(conn, known)
     idle = without_lines(conn, [name for name in known if not numbers.get(name)])
     return {
-        **lines(conn, numbers, grace, most),
+        **lines_of(conn, {name: known[name] for name in numbers}, numbers, grace, most),
         **{
             name: Line(
                 gpu_type=name,

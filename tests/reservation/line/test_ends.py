@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.asking import ask_lines, standings_in
 from pgfleet.schema.line.standing import Standing
 from pgfleet.schema.line.unit import Unit
 from pgfleet.workers.clients.kubernetes.watch.nodes import Nodes
@@ -35,9 +35,7 @@ def seeing(worker: Worker) -> Worker:
 
 
 def standing(conn: Connection) -> Standing:
-    found = standing_in(ask_line(conn, "h100", None), 120)
-    assert found is not None
-    return found
+    return standings_in(ask_lines(conn, ["h100"], None), 120)["h100"]
 
 
 def most_on_a_node(conn: Connection) -> int:

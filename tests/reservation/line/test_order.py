@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox import server as sandbox
-from pgfleet.schema.line.asking import ask_line, standing_in
+from pgfleet.schema.line.asking import ask_lines, standings_in
 from pgfleet.schema.reads.about import now
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of, settings_for, worker_on
@@ -21,8 +21,7 @@ def shown(conn: Connection, row_id: str) -> str:
 
 
 def in_line(conn: Connection) -> list[str]:
-    standing = standing_in(ask_line(conn, "h100", None), 120)
-    assert standing is not None
+    standing = standings_in(ask_lines(conn, ["h100"], None), 120)["h100"]
     return [unit.key for unit in standing.line]
 
 

@@ -53,7 +53,7 @@ def test_a_watcher_is_told_the_same_as_by_the_whole_line(
 def test_of_one_that_is_far_behind_no_line_is_read(
     conn: Connection, crowd: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "ask_line", None)
+    monkeypatch.setattr(reads, "ask_lines", None)
     row: Any = reads.by_id(conn, crowd[TOLD])
 
     _, found = reads.place_now(conn, row, GRACE)
@@ -65,7 +65,7 @@ def test_of_one_that_does_not_wait_no_line_is_read(
     conn: Connection, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row: Any = reads.by_id(conn, active(conn, worker))
-    monkeypatch.setattr(reads, "ask_line", None)
+    monkeypatch.setattr(reads, "ask_lines", None)
 
     assert reads.place_now(conn, row, GRACE)[1] is None
 
