@@ -16,9 +16,9 @@ from pgfleet.schema.database.deadline import GRACE_S
 from pgfleet.schema.database.missing import verify
 from pgfleet.schema.database.pool import Pool
 from pgfleet.schema.database.sessions import connect, is_pooler, open_session
+from pgfleet.schema.environment.garbage import keep_what_is_loaded
 from pgfleet.schema.environment.misspelt import misspelt
 from pgfleet.schema.errors import FleetError
-from pgfleet.schema.garbage import keep_what_is_loaded
 from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.settings import Settings, read_settings
 from pgfleet.schema.tracing.exporting import exported

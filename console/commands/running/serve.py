@@ -38,7 +38,7 @@ def serve(
     from pgfleet.producers.http.health.fleet import counted  # noqa: PLC0415
     from pgfleet.producers.http.serving import Pace, made, served  # noqa: PLC0415
     from pgfleet.producers.http.settings import read_serve_settings  # noqa: PLC0415
-    from pgfleet.schema.garbage import keep_what_is_loaded  # noqa: PLC0415
+    from pgfleet.schema.environment.garbage import keep_what_is_loaded  # noqa: PLC0415
     from pgfleet.schema.tracing.exporting import exported  # noqa: PLC0415
     from pgfleet.workers.runtime.logs import set_up_logs  # noqa: PLC0415
     from pgfleet.workers.runtime.outside.port import Shown  # noqa: PLC0415
