@@ -1,5 +1,6 @@
 """However many have a page open, it is rendered once for all who are shown the same."""
 
+import time
 from collections.abc import Callable, Iterable
 
 import htpy as h
@@ -7,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pgfleet.console.web.live.board import LEAST_S, Board
+from pgfleet.console.web.live.board import LEAST_S, OTHERS_S, Board
 from pgfleet.console.web.live.stream import Stream
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.site import site
 from pgfleet.producers.http.application import Ground
 from web.test_live import NEW, stream, told
 from worlds.api.server import api_on
-from worlds.fleet import new_id
+from worlds.fleet import new_id, until
 from worlds.web.site import Site
 
 
@@ -51,6 +52,29 @@ def test_what_two_see_alike_is_rendered_once_for_each_move(dsn: str) -> None:
 
     assert [f"rendering {number}" in each for number, both in ((1, first), (2, second)) for each in both] == [True] * 4
     assert len(rendered) == 2
+
+
+def test_of_somebody_else_s_row_a_move_is_followed_as_well_and_later(dsn: str) -> None:
+    """Its places and counts may be others then; nothing else would render the page again for an hour."""
+    rendered: list[float] = []
+
+    def counted(_: View) -> Screen:
+        rendered.append(time.monotonic())
+        return Screen("Counted", [Part("count", h.p[f"rendering {len(rendered)}"])])
+
+    with api_on(dsn, beside=showing(counted)) as api:
+        seen = Site(api)
+        browser = seen.signed_in("ada")
+        with stream(browser, "/counted") as hers:
+            told(hers, "part-count")
+            # When the feed is followed from is not known before: then all is rendered once more.
+            time.sleep(OTHERS_S)
+            before, moved_at = len(rendered), time.monotonic()
+            api.conn.execute(NEW.encode(), (new_id(), "eve", "moves"))
+            until(lambda: len(rendered) > before)
+        seen.close()
+
+    assert rendered[before] - moved_at >= OTHERS_S
 
 
 def test_what_is_rendered_by_itself_is_not_counted_against_who_looks(dsn: str) -> None:
