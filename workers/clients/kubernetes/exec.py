@@ -25,12 +25,12 @@ from kubernetes.stream.ws_client import (
     websocket_proxycare,
 )
 
+from pgfleet.workers.clients.kubernetes.answers import SOON_S
 from pgfleet.workers.clients.kubernetes.connection import UNAUTHORIZED, SignedClient
 from pgfleet.workers.clients.kubernetes.names import CONTAINER
 from pgfleet.workers.clients.kubernetes.status.containers import words
 from pgfleet.workers.runtime.outcomes import TryAgainError
 
-SOON_S = 5.0
 DATA = (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT)
 
 

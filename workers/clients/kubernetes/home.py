@@ -14,7 +14,7 @@ from typing import Any
 from kubernetes import client
 
 from pgfleet.schema.printable import harmless
-from pgfleet.workers.clients.kubernetes.answers import every, or_exists, or_none
+from pgfleet.workers.clients.kubernetes.answers import SOON_S, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
 from pgfleet.workers.clients.kubernetes.names import HOME, stamped
 from pgfleet.workers.clients.kubernetes.volumes import (
@@ -40,7 +40,6 @@ from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 __all__ = ["Home", "Homes", "size_of"]
 
 # Waiting for a deletion to end is no failed attempt.
-SOON_S = 5.0
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 LONGEST_CONTENTS_BYTES = 256 * 1024
 SIZE = re.compile(rf"^([0-9]{{1,9}}(?:[.,][0-9]{{1,3}})?[BKMGTPEZY]?)[\t ]+{HOME}$", re.MULTILINE)

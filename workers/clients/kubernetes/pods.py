@@ -14,7 +14,7 @@ from kubernetes import client
 
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.bodies import beginning
-from pgfleet.workers.clients.kubernetes.answers import asked, every, or_exists, or_none
+from pgfleet.workers.clients.kubernetes.answers import SOON_S, asked, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.connection import credentials_of
 from pgfleet.workers.clients.kubernetes.guarded import GuardedClient
 from pgfleet.workers.clients.kubernetes.names import CONTAINER, WITHOUT_KEYS, keys_name, managed, of_fleet, stamped
@@ -46,7 +46,6 @@ SHORT_S = 3.0
 # A limit in bytes is counted from the first of the last lines: it has to leave room for long ones.
 LOG_READ_BYTES = 1024 * 1024
 # Waiting for a deletion to end is no failed attempt.
-SOON_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
