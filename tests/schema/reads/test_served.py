@@ -166,6 +166,7 @@ READS: dict[str, Read] = {
     "reservation.by_id": lambda c, t: reservation.by_id(c, t.reservation),
     "reservation.gang": lambda c, t: (row := _row(c, t)) and reservation.gang(c, row),
     "reservation.lines": lambda c, _: reservation.lines(c, ["h100"], GRACE),
+    "reservation.lines_of": lambda c, _: reservation.lines_of(c, reservation.types(c), {"h100": 1}, GRACE, 5),
     "reservation.listing": lambda c, _: reservation.listing(c, reservation.Filters(ended_too=True)),
     "reservation.logs": lambda c, t: reservation.logs(c, t.reservation),
     "reservation.moves_since": lambda c, _: reservation.moves_since(c, 0),
