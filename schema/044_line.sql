@@ -19,8 +19,8 @@ create index if not exists reservations_gone_idx
   on public.reservations (gpu_type, reservation_ended)
   where reservation_ended is not null and launched_at is not null;
 
--- How lines are ordered: one row, the operator's to change; the next look at a line goes by it. Read by front_of_line
--- (177), workers, and whoever is told where they stand.
+-- How lines are ordered: one row, the operator's to change; the next look at a line goes by it. Read by
+-- fronts_of_lines (177), workers, and whoever is told where they stand.
 create table if not exists public.line_settings (
   only_one boolean primary key default true check (only_one),
   -- Whether who has had more GPUs in the last 24 hours stands further behind.

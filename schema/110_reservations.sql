@@ -62,7 +62,7 @@ create or replace view public.rights_of_reservation (who, thing, may) as values
   ('worker', 'public.gpu_ends', 'select'),
   ('worker', 'public.line_paces', 'select'),
   ('worker', 'public.line_settings', 'select'),
-  ('worker', 'function public.front_of_line(text, integer)', 'execute'),
+  ('worker', 'function public.fronts_of_lines(text[], integer)', 'execute'),
   ('worker', 'public.waiting_reservations', 'select'),
   ('worker', 'public.stuck_reservations', 'select'),
   ('worker', 'public.gpu_rooms', 'select'),

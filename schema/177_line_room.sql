@@ -51,60 +51,65 @@ from (
   cross join public.line_settings r
   where u.start_at is null) s;
 
--- The first of a line, in the order in which they are let in (044 says how it is made), and the first of those that are
--- small enough for what is free now: they may pass the others. `most` is null for all. place counts from 1. Who has
--- waited for too long is first. With fair share, others stand as if they had come later: by as many hours as all GPUs of
--- the type would have been theirs, of what they hold, held in the last day, and asked for before. Those that are booked
+-- The first of each line, in the order in which they are let in (044 says how it is made), and the first of those that are
+-- small enough for what is free now: they may pass the others. `most` is null for all. place counts from 1 in each. Who
+-- has waited for too long is first. With fair share, others stand as if they had come later: by as many hours as all GPUs
+-- of the type would have been theirs, of what they hold, held in the last day, and asked for before. Those that are booked
 -- stand in no line: see `booked_units`.
-create or replace function public.front_of_line(of_type text, most integer)
+create or replace function public.fronts_of_lines(of_types text[], most integer)
 returns table (
-  place bigint, reservation_id text, gpu_count integer, duration_hours float8, nodes integer, in_line integer,
-  waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean, promised_at timestamptz,
-  promised_nodes jsonb)
+  gpu_type text, place bigint, reservation_id text, gpu_count integer, duration_hours float8, nodes integer,
+  in_line integer, waiting_since timestamptz, start_at timestamptz, is_starving boolean, is_lost boolean,
+  promised_at timestamptz, promised_nodes jsonb)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-  -- The line is read from its front in the order of its index, and not all of it to be sorted, whatever statistics say.
+  -- A line is read from its front in the order of its index, and not all of it to be sorted, whatever statistics say.
   set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
 declare
   rules public.line_settings;
-  room integer;
-  on_a_node integer;
+  its record;
 begin
   select * into rules from public.line_settings;
-  -- Nothing is sought where nothing is free.
-  select m.unheld, case when m.is_seen then m.most_free else m.unheld end into room, on_a_node
-  from public.gpu_rooms m where m.gpu_type = of_type;
-  if not coalesce(rules.fair_share, false) then
-    return query
-      with first as materialized (
-        select u.* from public.line_units u where u.gpu_type = of_type and u.start_at is null
-        order by u.waiting_since, u.line_number, u.reservation_id limit most),
-      small as materialized (
-        select u.* from public.line_units u
-        where most is not null and room > 0 and u.gpu_type = of_type and u.start_at is null and u.gpu_count * u.nodes <= room
-          and u.gpu_count <= on_a_node
-        order by u.waiting_since, u.line_number, u.reservation_id limit most)
-      select row_number() over (order by u.waiting_since, u.line_number, u.reservation_id), u.reservation_id::text,
-        u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
-        coalesce(u.waiting_since < public.fleet_now() - rules.starving_after, false), u.is_lost, u.promised_at,
-        u.promised_nodes
-      from (select * from first union select * from small) u
-      order by 1;
-    return;
-  end if;
-  return query
-    with ordered as (select f.* from public.fair_units f where f.gpu_type = of_type),
-    small as (
-      select o.stands from ordered o where most is not null and room > 0 and o.gpu_count * o.nodes <= room and o.gpu_count <= on_a_node
-      order by o.stands limit most)
-    select o.stands, o.reservation_id::text, o.gpu_count, o.duration_hours, o.nodes, o.in_line, o.waiting_since,
-      o.start_at, o.starves, o.is_lost, o.promised_at, o.promised_nodes
-    from ordered o
-    where most is null or o.stands <= most or o.stands in (select s.stands from small s)
-    order by o.stands;
+  -- Pods are read once for all lines.
+  for its in
+    select t.name, coalesce(m.unheld, 0) as room, case when m.is_seen then m.most_free else m.unheld end as on_a_node
+    from unnest(of_types) t (name)
+    left join public.gpu_rooms m on m.gpu_type = t.name
+  loop
+    if not coalesce(rules.fair_share, false) then
+      return query
+        with first as materialized (
+          select u.* from public.line_units u where u.gpu_type = its.name and u.start_at is null
+          order by u.waiting_since, u.line_number, u.reservation_id limit most),
+        -- Nothing is sought where nothing is free.
+        small as materialized (
+          select u.* from public.line_units u
+          where most is not null and its.room > 0 and u.gpu_type = its.name and u.start_at is null
+            and u.gpu_count * u.nodes <= its.room and u.gpu_count <= its.on_a_node
+          order by u.waiting_since, u.line_number, u.reservation_id limit most)
+        select its.name, row_number() over (order by u.waiting_since, u.line_number, u.reservation_id),
+          u.reservation_id::text, u.gpu_count, u.duration_hours, u.nodes, u.in_line, u.waiting_since, u.start_at,
+          coalesce(u.waiting_since < public.fleet_now() - rules.starving_after, false), u.is_lost, u.promised_at,
+          u.promised_nodes
+        from (select * from first union select * from small) u
+        order by 2;
+    else
+      return query
+        with ordered as (select f.* from public.fair_units f where f.gpu_type = its.name),
+        small as (
+          select o.stands from ordered o
+          where most is not null and its.room > 0 and o.gpu_count * o.nodes <= its.room and o.gpu_count <= its.on_a_node
+          order by o.stands limit most)
+        select its.name, o.stands, o.reservation_id::text, o.gpu_count, o.duration_hours, o.nodes, o.in_line,
+          o.waiting_since, o.start_at, o.starves, o.is_lost, o.promised_at, o.promised_nodes
+        from ordered o
+        where most is null or o.stands <= most or o.stands in (select s.stands from small s)
+        order by o.stands;
+    end if;
+  end loop;
 end
 $$;
-revoke execute on function public.front_of_line(text, integer) from public;
+revoke execute on function public.fronts_of_lines(text[], integer) from public;
 
 -- How many units go before one that waits, as far as that can be counted without a plan: those before it in its line, and
 -- those that are booked for by now. Of one that stands in no line now, paused or kept by its disk, those that came before

@@ -43,7 +43,7 @@ as $$
     ('public.line_paces', 'select'),
     ('public.booked_units', 'select'),
     ('public.line_settings', 'select'),
-    ('function public.front_of_line(text, integer)', 'execute'),
+    ('function public.fronts_of_lines(text[], integer)', 'execute'),
     ('function public.ahead_in_line(text)', 'execute'),
     ('public.waiting_reservations', 'select (gpu_type)'),
     ('public.stuck_reservations', 'select (reservation_id)'),
@@ -67,7 +67,7 @@ as $$
     select 'pgfleet_serve', thing, 'execute' from public.identity_rights
     union all
     values ('pgfleet_monitor', 'function clusters.note_read(text, text)', 'execute'),
-      ('pgfleet_monitor', 'function public.front_of_line(text, integer)', 'execute'),
+      ('pgfleet_monitor', 'function public.fronts_of_lines(text[], integer)', 'execute'),
       ('pgfleet_monitor', 'function public.ahead_in_line(text)', 'execute'),
       ('pgfleet_monitor', 'function public.messages_about(text, text, text)', 'execute'),
       ('pgfleet_monitor', 'function public.letters_about(text, text)', 'execute'),

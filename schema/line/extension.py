@@ -16,7 +16,7 @@ def extended(standing: Standing, key: str, by: timedelta) -> Standing:
     """As it stands when a unit, which holds GPUs or is booked, has so much more time."""
 
     def later(end: End) -> End:
-        return replace(end, at=end.at + by) if end.unit == key and end.at is not None else end
+        return end._replace(at=end.at + by) if end.unit == key and end.at is not None else end
 
     def longer(unit: Unit) -> Unit:
         return replace(unit, hours=unit.hours + by / timedelta(hours=1)) if unit.key == key else unit

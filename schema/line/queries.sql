@@ -1,8 +1,8 @@
 -- What a line is planned with, for the worker and for people.
 
--- name: front
--- The first units of a line, in their order.
-select f.* from public.front_of_line(:gpu_type::text, :most::integer) f;
+-- name: fronts
+-- The first units of lines, in their order.
+select f.* from public.fronts_of_lines(:gpu_types::text[], :most::integer) f;
 
 -- name: ahead
 -- How many units go before one that waits.
@@ -17,8 +17,11 @@ select b.* from public.booked_units b where b.gpu_type = :gpu_type::text order b
 select m.*, public.fleet_now() as now from public.gpu_rooms m where m.gpu_type = any (:gpu_types::text[]);
 
 -- name: ends
--- GPUs that somebody holds, and what is known of their end.
-select e.* from public.gpu_ends e where e.gpu_type = any (:gpu_types::text[]);
+-- GPUs that somebody holds, and what is known of their end. They are many, and only these columns are wanted.
+select e.gpu_type, e.is_stuck, e.status,
+  case e.status when 'active' then e.expires_at when 'preparing' then e.admitted_at else e.status_since end as counted_from,
+  e.duration_hours, e.gpus, e.node, e.unit_id, e.kept_to_node
+from public.gpu_ends e where e.gpu_type = any (:gpu_types::text[]);
 
 -- name: figures
 -- How long preparing and teardown take, what the operator has set, and the time.

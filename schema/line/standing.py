@@ -1,9 +1,9 @@
 """How a line stands at a moment: all that its plan is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from pgfleet.schema.line.ground import Ground, Spot, is_later
 from pgfleet.schema.line.plan import Plan, plan
@@ -113,20 +113,38 @@ def _by_start(unit: Unit) -> tuple[datetime, str]:
     return unit.start_at, unit.key
 
 
-def end_of(row: Mapping[str, Any], pace: Pace, now: datetime) -> End:
-    """When GPUs of a row of `gpu_ends` (198) are free: `expires_at`, the grace, and what teardown takes.
+class Held(NamedTuple):
+    """GPUs that one row holds, as `ends` of `queries.sql` reads them.
+
+    Attributes:
+        counted_from: when an active one expires; since when another is preparing, or ending.
+        node: as in `End`, and `kept_to` too.
+    """
+
+    gpu_type: str
+    is_stuck: bool
+    status: str
+    counted_from: datetime
+    duration_hours: float
+    gpus: int
+    node: str | None
+    unit: str
+    kept_to: str | None
+
+
+def end_of(held: Held, pace: Pace, now: datetime) -> End:
+    """When GPUs are free: after `expires_at` come the grace and what teardown takes.
 
     What should be over already may take as long again as teardown does.
     """
-    soonest = now + pace.teardown
-    match row["status"]:
-        case _ if row["is_stuck"]:
-            at = None
+    match held.status:
+        case _ if held.is_stuck:
+            return End(None, held.gpus, held.node, held.unit, held.kept_to)
         case "active":
-            at = max(row["expires_at"] + pace.grace + pace.teardown, soonest)
+            at = held.counted_from + pace.grace + pace.teardown
         case "preparing":
-            ready = max(row["admitted_at"] + pace.preparing, now)
-            at = ready + timedelta(hours=row["duration_hours"]) + pace.grace + pace.teardown
+            ready = max(held.counted_from + pace.preparing, now)
+            at = ready + timedelta(hours=held.duration_hours) + pace.grace + pace.teardown
         case _:
-            at = max(row["status_since"] + pace.teardown, soonest)
-    return End(at, row["gpus"], row["node"], row["unit_id"], row["kept_to_node"])
+            at = held.counted_from + pace.teardown
+    return End(max(at, now + pace.teardown), held.gpus, held.node, held.unit, held.kept_to)

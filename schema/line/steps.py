@@ -1,6 +1,6 @@
 """How many GPUs of one place are free from when on: steps, in seconds from now."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from math import inf
 from typing import TypeAlias
@@ -20,17 +20,13 @@ def rising(free: int, ends: Iterable[tuple[float, int]]) -> Steps:
     return tuple(made)
 
 
-def _free_at(steps: Steps, at: float) -> int:
-    return steps[bisect_right(steps, (at, inf)) - 1][1]
-
-
 def taken(steps: Steps, start: float, end: float, gpus: int) -> Steps:
     """With so many fewer in that time."""
-    before = [step for step in steps if step[0] < start]
-    within = [(at, free - gpus) for at, free in steps if start < at < end]
-    after = [step for step in steps if step[0] > end]
-    last = [] if end == inf else [(end, _free_at(steps, end))]
-    return (*before, (start, _free_at(steps, start) - gpus), *within, *last, *after)
+    first, after_start = bisect_left(steps, (start,)), bisect_right(steps, (start, inf))
+    last, after_end = bisect_left(steps, (end,)), bisect_right(steps, (end, inf))
+    within = [(at, free - gpus) for at, free in steps[after_start:last]]
+    until = () if end == inf else ((end, steps[after_end - 1][1]),)
+    return (*steps[:first], (start, steps[after_start - 1][1] - gpus), *within, *until, *steps[after_end:])
 
 
 def least(steps: Steps, start: float, end: float) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import chain
 from math import inf
 from operator import itemgetter
+from typing import NamedTuple
 
 from pgfleet.schema.line.steps import Steps, least, openings, rising, taken
 from pgfleet.schema.line.unit import Unit
@@ -20,8 +21,7 @@ SOON_S = 1.0
 MOMENT_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """GPUs that will be free; `unit` has them.
 
     Attributes:
@@ -135,8 +135,8 @@ class Timeline:
         nodes = dict(self.nodes)
         for name in spots:
             nodes[name] = taken(nodes[name], start, start + length, unit.gpus)
-        total = taken(self.total, start, start + length, unit.total)
-        return replace(self, total=nodes.get(ANYWHERE, total), nodes=nodes)
+        total = nodes.get(ANYWHERE) or taken(self.total, start, start + length, unit.total)
+        return replace(self, total=total, nodes=nodes)
 
 
 def timeline(room: Room, ends: Sequence[End], now: datetime) -> Timeline:

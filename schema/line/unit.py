@@ -65,7 +65,7 @@ def in_units(rows: Iterable[R]) -> list[list[R]]:
 
 
 def unit_of(row: Mapping[str, Any]) -> Unit:
-    """A row of `front_of_line` or `booked_units` (177)."""
+    """A row of `fronts_of_lines` or `booked_units` (177)."""
     return Unit(
         key=row["reservation_id"],
         gpus=row["gpu_count"],

@@ -267,17 +267,18 @@ def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | 
     Whoever is paused or kept by a disk lets others pass. `grace` follows every expiry. With `most`, only so many from
     the front, and from those behind who may pass.
     """
-    wanted = sorted(set(names))
-    known = {name: row for name, row in types(conn).items() if name in wanted}
-    return lines_of(conn, known, waiting(conn, wanted), grace, most)
+    wanted = set(names)
+    return lines_of(conn, {name: row for name, row in types(conn).items() if name in wanted}, grace, most)
 
 
 def lines_of(
-    conn: Connection, known: Mapping[str, Row], numbers: Mapping[str, int], grace: timedelta, most: int | None
+    conn: Connection, known: Mapping[str, Row], grace: timedelta, most: int | None, *, brief: bool = False
 ) -> dict[str, Line]:
-    """The same, where the types have been read, and how many wait for each."""
+    """The same, where the types have been read; if brief, without what others hold of those that nobody waits for."""
+    numbers = waiting(conn, known)
+    idle = known.keys() - numbers.keys() if brief else set[str]()
     with conn.pipeline():
-        answers = ask_lines(conn, known, most)
+        answers = ask_lines(conn, known.keys() - idle, most, idle)
     standings = standings_in(answers, grace.total_seconds())
     return {
         name: Line(

@@ -92,7 +92,7 @@ EXCEPTIONS: Mapping[str, Allowed] = {
         for name in (
             *("page of reservations", "page of live reservations", "page of disks"),
             *("workers/reservation: line", "workers/reservation: disks_of_line", "workers/reservation: kept"),
-            *("schema/line: front", "schema/line: room", "schema/line: rooms", "schema/line: ahead"),
+            *("schema/line: fronts", "schema/line: rooms", "schema/line: ahead"),
             "schema/reads/pictures: gpu_nodes",
         )
     },

@@ -31,7 +31,7 @@ END = """
 update public.reservations set status = %s, gpus_held = 0, reservation_ended = public.fleet_now()
 where reservation_id = %s
 """
-FRONT = "select reservation_id from public.front_of_line('h100', null) order by place"
+FRONT = "select reservation_id from public.fronts_of_lines('{h100}', null) order by place"
 BOOKED = "select reservation_id from public.booked_units where gpu_type = 'h100' order by start_at, reservation_id"
 WAITING = """
 select reservation_id, extract(epoch from promised_at - public.fleet_now())::float8

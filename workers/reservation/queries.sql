@@ -18,7 +18,7 @@ select distinct r.gpu_type from public.reservations r where r.reservation_id = a
 -- name: line
 -- The rows of the first units of a line (177), in its order, and of those that are booked; without those that are paused.
 with units as materialized (
-  select f.place, f.reservation_id from public.front_of_line(:gpu_type::text, :most::integer) f
+  select f.place, f.reservation_id from public.fronts_of_lines(array[:gpu_type::text], :most::integer) f
   union all
   select 0, b.reservation_id from public.booked_units b where b.gpu_type = :gpu_type::text
 )
@@ -142,7 +142,7 @@ where d.disk_id = any (array(
     (select r.user_id::text, r.disk_name::text
      from public.reservations r
      where r.reservation_id = any (array(
-         select f.reservation_id from public.front_of_line(:gpu_type::text, :most::integer) f
+         select f.reservation_id from public.fronts_of_lines(array[:gpu_type::text], :most::integer) f
          union all
          select b.reservation_id from public.booked_units b where b.gpu_type = :gpu_type::text))
        and r.disk_name is not null)

@@ -20,7 +20,6 @@ from pgfleet.schema.reads import node as nodes
 from pgfleet.schema.reads import outage
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.pictures.clusters import troubled
-from pgfleet.schema.reads.pictures.fronts import fronts
 from pgfleet.schema.reads.pictures.gpus import MOST_NODES, ending, gpu_nodes, holders
 from pgfleet.schema.reads.pictures.held import Use, use_of_a_day
 from pgfleet.schema.reads.pictures.queues import board
@@ -61,7 +60,7 @@ def fleet(view: View) -> Screen:
 def _lines(view: View) -> list[tuple[Row, Line]]:
     conn = view.call.conn
     known = reads.types(conn)
-    found = fronts(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), READ)
+    found = reads.lines_of(conn, known, timedelta(seconds=view.call.settings.expiry_grace_s), READ, brief=True)
     return [(row, found[name]) for name, row in known.items() if name in found]
 
 

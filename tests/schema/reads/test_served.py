@@ -42,7 +42,7 @@ from pgfleet.schema.reads.pages import node as node_pages
 from pgfleet.schema.reads.pages import reservation as reservation_pages
 from pgfleet.schema.reads.pages import usage as usage_pages
 from pgfleet.schema.reads.pages.keyset import Wanted
-from pgfleet.schema.reads.pictures import clusters, figures, fronts, gpus, held, machine, nodes, queues
+from pgfleet.schema.reads.pictures import clusters, figures, gpus, held, machine, nodes, queues
 from pgfleet.schema.reads.pictures import usage as pictured_usage
 from pgfleet.schema.replay.letters import Filters as Letters
 from worlds.api.login import ADA, BOSS, NODE, OPS
@@ -144,7 +144,6 @@ READS: dict[str, Read] = {
     "pictures.clusters.nodes": lambda c, _: clusters.nodes(c, "x"),
     "pictures.clusters.scores": lambda c, _: clusters.scores(c, ["x"]),
     "pictures.clusters.successors": lambda c, _: clusters.successors(c, "x"),
-    "pictures.fronts.fronts": lambda c, _: fronts.fronts(c, reservation.types(c), GRACE, 5),
     "pictures.clusters.troubled": lambda c, _: clusters.troubled(c),
     "pictures.gpus.ending": lambda c, _: gpus.ending(c, None),
     "pictures.gpus.gpu_nodes": lambda c, _: gpus.gpu_nodes(c),
@@ -166,7 +165,7 @@ READS: dict[str, Read] = {
     "reservation.by_id": lambda c, t: reservation.by_id(c, t.reservation),
     "reservation.gang": lambda c, t: (row := _row(c, t)) and reservation.gang(c, row),
     "reservation.lines": lambda c, _: reservation.lines(c, ["h100"], GRACE),
-    "reservation.lines_of": lambda c, _: reservation.lines_of(c, reservation.types(c), {"h100": 1}, GRACE, 5),
+    "reservation.lines_of": lambda c, _: reservation.lines_of(c, reservation.types(c), GRACE, 5, brief=True),
     "reservation.listing": lambda c, _: reservation.listing(c, reservation.Filters(ended_too=True)),
     "reservation.logs": lambda c, t: reservation.logs(c, t.reservation),
     "reservation.moves_since": lambda c, _: reservation.moves_since(c, 0),
