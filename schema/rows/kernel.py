@@ -66,7 +66,7 @@ def move_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: S
 
 
 def insert_rows(conn: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Cursor:
-    """Insert rows whose key is not there yet; result rows: the keys of those inserted."""
+    """Insert rows of which no unique value is there yet; result rows: the keys of those inserted."""
     return conn.execute(_insert_statement(table, tuple(columns)), _by_column(table, columns, rows))
 
 
@@ -106,7 +106,7 @@ def _move_statement(table: sa.Table, columns: tuple[str, ...]) -> Composed:
 
 INSERT: LiteralString = """
 insert into {t} ({names}) select * from unnest({arrays})
-on conflict ({key}) do nothing
+on conflict do nothing
 returning {key}
 """
 

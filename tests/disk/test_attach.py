@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
+from structlog.testing import capture_logs
 
 from pgfleet.workers.clients.aws.ec2 import Ec2
 from pgfleet.workers.reservation import machine as reservation
@@ -130,9 +131,11 @@ def test_without_a_size_it_is_made_in_the_usual_one(world: World) -> None:
 def test_two_reservations_at_once_that_both_ask_for_a_new_disk_make_one(world: World) -> None:
     one, two = world.reserve("fresh"), world.reserve("fresh")
 
-    world.until(lambda: {world.status(one), world.status(two)} == {"active", "queued"})
+    with capture_logs() as logs:
+        world.until(lambda: {world.status(one), world.status(two)} == {"active", "queued"})
 
     assert len(world.all("select from public.disks")) == 1
+    assert [log for log in logs if log["event"] == "message.retry"] == []
     assert world.letters == []
 
 
