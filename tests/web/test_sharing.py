@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import htpy as h
+import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from structlog.testing import capture_logs
 
+from pgfleet.console.web.live import board
 from pgfleet.console.web.live.board import LEAST_S, OTHERS_S, Board
 from pgfleet.console.web.live.stream import Stream
+from pgfleet.console.web.live.views import Shared
 from pgfleet.console.web.page import Page, Part, Screen, View
 from pgfleet.console.web.site import site
 from pgfleet.producers.http.application import Ground
@@ -92,3 +97,24 @@ def test_what_is_rendered_by_itself_is_not_counted_against_who_looks(dsn: str) -
 
 def _now(view: View) -> Screen:
     return Screen("Counted", [Part("count", h.p[view.now.isoformat()])])
+
+
+def test_a_fault_of_ours_is_told_in_the_log_and_the_page_goes_on(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "AGAIN_S", 0.1)
+    show, faults = Shared.show, iter([ZeroDivisionError("a mistake of ours")])
+
+    def faulty(shared: Shared, *given: Any) -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        show(shared, *given)
+
+    monkeypatch.setattr(Shared, "show", faulty)
+    with capture_logs() as logs, api_on(dsn, beside=showing(_now)) as api:
+        seen = Site(api)
+        browser = seen.signed_in("ops", "DEVOPS")
+        with stream(browser, "/counted") as one:
+            told(one, "part-count")
+        seen.close()
+
+    (line,) = (line for line in logs if line["event"] == "web.not_rendered")
+    assert str(line["exc_info"]) == "a mistake of ours"

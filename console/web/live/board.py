@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import structlog
-from starlette.responses import Response
 
 from pgfleet.console.web.live.views import Key, Shared, Viewer
 from pgfleet.console.web.page import Page, Screen, View, parts_of
@@ -143,6 +143,9 @@ class Board:
                 async with self._turns:
                     its_turn_at = loop.time()
                     is_rendered = await self._rendered(shared)
+            except Exception as error:  # noqa: BLE001  # a fault of ours: nobody waits for this task to be told of it
+                self._complain(shared, exc_info=error)
+                is_rendered = False
             finally:
                 silence.cancel()
             if is_rendered:
@@ -153,8 +156,7 @@ class Board:
                 await asyncio.sleep(AGAIN_S)
 
     def _silent(self, shared: Shared, began: float) -> None:
-        if shared.stale_since is None:
-            log.warning("web.not_rendered", page=shared.page.name, silent_s=SILENT_S)
+        self._complain(shared, silent_s=SILENT_S)
         shared.stale(began)
 
     async def _rendered(self, shared: Shared) -> bool:
@@ -171,13 +173,13 @@ class Board:
                     loop.call_at(min(resting.values()), shared.is_due.set)
                 return True
             if found.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                self._complain(shared, found)
+                self._complain(shared, status=found.status_code)
                 return False
         return False
 
-    def _complain(self, shared: Shared, found: Response) -> None:
+    def _complain(self, shared: Shared, **why: Any) -> None:
         if shared.stale_since is None:
-            log.warning("web.not_rendered", page=shared.page.name, status=found.status_code)
+            log.warning("web.not_rendered", page=shared.page.name, **why)
 
     def end(self) -> None:
         """Every page is told that the process ends, and comes back to another one."""

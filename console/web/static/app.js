@@ -67,6 +67,17 @@ if (stream) {
   }, 5000);
 }
 
+// A browser has six connections to a server for all of its pages. htmx lets go of the stream of a page that is put behind
+// others; one that is opened there has none before somebody looks.
+if (stream && document.hidden) {
+  const address = stream.getAttribute("hx-sse:connect");
+  stream.removeAttribute("hx-sse:connect");
+  document.addEventListener("visibilitychange", () => {
+    stream.setAttribute("hx-sse:connect", address);
+    htmx.process(stream);
+  }, { once: true });
+}
+
 // On a narrow screen the menu, and a machine, go on to the side: they begin where one is.
 const begun = new WeakSet();
 function showWhereOneIs() {
