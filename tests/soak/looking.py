@@ -82,6 +82,7 @@ class Looks:
         yield from ((f"bytes of index {row['name']}", row["bytes"]) for row in self._rows("indexes"))
         sessions = {row["name"]: row["number"] for row in self._rows("sessions") if row["name"] != "soak"}
         yield "sessions", sum(sessions.values())
+        yield from ((f"open of {name}", number) for name, number in sessions.items())
         for row in self._rows("depths"):
             yield f"due in the queue of {row['name']}", row["ready"]
             yield f"in hand in the queue of {row['name']}", row["in_hand"]
