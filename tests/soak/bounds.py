@@ -22,7 +22,7 @@ def bounds(loose: float = 1) -> list[Bound]:
             ("^memory of ", "MB", 0.05, 6),
             ("^open files of ", "", 0.1, 3),
             ("^threads of ", "", 0.1, 2),
-            # A rush opens some in the pools of eight processes, and each is kept for ten minutes (schema/database/pool.py).
+            # A rush opens some in the pools of eight processes; each is kept for ten minutes (schema/database/pool.py).
             ("^sessions$", "", 0.05, 6),
             (f"^bytes (of|of indexes of) .*{GROWING}", "bytes", 0, inf),
             (f"^bytes a row of .*{GROWING}", "bytes", 0.15, 50),
