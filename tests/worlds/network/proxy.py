@@ -52,6 +52,7 @@ class Proxy:
                 threading.Thread(target=self._connect, args=(near,), daemon=True).start()
 
     def _connect(self, near: socket.socket) -> None:
+        _at_once(near)
         self._open.append(near)
         self.flowing.wait()
         try:
@@ -82,10 +83,16 @@ def connected_to(dsn: str) -> socket.socket:
     where = conninfo_to_dict(dsn)
     host, port = str(where["host"]), int(where.get("port") or 5432)
     if not host.startswith("/"):
-        return socket.create_connection((host, port))
+        return _at_once(socket.create_connection((host, port)))
     near = socket.socket(socket.AF_UNIX)
     near.connect(f"{host}/.s.PGSQL.{port}")
     return near
+
+
+def _at_once(end: socket.socket) -> socket.socket:
+    """As PostgreSQL and its clients send themselves: each small answer would wait up to 40 ms for the other side's."""
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return end
 
 
 def _break(end: socket.socket) -> None:
