@@ -59,7 +59,8 @@ CASES: Mapping[str, Case] = {
     ),
     "one of two workers killed every 5 s, six times": Case(
         workers.one_is_killed_all_the_time(6, 5),
-        2 * (LEASE_S + 1),
+        # Two deaths; after each, all that was in hand runs alone, one message after the other.
+        2 * (LEASE_S + 2),
         longest=True,
         per_s=50,
         lasts_ms=100,
