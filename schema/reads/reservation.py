@@ -264,8 +264,7 @@ def place_now(conn: Connection, row: Mapping[str, Any], grace: timedelta) -> tup
 def lines(conn: Connection, names: Iterable[str], grace: timedelta, most: int | None = None) -> dict[str, Line]:
     """The lines of some GPU types as they are now: who waits, in which order, and who will give GPUs back when.
 
-    Whoever is paused or kept by a disk lets others pass. `grace` follows every expiry. With `most`, only so many from
-    the front, and from those behind who may pass.
+    `grace` follows every expiry. With `most`, only so many from the front, and from those behind who may pass.
     """
     wanted = set(names)
     return lines_of(conn, {name: row for name, row in types(conn).items() if name in wanted}, grace, most)

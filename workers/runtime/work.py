@@ -234,8 +234,7 @@ def _put_off(running: Running, unit: Unit) -> list[Unit]:
     made = next((change for change in unit.changes if isinstance(change, New)), None)
     if made is None:
         return [release(task, timedelta(seconds=1))]
-    its = f"{made.table.name} {made.key}"
-    error = RuntimeError(f"{its}, or one like it, is there already, and its step does not see it")
+    error = RuntimeError(f"{made.table.name} {made.key}, or one like it, is there, and its step does not see it")
     return _units(running, task, error)
 
 

@@ -103,6 +103,6 @@ def test_a_row_that_is_there_and_that_its_step_does_not_see_fails_the_message_in
 
     run(things, new())
 
-    why = f"small_things {ID}, or one like it, is there already, and its step does not see it"
+    why = f"small_things {ID}, or one like it, is there, and its step does not see it"
     assert things.letters() == [f"RuntimeError: {why}"]
     assert things.queue() == []
