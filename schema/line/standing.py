@@ -124,7 +124,7 @@ class Held(NamedTuple):
     gpu_type: str
     is_stuck: bool
     status: str
-    counted_from: datetime
+    counted_from: datetime | None
     duration_hours: float
     gpus: int
     node: str | None
@@ -135,10 +135,11 @@ class Held(NamedTuple):
 def end_of(held: Held, pace: Pace, now: datetime) -> End:
     """When GPUs are free: after `expires_at` come the grace and what teardown takes.
 
-    What should be over already may take as long again as teardown does.
+    What should be over already may take as long again as teardown does. Nobody knows when one ends that never expires:
+    somebody has written it by hand.
     """
     match held.status:
-        case _ if held.is_stuck:
+        case _ if held.is_stuck or held.counted_from is None:
             return End(None, held.gpus, held.node, held.unit, held.kept_to)
         case "active":
             at = held.counted_from + pace.grace + pace.teardown

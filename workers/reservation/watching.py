@@ -32,6 +32,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def watch(row: Row, turn: Turn) -> Outcome:
     """Active -> expired. An API error observes nothing: it is raised, and the row is looked at again."""
     settings = turn.tools.settings
+    if row.expires_at is None or row.launched_at is None:
+        return _timed(row, turn)
     if turn.now > _deadline(row, turn):
         return _expired(row, f"its {_span(row.duration_hours)} are over", {"current_detailed_status": "Expired"})
     first = warn_of_end(row, turn) or look_at_use(row, turn)
@@ -46,6 +48,13 @@ def watch(row: Row, turn: Turn) -> Outcome:
     if trouble is None:
         values |= jupyter.kept(row, pod, turn)
     return _later(row, turn, "active", settings.watch_s if trouble is None else SOON_S, values)
+
+
+def _timed(row: Row, turn: Turn) -> Wait:
+    """Whoever has written it by hand has not said until when: as long from now as was asked for."""
+    until = row.expires_at or turn.now + timedelta(hours=row.duration_hours)
+    values = {"launched_at": row.launched_at or turn.now, "expires_at": until}
+    return Wait("it had no end", turn.now, (Move(row, None, values=values),))
 
 
 def _later(row: Row, turn: Turn, reason: str, in_s: float, values: dict[str, Any]) -> Wait:

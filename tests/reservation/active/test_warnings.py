@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from pgfleet.console.sandbox.box import Box
+from pgfleet.schema.line.asking import ask_lines, standings_in
+from pgfleet.schema.reads.about import now
 from pgfleet.schema.settings import BadSettings, read_settings
 from pgfleet.workers.clients.kubernetes.inside.commands import clearing, warning
 from pgfleet.workers.reservation.machine import KIND
 from pgfleet.workers.runtime.outcomes import LeaseLostError
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, row_of, settings_for, stop_clock, worker_on
-from worlds.reservations import active, ask, ended
+from worlds.reservations import active, ask, ended, letters
 
 HOUR_S = 3600
 
@@ -220,3 +222,27 @@ def test_the_commands_write_one_file_and_remove_those_before_it(tmp_path: Path) 
     assert written == {"WARN_EXPIRES_IN_15MIN.txt": "Expires in 15 minutes, at $(noon) %s\\n\n", "notes.txt": ""}
     assert [each.name for each in folder.iterdir()] == ["notes.txt"]
     assert elsewhere.read_text() == "mine"
+
+
+@pytest.mark.parametrize("lacks", ["expires_at", "launched_at"])
+def test_an_active_row_that_somebody_left_without_its_end_gets_one_and_no_line_stands_for_it(
+    conn: Connection, worker: Worker, lacks: str
+) -> None:
+    row_id = active(conn, worker, duration_hours=4)
+    stop_clock(conn)
+    conn.execute(f"update public.reservations set {lacks} = null where reservation_id = %s".encode(), (row_id,))
+    assert [end.gpus for end in standings_in(ask_lines(conn, ["h100"], None), 120)["h100"].ends] == [2]
+
+    go_on(conn, worker)
+
+    row = row_of(conn, row_id)
+    assert (row["status"], row[lacks] is None) == ("active", False)
+    assert HOUR_S * 3.9 < (row["expires_at"] - now(conn)).total_seconds() <= HOUR_S * 4
+    assert letters(conn) == []
+
+
+def go_on(conn: Connection, worker: Worker) -> None:
+    """Past the next look at each row."""
+    move_clock(conn, 61)
+    worker.run()
+    worker.run()

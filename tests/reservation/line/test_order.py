@@ -11,7 +11,7 @@ from pgfleet.schema.reads.about import now
 from pgfleet.workers.reservation.machine import KIND
 from worlds.fleet import Connection, Worker, assert_sound, move_clock, new_id, row_of, settings_for, worker_on
 from worlds.reservations import active, create, letters, reach, status_of
-from worlds.rows_of_disks import disk
+from worlds.rows_of_disks import disk, reservation
 
 H = 3600
 
@@ -40,6 +40,21 @@ def test_who_is_over_before_the_head_starts_may_go_first_and_who_is_not_may_not(
     assert shown(conn, head) == "NO_CAPACITY: 8 GPUs wanted, 0 of 16 free"
     assert shown(conn, long) == "BEHIND_OTHERS: others of this type go first"
     assert_sound(conn)
+
+
+def test_lines_that_are_asked_for_together_stand_as_each_does_alone(conn: Connection) -> None:
+    types = ["h100", "a100", "t4"]
+    for gpu_type in ("h100", "a100", "h100"):
+        reservation(conn, "queued", None, gpu_type=gpu_type)
+        reservation(conn, "active", None, gpu_type=gpu_type, gpus_held=2, expires_at=now(conn) + timedelta(hours=1))
+
+    alone = {name: standings_in(ask_lines(conn, [name], 10), 120)[name] for name in types}
+    together = standings_in(ask_lines(conn, ["h100", "a100"], 10, idle=["t4"]), 120)
+
+    assert [(len(alone[name].line), len(alone[name].ends)) for name in types] == [(2, 2), (1, 1), (0, 0)]
+    assert [together[name].line for name in types] == [alone[name].line for name in types]
+    assert [set(together[name].ends) for name in types] == [set(alone[name].ends) for name in types]
+    assert together["t4"].room == alone["t4"].room
 
 
 def test_who_passes_the_head_with_a_disk_gets_its_volume_where_no_promise_is_moved(conn: Connection, dsn: str) -> None:
