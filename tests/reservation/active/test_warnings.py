@@ -233,16 +233,12 @@ def test_an_active_row_that_somebody_left_without_its_end_gets_one_and_no_line_s
     conn.execute(f"update public.reservations set {lacks} = null where reservation_id = %s".encode(), (row_id,))
     assert [end.gpus for end in standings_in(ask_lines(conn, ["h100"], None), 120)["h100"].ends] == [2]
 
-    go_on(conn, worker)
+    # Past the next look at each row.
+    move_clock(conn, 61)
+    worker.run()
+    worker.run()
 
     row = row_of(conn, row_id)
     assert (row["status"], row[lacks] is None) == ("active", False)
     assert HOUR_S * 3.9 < (row["expires_at"] - now(conn)).total_seconds() <= HOUR_S * 4
     assert letters(conn) == []
-
-
-def go_on(conn: Connection, worker: Worker) -> None:
-    """Past the next look at each row."""
-    move_clock(conn, 61)
-    worker.run()
-    worker.run()

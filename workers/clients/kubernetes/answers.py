@@ -13,7 +13,7 @@ from pgfleet.workers.clients.kubernetes.guarded import said
 from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 PAGE = 500
-# What is on its way is looked at again so soon.
+# What is on its way, as a deletion, is looked at again so soon: waiting for it is no failed attempt.
 SOON_S = 5.0
 EXISTS = 409
 NEVER = frozenset({400, 404, 405, 413, 415, 422})

@@ -39,7 +39,6 @@ from pgfleet.workers.runtime.outcomes import NeverError, TryAgainError
 
 __all__ = ["Home", "Homes", "size_of"]
 
-# Waiting for a deletion to end is no failed attempt.
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 LONGEST_CONTENTS_BYTES = 256 * 1024
 SIZE = re.compile(rf"^([0-9]{{1,9}}(?:[.,][0-9]{{1,3}})?[BKMGTPEZY]?)[\t ]+{HOME}$", re.MULTILINE)

@@ -45,7 +45,6 @@ from pgfleet.workers.runtime.outside.guard import Guard
 SHORT_S = 3.0
 # A limit in bytes is counted from the first of the last lines: it has to leave room for long ones.
 LOG_READ_BYTES = 1024 * 1024
-# Waiting for a deletion to end is no failed attempt.
 
 
 @dataclass(frozen=True, slots=True)
