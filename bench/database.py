@@ -66,12 +66,12 @@ from generate_series(1, %(jobs)s) n;
 
 
 @contextmanager
-def temporary() -> Iterator[str]:
+def temporary(server: str | None = None) -> Iterator[str]:
     """The DSN of a new, migrated database with the bench's machine; dropped afterwards.
 
-    On the server of DATABASE_URL if that is set, else on the embedded one with its own durable settings.
+    On that server; else on that of DATABASE_URL if that is set, else on the embedded one with its own durable settings.
     """
-    server = os.environ.get("DATABASE_URL") or embedded.start(embedded.default_data_dir())
+    server = server or os.environ.get("DATABASE_URL") or embedded.start(embedded.default_data_dir())
     name = f"pgfleet_bench_{uuid.uuid4().hex[:8]}"
     with open_session(server, autocommit=True) as conn:
         conn.execute(SQL("create database {}").format(Identifier(name)))

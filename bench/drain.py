@@ -11,8 +11,8 @@ from typing import LiteralString
 
 from pgfleet.schema.queue.kernel import Connection
 
-# Each look counts a whole table on the server that is measured.
-LOOK_S = 0.05
+# Each look counts a whole table on the server that is measured, so it is looked when half of what is left may be done.
+LOOK_S, LONGEST_LOOK_S = 0.02, 5.0
 DEADLINE_S = 300
 
 
@@ -61,10 +61,11 @@ def rate(
     """
     deadline = time.monotonic() + deadline_s
     while (first := left(conn, left_query)) == number:
-        _wait(worker, deadline)
+        _wait(worker, deadline, LOOK_S)
     started = time.perf_counter()
-    while left(conn, left_query):
-        _wait(worker, deadline)
+    while now := left(conn, left_query):
+        left_s = now * (time.perf_counter() - started) / max(first - now, 1)
+        _wait(worker, deadline, min(max(left_s / 2, LOOK_S), LONGEST_LOOK_S))
     return first / (time.perf_counter() - started)
 
 
@@ -75,9 +76,9 @@ def left(conn: Connection, query: LiteralString) -> int:
     return count
 
 
-def _wait(worker: subprocess.Popen[bytes], deadline: float) -> None:
+def _wait(worker: subprocess.Popen[bytes], deadline: float, seconds: float) -> None:
     if worker.poll() is not None:
         raise SystemExit(f"the worker has ended by itself: {worker.args!r} gave {worker.returncode}")
     if time.monotonic() > deadline:
         raise SystemExit(f"the worker has not emptied its queue in time: {worker.args!r}")
-    time.sleep(LOOK_S)
+    time.sleep(seconds)
