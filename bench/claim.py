@@ -29,7 +29,7 @@ AT_ONCE, AN_HOUR_AND_MORE = timedelta(0), timedelta(hours=1)
 def measure(*, delayed: int = DELAYED) -> dict[str, Any]:
     """Times of single claims as a worker makes them, on one connection."""
     with database.temporary() as dsn, open_session(dsn, autocommit=True, longest_s=3600) as conn:
-        figures = {**_delayed(conn, delayed), **_xmin_held(conn, dsn)}
+        figures = {**_delayed(conn, delayed), **_xmin_held(conn, dsn), **_analyzed_empty(conn)}
         place = database.where(dsn)
     return {"bench": "claim", "claims": CLAIMS, "batch": BATCH, **figures, "where": place}
 
@@ -56,6 +56,15 @@ def _xmin_held(conn: Connection, dsn: str) -> dict[str, float]:
         full = _claims(conn, expected=BATCH)
         empty = _claims(conn, expected=0)
     return {**percentiles_ms("xmin_held_empty", empty), **percentiles_ms("xmin_held", full)}
+
+
+def _analyzed_empty(conn: Connection) -> dict[str, float]:
+    """100,000 messages that came after statistics were taken of an empty queue."""
+    conn.execute("alter table pgmq.q_bench_jobs set (autovacuum_enabled = false)")
+    conn.execute("truncate pgmq.q_bench_jobs")
+    conn.execute("vacuum analyze pgmq.q_bench_jobs")
+    conn.execute(SEND, (AT_ONCE, PASSED))
+    return percentiles_ms("analyzed_empty", _claims(conn, expected=BATCH))
 
 
 def _pass_all(conn: Connection) -> None:

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import LiteralString
 
+import psutil  # type: ignore[import-untyped]
+
+from bench import database
 from pgfleet.schema.queue.kernel import Connection
 
 # Each look counts a whole table on the server that is measured, so it is looked when half of what is left may be done.
-LOOK_S, LONGEST_LOOK_S = 0.02, 5.0
+LOOK_S, LONG_LOOK_S, LONGEST_LOOK_S = 0.02, 0.5, 5.0
 DEADLINE_S = 300
 
 
@@ -67,6 +70,30 @@ def rate(
         left_s = now * (time.perf_counter() - started) / max(first - now, 1)
         _wait(worker, deadline, min(max(left_s / 2, LOOK_S), LONGEST_LOOK_S))
     return first / (time.perf_counter() - started)
+
+
+def cpu_us(conn: Connection, worker: subprocess.Popen[bytes], left_query: LiteralString) -> dict[str, float]:
+    """CPU of a worker process and of the server for each message, from the first that is done to the last.
+
+    It counts the whole server, so nothing else may run there, and nobody looks meanwhile but now and then.
+    """
+
+    def used() -> tuple[float, float]:
+        started = psutil.Process(worker.pid)
+        everything = [started, *started.children(recursive=True)]
+        return sum(sum(each.cpu_times()[:2]) for each in everything), database.server_cpu_s(conn)
+
+    number = left(conn, left_query)
+    deadline = time.monotonic() + DEADLINE_S
+    while (first := left(conn, left_query)) == number:
+        _wait(worker, deadline, LOOK_S)
+    before = used()
+    while left(conn, left_query):
+        _wait(worker, deadline, LONG_LOOK_S)
+    return {
+        f"{whose}_cpu_us": round((late - early) / first * 1e6, 1)
+        for whose, early, late in zip(("worker", "postgres"), before, used(), strict=True)
+    }
 
 
 def left(conn: Connection, query: LiteralString) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench import database, raw
-from bench.drain import rate, worker_of
+from bench.drain import cpu_us, rate, worker_of
 from bench.figures import compared
 from pgfleet.schema.database.sessions import open_session
 from pgfleet.schema.queue.kernel import Connection
@@ -20,7 +20,10 @@ def measure(*, number: int = 40_000, rounds: int = 3, threads: int = 4) -> dict[
             lambda: pgfleet(conn, dsn, number, threads),
             rounds,
         )
-        return {"bench": "transitions", "messages": number, **figures, "where": database.where(dsn)}
+        database.fill(conn, number)
+        with worker_of("bench.job", dsn, threads) as worker:
+            cost = cpu_us(conn, worker, LEFT)
+        return {"bench": "transitions", "messages": number, **figures, **cost, "where": database.where(dsn)}
 
 
 def _raw(conn: Connection, dsn: str, number: int, threads: int) -> float:

@@ -42,8 +42,8 @@ end
 $$;
 
 -- Makes partitions three days ahead, so that a night without a worker does no harm (a row whose day has no partition
--- goes to the default partition, and moves from there), and drops those of the days that are over. Called by
--- keep_house.
+-- goes to the default partition, and moves from there), and drops those of the days that are over. A hypertable (194)
+-- makes its chunks itself. Called by keep_house.
 create or replace function public.keep_days(rule public.retention) returns void
 language plpgsql
 as $$
@@ -52,6 +52,10 @@ declare
   oldest constant date := ((public.fleet_now() - rule.keep) at time zone 'UTC')::date;
   old regclass;
 begin
+  if public.is_hypertable(rule.table_name) then
+    perform public.drop_chunks_before(rule.table_name, rule.time_column, oldest);
+    return;
+  end if;
   for ahead in 0..3 loop
     perform public.make_day_partition(rule.table_name, rule.time_column, today + ahead);
   end loop;
@@ -76,6 +80,9 @@ as $$
 declare
   pruned integer;
 begin
+  if rule.by_day and public.is_hypertable(rule.table_name) then
+    return 0;
+  end if;
   execute format(
     'delete from %1$s where ctid = any (array(
        select ctid from %1$s where %2$I < $1 and (%3$s) limit $2 for update skip locked))',

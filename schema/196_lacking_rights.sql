@@ -20,7 +20,9 @@ create or replace function public.rights_to_read() returns table (role_name text
 language sql stable
 as $$
   with listed as (
-    select t.*, format('select (%s)', string_agg(quote_ident(a.attname), ', ' order by a.attnum)) as may
+    -- Of single columns of a hypertable TimescaleDB takes no grant, once it compresses them.
+    select t.*, case when public.is_hypertable(format('%I.%I', t.schema_name, t.table_name)) then 'select'
+      else format('select (%s)', string_agg(quote_ident(a.attname), ', ' order by a.attnum)) end as may
     from (
       select schema_name, table_name, user_column, true as is_table from public.guarded_tables
       union all select schema_name, view_name, null, false from public.fleet_views

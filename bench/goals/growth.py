@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, LiteralString
 
 from bench import database, heartbeats
@@ -70,9 +71,7 @@ def measure(*, most: int = WAITING[-1]) -> dict[str, Any]:
     with _server() as server, database.temporary(server) as dsn, open_session(dsn, autocommit=True) as conn:
         workers = {number: _by_workers(conn, dsn, number) for number in WORKERS}
     counted = {
-        number: heartbeats.measure(number=HEARTBEATS, rounds=1, ids=number)
-        for number in COUNTED
-        if number <= 10 * most
+        number: heartbeats.measure(number=HEARTBEATS, rounds=1, ids=number) for number in COUNTED if number <= 10 * most
     }
     first, *others = waiting.values()
     return {
@@ -138,19 +137,15 @@ def _rate(conn: Connection, began: datetime, number: int) -> int:
     """A second, from the transaction that settles the first of so many messages to the last one."""
     deadline = time.monotonic() + DEADLINE_S
     done: list[tuple[datetime, int]] = []
-    while sum(settled for _, settled in done) < number:
+    while sum(number_of for _, number_of in done) < number:
         if time.monotonic() > deadline:
             raise SystemExit(f"{number} messages were not settled within {DEADLINE_S} s")
         time.sleep(LOOK_S)
         done = conn.execute(DONE, (began,)).fetchall()
     assert left(conn, TWICE) == 0
-    counted = 0
-    for last, settled in done:
-        counted += settled
-        if counted >= number:
-            break
-    first, settled = done[0]
-    return round((counted - settled) / (last - first).total_seconds())
+    settled = list(accumulate(number_of for _, number_of in done))
+    last = next(place for place, so_far in enumerate(settled) if so_far >= number)
+    return round((settled[last] - settled[0]) / (done[last][0] - done[0][0]).total_seconds())
 
 
 def _wait_for(conn: Connection, query: LiteralString, number: int) -> None:

@@ -16,6 +16,7 @@ from pgfleet.schema.database.missing import missing
 from pgfleet.schema.database.needed import begin_ids
 from pgfleet.schema.database.sessions import connect
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.nodes.telemetry import Engine, put_telemetry
 from pgfleet.schema.settings import Settings, read_settings
 
 # The smallest column that counts rows ends at 2,147,483,647; what begins here has room for 147 million.
@@ -72,6 +73,10 @@ def migrate_command(
         int | None,
         typer.Option(min=1, max=LAST_FIRST_ID, help="Number new rows from here on, so that no two fleets have one id."),
     ] = None,
+    telemetry: Annotated[
+        Engine | None,
+        typer.Option(help="What nodes say in compressed hypertables of TimescaleDB, or back in plain tables by days."),
+    ] = None,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for a server that can't be reached yet.")] = 0,
 ) -> None:
     """Bring the database to what this version needs. All or nothing, and safe to run at any time."""
@@ -88,11 +93,19 @@ def migrate_command(
         with connect(dsn) as conn:
             begun = begin_ids(conn, ids_from)
         typer.echo(f"ids from {ids_from} in {begun} tables" if begun else f"all ids are {ids_from} and later already")
+    if telemetry is not None:
+        _put(dsn, telemetry)
     if rls is not None:
         typer.echo(f"row level security is {'on' if rls else 'off'}")
     elif not done:
         typer.echo(f"nothing to do: {len(sql_files())} files applied")
     _tell_what_is_left(dsn)
+
+
+def _put(dsn: str, engine: Engine) -> None:
+    typer.echo(f"telemetry: all rows are written again ({engine.value}); until then no heartbeat is taken", err=True)
+    put = put_telemetry(dsn, engine)
+    typer.echo("\n".join(f"put {table} ({engine.value})" for table in put) or f"telemetry is {engine.value} already")
 
 
 def _wait_for(dsn: str, wait_s: float) -> None:

@@ -50,7 +50,30 @@ def there(conn: Connection, *, with_rows: bool = True) -> Things:
         for name, tables in _ROWS.items() if with_rows else ():
             if all(can_be_read(table, names) for table in tables):
                 found += conn.execute(SQL[name]).fetchall() if name != "rows" or _may_read_rows(conn) else _all_rows()
-    return _by_name(found)
+        hypertables = _hypertables(conn)
+    return _by_name(_as_by_day(each, hypertables) for each in found) | _days_of(hypertables)
+
+
+def _hypertables(conn: Connection) -> set[str]:
+    """Those tables that TimescaleDB keeps in chunks (194)."""
+    if conn.execute("select to_regclass('_timescaledb_catalog.hypertable')").fetchone() == (None,):
+        return set()
+    return {name for (name,) in conn.execute(SQL["hypertables"])}
+
+
+def _as_by_day(thing: tuple[str, str, str], hypertables: set[str]) -> tuple[str, str, str]:
+    """A thing of a hypertable as it is of the table by days that it stands for."""
+    kind, name, what = thing
+    if kind == "table" and name in hypertables:
+        return kind, name, min(wanted().get((kind, name), {what}))
+    of_table = next((table for table in hypertables if f" ON {table} " in what), "") if kind == "index" else ""
+    return kind, name, what.replace(f" ON {of_table} ", f" ON ONLY {of_table} ") if of_table else what
+
+
+def _days_of(hypertables: set[str]) -> Things:
+    """It takes rows of every day."""
+    of_other_days = {("table", f"{each}_default") for each in hypertables}
+    return {name: what for name, what in wanted().items() if name in of_other_days}
 
 
 def _may_read_rows(conn: Connection) -> bool:

@@ -102,3 +102,11 @@ select id, node_id, name, start_time, end_time, target_instances, is_active,
 from autoscaler.schedules
 where (:node::integer is null or node_id = :node) and id > :after
 order by id limit :most;
+
+-- name: long_but_not_in_line
+-- For this transaction: as long as it takes, but no lock is waited for.
+select set_config('statement_timeout', '0', true), set_config('lock_timeout', '500ms', true);
+
+-- name: put_telemetry
+-- Puts telemetry into another engine's tables; those that were elsewhere.
+select table_name from public.put_telemetry(:engine) as table_name;

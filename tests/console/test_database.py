@@ -15,6 +15,7 @@ from pgfleet.console.commands.database import db, migrate_command
 from pgfleet.console.local.pginstall import find_programs
 from pgfleet.schema.database.catalog import sql_files
 from pgfleet.schema.database.dsn import Unreachable
+from pgfleet.schema.errors import FleetError
 from worlds.fleet import until
 from worlds.network.ports import free_port
 from worlds.network.proxy import proxy_to
@@ -159,3 +160,15 @@ def test_ids_that_a_table_has_no_room_for_are_refused(pgfleet: Run, dsn: str, mo
 
     assert code == 2
     assert "2000000000" in told
+
+
+def test_telemetry_stays_where_it_is_on_a_server_without_timescaledb(
+    pgfleet: Run, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+
+    with pytest.raises(FleetError, match=r"stays where it is: this server has no TimescaleDB\. Install it"):
+        pgfleet("migrate", "--telemetry=timescaledb")
+
+    code, told = pgfleet("migrate", "--telemetry=plain")
+    assert (code, "telemetry is plain already" in told) == (0, True)
