@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import api, claim, fleet, gateway, heartbeats, peers, transitions, wake
 from bench.goals import growth, table
+from bench.sizing import million
 from bench.sizing import page as sizing
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -20,6 +21,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "api": api.measure,
     "fleet": fleet.measure,
     "sizing": sizing.measure,
+    "million": million.measure,
     "growth": growth.measure,
     "goals": table.measure,
 }
@@ -28,7 +30,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
 OPTIONS = {
     "nodes": ("fleet",),
     "minutes": ("fleet",),
-    "write": ("sizing", "goals", "peers"),
+    "write": ("sizing", "million", "goals", "peers"),
     "number": ("peers",),
     "ids": ("heartbeats",),
     "large": ("goals",),
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, help="of the fleet; 10,000")
     parser.add_argument("--minutes", type=float, help="of the fleet; 10")
     parser.add_argument(
-        "--write", action="store_true", default=None, help="of sizing, goals and peers: into their pages"
+        "--write", action="store_true", default=None, help="of sizing, million, goals and peers: into their pages"
     )
     parser.add_argument("--number", type=int, help="of peers: how many jobs each does; 20,000")
     parser.add_argument("--large", action="store_true", default=None, help="of the goals: those that take an hour")
