@@ -173,7 +173,7 @@ def play(dsn: str, plan: Plan) -> dict[str, Any]:
     worker, watch = Worker(dsn, settings), Watch()
     worker.start()
     try:
-        with simulated(dsn, plan, settings) as simulator:
+        with simulation(dsn, plan, settings) as simulator:
             events = _events(plan, worker)
             began = time.monotonic()
             while simulator.poll() is None:
@@ -215,7 +215,7 @@ def _due(events: list[Event], now: float) -> list[Event]:
 
 
 @contextmanager
-def simulated(dsn: str, plan: Plan, settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def simulation(dsn: str, plan: Plan, settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     numbers = [f"--nodes={plan.nodes}", f"--interval={plan.interval_s}", f"--for={plan.span_s}"]
     command = [sys.executable, "-m", "pgfleet.console.main", "simulate", "fleet", *numbers, *plan.flags, "--json"]
     environment = {**os.environ, "DATABASE_URL": dsn, **settings}

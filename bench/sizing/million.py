@@ -15,7 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from bench import database
-from bench.fleet import Plan, Worker, simulated
+from bench.fleet import Plan, Worker, simulation
 from bench.sizing.page import commit, machine
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.migrate import migrate
@@ -57,7 +57,7 @@ def _simulate(dsn: str) -> dict[str, float]:
     worker = Worker(dsn, {})
     worker.start()
     try:
-        with simulated(dsn, plan, {}), open_session(dsn, autocommit=True) as conn:
+        with simulation(dsn, plan, {}), open_session(dsn, autocommit=True) as conn:
             deadline = time.monotonic() + BEGUN_S
             while not _number(conn, TAKEN):
                 if time.monotonic() > deadline:
