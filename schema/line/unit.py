@@ -75,5 +75,5 @@ def unit_of(row: Mapping[str, Any]) -> Unit:
         is_starving=row["is_starving"],
         lacks=row["nodes"] - row["in_line"],
         since=row["waiting_since"],
-        promised=(row["promised_at"], tuple(row["promised_nodes"])) if row["promised_at"] else None,
+        promised=(row["promised_at"], tuple(row["promised_nodes"] or ())) if row["promised_at"] else None,
     )

@@ -16,8 +16,8 @@ from pgfleet.workers.reservation.pod.looks import longer, seen
 from pgfleet.workers.reservation.pod.reaching import NoWayError, reached
 from pgfleet.workers.reservation.pod.refusals import refused
 from pgfleet.workers.reservation.pod.starting import give_up, place, start
-from pgfleet.workers.reservation.tools import Turn, failed
-from pgfleet.workers.runtime.outcomes import Outcome, Wait, wait
+from pgfleet.workers.reservation.tools import Turn, failed, pod_of
+from pgfleet.workers.runtime.outcomes import Move, Outcome, Wait, wait
 
 # What keeps these from a node is the cluster's, not theirs.
 OF_THE_CLUSTER = frozenset({Place.GATED, Place.UNSEEN, Place.SCHEDULER_TROUBLE})
@@ -25,6 +25,9 @@ OF_THE_CLUSTER = frozenset({Place.GATED, Place.UNSEEN, Place.SCHEDULER_TROUBLE})
 
 def prepare(row: Row, turn: Turn) -> Outcome:
     """Preparing -> active | queued | failed."""
+    if row.pod_name is None:
+        # Somebody has written it by hand.
+        return Wait("it had no pod's name", turn.now, (Move(row, None, values={"pod_name": pod_of(row, turn)}),))
     pod = turn.tools.pods.look(row.pod_name, turn.view.fingerprints.get(row.reservation_id))
     if row.retry_at is not None:
         return back_to_line(row, turn, pod)

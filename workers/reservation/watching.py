@@ -17,7 +17,7 @@ from pgfleet.workers.reservation.gang import network
 from pgfleet.workers.reservation.pod.looks import ending, longer, seen
 from pgfleet.workers.reservation.pod.losses import READY, Trouble, is_guessed, trouble_of
 from pgfleet.workers.reservation.pod.reaching import port_values, service_of
-from pgfleet.workers.reservation.tools import Turn, hand_out
+from pgfleet.workers.reservation.tools import Turn, hand_out, pod_of
 from pgfleet.workers.runtime.outcomes import Move, Outcome, Wait
 
 # What is wrong is looked at again after so long.
@@ -32,8 +32,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def watch(row: Row, turn: Turn) -> Outcome:
     """Active -> expired. An API error observes nothing: it is raised, and the row is looked at again."""
     settings = turn.tools.settings
-    if row.expires_at is None or row.launched_at is None:
-        return _timed(row, turn)
+    if None in (row.expires_at, row.launched_at, row.pod_name):
+        return _made_whole(row, turn)
     if turn.now > _deadline(row, turn):
         return _expired(row, f"its {_span(row.duration_hours)} are over", {"current_detailed_status": "Expired"})
     first = warn_of_end(row, turn) or look_at_use(row, turn)
@@ -50,11 +50,11 @@ def watch(row: Row, turn: Turn) -> Outcome:
     return _later(row, turn, "active", settings.watch_s if trouble is None else SOON_S, values)
 
 
-def _timed(row: Row, turn: Turn) -> Wait:
-    """Whoever has written it by hand has not said until when: as long from now as was asked for."""
+def _made_whole(row: Row, turn: Turn) -> Wait:
+    """Whoever has written it by hand has not said until when, as long from now as was asked for, or which pod."""
     until = row.expires_at or turn.now + timedelta(hours=row.duration_hours)
-    values = {"launched_at": row.launched_at or turn.now, "expires_at": until}
-    return Wait("it had no end", turn.now, (Move(row, None, values=values),))
+    values = {"launched_at": row.launched_at or turn.now, "expires_at": until, "pod_name": pod_of(row, turn)}
+    return Wait("it had no end, or no pod's name", turn.now, (Move(row, None, values=values),))
 
 
 def _later(row: Row, turn: Turn, reason: str, in_s: float, values: dict[str, Any]) -> Wait:
