@@ -14,6 +14,7 @@ declare
     select distinct p ->> 'oracle_pool_id' from unnest(said) s cross join lateral jsonb_array_elements(s.pools) p);
   held text[] := '{}';
   most constant integer := 1000;
+  written bigint;
 begin
   if named = '{}' then
     return;
@@ -84,6 +85,10 @@ begin
     active_instances integer, avg_cpu_utilization float8, avg_memory_utilization float8, max_cpu_utilization float8,
     max_memory_utilization float8, pool_status text, is_active boolean, scaling_event text, scaling_reason text)
   join autoscaler.pools known on known.oracle_pool_id = p.oracle_pool_id and known.node_id = s.node_id;
+  get diagnostics written = row_count;
+  if written = (select sum(jsonb_array_length(s.pools)) from unnest(said) s) then
+    return;
+  end if;
 
   -- One word for each heartbeat, however many of its pools are refused.
   return query

@@ -29,7 +29,8 @@ from pgfleet.workers.runtime.work import write
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 CLAIM, HOUSE = "claim messages", "send what is due and keep house"
-PERIODIC_CHECK_S = 5.0
+# A multiple of `poll_s` as it comes: an idle worker does both at once, and not one shortly after the other.
+PERIODIC_CHECK_S = 6.0
 PRUNING_S = 0.05
 FIRST_PRUNING_S = 5.0
 # Where each thread is at a step that lasts, it is looked so often whether one has ended it.
