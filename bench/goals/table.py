@@ -17,6 +17,8 @@ from bench.sizing.page import commit
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "bench/README.md"
 BEGIN, END = "<!-- Goals: written by `make bench WRITE=1` -->\n", "<!-- The end of the goals -->\n"
+BEGIN_LARGE = "<!-- Goals of `make bench-large`: written by `make bench-large WRITE=1` -->\n"
+END_LARGE = "<!-- The end of the goals of `make bench-large` -->\n"
 Figures = Mapping[str, Any]
 
 
@@ -135,7 +137,9 @@ def _row(goal: Goal, measured: float) -> str:
 
 
 def _write(rows: list[str], *, large: bool) -> None:
-    begin, end = (each.replace("oals", "oals of `make bench-large`") if large else each for each in (BEGIN, END))
-    before, _, rest = PAGE.read_text("utf-8").partition(begin)
-    after = rest.partition(end)[2]
+    begin, end = (BEGIN_LARGE, END_LARGE) if large else (BEGIN, END)
+    before, begun, rest = PAGE.read_text("utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise SystemExit(f"{PAGE} has no place for them: {begin}{end}")
     PAGE.write_text("\n".join([before + begin.rstrip(), *rows, end + after]), "utf-8")
