@@ -15,7 +15,7 @@ from bench import database
 from pgfleet.schema.queue.kernel import Connection
 
 # Each look counts a whole table on the server that is measured, so it is looked when half of what is left may be done.
-LOOK_S, LONG_LOOK_S, LONGEST_LOOK_S = 0.02, 0.5, 5.0
+LOOK_S, LONG_LOOK_S = 0.02, 0.5
 DEADLINE_S = 300
 
 
@@ -67,9 +67,14 @@ def rate(
         _wait(worker, deadline, LOOK_S)
     started = time.perf_counter()
     while now := left(conn, left_query):
-        left_s = now * (time.perf_counter() - started) / max(first - now, 1)
-        _wait(worker, deadline, min(max(left_s / 2, LOOK_S), LONGEST_LOOK_S))
+        _wait(worker, deadline, _next_look_s(first, now, time.perf_counter() - started))
     return first / (time.perf_counter() - started)
+
+
+def _next_look_s(first: int, now: int, taken_s: float) -> float:
+    """When half of what is left may be done; little that was seen says little, so no longer than it was seen for."""
+    left_s = now * taken_s / max(first - now, 1)
+    return max(min(left_s / 2, taken_s), LOOK_S)
 
 
 def cpu_us(conn: Connection, worker: subprocess.Popen[bytes], left_query: LiteralString) -> dict[str, float]:

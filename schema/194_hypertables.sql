@@ -2,15 +2,21 @@
 -- a chunk there, and the extension's own jobs compress those that are over. Its names of types, keys, indexes and columns
 -- are those of the table by days, so whoever reads or writes it notices nothing.
 
--- Whether a table is one. Called by put_telemetry, keep_days (103) and the program, which reads such a table as one by
--- days.
+-- The tables that may be one. Called by is_hypertable and put_telemetry.
+create or replace function public.telemetry_tables() returns text[]
+language sql immutable
+as $$
+  select '{autoscaler.node_heartbeats,autoscaler.metrics,autoscaler.pool_analytics,clusters.cluster_metrics}'::text[]
+$$;
+
+-- Whether a table is one. Called by put_telemetry, keep_days (103) and rights_to_read (196).
 create or replace function public.is_hypertable(of_table text) returns boolean
 language plpgsql stable
 as $$
 declare
   found boolean := false;
 begin
-  if to_regclass('_timescaledb_catalog.hypertable') is not null then
+  if of_table = any (public.telemetry_tables()) and public.timescaledb_schema() is not null then
     execute 'select exists (
       select from _timescaledb_catalog.hypertable where format(''%I.%I'', schema_name, table_name) = $1)'
     into found using of_table;
@@ -147,10 +153,13 @@ begin
     end if;
     create extension timescaledb schema public;
   end if;
+  -- Whoever migrates may be only a member of whose all of this is.
+  execute (
+    select format('set local role %I', pg_get_userbyid(relowner)) from pg_class
+    where oid = 'public.schema_migrations'::regclass);
   for rule in
     select r.table_name, r.time_column from public.retention r
-    where r.by_day and r.table_name in (
-      'autoscaler.node_heartbeats', 'autoscaler.metrics', 'autoscaler.pool_analytics', 'clusters.cluster_metrics')
+    where r.table_name = any (public.telemetry_tables())
       and public.is_hypertable(r.table_name) <> (engine = 'timescaledb')
     order by 1
   loop

@@ -56,7 +56,7 @@ def there(conn: Connection, *, with_rows: bool = True) -> Things:
 
 def _hypertables(conn: Connection) -> set[str]:
     """Those tables that TimescaleDB keeps in chunks (194)."""
-    if conn.execute("select to_regclass('_timescaledb_catalog.hypertable')").fetchone() == (None,):
+    if conn.execute("select 1 from pg_extension where extname = 'timescaledb'").fetchone() is None:
         return set()
     return {name for (name,) in conn.execute(SQL["hypertables"])}
 

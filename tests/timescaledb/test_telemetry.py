@@ -205,3 +205,19 @@ def test_the_command_says_what_it_has_put_where(dsn: str) -> None:
     assert "put autoscaler.metrics (timescaledb)\n" in told[0]
     assert "telemetry is timescaledb already" in told[1]
     assert "put clusters.cluster_metrics (plain)\n" in told[2]
+
+
+def test_tables_and_jobs_stay_their_owner_s_who_has_to_have_a_login_for_them(dsn: str) -> None:
+    """Last, as nothing gives them back."""
+    ask(dsn, "select public.give_to_migrator()")
+    with pytest.raises(FleetError, match=r"pgfleet_migrator.*LOGIN"):
+        put_telemetry(dsn, Engine.TIMESCALEDB)
+    ask(dsn, "alter role pgfleet_migrator login")
+
+    put_telemetry(dsn, Engine.TIMESCALEDB)
+
+    owners = "select distinct tableowner from pg_tables where schemaname in ('autoscaler', 'clusters')"
+    assert ask(dsn, owners) == [("pgfleet_migrator",)]
+    assert ask(dsn, "select distinct owner::text from timescaledb_information.jobs where job_id >= 1000") == [
+        ("pgfleet_migrator",)
+    ]
