@@ -210,7 +210,3 @@ select coalesce(has_function_privilege(to_regprocedure('public.needless_rights()
 -- name: needless_rights
 -- What each role, or everybody, may do that it is not given, and the table that it is about, if any.
 select role_name, thing, of_table, may from public.needless_rights() order by role_name, thing, may;
-
--- name: hypertables
--- What TimescaleDB keeps in chunks. Asked where its catalog is.
-select schema_name || '.' || table_name from _timescaledb_catalog.hypertable;

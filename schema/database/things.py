@@ -25,6 +25,8 @@ Name = tuple[str, str]
 Things = dict[Name, set[str]]
 
 SQL = named(__package__)
+# Beside the others no server could take it that has no TimescaleDB.
+_HYPERTABLES = "select schema_name || '.' || table_name from _timescaledb_catalog.hypertable"
 # Each list of rows with the tables that they are in.
 _ROWS = {
     "moves": ("public.moves",),
@@ -58,7 +60,7 @@ def _hypertables(conn: Connection) -> set[str]:
     """Those tables that TimescaleDB keeps in chunks (194)."""
     if conn.execute("select 1 from pg_extension where extname = 'timescaledb'").fetchone() is None:
         return set()
-    return {name for (name,) in conn.execute(SQL["hypertables"])}
+    return {name for (name,) in conn.execute(_HYPERTABLES)}
 
 
 def _as_by_day(thing: tuple[str, str, str], hypertables: set[str]) -> tuple[str, str, str]:
