@@ -26,6 +26,8 @@ MEASURED = 300
 INTERVAL_S = (0.020, 0.120)
 # Periodic work comes each 6 s: a short window has more or less of it.
 IDLE_S = 30
+# A session that has become idle tells the statistics what it did within ten seconds.
+COUNTED_S = 12
 DEADLINE_S = 30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -101,7 +103,7 @@ def _idle(dsn: str, worker: subprocess.Popen[bytes]) -> dict[str, float]:
     """
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     with open_session(at_database(dsn, "postgres"), autocommit=True) as observer, _no_autovacuum(observer):
-        time.sleep(3)
+        time.sleep(COUNTED_S)
         commits, cpu_s = _commits(observer, str(name)), _cpu_s(worker.pid)
         time.sleep(IDLE_S)
         commits, cpu_s = _commits(observer, str(name)) - commits, _cpu_s(worker.pid) - cpu_s
