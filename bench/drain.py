@@ -77,27 +77,32 @@ def _next_look_s(first: int, now: int, taken_s: float) -> float:
     return max(min(left_s / 2, taken_s), LOOK_S)
 
 
+def processes(started: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A process and those that it has started."""
+    return [psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)]
+
+
+def cpu_s(started: subprocess.Popen[bytes]) -> float:
+    """What all of them have used."""
+    return float(sum(sum(each.cpu_times()[:2]) for each in processes(started)))
+
+
 def cpu_us(conn: Connection, worker: subprocess.Popen[bytes], left_query: LiteralString) -> dict[str, float]:
     """CPU of a worker process and of the server for each message, from the first that is done to the last.
 
     It counts the whole server, so nothing else may run there, and nobody looks meanwhile but now and then.
     """
-
-    def used() -> tuple[float, float]:
-        started = psutil.Process(worker.pid)
-        everything = [started, *started.children(recursive=True)]
-        return sum(sum(each.cpu_times()[:2]) for each in everything), database.server_cpu_s(conn)
-
     number = left(conn, left_query)
     deadline = time.monotonic() + DEADLINE_S
     while (first := left(conn, left_query)) == number:
         _wait(worker, deadline, LOOK_S)
-    before = used()
+    before = cpu_s(worker), database.server_cpu_s(conn)
     while left(conn, left_query):
         _wait(worker, deadline, LONG_LOOK_S)
+    after = cpu_s(worker), database.server_cpu_s(conn)
     return {
         f"{whose}_cpu_us": round((late - early) / first * 1e6, 1)
-        for whose, early, late in zip(("worker", "postgres"), before, used(), strict=True)
+        for whose, early, late in zip(("worker", "postgres"), before, after, strict=True)
     }
 
 

@@ -1,6 +1,7 @@
 """What lists of measurements come down to."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -25,3 +26,16 @@ def compared(raw_name: str, raw: Callable[[], float], pgfleet: Callable[[], floa
         "ratio": round(median(ours) / median(bare), 2),
         "rounds": {"pgfleet": [round(rate) for rate in ours], "raw": [round(rate) for rate in bare]},
     }
+
+
+def put(page: Path, begin: str, end: str, text: str) -> None:
+    """Write between two marks of a page, in place of what was there.
+
+    Raises:
+        SystemExit: the page lacks one of them; nothing is written.
+    """
+    before, begun, rest = page.read_text("utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise SystemExit(f"{page} has no place for them: {begin}{end}")
+    page.write_text(before + begin + text + end + after, "utf-8")

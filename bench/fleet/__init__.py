@@ -20,6 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from bench import database
+from bench.drain import processes
 from bench.fleet.check import LEFT, broken, look_at
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.migrate import migrate
@@ -126,8 +127,7 @@ class Worker:
         if self.process is None:
             return 0
         try:
-            processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-            return float(max(process.memory_info().rss for process in processes)) / 2**20
+            return float(max(each.memory_info().rss for each in processes(self.process))) / 2**20
         except psutil.NoSuchProcess:
             return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import api, claim, heartbeats, peers, transitions, wake
+from bench.figures import put
 from bench.goals import growth, lines, picture
 from bench.peers import page
 from bench.sizing.page import commit
@@ -100,10 +101,9 @@ def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
     print("\n".join(rows), file=sys.stderr)
     if write:
         took = f"{(time.monotonic() - began) / 60:.0f} minutes"
-        _write(
-            [f"Measured in {took}, commit {commit()}, {os.cpu_count()} cores, load before {load:.1f}.", "", *rows],
-            large=large,
-        )
+        begin, end = (BEGIN_LARGE, END_LARGE) if large else (BEGIN, END)
+        measured = f"Measured in {took}, commit {commit()}, {os.cpu_count()} cores, load before {load:.1f}."
+        put(PAGE, begin, end, "\n".join([measured, "", *rows, ""]))
         if "peers" in found:
             page.write(found["peers"])
             picture.write(found["peers"])
@@ -134,12 +134,3 @@ def _rows(found: Mapping[str, Figures]) -> list[str]:
 
 def _row(goal: Goal, measured: float) -> str:
     return f"| {goal.what} | {goal.wanted} | {measured:,g} | {'yes' if goal.is_reached(measured) else '**no**'} |"
-
-
-def _write(rows: list[str], *, large: bool) -> None:
-    begin, end = (BEGIN_LARGE, END_LARGE) if large else (BEGIN, END)
-    before, begun, rest = PAGE.read_text("utf-8").partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (begun and ended):
-        raise SystemExit(f"{PAGE} has no place for them: {begin}{end}")
-    PAGE.write_text("\n".join([before + begin.rstrip(), *rows, end + after]), "utf-8")

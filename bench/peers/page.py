@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.figures import put
+
 PAGE = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- Peers: written by `python -m bench peers --write` -->\n", "<!-- The end of the peers -->\n"
 TITLES = ("", "jobs a second", "pgfleet does times as many", "each round", "settings")
@@ -11,8 +13,7 @@ TITLES = ("", "jobs a second", "pgfleet does times as many", "each round", "sett
 
 def write(figures: Mapping[str, Any]) -> None:
     """Of the figures of the bench of peers, between the marks."""
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + told(figures) + END + rest.partition(END)[2], "utf-8")
+    put(PAGE, BEGIN, END, told(figures))
 
 
 def told(figures: Mapping[str, Any]) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import psutil  # type: ignore[import-untyped]
-
 from bench import database
-from bench.drain import process
+from bench.drain import cpu_s, process, processes
 from pgfleet.schema.queue.kernel import Connection
 
 # A worker that has begun has imported all that it needs, and looked once at what is there.
@@ -109,7 +107,7 @@ def cost(conn: Connection, dsn: str, load: Load) -> Cost:
 
 @contextmanager
 def _stopped(worker: subprocess.Popen[bytes]) -> Iterator[None]:
-    everything = _processes(worker)
+    everything = processes(worker)
     for each in everything:
         each.suspend()
     try:
@@ -117,10 +115,6 @@ def _stopped(worker: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for each in everything:
             each.resume()
-
-
-def _processes(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
 
 
 def _begun(conn: Connection, worker: subprocess.Popen[bytes]) -> None:
@@ -133,7 +127,7 @@ def _begun(conn: Connection, worker: subprocess.Popen[bytes]) -> None:
 
 
 def _look(conn: Connection, worker: subprocess.Popen[bytes], load: Load) -> _Seen:
-    worker_s = sum(sum(each.cpu_times()[:2]) for each in _processes(worker))
+    worker_s = cpu_s(worker)
     # Numbers of a queue's messages: those that are sent again while something waits are counted, too.
     sent = counted(conn, SENT, f"q_{load.queue}_msg_id_seq")
     kept = conn.execute(KEPT).fetchall()

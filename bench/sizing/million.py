@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
-
 from bench import database
+from bench.drain import cpu_s
+from bench.figures import put
 from bench.fleet import Plan, Worker, simulation
+from bench.sizing.measuring import counted
 from bench.sizing.page import commit, machine
 from pgfleet.console.local import embedded
 from pgfleet.schema.database.migrate import migrate
@@ -47,8 +48,7 @@ def measure(*, write: bool = False) -> dict[str, Any]:
         migrate(dsn)
         figures = _simulate(dsn)
     if write:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        PAGE.write_text(before + BEGIN + _told(figures, load) + END + rest.partition(END)[2], "utf-8")
+        put(PAGE, BEGIN, END, _told(figures, load))
     return {"bench": "million", "nodes": NODES, "interval_s": INTERVAL_S, **figures}
 
 
@@ -59,14 +59,14 @@ def _simulate(dsn: str) -> dict[str, float]:
     try:
         with simulation(dsn, plan, {}), open_session(dsn, autocommit=True) as conn:
             deadline = time.monotonic() + BEGUN_S
-            while not _number(conn, TAKEN):
+            while not counted(conn, TAKEN):
                 if time.monotonic() > deadline:
                     raise SystemExit(f"no heartbeat was taken within {BEGUN_S:g} s")
                 time.sleep(1)
             time.sleep(WARM_S)
             before = _look(conn, worker)
             time.sleep(SPAN_S)
-            after, waiting = _look(conn, worker), _number(conn, WAITING)
+            after, waiting = _look(conn, worker), counted(conn, WAITING)
     finally:
         worker.kill()
     taken = after.taken - before.taken
@@ -85,16 +85,8 @@ def _simulate(dsn: str) -> dict[str, float]:
 
 def _look(conn: Connection, worker: Worker) -> _Seen:
     assert worker.process is not None
-    started = psutil.Process(worker.process.pid)
-    worker_s = sum(sum(each.cpu_times()[:2]) for each in (started, *started.children(recursive=True)))
-    taken, wal = _number(conn, TAKEN), database.wal_bytes(conn)
-    return _Seen(time.monotonic(), taken, worker_s, database.server_cpu_s(conn), wal)
-
-
-def _number(conn: Connection, query: str) -> int:
-    row = conn.execute(query.encode()).fetchone()
-    assert row is not None
-    return int(row[0])
+    taken, wal = counted(conn, TAKEN), database.wal_bytes(conn)
+    return _Seen(time.monotonic(), taken, cpu_s(worker.process), database.server_cpu_s(conn), wal)
 
 
 def _told(figures: Mapping[str, float], load: float) -> str:

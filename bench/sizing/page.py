@@ -11,6 +11,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from bench import database
+from bench.figures import put
 from bench.sizing.loads import every, world
 from bench.sizing.measuring import DEADLINE_S, Cost, cost
 from pgfleet.schema.database.sessions import open_session
@@ -41,11 +42,7 @@ def measure(*, write: bool = False) -> dict[str, Any]:
         costs = {each.name: cost(conn, dsn, each) for each in every(conn, box)}
         version = conn.execute("show server_version").fetchone()
     if write:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(
-            before + BEGIN + figures(costs, str(version[0] if version else ""), load) + END + after, "utf-8"
-        )
+        put(PAGE, BEGIN, END, figures(costs, str(version[0] if version else ""), load))
     return {"bench": "sizing", **{name: asdict(each) for name, each in costs.items()}}
 
 

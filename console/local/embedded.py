@@ -37,7 +37,7 @@ _SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
-    # A seventh of the WAL of heartbeats, as measured after a checkpoint, for no CPU that could be measured.
+    # A seventh less WAL of heartbeats after a checkpoint, for no CPU that could be measured.
     "wal_compression": "on",
     # Queues are vacuumed by autovacuum: at most this late.
     "autovacuum_naptime": "15s",
