@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bench import api, claim, fleet, gateway, heartbeats, peers, transitions, wake
+from bench import api, claim, fleet, gateway, heartbeats, peers, steady, transitions, wake
 from bench.goals import growth, table
 from bench.sizing import million
 from bench.sizing import page as sizing
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "gateway": gateway.measure,
     "api": api.measure,
     "fleet": fleet.measure,
+    "steady": steady.measure,
     "sizing": sizing.measure,
     "million": million.measure,
     "growth": growth.measure,
@@ -29,8 +30,9 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
 # Whose each option is.
 OPTIONS = {
     "nodes": ("fleet",),
-    "minutes": ("fleet",),
-    "write": ("sizing", "million", "goals", "peers"),
+    "minutes": ("fleet", "steady"),
+    "rate": ("steady",),
+    "write": ("sizing", "million", "goals", "peers", "steady"),
     "number": ("peers",),
     "ids": ("heartbeats",),
     "large": ("goals",),
@@ -43,9 +45,13 @@ def main() -> None:
     parser.add_argument("bench", choices=sorted(BENCHES))
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     parser.add_argument("--nodes", type=int, help="of the fleet; 10,000")
-    parser.add_argument("--minutes", type=float, help="of the fleet; 10")
+    parser.add_argument("--minutes", type=float, help="of the fleet, 10; of steady, 60")
+    parser.add_argument("--rate", type=int, help="of steady: heartbeats a second; 5,000")
     parser.add_argument(
-        "--write", action="store_true", default=None, help="of sizing, million, goals and peers: into their pages"
+        "--write",
+        action="store_true",
+        default=None,
+        help="of sizing, million, goals, peers and steady: into their pages",
     )
     parser.add_argument("--number", type=int, help="of peers: how many jobs each does; 20,000")
     parser.add_argument("--large", action="store_true", default=None, help="of the goals: those that take an hour")

@@ -21,14 +21,15 @@ IDS_AT_ONCE = 1_000_000
 # nothing is periodic.
 LEFT = "select count(*) from pgmq.q_node_heartbeats"
 
-SET_UP = """
+# The pools are there from the beginning, for both.
+FLEET = """
 insert into autoscaler.nodes (name, region) select 'bench-' || n, 'bench' from generate_series(1, %(nodes)s) n;
 insert into autoscaler.node_configurations (node_id, yaml_config) select id, 'pools: []' from autoscaler.nodes;
--- The pools are there from the beginning, for both.
 insert into autoscaler.pools (node_id, oracle_pool_id, name, region) select id, 'pool-' || id, 'pool', 'bench'
 from autoscaler.nodes;
-delete from public.periodic;
 """
+NOTHING_PERIODIC = "delete from public.periodic;"
+SET_UP = FLEET + NOTHING_PERIODIC
 
 # Ids of heartbeats that were counted before, a thousand for each second of today.
 TODAY = """
@@ -41,9 +42,7 @@ from generate_series(1, %(number)s) n
 """
 
 # A heartbeat of each node in turn, one of a hundred with an error, each with a pool and two metrics.
-FILL = """
-truncate pgmq.q_node_heartbeats, autoscaler.node_heartbeats, autoscaler.metrics, autoscaler.pool_analytics,
-  autoscaler.node_lifecycle_logs, public.status_history;
+SEND = """
 insert into pgmq.q_node_heartbeats (vt, message)
 select statement_timestamp(), jsonb_build_object(
   'action', 'heartbeat', 'source', 'autoscaler', 'id', gen_random_uuid(), 'node_id', 1 + n %% %(nodes)s,
@@ -52,8 +51,12 @@ select statement_timestamp(), jsonb_build_object(
   'metrics', jsonb_build_object('cpu_percent', n %% 100, 'memory_percent', 40.5),
   'pools', jsonb_build_array(jsonb_build_object('oracle_pool_id', 'pool-' || 1 + n %% %(nodes)s, 'current_instances', 3,
     'active_instances', 2, 'avg_cpu_utilization', 12.5, 'avg_memory_utilization', 30)))
-from generate_series(1, %(number)s) n;
+from generate_series(%(first)s, %(last)s) n;
 """
+FILL = f"""
+truncate pgmq.q_node_heartbeats, autoscaler.node_heartbeats, autoscaler.metrics, autoscaler.pool_analytics,
+  autoscaler.node_lifecycle_logs, public.status_history;
+{SEND}"""
 
 CHECK = """
 select
@@ -157,7 +160,7 @@ def _count_before(conn: Connection, ids: int) -> None:
 
 
 def _fill(conn: Connection, number: int) -> None:
-    conn.execute(FILL % {"nodes": NODES, "number": number})
+    conn.execute(FILL % {"nodes": NODES, "first": 1, "last": number})
     conn.execute("vacuum analyze pgmq.q_node_heartbeats")
     conn.execute("vacuum analyze autoscaler.nodes")
     conn.execute("checkpoint")

@@ -51,7 +51,7 @@ def _heartbeats(conn: Connection) -> Load:
     conn.execute(heartbeats.SET_UP % {"nodes": heartbeats.NODES})
 
     def send(conn: Connection) -> None:
-        conn.execute(heartbeats.FILL % {"nodes": heartbeats.NODES, "number": BEATS})
+        conn.execute(heartbeats.FILL % {"nodes": heartbeats.NODES, "first": 1, "last": BEATS})
 
     name, module = "heartbeat, with a pool and two metrics", "pgfleet.workers.heartbeat"
     return Load(

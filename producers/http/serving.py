@@ -6,6 +6,7 @@ import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from math import ceil
@@ -137,15 +138,18 @@ def served(app: ASGIApp, host: str, port: int, ending: Ending, pace: Pace = PACE
 
 def made(desk: Desk, pace: Streaming = STREAMED, beside: Beside = nothing_beside) -> ASGIApp:
     """The application with all endpoints, and their document; `beside` is what else is served, as the dashboard."""
-    listed = endpoints()
-    written = {"/openapi.json": document(listed, version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
-    documents = [_written(path, content) for path, content in written.items()]
-    return application(desk, listed, [*documents, *probes(desk.readiness)], pace, beside)
+    documents = [_route(path, content) for path, content in _documents().items()]
+    return application(desk, endpoints(), [*documents, *probes(desk.readiness)], pace, beside)
 
 
-def _written(path: str, content: dict[str, Any]) -> Route:
-    described = json.dumps(content, indent=1).encode()
+@cache
+def _documents() -> dict[str, bytes]:
+    """By path; to make them takes as long as all the rest of a start."""
+    made = {"/openapi.json": document(endpoints(), version("pgfleet")), "/asyncapi.json": of_queues(version("pgfleet"))}
+    return {path: json.dumps(content, indent=1).encode() for path, content in made.items()}
 
+
+def _route(path: str, described: bytes) -> Route:
     async def answer(_: Any) -> Response:  # what is no coroutine would be run in a thread
         return Response(described, media_type=JSON)
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.resources import files
 
 # In the order in which they are applied.
@@ -30,7 +30,7 @@ class SqlFile:
     version: str
     text: str
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
@@ -64,21 +64,26 @@ def is_ours(version: str) -> bool:
 
 def sql_files() -> list[SqlFile]:
     """Every SQL file of the program, schema first, in the order of their names."""
-    return [file for folder in _FOLDERS for file in sorted(_read(folder), key=lambda file: file.version)]
+    return [file for folder in _FOLDERS for file in _read(folder)]
 
 
-def functions() -> list[str]:
+@cache
+def functions() -> tuple[str, ...]:
     """What the files make, and what they need of PGMQ."""
-    return sorted({*OF_PGMQ, *(name for file in sql_files() for name in file.made("function"))})
+    return tuple(sorted({*OF_PGMQ, *(name for file in sql_files() for name in file.made("function"))}))
 
 
-def views() -> list[str]:
-    return sorted(name for file in sql_files() for name in file.made("view"))
+@cache
+def views() -> tuple[str, ...]:
+    return tuple(sorted(name for file in sql_files() for name in file.made("view")))
 
 
-def _read(folder: str) -> Iterator[SqlFile]:
-    for path in files(f"pgfleet.{folder}").iterdir():
-        if path.name.endswith(".sql"):
-            # The same file checked out on Windows is the same file.
-            text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-            yield SqlFile(f"{folder}/{path.name.removesuffix('.sql')}", text)
+@cache
+def _read(folder: str) -> list[SqlFile]:
+    # The same file checked out on Windows is the same file.
+    found = [
+        SqlFile(f"{folder}/{path.name.removesuffix('.sql')}", path.read_text("utf-8").replace("\r\n", "\n"))
+        for path in files(f"pgfleet.{folder}").iterdir()
+        if path.name.endswith(".sql")
+    ]
+    return sorted(found, key=lambda file: file.version)

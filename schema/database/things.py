@@ -68,7 +68,7 @@ def _as_by_day(thing: tuple[str, str, str], hypertables: set[str]) -> tuple[str,
     kind, name, what = thing
     if kind == "table" and name in hypertables:
         return kind, name, min(wanted().get((kind, name), {what}))
-    of_table = next((table for table in hypertables if f" ON {table} " in what), "") if kind == "index" else ""
+    of_table = next((table for table in hypertables if kind == "index" and f" ON {table} " in what), "")
     return kind, name, what.replace(f" ON {of_table} ", f" ON ONLY {of_table} ") if of_table else what
 
 

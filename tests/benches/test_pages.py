@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from bench import steady
 from bench.figures import put
 from bench.goals import table
 from bench.peers import page
@@ -13,6 +14,7 @@ MARKS = [
     (page.PAGE, page.BEGIN, page.END),
     (sizing.PAGE, sizing.BEGIN, sizing.END),
     (million.PAGE, million.BEGIN, million.END),
+    (steady.PAGE, steady.BEGIN, steady.END),
 ]
 
 

@@ -197,11 +197,11 @@ def test_a_worker_that_starts_while_aws_is_away_takes_messages_and_tells_of_the_
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with worker_process(dsn, None, "pgfleet.workers.disk", metrics_port=port):
-        said = until(lambda: "AWS_UNREACHABLE" in (text := shown(port, "/readyz")[1]) and text, within_s=20)
-        ready = shown(port, "/readyz")[0]
+        until(lambda: "AWS_UNREACHABLE" in shown(port, "/readyz")[1])
+        ready, said = until(lambda: (found := shown(port, "/readyz"))[0] == 200 and found)
     out = conn.execute("select dependency, calls from public.outages where ended_at is null").fetchall()
 
-    assert str(said).startswith("ok\nwarning: disk_operations: AWS_UNREACHABLE: ")
+    assert said.startswith("ok\nwarning: disk_operations: AWS_UNREACHABLE: ")
     assert ready == 200
     assert out == [("aws.ec2", "read")]
 

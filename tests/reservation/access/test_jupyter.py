@@ -136,11 +136,11 @@ def test_asked_for_again_after_a_failure_it_is_tried_again(conn: Connection, wor
 
 def test_what_it_wrote_when_it_ended_is_told_without_the_token(conn: Connection, worker: Worker, box: Box) -> None:
     row_id = active(conn, worker)
-    ask(conn, "enable_jupyter", row_id)
-    conn.execute("update public.reservations set jupyter_token = 'secret-of-ada' where reservation_id = %s", (row_id,))
-    conn.execute("update public.reservations set jupyter_enabled = true where reservation_id = %s", (row_id,))
+    by_hand = "jupyter_token = 'secret-of-ada', jupyter_enabled = true"
+    conn.execute(f"update public.reservations set {by_hand} where reservation_id = %s".encode(), (row_id,))
     box.command(NS, row_of(conn, row_id)["pod_name"], START, "failed\nbad token secret-of-ada\n")
 
+    move_clock(conn, 310)
     worker.run_until(lambda: row_of(conn, row_id)["jupyter_error"] is not None)
 
     assert "secret-of-ada" not in row_of(conn, row_id)["jupyter_error"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
@@ -78,6 +79,7 @@ def _session(settings: Settings) -> boto3.Session:
     """What AWS's own settings say now."""
     try:
         session = core.get_session()
+        session.register_component("data_loader", _descriptions())
         # Requests for credentials (by a web identity's token, say) have the same timeouts.
         session.set_default_client_config(_config(settings))
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
@@ -92,6 +94,12 @@ def _session(settings: Settings) -> boto3.Session:
     except (BotoCoreError, ValueError) as error:
         problem = _unusable(error)
     raise problem
+
+
+@cache
+def _descriptions() -> Any:
+    """What botocore knows of AWS's services: megabytes of JSON, read once a process and not for each session."""
+    return core.get_session().get_component("data_loader")
 
 
 def _client(session: boto3.Session, name: str, settings: Settings) -> Any:
