@@ -37,6 +37,14 @@ HARMLESS = frozenset({"GET", "POST"})
 _OPEN: list[httpx.Client] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an address has answered, and the tag of that."""
+
+    content: Any
+    tag: str
+
+
 @dataclass
 class Api:
     """One API, and the key for it. `now` is the time by its own clock, as its last answer said."""
@@ -68,6 +76,19 @@ class Api:
     def get(self, path: str, **asked: Any) -> Any:
         """What is there; parameters that are None are not sent."""
         return self._ask("GET", path, params=_given(asked))
+
+    def once_changed(self, path: str, seen: Seen | None) -> Seen:
+        """What is there, once it is not as it was `seen`; or after HOLD_S the same.
+
+        What has changed before this is asked is answered at once: it would be missed by who asks to wait for a change.
+        """
+        if seen is None:
+            answer = self._answer("GET", path)
+        else:
+            answer = self._answer("GET", path, params={"wait": HOLD_S}, headers={"If-None-Match": seen.tag})
+            if answer.status_code == 304:
+                return seen
+        return Seen(self._content(answer), answer.headers.get("etag", ""))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Any:
         """Ask for something. Sent again with the same Idempotency-Key, it is done once."""
@@ -107,7 +128,9 @@ class Api:
             yield answer.iter_lines()
 
     def _ask(self, method: str, path: str, **given: Any) -> Any:
-        answer = self._answer(method, path, **given)
+        return self._content(self._answer(method, path, **given))
+
+    def _content(self, answer: httpx.Response) -> Any:
         if answer.is_success:
             return _json(answer, self.url) if answer.content else None
         raise error_of(_document(answer, self.url), answer.status_code, self.url)

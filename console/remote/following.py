@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgfleet.console.remote import rows
-from pgfleet.console.remote.client import HOLD_S, Api, path_of
+from pgfleet.console.remote.client import Api, Seen, path_of
 from pgfleet.console.remote.problems import Problem
 from pgfleet.producers.reading.timeline import NO_MOVES
 from pgfleet.producers.submit.following import UNTAKEN, Followed, Look, Output, rejected, wait
@@ -44,11 +44,6 @@ def one(api: Api, given: str, user: str | None = None) -> Row:
     return rows.reservation(api.get(path_of("reservations", which)))
 
 
-def moved(api: Api, row_id: str) -> Row:
-    """The reservation once it has moved, or after some seconds."""
-    return rows.reservation(api.get(path_of("reservations", row_id), wait=HOLD_S))
-
-
 def timeline(api: Api, row_id: str) -> dict[str, Any]:
     found: dict[str, Any] = rows.timed(api.get(path_of("reservations", row_id, "timeline")))
     return found
@@ -69,11 +64,11 @@ class Reservation:
     old_id: str | None = None
     action: str = ""
     known: frozenset[str] = frozenset()
-    _seen: bool = False
+    _seen: Seen | None = None
 
     def look(self) -> Look:
         try:
-            row = (moved if self._seen else one)(self.api, self.row_id)
+            self._seen = self.api.once_changed(path_of("reservations", self.row_id), self._seen)
         except Problem as error:
             if self.old_id is None or error.slug != "not-found":
                 raise
@@ -81,7 +76,7 @@ class Reservation:
             if reason is None:
                 time.sleep(LOOK_S)
             return Look(None, UNTAKEN) if reason is None else rejected(reason)
-        self._seen = True
+        row = rows.reservation(self._seen.content)
         return Look(
             row,
             f"{row['status']}: {described(row, self.api)}",

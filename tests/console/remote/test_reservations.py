@@ -3,16 +3,18 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from pgfleet.console.remote import following
+from pgfleet.console.remote import client, following
 from pgfleet.console.sandbox.box import Box
 from worlds.api.server import Api
 from worlds.commands import Ended, Pgfleet
 from worlds.fleet import Worker, new_id, until
+from worlds.reservations import status_of
 
 
 @contextmanager
@@ -105,6 +107,20 @@ def test_one_that_is_active_is_extended_shared_and_ended(pgfleet: Pgfleet, worke
     assert last(entered).startswith("ssh ")
     assert (cancelled.code, last(cancelled)) == (0, f"{row_id} cancel sent")
     assert (watched.code, "cancelled" in watched.out) == (0, True)
+
+
+def test_what_has_moved_between_two_looks_is_seen_at_once(pgfleet: Pgfleet, worker: Worker, api: Api) -> None:
+    """Who only asks to wait for the next move would wait for as long as it may."""
+    row_id = submit(pgfleet)
+    followed = following.Reservation(client.api(), row_id)
+    before = followed.look()
+    worker.run_until(lambda: status_of(api.conn, row_id) == "active")
+
+    began = time.monotonic()
+    after = followed.look()
+
+    assert (before.settled, after.settled) == (False, True)
+    assert time.monotonic() - began < client.HOLD_S / 2
 
 
 def test_jupyter_is_switched_on_and_off(pgfleet: Pgfleet, worker: Worker) -> None:

@@ -8,7 +8,7 @@ from pgfleet.console.sandbox.box import Box
 from pgfleet.schema.reads import pod as reads
 from pgfleet.workers.reservation.machine import KIND
 from worlds.commands import Pgfleet
-from worlds.fleet import Connection, Worker, row_of, settings_for, worker_on
+from worlds.fleet import Connection, Worker, move_clock, row_of, settings_for, worker_on
 from worlds.reservations import active, ask, create, ended, reach
 from worlds.strangers import own_login
 
@@ -44,6 +44,7 @@ def test_a_command_that_ends_while_it_is_active_leaves_its_exit_code(
     row_id = active(conn, worker)
     box.behave(NS, row_of(conn, row_id)["pod_name"], "succeed")
 
+    move_clock(conn, 60)
     row = ended(conn, worker, row_id)
 
     assert (row["exit_code"], row["exit_reason"]) == (0, "Completed")

@@ -102,6 +102,8 @@ def test_a_teardown_that_was_stuck_does_not_make_all_ends_late(conn: Connection,
     before = standing(conn).pace.teardown
 
     move_clock(conn, 5400)
+    seeing.run()
+    move_clock(conn, 5460)
     ended(conn, seeing, row_id)
 
     row = row_of(conn, row_id)
