@@ -1,7 +1,8 @@
 """Heartbeats at a steady rate for an hour, while what is old goes: at its end none may wait longer than at first.
 
 Each node reports every 30 s. Every table that heartbeats fill by the day has six days of before, and is kept for a day
-less from time to time, so that the worker drops days under load; what goes row by row is kept for five minutes.
+less from time to time, so that the worker drops days under load. What goes row by row is kept for a day, and of the day
+before there are as many rows a second as nodes move.
 """
 
 import os
@@ -34,7 +35,7 @@ LOOK_S, PARTS, END_S = 5.0, 6, 120.0
 # Half of what a node may be silent for: if heartbeats waited for longer, the sweep would mark nobody (144).
 LAG_MAX_S = 150.0
 
-DAYS, ROWS_A_DAY, KEPT_S = 6, 100_000, 300
+DAYS, ROWS_A_DAY = 6, 100_000
 OF_BEFORE: dict[str, LiteralString] = {
     "autoscaler.node_heartbeats": "(node_id, status, timestamp) select 1 + n %% 1000, 'ok', %(at)s",
     "autoscaler.metrics": """
@@ -45,7 +46,20 @@ OF_BEFORE: dict[str, LiteralString] = {
         select 1 + n %% 1000, 1 + n %% 1000, 'pool', 1, 1, 1, 1, %(at)s""",
     "public.heartbeat_ids": "(id, sent_at, at) select gen_random_uuid(), %(at)s, %(at)s",
 }
-BY_ROWS = ["public.status_history", "autoscaler.node_lifecycle_logs"]
+# One of a hundred heartbeats has an error, and the next of its node has none: both are moves.
+MOVES_A_SECOND = 100
+BY_ROWS: dict[str, LiteralString] = {
+    "public.status_history": """
+        (machine, row_id, from_status, to_status, reason, actor, at)
+        select 'node', '1', 'ACTIVE', 'ERROR', 'of before', 'bench', of_before.at""",
+    "autoscaler.node_lifecycle_logs": """
+        (node_id, event_type, previous_status, new_status, timestamp)
+        select 1, 'RECOVERED', 'ERROR', 'ACTIVE', of_before.at at time zone 'UTC'""",
+}
+OVERDUE = """
+  from generate_series(1, %(rows)s) n,
+    lateral (select public.fleet_now() - interval '1 day' + make_interval(secs => n / %(per_s)s::float8)) of_before (at)
+"""
 TODAY = "select (now() at time zone 'UTC')::date"
 MAKE_DAY = "select public.make_day_partition(table_name, time_column, %s) from public.retention where table_name = %s"
 KEEP = "update public.retention set keep = %s where table_name = any (%s)"
@@ -55,8 +69,12 @@ TAKEN = "select coalesce(last_value, 0) from pg_sequences where sequencename = '
 LOOK = """
 select (select count(*) from pgmq.q_node_heartbeats), extract(epoch from public.heartbeat_lag())::float8,
   pg_total_relation_size('pgmq.q_node_heartbeats') / 1e6::float8,
-  (select count(*) from pg_inherits where inhparent = any (%s::text[]::regclass[])),
-  (select count(*) from public.status_history where at < public.fleet_now() - make_interval(secs => %s))
+  (select count(*) from pg_inherits join pg_class c on c.oid = inhrelid
+   where inhparent = any (%s::text[]::regclass[])
+     and to_date(substring(c.relname::text from '_p([0-9]{8})$'), 'YYYYMMDD') < (now() at time zone 'UTC')::date),
+  (select count(*) from public.status_history where at < public.fleet_now() - interval '1 day') +
+  (select count(*) from autoscaler.node_lifecycle_logs
+   where timestamp < (public.fleet_now() - interval '1 day') at time zone 'UTC')
 """
 CHECK = """
 select (select count(*) from autoscaler.node_heartbeats where heartbeat_id is not null),
@@ -69,7 +87,10 @@ select (select count(*) from autoscaler.node_heartbeats where heartbeat_id is no
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is there at a time; `sent`, `taken`, CPU and WAL count from the beginning. `tables` has one for each day."""
+    """What is there at a time; `sent`, `taken`, CPU and WAL count from the beginning.
+
+    `days` are those of before, in all tables; the old ones of tables without days are rows.
+    """
 
     at: float
     sent: int
@@ -77,8 +98,8 @@ class Look:
     waiting: int
     lag_s: float
     queue_mb: float
-    tables: int
-    old_moves: int
+    days: int
+    old_rows: int
     worker_mb: float
     worker_s: float
     server_s: float
@@ -117,33 +138,36 @@ def measure(*, rate: int = 5_000, minutes: float = 60, write: bool = False) -> d
         # One less than a round number: another node has the error each time, and both moves are in its history.
         nodes = rate * INTERVAL_S - 1
         with open_session(dsn, autocommit=True, longest_s=None) as conn:
-            _set_up(conn, nodes)
+            _set_up(conn, nodes, minutes * 60)
             looks = _run(conn, Sender(dsn, nodes, rate), minutes * 60)
             found = conn.execute(CHECK).fetchone()
     last = looks[-1]
     figures = {"sent": last.sent, "parts": [_part(part) for part in _parts(looks)]}
     if found != (last.sent, last.sent, 0, 0, 0) or last.waiting or max(look.lag_s for look in looks) > LAG_MAX_S:
         raise SystemExit(f"counted, once each, dead, OFFLINE, not tidied: {found}; {figures}")
-    if last.tables > looks[0].tables - DAYS * len(OF_BEFORE):
+    if last.days:
         raise SystemExit(f"days of before were not dropped: {figures}")
     if write:
         put(PAGE, BEGIN, END, told(figures, rate, minutes, machine(load)))
     return {"bench": "steady", "rate": rate, "minutes": minutes, **figures}
 
 
-def _set_up(conn: Connection, nodes: int) -> None:
+def _set_up(conn: Connection, nodes: int, span_s: float) -> None:
     # As growing.md has it for a fleet of that size.
     conn.execute("alter system set max_wal_size = '16GB'")
     conn.execute("select pg_reload_conf()")
     conn.execute(FLEET % {"nodes": nodes})
     ((today,),) = conn.execute(TODAY).fetchall()
-    conn.execute(KEEP, (timedelta(days=DAYS), list(OF_BEFORE)))
-    conn.execute(KEEP, (timedelta(seconds=KEPT_S), BY_ROWS))
+    conn.execute(KEEP, (timedelta(days=DAYS + 1), list(OF_BEFORE)))
+    conn.execute(KEEP, (timedelta(days=1), list(BY_ROWS)))
     for table, values in OF_BEFORE.items():
-        for day in (today - timedelta(days=ago + 1) for ago in range(DAYS)):
+        for day in (today - timedelta(days=ago + 2) for ago in range(DAYS)):
             conn.execute(MAKE_DAY, (day, table))
             at = datetime(day.year, day.month, day.day, 12)  # noqa: DTZ001  # as the column has it
             conn.execute(f"insert into {table} {values} from generate_series(1, {ROWS_A_DAY}) n".encode(), {"at": at})
+    for table, values in BY_ROWS.items():
+        number = MOVES_A_SECOND * int(span_s)
+        conn.execute(f"insert into {table} {values} {OVERDUE}".encode(), {"per_s": MOVES_A_SECOND, "rows": number})
     conn.execute("vacuum analyze")
     conn.execute("checkpoint")
 
@@ -185,10 +209,10 @@ def _look(conn: Connection, sender: Sender, worker: Worker, at: float) -> Look:
     assert worker.process is not None
     sent = sender.sent
     ((taken,),) = conn.execute(TAKEN).fetchall()
-    ((waiting, lag_s, queue_mb, tables, old),) = conn.execute(LOOK, (list(OF_BEFORE), KEPT_S)).fetchall()
+    ((waiting, lag_s, queue_mb, days, old_rows),) = conn.execute(LOOK, (list(OF_BEFORE),)).fetchall()
     used = worker.resident_mb(), cpu_s(worker.process), database.server_cpu_s(conn), database.wal_bytes(conn)
     taken -= DAYS * ROWS_A_DAY
-    return Look(at, sent, taken, waiting, lag_s, queue_mb, tables, old, *used)
+    return Look(at, sent, taken, waiting, lag_s, queue_mb, days, old_rows, *used)
 
 
 def _parts(looks: Sequence[Look]) -> list[Sequence[Look]]:
@@ -209,8 +233,8 @@ def _part(looks: Sequence[Look]) -> dict[str, float]:
         "lag_max_s": round(lags[-1], 2),
         "waiting_max": max(look.waiting for look in looks),
         "queue_mb": round(last.queue_mb),
-        "days_dropped": first.tables - last.tables,
-        "old_moves_max": max(look.old_moves for look in looks),
+        "days_dropped": first.days - last.days,
+        "old_rows_max": max(look.old_rows for look in looks),
         "worker_mb": round(last.worker_mb),
         "worker_cores": round((last.worker_s - first.worker_s) / span_s, 2),
         "server_cores": round((last.server_s - first.server_s) / span_s, 2),
@@ -227,7 +251,7 @@ COLUMNS = {
     "lag_max_s": "longest",
     "queue_mb": "queue with its room, MB",
     "days_dropped": "days dropped",
-    "old_moves_max": "moves that were too old",
+    "old_rows_max": "rows that were too old",
     "worker_mb": "worker, MB",
     "worker_cores": "its cores",
     "server_cores": "cores of PostgreSQL and of sending",

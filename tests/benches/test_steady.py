@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from bench.steady import Look, _part, _parts, told
 
-FIRST = Look(0, 0, 0, 0, 0, 10, 40, 0, 80, 1, 2, 1_000_000)
+FIRST = Look(0, 0, 0, 0, 0, 10, 24, 0, 80, 1, 2, 1_000_000)
 
 
 def test_each_part_begins_where_the_one_before_ends() -> None:
@@ -16,7 +16,7 @@ def test_each_part_begins_where_the_one_before_ends() -> None:
 def test_a_part_says_what_was_seen_in_it() -> None:
     looks = [
         FIRST,
-        replace(FIRST, at=5, sent=25_000, taken=24_000, waiting=1_000, lag_s=0.3, old_moves=7),
+        replace(FIRST, at=5, sent=25_000, taken=24_000, waiting=1_000, lag_s=0.3, old_rows=7),
         replace(
             FIRST,
             at=10,
@@ -24,7 +24,7 @@ def test_a_part_says_what_was_seen_in_it() -> None:
             taken=50_000,
             lag_s=0.1,
             queue_mb=12.2,
-            tables=36,
+            days=20,
             worker_s=9,
             server_s=12,
             wal_bytes=161_000_000,
@@ -34,7 +34,7 @@ def test_a_part_says_what_was_seen_in_it() -> None:
     part = _part(looks)
     page = told({"sent": 50_000, "parts": [part]}, 5_000, 10 / 60, "a machine")
 
-    assert (part["sent_per_s"], part["taken_per_s"], part["days_dropped"], part["old_moves_max"]) == (
+    assert (part["sent_per_s"], part["taken_per_s"], part["days_dropped"], part["old_rows_max"]) == (
         5_000,
         5_000,
         4,
