@@ -27,6 +27,7 @@ COMMANDS = {
     ),
     "login": Entry("console.remote.signing:login", "Log in to the HTTP API, so that commands need no database."),
     "logout": Entry("console.remote.signing:logout", "Forget the key of the HTTP API, and end its session."),
+    "cells": Entry("console.remote.cells:cells", "Show all fleets that you are logged in to, side by side."),
     "up": Entry("console.local.up:up", "Run everything in this terminal until Ctrl-C."),
     "submit": Entry("producers.submit.app:app", "Send a message. A worker does the rest."),
     "ls": Entry("console.commands.listing:reservations", "List reservations."),

@@ -37,8 +37,9 @@ THROUGH_THE_API = {
     "dead": "operators:DEAD",
     "doctor": "operators:doctor",
 }
-# Commands that run something here, or log in: no API has to do with them.
-SIGNING = frozenset({"login", "logout"})
+# Commands that choose their APIs themselves.
+SIGNING = frozenset({"login", "logout", "cells"})
+# With those that run something here: no one API has to do with them.
 HERE = frozenset({"demo", "up", "simulate", "serve", "worker", "db", "migrate"}) | SIGNING
 
 

@@ -33,13 +33,14 @@ def events(conn: Connection, row: dict[str, Any]) -> list[Row]:
     """What the cluster has told of its pods, as it was seen, oldest first; none for a login that may not read that."""
     if not may_read(conn, "public", "pod_events"):
         return []
-    name = row["pod_name"] or pod_name(row["reservation_id"], _fleet(conn))
+    name = row["pod_name"] or pod_name(row["reservation_id"], fleet(conn))
     columns = (_e.seen_at, _e.reason, _e.message, _e.count, _e.is_warning)
     newest = sa.select(*columns).where(_e.pod_name == name).order_by(_e.seen_at.desc(), _e.event_uid).limit(MOST_EVENTS)
     return fetch(conn, newest)[::-1]
 
 
-def _fleet(conn: Connection) -> str:
+def fleet(conn: Connection) -> str:
+    """The name of this fleet; empty of one without."""
     row = conn.execute("select name from public.fleet_name").fetchone()
     return row[0] if row else ""
 

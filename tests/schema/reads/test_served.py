@@ -159,6 +159,7 @@ READS: dict[str, Read] = {
     "pictures.nodes.regions": lambda c, _: nodes.regions(c),
     "pictures.usage.of_month": lambda c, _: pictured_usage.of_month(c, usage.read_month(c, None), None),
     "pod.events": lambda c, t: (row := _row(c, t)) and pod.events(c, row),
+    "pod.fleet": lambda c, _: pod.fleet(c),
     "pod.jupyter_address": lambda c, t: (row := _row(c, t)) and pod.jupyter_address(c, row),
     "queue.depths": lambda c, _: queue.depths(c),
     "reservation.asked_for": lambda c, t: reservation.asked_for(c, t.reservation, t.user),
