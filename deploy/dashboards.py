@@ -198,7 +198,9 @@ WORKERS = (
         "percentunit",
     ),
     Panel("Memory", {"{{instance}}": of_ours("process_resident_memory_bytes")}, "Of each process.", "bytes"),
-    Panel("Versions", {"{{version}}": "count by (version) (pgfleet_build_info)"}, "Processes of each."),
+    Panel(
+        "Versions", {"{{version}} {{fleet}}": "count by (version, fleet) (pgfleet_build_info)"}, "Processes of each."
+    ),
 )
 BOARDS = {"fleet": ("pgfleet: the fleet", FLEET), "workers": ("pgfleet: workers and API", WORKERS)}
 

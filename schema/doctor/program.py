@@ -21,13 +21,15 @@ SEARCH_PATH = ("public", "hopsworks", "autoscaler", "clusters")
 
 
 def versions(conn: Connection, _: Limits) -> list[Finding]:
-    """Always says which they are."""
-    return [supported(ask(conn, SQL["versions"])[0])]
+    """Always says which they are, and of which fleet."""
+    has_fleet = ask(conn, SQL["has_fleet"])[0]["has_fleet"]
+    names = [row["name"] for row in ask(conn, SQL["fleet"])] if has_fleet else []
+    return [supported(ask(conn, SQL["versions"])[0], *names)]
 
 
-def supported(row: Mapping[str, Any]) -> Finding:
+def supported(row: Mapping[str, Any], fleet: str = "") -> Finding:
     pgmq = row["pgmq"] or ("installed as SQL" if row["has_pgmq"] else "not installed")
-    text = f"PostgreSQL {row['server']}, PGMQ {pgmq}, pgfleet {_own_version()}"
+    text = f"PostgreSQL {row['server']}, PGMQ {pgmq}, pgfleet {_own_version()}{f', fleet {fleet}' if fleet else ''}"
     if OLDEST <= row["major"] <= NEWEST:
         return Finding(VERSIONS, Severity.OK, text)
     remedy = f"use a server of PostgreSQL {OLDEST} to {NEWEST}, which pgfleet is tested with"

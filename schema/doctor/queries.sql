@@ -6,6 +6,14 @@ select current_setting('server_version') as server, current_setting('server_vers
   to_regprocedure('pgmq.create(text)') is not null as has_pgmq,
   (select extversion from pg_extension where extname = 'pgmq') as pgmq;
 
+-- name: fleet
+-- Its name, where it has one.
+select name from public.fleet_name where name <> '';
+
+-- name: has_fleet
+-- Whether it may have one: not before the file that makes the table.
+select to_regclass('public.fleet_name') is not null as has_fleet;
+
 -- name: recorded_files
 -- The files that were applied.
 select version, checksum from public.schema_migrations order by version;

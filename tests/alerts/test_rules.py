@@ -37,7 +37,8 @@ WELL = {
     'pgfleet_http_request_seconds_bucket{endpoint="list_disks",le="5"}': "0+600x300",
     'pgfleet_http_request_seconds_bucket{endpoint="list_disks",le="+Inf"}': "0+600x300",
     'pgfleet_http_strangers_refused_total{reason="not_proven"}': "0+6x300",
-    'pgfleet_build_info{version="1"}': "1x300",
+    'pgfleet_build_info{version="1",fleet="eu-1"}': "1x300",
+    'pgfleet_build_info{version="3",fleet="us-1"}': "1x300",
 }
 # What is otherwise when an alert has to fire; None: nobody says it any more.
 FAULTS: dict[str, dict[str, str | None]] = {
@@ -56,7 +57,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "PgfleetApiFails": {'pgfleet_http_requests_total{status="5xx"}': "0+60x300"},
     "PgfleetApiSlow": {'pgfleet_http_request_seconds_bucket{endpoint="list_disks",le="0.1"}': "0+500x300"},
     "PgfleetSomebodyGuesses": {'pgfleet_http_strangers_refused_total{reason="not_proven"}': "0+600x300"},
-    "PgfleetVersionsDiffer": {'pgfleet_build_info{version="2"}': "1x300"},
+    "PgfleetVersionsDiffer": {'pgfleet_build_info{version="2",fleet="eu-1"}': "1x300"},
 }
 
 

@@ -216,7 +216,7 @@ def test_a_worker_that_is_not_ready_ends_when_it_is_asked_to(dsn: str, box: Box,
 
 
 def test_metrics_tell_what_was_claimed_and_settled(dsn: str, conn: Connection, box: Box, port: int) -> None:
-    with worker_process(dsn, box, metrics_port=port, pod_poll_s=0.1):
+    with worker_process(dsn, box, metrics_port=port, pod_poll_s=0.1, fleet="eu-1"):
         row_id = create(conn)
         until(lambda: status_of(conn, row_id) == "active", within_s=20)
         text = shown(port, "/metrics")[1]
@@ -224,7 +224,7 @@ def test_metrics_tell_what_was_claimed_and_settled(dsn: str, conn: Connection, b
     assert 'pgfleet_claimed_total{queue="gpu_reservations"}' in text
     assert 'pgfleet_settled_total{outcome="advance",queue="gpu_reservations"}' in text
     assert 'pgfleet_settle_seconds_count{queue="gpu_reservations"}' in text
-    assert "pgfleet_build_info{version=" in text
+    assert re.search(r'pgfleet_build_info\{fleet="eu-1",version="[^"]+"\} 1\.0', text)
 
 
 @contextmanager

@@ -144,7 +144,8 @@ class Lifecycle(dramatiq.Middleware):
                 "/livez": lambda: port.Shown(life.problems()),
                 "/readyz": lambda: port.Shown([*readiness.lacking(), *pool.lacking()], readiness.warnings()),
             }
-            port.serve(settings.metrics_host, port.port_of_process(settings.metrics_port), probes)
+            own = port.port_of_process(settings.metrics_port)
+            port.serve(settings.metrics_host, own, probes, settings.fleet)
         keep_what_is_loaded()
         for thread in started:
             thread.start()

@@ -56,7 +56,7 @@ def serve(
         if settings.metrics_port:
             readiness = desk.readiness
             probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown([str(each) for each in readiness.lacks()])}
-            serve_metrics(settings.metrics_host, settings.metrics_port, probes)
+            serve_metrics(settings.metrics_host, settings.metrics_port, probes, settings.fleet)
         err().print(f"{server.url}  (what there is: {server.url}/openapi.json)", soft_wrap=True)
         end_by_signals(desk.ending)
         if parent is not None:

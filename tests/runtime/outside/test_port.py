@@ -20,7 +20,12 @@ PATIENCE_S = 20
 @pytest.fixture(scope="module")
 def port() -> int:
     port = free_port()
-    serve("127.0.0.1", port, {"/livez": lambda: Shown([]), "/readyz": lambda: Shown(["no rights", "no namespace"])})
+    serve(
+        "127.0.0.1",
+        port,
+        {"/livez": lambda: Shown([]), "/readyz": lambda: Shown(["no rights", "no namespace"])},
+        "eu-1",
+    )
     return port
 
 

@@ -176,6 +176,14 @@ def test_versions_are_always_told(conn: Connection) -> None:
     assert all(name in finding.text for name in ("PostgreSQL ", "PGMQ installed as SQL", "pgfleet 0"))
 
 
+def test_the_fleet_is_named_where_it_has_a_name(conn: Connection) -> None:
+    conn.execute("insert into public.fleet_name (name) values ('eu-1')")
+
+    (finding,) = (finding for finding in examine(conn) if finding.check == "versions")
+
+    assert finding.text.endswith(", fleet eu-1")
+
+
 @pytest.mark.parametrize(("major", "severity"), [(13, WARNING), (14, OK), (18, OK), (19, WARNING)])
 def test_servers_that_are_too_old_or_too_new_are_a_warning(major: int, severity: Severity) -> None:
     finding = supported({"server": f"{major}.1", "major": major, "has_pgmq": True, "pgmq": "1.5.0"})

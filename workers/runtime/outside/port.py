@@ -41,14 +41,16 @@ class Shown:
 Probes = Mapping[str, Callable[[], Shown]]
 
 
-def serve(host: str, port: int, probes: Probes) -> None:
+def serve(host: str, port: int, probes: Probes, fleet: str) -> None:
     """`/metrics` at an address; beside it probes by their paths, which are 503 with the words for their problems.
+
+    `fleet` is told with the version: of several fleets, one may be of another.
 
     Raises:
         FleetError: the port can't be had.
     """
     listening = _listening(host, port)
-    BUILD.info({"version": version("pgfleet")})
+    BUILD.info({"version": version("pgfleet"), "fleet": fleet})
     threading.Thread(target=asyncio.run, args=(_serve(listening, probes),), name="port", daemon=True).start()
 
 
