@@ -1,6 +1,7 @@
 """Each goal with what was measured for it in one run, and whether it is reached."""
 
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ PAGE = ROOT / "bench/README.md"
 BEGIN, END = "<!-- Goals: written by `make bench WRITE=1` -->\n", "<!-- The end of the goals -->\n"
 BEGIN_LARGE = "<!-- Goals of `make bench-large`: written by `make bench-large WRITE=1` -->\n"
 END_LARGE = "<!-- The end of the goals of `make bench-large` -->\n"
+ROUNDS = 20_000_000
 Figures = Mapping[str, Any]
 
 
@@ -95,14 +97,14 @@ NOT_HERE = "Not measured here: submit to active on a real control plane; it need
 
 def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
     """Run the benches one after the other, and say of each goal whether it is reached; with `write`, on the page."""
-    load, began = os.getloadavg()[0], time.monotonic()
+    load, speed, began = os.getloadavg()[0], _speed(), time.monotonic()
     found = {name: _told(name, bench) for name, bench in (LARGE if large else BENCHES).items()}
     rows = _rows(found)
     print("\n".join(rows), file=sys.stderr)
     if write:
         took = f"{(time.monotonic() - began) / 60:.0f} minutes"
         begin, end = (BEGIN_LARGE, END_LARGE) if large else (BEGIN, END)
-        measured = f"Measured in {took}, commit {commit()}, {os.cpu_count()} cores, load before {load:.1f}."
+        measured = f"Measured in {took}, commit {commit()}, {os.cpu_count()} cores, load before {load:.1f}, {speed}."
         put(PAGE, begin, end, "\n".join([measured, "", *rows, ""]))
         if "peers" in found:
             page.write(found["peers"])
@@ -111,6 +113,15 @@ def measure(*, large: bool = False, write: bool = False) -> dict[str, Any]:
             when = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {os.cpu_count()} cores"
             lines.write(found["growth"], when)
     return {"bench": "goals", **{name: dict(figures) for name, figures in found.items()}}
+
+
+def _speed() -> str:
+    """How quick this machine is at the moment, which may be another one tomorrow: what costs CPU follows it."""
+    began = time.process_time()
+    for _ in range(ROUNDS):
+        pass
+    millions = ROUNDS / (time.process_time() - began) / 1e6
+    return f"Python {platform.python_version()} ({millions:.0f} million rounds of an empty loop a second)"
 
 
 def _told(name: str, bench: Callable[[], Figures]) -> Figures:
