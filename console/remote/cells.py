@@ -94,14 +94,14 @@ def _gpus(found: Sequence[Cell], used: str | None) -> Table:
     for each in found:
         named = ("*" if each.url == used else "", each.name, each.user)
         rows = [(row["gpu_type"], row["free_gpus"], row["total_cluster_gpus"], row["waiting"]) for row in _shown(each)]
-        for row in rows or [("does not answer" if each.trouble else "no types", "", "", "")]:
+        for row in rows or [("does not answer" if each.trouble else "no GPUs", "", "", "")]:
             made.add_row(*map(cell, (*named, *row, each.url)))
     return made
 
 
 def _shown(of: Cell) -> list[Item]:
-    """Types that are there and on."""
-    return [row for row in of.types if row["is_active"] and row["max_gpus"]]
+    """Types of which there are GPUs, or for which somebody waits."""
+    return [row for row in of.types if row["total_cluster_gpus"] or row["waiting"]]
 
 
 def _queues(found: Sequence[Cell]) -> Table:

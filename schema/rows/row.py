@@ -70,7 +70,8 @@ def rows_of(table: sa.Table, cursor: Cursor) -> dict[Any, Row]:
     """The rows asked for, by key; those that do not exist are not in it."""
     # Psycopg takes 1 us to name a column: the statement was made from the table, whose names are here already.
     columns = [column.name for column in table.columns]
-    return {row.key: row for row in _read(table, columns, cursor)}
+    key = row_kernel.key_column(table).name
+    return {row[key]: row for row in _read(table, columns, cursor)}
 
 
 def rows_in(table: sa.Table, cursor: Cursor) -> Iterator[Row]:

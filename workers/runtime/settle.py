@@ -238,7 +238,7 @@ def _move(conn: Connection, table: sa.Table, moves: list[tuple[Move, Unit]]) -> 
     values = [_values(move, unit) for move, unit in moves]
     columns = sorted({name for changed in values for name in changed})
     rows = [
-        (move.key, move.row.version, *(changed.get(name, move.row[name]) for name in columns))
+        (move.key, move.row.version, *(changed[name] if name in changed else move.row[name] for name in columns))
         for (move, _), changed in zip(moves, values, strict=True)
     ]
     if len(rows) > 1:

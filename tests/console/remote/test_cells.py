@@ -29,6 +29,7 @@ def test_each_is_shown_with_its_name_and_the_one_in_use_has_a_star(nobody: Pgfle
     """Each as whom it is logged in to it."""
     api.conn.execute(NAME, ("eu-1",))
     api.conn.execute("update public.gpu_types set total_cluster_gpus = 16, max_gpus = 8 where gpu_type = 'h100'")
+    other.conn.execute("update public.gpu_types set total_cluster_gpus = 0")
     log_in(nobody, api, "ada")
     log_in(nobody, other, "eve")
 
@@ -42,6 +43,7 @@ def test_each_is_shown_with_its_name_and_the_one_in_use_has_a_star(nobody: Pgfle
     (first,) = [line.split() for line in lines if "eu-1" in line and "h100" in line]
     assert first == ["eu-1", "ada", "h100", "16", "16", "0", api.url]
     assert all(line.startswith("*") == (other.url in line) for line in lines[1:])
+    assert ["no", "GPUs"] == next(line.split() for line in lines if other.url in line)[3:5]
     assert "FAILED" not in ended.out, "queues are for operators"
 
 
