@@ -22,7 +22,7 @@ from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.reading import UnreadableJson, read_json
 
-CONNECT_S, ANSWER_S = 10.0, 30.0
+CONNECT_S, ANSWER_S, SHORT_S = 10.0, 30.0, 10.0
 # A stream says something every 15 seconds.
 QUIET_S = 45.0
 TRIES = 5
@@ -47,18 +47,22 @@ class Seen:
 
 @dataclass
 class Api:
-    """One API, and the key for it. `now` is the time by its own clock, as its last answer said."""
+    """One API, and the key for it. `now` is the time by its own clock, as its last answer said.
+
+    One that is `asked_once` is not asked again after the time that it wants, nor waited for as long.
+    """
 
     url: str
     key: str | None = field(repr=False)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    asked_once: bool = False
 
     @cached_property
     def _http(self) -> httpx.Client:
         headers = {"User-Agent": "pgfleet", "Accept": "application/json"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
+        timeout = httpx.Timeout(SHORT_S if self.asked_once else ANSWER_S, connect=CONNECT_S)
         made = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
         _OPEN.append(made)
         return made
@@ -82,12 +86,10 @@ class Api:
 
         What has changed before this is asked is answered at once: it would be missed by who asks to wait for a change.
         """
-        if seen is None:
-            answer = self._answer("GET", path)
-        else:
-            answer = self._answer("GET", path, params={"wait": HOLD_S}, headers={"If-None-Match": seen.tag})
-            if answer.status_code == 304:
-                return seen
+        tagged = {"If-None-Match": seen.tag} if seen is not None and seen.tag else {}
+        answer = self._answer("GET", path, params={"wait": 0 if seen is None else HOLD_S}, headers=tagged)
+        if seen is not None and answer.status_code == 304:
+            return seen
         return Seen(self._content(answer), answer.headers.get("etag", ""))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Any:
@@ -137,7 +139,7 @@ class Api:
 
     def _answer(self, method: str, path: str, **given: Any) -> httpx.Response:
         """The answer, after as many tries as the API's own Retry-After asks for; not more than a few."""
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(1 if self.asked_once else TRIES)):
             with _told(self.url):
                 answer = self._http.request(method, path, **given)
             if "date" in answer.headers:

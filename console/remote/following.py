@@ -17,7 +17,7 @@ from pgfleet.schema.printable import printable
 from pgfleet.schema.reservation import FINAL, Status
 from pgfleet.schema.rows.row import Row
 
-LOOK_S = 0.8
+LOOK_S, ETA_S = 0.8, 2.0
 # Who did it stands behind what was done.
 BY_WHOM = re.compile(r"  \([^()]*\)$")
 LETTER = re.compile(r"dead letter (\d+)")
@@ -67,8 +67,9 @@ class Reservation:
     _seen: Seen | None = None
 
     def look(self) -> Look:
+        before = self._seen
         try:
-            self._seen = self.api.once_changed(path_of("reservations", self.row_id), self._seen)
+            self._seen = self.api.once_changed(path_of("reservations", self.row_id), before)
         except Problem as error:
             if self.old_id is None or error.slug != "not-found":
                 raise
@@ -76,6 +77,9 @@ class Reservation:
             if reason is None:
                 time.sleep(LOOK_S)
             return Look(None, UNTAKEN) if reason is None else rejected(reason)
+        if before is not None and before is not self._seen and _but_its_eta(before) == _but_its_eta(self._seen):
+            # Of some that wait it is now, or later and later: what changes all the time is not asked for all the time.
+            time.sleep(ETA_S)
         row = rows.reservation(self._seen.content)
         return Look(
             row,
@@ -96,6 +100,10 @@ class Reservation:
 
     def _as_json(self, last: Look) -> dict[str, Any]:
         return {"reservation_id": self.row_id, "status": None, "rejected": last.rejected, **(last.row or {})}
+
+
+def _but_its_eta(of: Seen) -> dict[str, Any]:
+    return {name: value for name, value in of.content.items() if name != "eta"}
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """`pgfleet serve`: the HTTP API and the dashboard, in this process, until SIGTERM or Ctrl-C."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def serve(
         if settings.metrics_port:
             readiness = desk.readiness
             probes = {"/livez": lambda: Shown([]), "/readyz": lambda: Shown([str(each) for each in readiness.lacks()])}
-            serve_metrics(settings.metrics_host, settings.metrics_port, probes, settings.fleet)
+            serve_metrics(settings.metrics_host, settings.metrics_port, probes, _fleet(desk.pool) or settings.fleet)
         err().print(f"{server.url}  (what there is: {server.url}/openapi.json)", soft_wrap=True)
         end_by_signals(desk.ending)
         if parent is not None:
@@ -64,3 +64,16 @@ def serve(
         keep_what_is_loaded()
         sys.setswitchinterval(SWITCH_S)
         server.run()
+
+
+def _fleet(pool: Any) -> str:
+    """Its name as the database has it; nothing while that can't be asked."""
+    import psycopg  # noqa: PLC0415  # as those above
+
+    from pgfleet.schema.reads import pod  # noqa: PLC0415
+
+    try:
+        with pool.connection() as conn:
+            return pod.fleet(conn)
+    except psycopg.Error:
+        return ""

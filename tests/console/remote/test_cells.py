@@ -2,10 +2,13 @@
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pgfleet.console.remote import credentials
 from worlds.api.server import Api, api_on
 from worlds.commands import Pgfleet
 from worlds.database import fresh_database
@@ -43,8 +46,8 @@ def test_each_is_shown_with_its_name_and_the_one_in_use_has_a_star(nobody: Pgfle
     (first,) = [line.split() for line in lines if "eu-1" in line and "h100" in line]
     assert first == ["eu-1", "ada", "h100", "16", "16", "0", api.url]
     assert all(line.startswith("*") == (other.url in line) for line in lines[1:])
-    assert ["no", "GPUs"] == next(line.split() for line in lines if other.url in line)[3:5]
-    assert "FAILED" not in ended.out, "queues are for operators"
+    assert next(line.split() for line in lines if other.url in line)[3:5] == ["no", "GPUs"]
+    assert "DEAD LETTERS" not in ended.out, "queues are for operators"
 
 
 def test_an_operator_sees_what_is_stuck_in_each(nobody: Pgfleet, api: Api, other: Api) -> None:
@@ -79,6 +82,28 @@ def test_a_key_that_is_not_taken_any_more_is_told_with_what_to_do(nobody: Pgflee
     ended = nobody("cells")
 
     assert (ended.code, f"Log in: pgfleet login {api.url}" in ended.err) == (1, True)
+
+
+def test_what_is_no_api_of_pgfleet_is_told_and_the_others_are_shown(nobody: Pgfleet, dsn: str, api: Api) -> None:
+    class Another(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"name": "something else"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    log_in(nobody, api, "ada")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Another) as other:
+        threading.Thread(target=other.serve_forever).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        credentials.save(url, credentials.Login("ada", "a-key"))
+        ended = nobody("cells")
+        other.shutdown()
+
+    assert (ended.code, api.url in ended.out) == (1, True)
+    assert f"{url} answers otherwise" in ended.err
 
 
 def test_who_is_logged_in_to_none_is_told_how(nobody: Pgfleet) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pgfleet.console.remote import client, following
 from pgfleet.console.sandbox.box import Box
+from pgfleet.producers.http.shapes.reservations import Reservation
 from worlds.api.server import Api
 from worlds.commands import Ended, Pgfleet
 from worlds.fleet import Worker, new_id, until
@@ -121,6 +122,27 @@ def test_what_has_moved_between_two_looks_is_seen_at_once(pgfleet: Pgfleet, work
 
     assert (before.settled, after.settled) == (False, True)
     assert time.monotonic() - began < client.HOLD_S / 2
+
+
+def test_what_only_starts_later_and_later_is_not_asked_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ETA is another one at each look, so that no look waits."""
+    asked, paused = iter(range(100)), list[float]()
+    row = {**dict.fromkeys(Reservation.model_fields), "reservation_id": new_id()}
+
+    def answer(path: str, seen: client.Seen | None) -> client.Seen:
+        number = next(asked)
+        status = "queued" if number < 2 else "cancelled"
+        return client.Seen({**row, "status": status, "eta": f"2026-12-01T12:00:{number:02}Z"}, f'"{number}"')
+
+    there = client.Api("http://127.0.0.1:9", "key")
+    monkeypatch.setattr(there, "once_changed", answer)
+    monkeypatch.setattr(time, "sleep", paused.append)
+    followed = following.Reservation(there, str(row["reservation_id"]))
+
+    looks = [followed.look() for _ in range(3)]
+
+    assert [look.failed for look in looks] == [False, False, True]
+    assert paused == [following.ETA_S], "what has moved is told at once"
 
 
 def test_jupyter_is_switched_on_and_off(pgfleet: Pgfleet, worker: Worker) -> None:

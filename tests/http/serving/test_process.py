@@ -94,6 +94,12 @@ def test_of_several_processes_one_shows_what_is_counted_of_the_whole_fleet(
     until(lambda: serve.counted("pgfleet_gpus", gpu_type="h100", state="total") == 16)
 
 
+def test_its_metrics_say_which_fleet_it_is_by_the_database(dsn: str, conn: Connection, tmp_path: Path) -> None:
+    conn.execute("insert into public.fleet_name (name) values ('eu-1')")
+    with serving_dsn(dsn) as own, serving_process(own, tmp_path) as running:
+        assert running.counted("pgfleet_build_info", fleet="eu-1") == 1
+
+
 def test_at_sigterm_it_is_not_ready_first_and_a_stream_ends_to_be_taken_up_elsewhere(
     serve: Process, ops: httpx.Client
 ) -> None:

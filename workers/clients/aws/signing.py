@@ -96,9 +96,16 @@ def _session(settings: Settings) -> boto3.Session:
     raise problem
 
 
-@cache
 def _descriptions() -> Any:
     """What botocore knows of AWS's services: megabytes of JSON, read once a process and not for each session."""
+    loader = _loader()
+    # Each session adds a place to look in, the same one.
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)
+    return loader
+
+
+@cache
+def _loader() -> Any:
     return core.get_session().get_component("data_loader")
 
 
