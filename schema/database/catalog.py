@@ -80,9 +80,9 @@ def views() -> tuple[str, ...]:
 
 @cache
 def _read(folder: str) -> list[SqlFile]:
-    # The same file checked out on Windows is the same file.
+    # Read as text, the same file checked out on Windows is the same file.
     found = [
-        SqlFile(f"{folder}/{path.name.removesuffix('.sql')}", path.read_text("utf-8").replace("\r\n", "\n"))
+        SqlFile(f"{folder}/{path.name.removesuffix('.sql')}", path.read_text("utf-8"))
         for path in files(f"pgfleet.{folder}").iterdir()
         if path.name.endswith(".sql")
     ]

@@ -11,6 +11,7 @@ from pgfleet.schema.database.missing import pending
 from pgfleet.schema.database.remedies import by_hand, revokes
 from pgfleet.schema.doctor.findings import Finding, Limits, Severity, listed
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.schema.reads import pod
 from pgfleet.schema.rows.named import ask, named
 from pgfleet.schema.rows.row import Row
 
@@ -22,9 +23,8 @@ SEARCH_PATH = ("public", "hopsworks", "autoscaler", "clusters")
 
 def versions(conn: Connection, _: Limits) -> list[Finding]:
     """Always says which they are, and of which fleet."""
-    has_fleet = ask(conn, SQL["has_fleet"])[0]["has_fleet"]
-    names = [row["name"] for row in ask(conn, SQL["fleet"])] if has_fleet else []
-    return [supported(ask(conn, SQL["versions"])[0], *names)]
+    (row,) = ask(conn, SQL["versions"])
+    return [supported(row, pod.fleet(conn) if row["may_have_name"] else "")]
 
 
 def supported(row: Mapping[str, Any], fleet: str = "") -> Finding:

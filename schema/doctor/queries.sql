@@ -1,18 +1,11 @@
 -- What `pgfleet doctor` looks at, in the order of its checks.
 
 -- name: versions
--- Which they are of the server and of PGMQ.
+-- Which they are of the server and of PGMQ; and whether there is a place for the name of the fleet.
 select current_setting('server_version') as server, current_setting('server_version_num')::int / 10000 as major,
   to_regprocedure('pgmq.create(text)') is not null as has_pgmq,
-  (select extversion from pg_extension where extname = 'pgmq') as pgmq;
-
--- name: fleet
--- Its name, where it has one.
-select name from public.fleet_name where name <> '';
-
--- name: has_fleet
--- Whether it may have one: not before the file that makes the table.
-select to_regclass('public.fleet_name') is not null as has_fleet;
+  (select extversion from pg_extension where extname = 'pgmq') as pgmq,
+  to_regclass('public.fleet_name') is not null as may_have_name;
 
 -- name: recorded_files
 -- The files that were applied.
