@@ -1,13 +1,22 @@
 """What comes back by time: periodic rows become messages, and tables that grow are tidied."""
 
 from importlib.metadata import version
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from pgfleet.schema.queue.kernel import Connection, ask
 
+# Whether a row of the queue is due, and whether a table is. It is asked first, as to insert no message at all wakes the
+# queue's workers, too.
+LOOK: LiteralString = """
+select
+  not public.is_paused(%(queue)s)
+    and exists (select from public.periodic where queue = %(queue)s and next_at <= public.fleet_now()),
+  exists (select from public.retention where next_at <= public.fleet_now())
+"""
+
 # Due since long ago, it comes before all that others have sent, however much that is: nobody can hold it back by a
 # queue that is full.
-DUE: LiteralString = """
+SEND: LiteralString = """
 with due as (
   select name, message from public.periodic
   where queue = {name} and next_at <= public.fleet_now() and not public.is_paused({name})
@@ -22,18 +31,32 @@ returning p.name
 """
 
 
-def look_after(conn: Connection, queue: str, me: str, in_hand: int) -> tuple[bool, list[str]]:
-    """Say that this process works, and turn the queue's due periodic rows into messages; one trip and one transaction.
+class Due(NamedTuple):
+    """What somebody has to do now.
 
-    Returns:
-        Whether the database is another one than before (193), so that deletions are paused now; the names of the rows.
+    Attributes:
+        to_send: periodic rows of the queue are to become messages (send_due).
+        to_tidy: a table that grows is to be tidied (keep_house).
+        moved: the database is another one than before (193), so that deletions are paused from now on.
     """
+
+    to_send: bool
+    to_tidy: bool
+    moved: bool
+
+
+def look_after(conn: Connection, queue: str, me: str, in_hand: int) -> Due:
+    """Say that this process works, and ask what is due; one trip and one transaction."""
     with conn.pipeline():
         noted = conn.execute("select public.note_database()")
         conn.execute("select public.note_worker(%s, %s, %s, %s)", (me, queue, version("pgfleet"), in_hand))
-        due = ask(conn.cursor(), queue, DUE)
-    row = noted.fetchone()
-    return bool(row and row[0]), [row[0] for row in due.fetchall()]
+        due = conn.execute(LOOK, {"queue": queue})
+    return Due(*due.fetchall()[0], *noted.fetchall()[0])
+
+
+def send_due(conn: Connection, queue: str) -> list[str]:
+    """Turn the queue's due periodic rows into messages; their names. Those that another worker has in hand are its own."""
+    return [name for (name,) in ask(conn.cursor(), queue, SEND).fetchall()]
 
 
 def keep_house(conn: Connection) -> tuple[str, str | None] | None:

@@ -248,6 +248,7 @@ KERNEL = {
     **_queue("look at large", large.look_at, [token.msg_id for token in TOKENS], ["action"]),
     **_queue("find a lost claim", lost.give_back_claim, "m", LEASE, timedelta(0)),
     **_queue("look after", periodic.look_after, "disk@here:1", 0),
+    **_queue("send due", periodic.send_due),
 }
 
 

@@ -54,11 +54,12 @@ def test_periodic_work_does_not_pile_up_in_a_paused_queue(small: Small) -> None:
         (QUEUE,),
     )
 
-    _, sent = periodic.look_after(small.conn, QUEUE, "small@here:1", 0)
+    while_paused = periodic.look_after(small.conn, QUEUE, "small@here:1", 0), periodic.send_due(small.conn, QUEUE)
     resume(small)
 
-    assert sent == []
-    assert periodic.look_after(small.conn, QUEUE, "small@here:1", 0) == (False, ["small"])
+    assert (while_paused[0].to_send, while_paused[1]) == (False, [])
+    assert periodic.look_after(small.conn, QUEUE, "small@here:1", 0).to_send
+    assert periodic.send_due(small.conn, QUEUE) == ["small"]
 
 
 def test_its_workers_are_rung_when_it_goes_on(small: Small) -> None:

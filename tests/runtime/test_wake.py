@@ -83,6 +83,16 @@ def test_claims_renewals_and_returns_ring_nobody(small: Small) -> None:
         assert heard(ear) == []
 
 
+def test_a_worker_that_finds_nothing_to_do_rings_nobody(small: Small) -> None:
+    consumer = ClaimConsumer(small.worker.running, claims=2, timeout_s=0.01)
+    next(consumer)
+    with listening(small) as ear:
+        consumer.periodic_at = 0
+        next(consumer)
+
+        assert heard(ear) == []
+
+
 def test_a_producer_never_waits_for_another_that_has_not_committed(small: Small) -> None:
     with psycopg.connect(small.dsn) as slow, psycopg.connect(small.dsn, autocommit=True) as quick:
         kernel.send(slow, QUEUE, [Outgoing(1)])

@@ -190,17 +190,19 @@ class ClaimConsumer(Consumer):
         with self.running.pool.connection(timeout=5) as conn:
             running = self.running
             me, in_hand = running.author.name, len(running.leases.tokens())
-            is_other, names = periodic.look_after(conn, running.kind.queue, me, in_hand)
-            if is_other:
+            due = periodic.look_after(conn, running.kind.queue, me, in_hand)
+            if due.moved:
                 log.error("deletes.paused", advice="the database was restored: see `pgfleet doctor`")
-            for name in names:
-                log.debug("periodic.sent", name=name)
-            self._keep_house(conn)
+            if due.to_send:
+                for name in periodic.send_due(conn, running.kind.queue):
+                    log.debug("periodic.sent", name=name)
+            if due.to_tidy:
+                self._keep_house(conn)
+            self.pruned = True
 
     def _keep_house(self, conn: kernel.Connection) -> None:
         """Prune tables for a short while; before the first claim of the process, all of them."""
         enough = time.monotonic() + (PRUNING_S if self.pruned else FIRST_PRUNING_S)
-        self.pruned = True
         try:
             while time.monotonic() < enough and (tidied := periodic.keep_house(conn)):
                 self._note_tidied(*tidied)

@@ -132,7 +132,7 @@ def test_the_clocks_own_messages_come_before_all_that_waits(heart: Heart) -> Non
     heart.ask("eve", "USER", *(heart.beat(1) for _ in range(50)))
     heart.conn.execute("update public.periodic set next_at = public.fleet_now() where queue = 'node_heartbeats'")
 
-    periodic.look_after(heart.conn, "node_heartbeats", "heartbeat@here:1", 0)
+    periodic.send_due(heart.conn, "node_heartbeats")
 
     actions = {task.claimed.body["action"] for task in heart.worker.claim(2)}
     assert actions == {"sweep", "roll_up"}
