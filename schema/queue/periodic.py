@@ -55,7 +55,7 @@ def look_after(conn: Connection, queue: str, me: str, in_hand: int) -> Due:
 
 
 def send_due(conn: Connection, queue: str) -> list[str]:
-    """Turn the queue's due periodic rows into messages; their names. Those that another worker has in hand are its own."""
+    """Turn the queue's due periodic rows into messages; their names. One that another worker has locked is its own."""
     return [name for (name,) in ask(conn.cursor(), queue, SEND).fetchall()]
 
 
