@@ -1,9 +1,12 @@
 """Text that others have written, made fit for one line of a terminal, and for a command line."""
 
+import re
 import shlex
 from datetime import UTC, datetime
 
 DOTS = " ..."
+# What PostgreSQL stores in no text: NUL, and halves of letters.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def printable(text: object) -> str:

@@ -1,6 +1,5 @@
 """What a request says, checked against the models of its endpoint."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.explaining import SENTENCES, explain
 from pgfleet.schema.messages import BadMessage
-from pgfleet.schema.queue.reading import UnreadableJson, read_json
+from pgfleet.schema.printable import UNSTORABLE
+from pgfleet.schema.queue.reading import SaidTwiceError, read_document
 
 KEY_LIMIT = 200
 MOST_PARAMETERS = 50
@@ -18,7 +18,6 @@ MOST_PARAMETERS = 50
 EXACT = 2**53
 # Pydantic's names of the mistakes that it overlooks unless it is strict.
 OVERLOOKED = ("int_type", "float_type", "bool_type")
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class UnsupportedError(FleetError):
@@ -49,9 +48,12 @@ def _object(body: bytes) -> dict[str, Any]:
         text = body.decode() if body.strip() else "{}"
     except UnicodeDecodeError:
         raise BadMessage("the body is not UTF-8") from None
-    value = read_json(text)
-    if isinstance(value, UnreadableJson):
-        raise BadMessage("the body is no JSON that can be read")
+    try:
+        value = read_document(text)
+    except SaidTwiceError as error:
+        raise BadMessage(str(error)) from None
+    except ValueError:
+        raise BadMessage("the body is no JSON that can be read") from None
     if not isinstance(value, dict):
         raise BadMessage("the body is not an object")
     return value

@@ -105,5 +105,5 @@ def _as_typed(message_type: type[Message], given: dict[str, str]) -> dict[str, A
 def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

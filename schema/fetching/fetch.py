@@ -7,7 +7,6 @@ the same is not unpacked: it is no answer. Numbers, depth and names in JSON are 
 No error of this module holds the request, which may hold a key: httpx's own do, so they are never chained.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from pgfleet.schema.fetching.bounded import BoundedTransport, Bounds
-from pgfleet.schema.queue.reading import finite, is_deeper
+from pgfleet.schema.queue.reading import read_document
 from pgfleet.schema.tracing import spans
 
 WORDS_LENGTH = 300
@@ -165,19 +164,7 @@ def document_of(body: bytes) -> dict[str, Any] | None:
     if sum(map(body.count, (b"{", b"[", b","))) > MOST_PARTS:
         return None
     try:
-        document = json.loads(body, parse_constant=_refuse, parse_float=finite, object_pairs_hook=_object)
-        return document if isinstance(document, dict) and not is_deeper(document, DEEPEST) else None
-    except (ValueError, RecursionError):
+        document = read_document(body, DEEPEST)
+    except ValueError:
         return None
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two members with one name, readers take either: what a proxy has checked may not be what is read."""
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a name comes twice")
-    return members
+    return document if isinstance(document, dict) else None

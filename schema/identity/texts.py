@@ -1,6 +1,7 @@
 """Text that people and issuers send, before it goes to the database."""
 
 from pgfleet.schema.errors import Refusal
+from pgfleet.schema.printable import UNSTORABLE
 
 LONGEST = 1000
 
@@ -13,6 +14,6 @@ def plain(name: str, text: str) -> str:
     """
     if len(text) > LONGEST:
         raise Refusal(f"{name}: must have at most {LONGEST} characters.")
-    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
+    if UNSTORABLE.search(text):
         raise Refusal(f"{name}: has letters that are none.")
     return text

@@ -75,6 +75,49 @@ def _below(value: Any) -> list[Any]:
     return [each for each in inside if isinstance(each, (dict, list))]
 
 
+def read_document(text: str | bytes, deepest: int = DEEPEST) -> Any:
+    """JSON that a stranger has written, as all its readers agree on it.
+
+    Raises:
+        SaidTwiceError: a name comes twice in an object.
+        ValueError: it is no JSON, is nested too deep, or has a number that few can read.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=_refuse, parse_float=finite, parse_int=_whole, object_pairs_hook=_each_once
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if is_deeper(value, deepest):
+        raise ValueError("it is nested too deep")
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+class SaidTwiceError(ValueError):
+    """An object has two members with one name. `name`: that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:60]}: is there twice")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two members with one name, readers take either: what a proxy has checked may not be what is read.
+
+    Raises:
+        SaidTwiceError: there are two.
+    """
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise SaidTwiceError(name)
+        members[name] = value
+    return members
+
+
 def _whole(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(text[:MOST_DIGITS])

@@ -8,7 +8,6 @@ What the way back is compared with is in a cookie of ten minutes, which only tha
 the API verifies it, and is not kept: the session is a key of ours.
 """
 
-import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
@@ -29,7 +28,8 @@ from pgfleet.producers.http.application import Ground, asked_in
 from pgfleet.producers.http.problem import problem
 from pgfleet.producers.http.settings import ServeSettings
 from pgfleet.producers.http.who.issuers import DISCOVERY, safe_address
-from pgfleet.schema.fetching.fetch import NoReplyError, fetching
+from pgfleet.schema.fetching.fetch import NoReplyError, document_of, fetching
+from pgfleet.schema.reads.pages.opaque import closed, opened
 
 BACK = f"{OIDC}/back"
 FLOW_S = 600
@@ -61,13 +61,13 @@ class Flow:
     @classmethod
     def kept(cls, cookie: str | None) -> "Flow | None":
         try:
-            state, nonce, verifier, onward = json.loads(urlsafe_b64decode((cookie or "").encode()))
+            state, nonce, verifier, onward = opened(cookie or "")
         except ValueError:
             return None
         return cls(str(state), str(nonce), str(verifier), str(onward))
 
     def cookie(self) -> str:
-        return urlsafe_b64encode(json.dumps([self.state, self.nonce, self.verifier, self.onward]).encode()).decode()
+        return closed(self.state, self.nonce, self.verifier, self.onward)
 
     def challenge(self) -> str:
         return urlsafe_b64encode(sha256(self.verifier.encode()).digest()).decode().rstrip("=")
@@ -196,10 +196,10 @@ def _nonce_in(token: str) -> Any:
     """What is compared only, before the token is verified."""
     try:
         part = token.split(".")[1]
-        said = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        said = document_of(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, IndexError):
         return None
-    return said.get("nonce") if isinstance(said, dict) else None
+    return None if said is None else said.get("nonce")
 
 
 async def _in_thread(ground: Ground, call: Any) -> Any:

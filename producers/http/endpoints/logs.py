@@ -1,7 +1,5 @@
 """`/v1/reservations/{id}/logs`: what a pod wrote last, and chunk by chunk what it writes while it runs."""
 
-import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated
 from uuid import UUID
 
@@ -13,6 +11,7 @@ from pgfleet.producers.http.shapes.reservations import Logs
 from pgfleet.schema.reads import pod
 from pgfleet.schema.reads import reservation as reads
 from pgfleet.schema.reads.pages.keyset import BadCursorError
+from pgfleet.schema.reads.pages.opaque import closed, opened
 from pgfleet.schema.reservation import FINAL, WAITING
 from pgfleet.schema.rows.row import Row
 
@@ -56,13 +55,13 @@ def _body(
 
 def _cursor(row: Row, request: str, number: int) -> str:
     """It is of one reservation, so that nothing is answered in the name of another."""
-    return urlsafe_b64encode(json.dumps([row["reservation_id"], request, number]).encode()).decode().rstrip("=")
+    return closed(row["reservation_id"], request, number)
 
 
 def _place(cursor: str, row: Row) -> tuple[str, int]:
     """Raises: BadCursorError."""
     try:
-        of_row, request, number = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+        of_row, request, number = opened(cursor)
         if of_row == row["reservation_id"] and type(number) is int and 0 <= number < MOST_CHUNKS:
             return str(UUID(request)), number
     except (ValueError, TypeError, AttributeError):
