@@ -71,7 +71,7 @@ def defaults() -> Defaults:
     """
     where = path()
     try:
-        text = where.read_text(encoding="utf-8")
+        text = where.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if os.environ.get(FILE):
             raise FleetError(f"{FILE}: there is no file {where}.") from None
@@ -82,5 +82,7 @@ def defaults() -> Defaults:
         return Defaults.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise FleetError(f"{where}: {error}") from None
+    except RecursionError:
+        raise FleetError(f"{where}: it is nested too deep.") from None
     except ValidationError as error:
         raise FleetError(f"{where}: {explain(error, Defaults)}") from None

@@ -20,15 +20,15 @@ def moment(text: str, now: datetime) -> datetime:
         FleetError: it is no time.
     """
     plain = " ".join(text.lower().split())
-    if found := _IN.fullmatch(plain):
-        return (now.astimezone() + timedelta(**{_UNITS[found["unit"]]: float(found["number"])})).astimezone()
-    if found := _AT.fullmatch(plain):
-        return _at(found, text, now).astimezone()
     try:
+        if found := _IN.fullmatch(plain):
+            return (now.astimezone() + timedelta(**{_UNITS[found["unit"]]: float(found["number"])})).astimezone()
+        if found := _AT.fullmatch(plain):
+            return _at(found, text, now).astimezone()
         given = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return given if given.tzinfo else given.astimezone()
+    except (ValueError, OverflowError):
         raise _no_time(text) from None
-    return given if given.tzinfo else given.astimezone()
 
 
 def _at(found: re.Match[str], text: str, now: datetime) -> datetime:

@@ -163,8 +163,12 @@ $$;
 create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'pgmq.q_event_deliveries', 'work'),
   ('user', 'pgmq.q_event_deliveries', 'send'),
+  ('user', 'public.moves', 'select'),
+  ('user', 'public.notices', 'select'),
   ('sender', 'pgmq.q_event_deliveries', 'send'),
   ('api', 'pgmq.q_event_deliveries', 'send'),
+  ('api', 'public.moves', 'select'),
+  ('api', 'public.notices', 'select'),
   ('worker', 'public.event_subscriptions', 'select, insert, update'),
   ('worker', 'public.event_targets', 'select'),
   ('worker', 'public.forgotten_subscription', 'select'),

@@ -61,6 +61,12 @@ def matching(pattern: str, says: str) -> AfterValidator:
     return AfterValidator(match)
 
 
+def _not_blank(name: str) -> str:
+    if not name.strip():
+        raise ValueError("must not be blank")
+    return name
+
+
 def _no_control_characters(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must not contain control characters")
@@ -110,7 +116,13 @@ Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Time = Annotated[datetime, BeforeValidator(read_time)]
 TimeWithZone = Annotated[datetime, BeforeValidator(read_time), AfterValidator(_with_zone)]
 ONE_LINE = OneLine()
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255), ONE_LINE]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    ONE_LINE,
+    AfterValidator(_not_blank),
+    Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}),
+]
 # A row's ticket as its column holds it; NUDGE (-1) is of any.
 TicketNumber = Annotated[int, Field(ge=-1, lt=2**31)]
 

@@ -12,7 +12,7 @@ from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.errors import FleetError, Refusal
-from pgfleet.schema.policy.book import EVERYBODY, TEAM, USER, Whose, limits_of, policies, put
+from pgfleet.schema.policy.book import EVERYBODY, TEAM, USER, Whose, limits_of, policies, put, typed
 from pgfleet.schema.policy.book import remove as take_away
 from pgfleet.schema.printable import printable
 from pgfleet.schema.queue.kernel import Connection
@@ -69,7 +69,7 @@ def set_policy(  # noqa: PLR0913  # one parameter an option
     """Say how much one user may have of something. Who has more keeps it, and gets no more."""
     with database() as conn:
         whose = _whose(conn, limit, user, team, gpu_type)
-        put(conn, whose, most, default_user())
+        put(conn, whose, *typed(limit, most), default_user())
     print_result("policy", whose.shown, f"is {printable(most)}", as_json=as_json)
 
 

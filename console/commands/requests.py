@@ -62,18 +62,18 @@ def extend(  # noqa: PLR0913  # one parameter an option
     with database() as conn, named_as_options({"extension_hours": "--hours", "request_id": "--request-id"}):
         row = owned(conn, given, owner)
         refuse_if_over(row)
-        total = row["duration_hours"] + hours
-        if total > most:
-            raise Refusal(f"{total:g} hours in total are more than {most:g}.")
         message = check(
             Extend,
             {
                 "reservation_id": row["reservation_id"],
                 "user_id": owner,
                 "extension_hours": hours,
-                "request_id": request_id or str(uuid.uuid4()),
+                "request_id": str(uuid.uuid4()) if request_id is None else request_id,
             },
         )
+        total = row["duration_hours"] + hours
+        if total > most:
+            raise Refusal(f"{total:g} hours in total are more than {most:g}.")
         send_extend(conn, message, row, Output(following, timeout, as_json))
 
 

@@ -56,7 +56,7 @@ def default_data_dir() -> Path:
         FleetError: the `local` extra is not installed.
     """
     name = f"postgres-{version().split('.')[0]}"
-    given = os.environ.get("PGFLEET_DATA_DIR")
+    given = os.environ.get("PGFLEET_DATA_DIR", "").strip()
     if given:
         return Path(given).expanduser() / name
     if os.geteuid() == 0:

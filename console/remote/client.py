@@ -15,12 +15,12 @@ from urllib.parse import quote
 import httpx
 
 from pgfleet.console.remote import credentials
+from pgfleet.console.remote.answers import content_of, object_of, problem_of, read_whole
 from pgfleet.console.remote.choosing import KEY, api_url, checked
 from pgfleet.console.remote.problems import Away, error_of, slug_of
 from pgfleet.producers.submit.terminal import err
 from pgfleet.schema.errors import FleetError
 from pgfleet.schema.printable import printable
-from pgfleet.schema.queue.reading import UnreadableJson, read_json
 
 CONNECT_S, ANSWER_S, SHORT_S = 10.0, 30.0, 10.0
 # A stream says something every 15 seconds.
@@ -125,8 +125,7 @@ class Api:
         headers = {"Accept": "text/event-stream", **({} if last_id is None else {"Last-Event-ID": last_id})}
         with _told(self.url), self._http.stream("GET", path, headers=headers, timeout=_quiet()) as answer:
             if answer.status_code != 200:
-                answer.read()
-                raise error_of(_document(answer, self.url), answer.status_code, self.url)
+                raise error_of(problem_of(read_whole(answer, self.url), self.url), answer.status_code, self.url)
             yield answer.iter_lines()
 
     def _ask(self, method: str, path: str, **given: Any) -> Any:
@@ -134,14 +133,14 @@ class Api:
 
     def _content(self, answer: httpx.Response) -> Any:
         if answer.is_success:
-            return _json(answer, self.url) if answer.content else None
-        raise error_of(_document(answer, self.url), answer.status_code, self.url)
+            return content_of(answer, self.url)
+        raise error_of(problem_of(answer, self.url), answer.status_code, self.url)
 
     def _answer(self, method: str, path: str, **given: Any) -> httpx.Response:
         """The answer, after as many tries as the API's own Retry-After asks for; not more than a few."""
         for left in reversed(range(1 if self.asked_once else TRIES)):
-            with _told(self.url):
-                answer = self._http.request(method, path, **given)
+            with _told(self.url), self._http.stream(method, path, **given) as coming:
+                answer = read_whole(coming, self.url)
             if "date" in answer.headers:
                 self.now = _date(answer.headers["date"]) or self.now
             after_s = _retry_after_s(answer, method)
@@ -230,25 +229,8 @@ def _retry_after_s(answer: httpx.Response, method: str) -> float | None:
     given = answer.headers.get("retry-after", "")
     if not given.isascii() or not given.isdigit() or int(given) > LONGEST_WAIT_S:
         return None
-    document = read_json(answer.text)
-    slug = slug_of(document) if isinstance(document, dict) else ""
+    slug = slug_of(object_of(answer) or {})
     return float(given) if slug in NOT_TAKEN or method in HARMLESS else None
-
-
-def _json(answer: httpx.Response, url: str) -> Any:
-    found = read_json(answer.text)
-    if isinstance(found, UnreadableJson):
-        raise Away(f"{url} is no API of pgfleet: it answers with something else than JSON.")
-    return found
-
-
-def _document(answer: httpx.Response, url: str) -> Mapping[str, Any]:
-    """The problem; what answers otherwise is a proxy, or another program."""
-    is_problem = answer.headers.get("content-type", "").startswith("application/problem+json")
-    found = read_json(answer.text) if is_problem else None
-    if not isinstance(found, dict):
-        raise Away(f"{url} answers with status {answer.status_code}, and not as an API of pgfleet does.")
-    return found
 
 
 def _date(given: str) -> datetime | None:

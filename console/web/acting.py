@@ -1,6 +1,7 @@
 """What a button asks: the API's own endpoint, with the session's proof, a reason, and a key by which twice is once."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -95,6 +96,9 @@ class Actions:
         form = form_of(asked.body)
         back = safety.local_path(form.get(BACK))
         path, fields = _split(form)
+        if missing := set(re.findall(r"\{(\w+)\}", endpoint.path)) - path.keys():
+            said = f"the form has no {IN_PATH}{min(missing)}"
+            return page_of(problem(400, "bad-request", said), around)
         found = await self._done(endpoint, replace(asked, path=path), form, fields)
         if found.status_code == HTTPStatus.UNAUTHORIZED:
             return to_sign_in(request, self.ground)

@@ -1,9 +1,25 @@
 """Which endpoint an address is of: only those of its noun are looked at, as a path is compared with each in turn."""
 
+import re
 from collections.abc import Iterable
 
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+# As RFC 9112, 3.2.2, has it: who takes us for a proxy.
+_ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+class WithoutHost:
+    """An ASGI middleware: of an address with scheme and host only the path counts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (found := _ABSOLUTE.match(scope["path"])):
+            scope = {**scope, "path": scope["path"][found.end() :] or "/", "raw_path": None}
+        await self.app(scope, receive, send)
 
 
 class ByNoun(BaseRoute):

@@ -224,7 +224,7 @@ class Desk:
         if refused is not None:
             STRANGERS.labels("too_often").inc()
             return refused
-        body = read_body(endpoint.takes, asked.body, asked.headers.get("content-type"))
+        body = read_body(endpoint.takes, asked.body, asked.headers)
         read_query(endpoint.asks, asked.query)
         opened = Opened(self.pool, body, asked.origin, self.serving.serve_timeout_s)
         try:
@@ -253,7 +253,7 @@ class Desk:
             path=asked.path,
             headers=asked.headers,
             query=read_query(endpoint.asks, asked.query),
-            body=read_body(endpoint.takes, asked.body, asked.headers.get("content-type")),
+            body=read_body(endpoint.takes, asked.body, asked.headers),
             key=idempotency_key(asked.headers) if endpoint.method == "POST" else None,
         )
         if endpoint.is_alone:

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pgfleet.producers.http.addresses import ByNoun
+from pgfleet.producers.http.addresses import ByNoun, WithoutHost
 from pgfleet.producers.http.answering import Asked, Desk, Found, Held, Later, Soon, Streamed
 from pgfleet.producers.http.endpoint import Endpoint, Waiting
 from pgfleet.producers.http.events.hub import Hub, TooManyStreams
@@ -39,8 +39,10 @@ LOOKS_S = (0.1, 0.2, 0.3, 0.6, 0.8)
 # What says who asks and what: given twice, it is not for us to choose.
 ONCE = (
     *(b"authorization", b"x-api-key", b"idempotency-key", b"content-type"),
-    *(b"if-match", b"if-none-match", b"last-event-id"),
+    *(b"if-none-match", b"last-event-id"),
 )
+# What says when not to write: tags are of what is shown, which moves by itself.
+UNKEPT = (b"if-match", b"if-unmodified-since")
 
 
 @dataclass
@@ -101,6 +103,8 @@ class Resource:
         twice = [name.decode() for name in ONCE if names.count(name) > 1]
         if twice:
             return problem(400, "bad-request", f"the header {twice[0]} is there twice")
+        if any(name in names for name in UNKEPT):
+            return problem(400, "bad-request", "If-Match and If-Unmodified-Since can't be kept here; nothing was done")
         return await self._answered(endpoint, await asked_in(request, self.desk))
 
     def _methods(self) -> list[str]:
@@ -224,7 +228,7 @@ def application(
         routes=[made, *routes, *others], exception_handlers={HTTPException: _no_endpoint}, lifespan=lifespan
     )
     app.router.redirect_slashes = False
-    return Measured(BodyLimits(app, Limits(body_timeout_s=desk.serving.body_timeout_s)))
+    return Measured(BodyLimits(WithoutHost(app), Limits(body_timeout_s=desk.serving.body_timeout_s)))
 
 
 async def _no_endpoint(_: Request, error: Any) -> Response:

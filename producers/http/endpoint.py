@@ -52,10 +52,6 @@ class NotPermittedError(FleetError):
     """Who asks may not do this; the text says what was asked."""
 
 
-class PreconditionError(FleetError):
-    """The row is not any more as `If-Match` says."""
-
-
 @dataclass(frozen=True, slots=True)
 class Audit:
     """How a write is called in the audit: `RESERVATION_CANCELLED`, of what category, and what sort of thing.

@@ -24,18 +24,20 @@ class UnsupportedError(FleetError):
     """The body is no JSON by its own words."""
 
 
-def read_body(model: type[BaseModel] | None, body: bytes, content_type: str | None) -> BaseModel | None:
+def read_body(model: type[BaseModel] | None, body: bytes, headers: Mapping[str, str]) -> BaseModel | None:
     """The body as its model; an absent one is an empty object.
 
     Raises:
         BadMessage: it makes none; the text names each field.
-        UnsupportedError: it is not JSON, as its Content-Type says.
+        UnsupportedError: it is not JSON, as its Content-Type says; or it is compressed.
     """
     if model is None:
         if body.strip():
             raise BadMessage("the body: none is taken here")
         return None
-    if body.strip() and (content_type or "").partition(";")[0].strip().lower() != "application/json":
+    if body and headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        raise UnsupportedError("the body must not be compressed: no Content-Encoding is taken")
+    if body.strip() and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedError("the body is JSON: Content-Type: application/json")
     given = _whole_numbers(_object(body))
     made = model_of(model, given)

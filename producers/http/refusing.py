@@ -9,7 +9,7 @@ import structlog
 from starlette.responses import Response
 
 from pgfleet.producers.http.answers.repeating import ShownOnceError
-from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError, PreconditionError
+from pgfleet.producers.http.endpoint import NotFoundError, NotPermittedError
 from pgfleet.producers.http.events.hub import TooManyStreams
 from pgfleet.producers.http.gateway.bodies import NotItsOwn
 from pgfleet.producers.http.gateway.waiting import Busy, Unanswered
@@ -42,7 +42,6 @@ PROBLEMS: tuple[tuple[type[FleetError], int, str], ...] = (
     (NotTheirsError, 403, "not-permitted"),
     (NotItsOwn, 403, "not-permitted"),
     (NotFoundError, 404, "not-found"),
-    (PreconditionError, 412, "changed-meanwhile"),
     (StillAskedError, 409, "still-asked"),
     (ShownOnceError, 409, "shown-once"),
     (IdUsedError, 422, "used-otherwise"),

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -66,6 +66,7 @@ def _shown(letter: str) -> str:
 
 def run(command: Callable[..., object]) -> NoReturn:
     """Run a typer application to its end, by the codes in EXITS. With --json, an error is the last line of stderr."""
+    _open_what_is_closed()
     _write_what_can_be_written()
     _GOES_ON.clear()
     _tell_misspelt()
@@ -92,11 +93,22 @@ def _code(command: Callable[..., object]) -> int:
         return EXIT_INTERRUPTED
     except wrong_usage as error:
         return _tell(_usage(error), EXIT_USAGE)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    except OSError as error:
+        return _unwritten(error)
     return code if isinstance(code, int) else 0
+
+
+def _unwritten(error: OSError) -> int:
+    """Of what the answer was written to, such as a disk that is full; any other goes on."""
+    if error.filename is not None or (isinstance(error, ConnectionError) and not isinstance(error, BrokenPipeError)):
+        raise error
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough.
+        return EXIT_FAILED
+    told = " ".join([f"The answer can't be written: {error.strerror}.", *_GOES_ON])
+    return _tell(told, EXIT_FAILED)
 
 
 def _usage(error: Any) -> str:
@@ -130,6 +142,13 @@ def _write_what_can_be_written() -> None:
     for stream in (sys.stdout, sys.stderr):
         if not _writes_all_letters(stream) and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _open_what_is_closed() -> None:
+    """What a shell has closed (`>&-`), Python has not got: whoever did that wants to read nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # to the end
 
 
 def _refuse_what_is_no_text() -> None:

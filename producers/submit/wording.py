@@ -21,7 +21,7 @@ def default_user() -> str:
     Raises:
         FleetError: none is known, or that file can't be used.
     """
-    given = os.environ.get(WHO) or defaults().user
+    given = os.environ.get(WHO, "").strip() or defaults().user
     if given:
         return given
     try:

@@ -56,12 +56,14 @@ def as_libpq(dsn: str) -> str:
         # libpq would take the rest of the password for a host, and print it.
         raise Unreachable("The database URL has more than one @. In its password write @ as %40.")
     try:
-        conninfo_to_dict(plain)
+        said = conninfo_to_dict(plain)
     except psycopg.ProgrammingError:
         raise Unreachable(
             "The connection string can't be read. Give a URL (postgresql://user:password@host/database), "
             "with special characters in the password percent-encoded; or what libpq takes (host=... dbname=...)."
         ) from None
+    if not re.fullmatch(r"\s*[+-]?\d{1,9}\s*|", str(said.get("connect_timeout") or "")):
+        raise Unreachable("connect_timeout in the connection string must be a number of seconds.")
     return plain
 
 

@@ -23,3 +23,7 @@ select h.held_s, h.pid, h.application, h.username, h.since, h.prepared from publ
 -- name: last_move
 -- The number of a row's last move.
 select public.last_move(:machine::text, :row_id::text) as history_id;
+
+-- name: types
+-- The machines that there are, the states that their rows move to, and what else is told of them.
+select m.machine, m.to_status from public.moves m union select n.machine, n.notice from public.notices n;

@@ -15,6 +15,8 @@ from pgfleet.schema.printable import minute
 SHOWN_TIMES = 3
 # How far ahead somebody may book.
 FARTHEST = timedelta(days=14)
+# What comes this much later than it asks for was sent in time: it starts at once.
+SENT_LATE = timedelta(minutes=5)
 # Times that are offered are so far apart, and on whole minutes.
 APART = timedelta(hours=1)
 
@@ -51,6 +53,15 @@ def unit_asked_for(message: Asked) -> Unit:
         nodes=message.nodes,
         start_at=message.start_at,
     )
+
+
+def out_of_reach(start_at: datetime, now: datetime, asked_at: datetime) -> str | None:
+    """Why nobody may ask for this time."""
+    if start_at > now + FARTHEST:
+        return f"start_at: at most {FARTHEST.days} days ahead"
+    if start_at < asked_at - SENT_LATE:
+        return f"start_at: {minute(start_at)} was over when it was asked for, at {minute(asked_at)}"
+    return None
 
 
 def book(standing: Standing, unit: Unit) -> Booked:

@@ -44,17 +44,35 @@ def limits_of(conn: Connection, user_id: str) -> Limits:
     return limits_in(ask(conn, SQL["limits"], user_id=user_id))
 
 
-def put(conn: Connection, whose: Whose, given: str, who: str) -> None:
-    """Set a policy: a number, for images patterns with commas between them, or `none` for no limit.
+def put(conn: Connection, whose: Whose, most: float | None, patterns: list[str] | None, who: str) -> None:
+    """Set a policy: a number, or for images patterns; with neither there is no limit.
 
     Raises:
         Refusal: nothing of that name can be limited, or not so.
     """
     _check(conn, whose)
-    most, patterns = _value(whose.limit_name, given.strip())
+    _check_given(whose.limit_name, most, patterns)
+    given = ",".join(patterns) if patterns else "none" if most is None else f"{most:g}"
     with conn.transaction():
         give_reason(conn, f"{who}: {whose.shown}: {given}")
         ask(conn, SQL["put"], most=most, patterns=patterns, set_by=who, **_named(whose))
+
+
+def typed(limit_name: str, text: str) -> tuple[float | None, list[str] | None]:
+    """A number, for images patterns with commas between them, or `none` for no limit.
+
+    Raises:
+        Refusal: it is none of these.
+    """
+    given = text.strip()
+    if given == "none":
+        return None, None
+    if limit_name == IMAGES:
+        return None, [part.strip() for part in given.split(",") if part.strip()]
+    try:
+        return float(given), None
+    except ValueError:
+        raise _no_number(limit_name, given) from None
 
 
 def remove(conn: Connection, whose: Whose, who: str) -> bool:
@@ -86,15 +104,16 @@ def _check(conn: Connection, whose: Whose) -> None:
         raise Refusal(f"--gpu-type is for {GPUS} only.")
 
 
-def _value(limit_name: str, given: str) -> tuple[float | None, list[str] | None]:
-    if given == "none":
-        return None, None
+def _check_given(limit_name: str, most: float | None, patterns: list[str] | None) -> None:
     if limit_name == IMAGES:
-        return None, [part.strip() for part in given.split(",") if part.strip()]
-    try:
-        most = float(given)
-    except ValueError:
-        most = -1
-    if not 0 <= most <= MOST or (limit_name not in WITH_PARTS and most != int(most)):
-        raise Refusal(f"{limit_name} takes a number from 0 on, or `none` for no limit; not {printable(given)}.")
-    return most, None
+        if most is not None or patterns == []:
+            raise Refusal(f"{IMAGES} takes patterns such as ghcr.io/ours/*, or `none` for no limit.")
+        return
+    if patterns is not None:
+        raise Refusal(f"{limit_name} takes a number; patterns are for {IMAGES}.")
+    if most is not None and not (0 <= most <= MOST and (limit_name in WITH_PARTS or most == int(most))):
+        raise _no_number(limit_name, f"{most:g}")
+
+
+def _no_number(limit_name: str, given: str) -> Refusal:
+    return Refusal(f"{limit_name} takes a number from 0 on, or `none` for no limit; not {printable(given)}.")

@@ -1,4 +1,4 @@
-"""What is known of a message that is too large to be loaded."""
+"""What is known of a message that is too large to be loaded, or that nobody can read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

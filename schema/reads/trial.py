@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pgfleet.schema.line.booking import FARTHEST, Booked, book, unit_asked_for
+from pgfleet.schema.line.booking import Booked, book, out_of_reach, unit_asked_for
 from pgfleet.schema.line.plan import Code, Start
 from pgfleet.schema.line.unit import Unit
 from pgfleet.schema.line.words import words
@@ -41,9 +41,11 @@ def dry_run(
         return DryRun(starts_now=False, code="REJECTED", reason=refused or "")
     if not line.is_active:
         return DryRun(starts_now=False, code="TYPE_DISABLED", reason=f"gpu_type: {line.gpu_type} is switched off")
+    if message.start_at is not None:
+        refused = out_of_reach(message.start_at, line.now, line.now)
+        if refused is not None:
+            return DryRun(starts_now=False, code="REJECTED", reason=refused)
     if message.start_at is not None and message.start_at > line.now:
-        if message.start_at > line.now + FARTHEST:
-            return DryRun(starts_now=False, code="REJECTED", reason=f"start_at: at most {FARTHEST.days} days ahead")
         return _booked(book(line.standing, unit_asked_for(message)))
     return _in_line(unit_asked_for(message), line)
 

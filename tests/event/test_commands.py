@@ -45,9 +45,11 @@ def test_a_user_subscribes_is_told_and_ends_it(
 def test_what_is_wrong_is_told_by_its_option(pgfleet: Pgfleet) -> None:
     """And nothing is sent."""
     refused = pgfleet("subscribe", "https://example.org/", "--format", "fax", "--user", "ada")
+    strange = pgfleet("subscribe", "https://example.org/", "--state", "aktive", "--user", "ada")
 
-    assert refused.code != 0
+    assert (refused.code, strange.code) == (2, 2)
     assert "--format" in refused.err
+    assert "--state: aktive is not known; did you mean" in strange.err
 
 
 def test_the_help_names_each_machine_and_each_notice(pgfleet: Pgfleet, conn: Connection) -> None:

@@ -102,6 +102,34 @@ def test_a_body_that_says_it_is_no_json_is_not_taken(api: Api, kind: str) -> Non
     assert (answer.status_code, slug(answer)) == (415, "unsupported-media-type")
 
 
+@pytest.mark.parametrize("name", ["If-Match", "If-Unmodified-Since"])
+def test_what_says_when_not_to_write_is_refused_and_nothing_is_done(api: Api, name: str) -> None:
+    with api.as_user() as ada:
+        made = ada.post(PATH, json=ASKED, headers={name: "*"})
+        ended = ada.delete(ada.post(PATH, json=ASKED).headers["Location"], headers={name: '"x"'})
+
+    assert [(each.status_code, slug(each)) for each in (made, ended)] == [(400, "bad-request")] * 2
+    assert waiting(api) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
+def test_a_body_that_is_compressed_is_not_taken(api: Api, encoding: str) -> None:
+    with api.as_user() as ada:
+        answer = ada.post(PATH, json=ASKED, headers={"Content-Encoding": encoding})
+        plain = ada.post(PATH, json=ASKED, headers={"Content-Encoding": "identity"})
+
+    assert (answer.status_code, slug(answer), plain.status_code) == (415, "unsupported-media-type", 202)
+
+
+@pytest.mark.parametrize("target", ["http://fleet.example/v1/me", "HTTPS://fleet.example:443/v1/me?"])
+def test_an_address_with_its_host_is_the_path_in_it(api: Api, target: str) -> None:
+    """So a client asks that takes the API for a proxy."""
+    with api.as_user() as ada:
+        answer = ada.get("/v1/nothing", extensions={"target": target.encode()})
+
+    assert (answer.status_code, answer.json()["username"]) == (200, "ada")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -111,7 +139,8 @@ def test_a_body_that_says_it_is_no_json_is_not_taken(api: Api, kind: str) -> Non
         b'"text"',
         b"1",
         b'{"gpu_type": "h100"} x',
-        b'{"gpu_type": "h100", "gpu_type": "a100"}',
+        b'{"gpu_type": "h100", "gpu_count": 1, "gpu_count": 2}',
+        b'{"gpu_type": "h100", "gpu_count": 1, "env_vars": {"A": "1", "A": "2"}}',
         b'{"gpu_type": "\xff"}',
         b"\xef\xbb\xbf\xff",
         b'{"gpu_type": "h\\u0000"}',

@@ -40,7 +40,7 @@ def test_being_asked_to_wait_for_ages_is_waiting_for_as_long_as_a_backoff_may_be
     assert small.worker.run_once() == 1
 
 
-BODIES: list[Any] = [None, 7, "do", [1], {}, {"action": "drop"}, {"action": "do"}, {"action": "do", "job_id": "1"}]
+BODIES: list[Any] = [None, 7, "do", [1], {}, {"action": "drop"}, {"action": "do"}, {"action": "do", "job_id": [1]}]
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)

@@ -126,6 +126,10 @@ ENDINGS: list[tuple[tuple[str, ...], int]] = [
     (("disk", "nope"), 2),
     (("extend", "0000"), 2),
     (("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--gpus", "3"), 2),
+    (("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--at", "in 99999999 d"), 2),
+    (("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--wait", "--timeout", "nan"), 2),
+    (("submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--wait", "--timeout", "-1"), 2),
+    (("nodes", "cordon", "gpu-1", "--until", "soon"), 2),
     (("submit", "heartbeat"), 2),
     (("worker", "nope"), 2),
 ]
@@ -267,6 +271,24 @@ def test_letters_that_a_terminal_does_not_know_are_no_traceback(dsn: str, conn: 
     assert json.loads(seen.stdout)["reservation_id"] == row_id[0]
 
 
+def test_an_answer_that_can_not_be_written_is_told_with_what_goes_on(dsn: str) -> None:
+    command = [*PROGRAM, "submit", "reservation", "--github-user", "ada", "--gpu-type", "h100", "--json"]
+
+    with Path("/dev/full").open("w") as full:
+        end = subprocess.run(command, env=told(dsn), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert end.returncode == 1
+    assert "The answer can't be written: No space left on device." in json.loads(end.stderr.splitlines()[-1])["error"]
+
+
+def test_who_closes_the_answer_reads_none(dsn: str, conn: Connection) -> None:
+    command = " ".join([*PROGRAM, "submit reservation --github-user ada --gpu-type h100 --json >&-"])
+
+    end = subprocess.run(["sh", "-c", command], env=told(dsn), stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (end.returncode, "Traceback" in end.stderr, sent(conn)) == (0, False, 1)
+
+
 def told(dsn: str) -> dict[str, str]:
     return {**os.environ, "DATABASE_URL": dsn, "PGFLEET_USER": "ada"}
 
@@ -316,6 +338,18 @@ def test_an_extend_with_the_id_of_another_is_not_told_as_done(
 
 def sent_extends(conn: Connection) -> list[Any]:
     return conn.execute("select 1 from pgmq.q_gpu_reservations where message->>'action' = 'extend'").fetchall()
+
+
+def test_an_id_of_a_request_that_is_empty_is_none(pgfleet: Pgfleet, conn: Connection, worker: Worker) -> None:
+    """Twice the same empty one would be two extends."""
+    row_id = active(conn, worker)
+
+    refused = pgfleet("extend", row_id, "--hours", "2", "--request-id", "")
+    too_many = pgfleet("extend", row_id, "--hours", "inf")
+
+    assert (refused.code, too_many.code, sent_extends(conn)) == (2, 2, [])
+    assert "--request-id" in refused.err
+    assert "--hours" in too_many.err
 
 
 def test_a_rejected_extend_is_told_with_its_reason(pgfleet: Pgfleet, conn: Connection, worker: Worker) -> None:

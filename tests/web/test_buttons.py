@@ -83,6 +83,12 @@ def test_what_a_role_may_not_the_server_refuses_whoever_makes_the_form(site: Sit
     assert count(site, "select count(*) from public.api_users where username = 'bob'") == 0
 
 
+def test_a_form_without_what_it_is_about_is_refused(site: Site) -> None:
+    answer = site.signed_in("ada").post("/do/cancel_reservation", {"once": "x"})
+
+    assert (answer.status_code, "path.id" in answer.text) == (400, True)
+
+
 def test_what_is_wrong_in_a_form_is_told_and_what_was_typed_is_not_lost(site: Site) -> None:
     browser = site.signed_in("ada")
 

@@ -18,10 +18,6 @@ select u.name, public.role_for_events(u.name) as role from unnest(:users::text[]
 select s.user_id, count(*) from public.event_subscriptions s
 where s.user_id = any (:users::text[]) and s.status in ('active', 'failing') group by s.user_id;
 
--- name: moves
--- The machines that there are, the states that their rows move to, and what else is told of them.
-select m.machine, m.to_status from public.moves m union select n.machine, n.notice from public.notices n;
-
 -- name: idle
 -- Subscriptions that deliver nothing at present: where there are more, others the next time.
 select s.subscription_id::text from public.event_subscriptions s

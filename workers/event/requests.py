@@ -1,7 +1,7 @@
 """What users ask of subscriptions of their own."""
 
 from pgfleet.schema.event import LIVE, Request, Resume, SendAgain, Status, Subscribe, Test, Unsubscribe
-from pgfleet.schema.nearest import did_you_mean
+from pgfleet.schema.feed.known import strange
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.event.bodies import body_of_test
 from pgfleet.workers.event.delivering import NO_BATCH, WELL
@@ -54,19 +54,7 @@ def _refusal(row: Row, machines: list[str] | None, states: list[str] | None, tur
     if target is None:
         return "subscription_id: its address is not there any more"
     reach = turn.tools.webhooks.reach
-    return reach.refusal(target.url) or _unknown(machines, states, turn) or _too_many(row.user_id, turn)
-
-
-def _unknown(machines: list[str] | None, states: list[str] | None, turn: Turn) -> str | None:
-    """A word that is no machine's, or no state of those that are wanted: it would wait for ever."""
-    names = {machine for machine, _ in turn.view.moves}
-    wanted = set(machines or names)
-    reached = {state for machine, state in turn.view.moves if machine in wanted}
-    for name, words, known in (("machines", machines, names), ("states", states, reached)):
-        strange = next((word for word in words or () if word not in known), None)
-        if strange is not None:
-            return f"{name}: {strange} is not known; {did_you_mean(strange, sorted(known))}"
-    return None
+    return reach.refusal(target.url) or strange(turn.view.moves, machines, states) or _too_many(row.user_id, turn)
 
 
 def _too_many(user_id: str, turn: Turn) -> str | None:

@@ -12,6 +12,7 @@ from pgfleet.schema.feed import reading
 from pgfleet.schema.feed.cursor import Cursor, CursorTooOld
 from pgfleet.schema.feed.event import Event
 from pgfleet.schema.feed.filters import Filters, may_see, narrowed
+from pgfleet.schema.feed.known import types_in
 from pgfleet.schema.feed.reading import Page
 from pgfleet.schema.messages import Message
 from pgfleet.schema.queue.kernel import Connection
@@ -89,7 +90,7 @@ def load(conn: Connection, messages: Sequence[Message], settings: Settings) -> V
     idle: list[Any] = []
     if any(isinstance(message, LookAround) for message in messages):
         idle = [one for (one,) in conn.execute(SQL["idle"], {"most": AROUND}).fetchall()]
-    moves = conn.execute(SQL["moves"]).fetchall() if askers else []
+    moves = types_in(conn) if askers else []
     batches = _batches(conn, messages, rows, window_of(settings))
     return View(moment, rows, targets, batches, dict(counted.fetchall()), idle, moves)
 

@@ -69,7 +69,7 @@ def _read(running: Running, claimed: Sequence[Task]) -> list[Task]:
     cut_large(running, claimed)
     for task in claimed:
         try:
-            unit = read(running.kind, task)
+            unit = read(running, task)
         except Exception as error:  # noqa: BLE001  # the message that a reader stumbles over fails alone
             refused += _units(running, task, error)
             continue

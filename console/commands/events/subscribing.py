@@ -13,6 +13,7 @@ from pgfleet.producers.submit.commands import AsJson, User
 from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.producers.submit.wording import default_user
+from pgfleet.schema.feed.known import refuse_strange
 from pgfleet.schema.reads.event.subscription import resolve
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A subscription's id, or the beginning of it.")]
@@ -54,6 +55,7 @@ def subscribe(  # noqa: PLR0913  # one parameter an option
     Prints the secret that deliveries are signed with, as Standard Webhooks has it. It is shown this once.
     """
     with database() as conn, named_as_options(OPTIONS):
+        refuse_strange(conn, machine, state)
         made = producer.subscribe(
             user or default_user(),
             address_of(url),

@@ -11,7 +11,7 @@ from pgfleet.producers.submit.commands import AsJson
 from pgfleet.producers.submit.terminal import out, print_json
 from pgfleet.producers.submit.wording import default_user
 from pgfleet.schema.brake import cordons
-from pgfleet.schema.errors import Refusal
+from pgfleet.schema.errors import FleetError, Refusal
 from pgfleet.schema.printable import plural, printable
 from pgfleet.schema.reads import about
 
@@ -60,7 +60,9 @@ def _moment(text: str, now: datetime) -> datetime:
     """
     found = _from_now(text, now) or _at_clock(text, now) or _at_date(text)
     if found is None:
-        raise Refusal(f"--until {printable(text)} is no time. Write 18:00, 2027-01-31T18:00, or from now: 90m, 4h, 2d.")
+        raise FleetError(
+            f"--until {printable(text)} is no time. Write 18:00, 2027-01-31T18:00, or from now: 90m, 4h, 2d."
+        )
     if found > now + LONGEST:
         raise Refusal(f"--until {text} is more than {LONGEST.days} days from now.")
     if found <= now:

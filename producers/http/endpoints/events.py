@@ -8,6 +8,7 @@ from pgfleet.producers.http.endpoint import Answer, Call, Endpoint, Shape
 from pgfleet.producers.http.endpoints.reservations import ONE, found
 from pgfleet.producers.http.sending import for_whom
 from pgfleet.schema.feed.filters import Filters
+from pgfleet.schema.feed.known import refuse_strange
 from pgfleet.schema.messages import Name
 from pgfleet.schema.reservation import MACHINE
 
@@ -26,7 +27,9 @@ class EventFilter(Shape):
 def stream_events(call: Call) -> Answer:
     asked = call.asked(EventFilter)
     user = None if asked.user is None else for_whom(call, asked.user)
-    return Answer(Filters(_words(asked.machine), _words(asked.to), user, asked.row))
+    machines, states = _words(asked.machine), _words(asked.to)
+    refuse_strange(call.conn, machines, states, ("machine", "to"))
+    return Answer(Filters(machines, states, user, asked.row))
 
 
 def _words(given: str | None) -> frozenset[str] | None:

@@ -67,8 +67,7 @@ def list_policies(call: Call) -> Answer:
 def put_policy(call: Call) -> Answer:
     body = call.given(NewPolicy)
     whose = _whose(call, body)
-    given = ",".join(body.patterns) if body.patterns else "none" if body.most is None else repr(body.most)
-    put(call.conn, whose, given, call.principal.username)
+    put(call.conn, whose, body.most, body.patterns, call.principal.username)
     return Answer(status=204, about=whose.limit_name, name=whose.shown)
 
 

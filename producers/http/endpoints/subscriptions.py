@@ -21,6 +21,7 @@ from pgfleet.producers.http.shapes.events import Delivery, MadeSubscription, Sub
 from pgfleet.producers.http.shapes.shown import Page
 from pgfleet.schema.asking import Whose
 from pgfleet.schema.event import QUEUE, Format, Position, Request, Resume, SendAgain, Status, Test, Unsubscribe, Words
+from pgfleet.schema.feed.known import refuse_strange
 from pgfleet.schema.messages import Name, Uuid
 from pgfleet.schema.reads.event import subscription as reads
 from pgfleet.schema.reads.pages import event as pages
@@ -81,6 +82,7 @@ def create_subscription(call: Call) -> Answer:
     user, url = for_whom(call, given.pop("user_id", None)), given.pop("url")
     if call.whose != Whose.ANY and given.get("of_user") not in (None, user):
         raise NotPermittedError("of_user: you may see events of nobody else")
+    refuse_strange(call.conn, given.get("machines"), given.get("states"))
     made = producer.subscribe(user, url, call.conn, **given)
     row = reads.by_id(call.conn, made.subscription_id)
     body = {"id": made.subscription_id, "href": href(made.subscription_id), "secret": made.secret}

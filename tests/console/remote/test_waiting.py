@@ -60,15 +60,22 @@ def test_who_has_asked_too_often_waits_as_told_and_not_for_ever(
     ("status", "content_type", "body", "said"),
     [
         (200, "text/html", b"<html>", "is no API of pgfleet"),
+        (200, "application/json", b"{}", "is no API of pgfleet"),
+        (200, "application/json", b"[]", "is no API of pgfleet"),
+        (200, "application/json", b"null", "is no API of pgfleet"),
+        (200, "application/json", b"[" * 5_000, "is no API of pgfleet"),
+        (200, "application/json", b" " * 5_001, "has more than"),
         (502, "text/html", b"<html>", "answers with status 502"),
         (404, "text/html", b"<html>", "answers with status 404"),
         (500, "application/problem+json", b"[1]", "answers with status 500"),
     ],
+    ids=lambda part: str(part)[:30],
 )
 def test_what_is_no_api_is_told_so(  # one parameter a part of the answer
     nobody: Pgfleet, status: int, content_type: str, body: bytes, said: str
 ) -> None:
     """A proxy's page, or another program at this address."""
+    nobody.monkeypatch.setattr("pgfleet.console.remote.answers.MOST_BYTES", 5_000)
     with answering(status, content_type, body) as url:
         nobody.monkeypatch.setenv("PGFLEET_URL", url)
         nobody.monkeypatch.setenv("PGFLEET_KEY", "k" * 86)

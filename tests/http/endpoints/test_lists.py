@@ -1,11 +1,17 @@
 """Lists by pages: of reservations, disks and what was asked of disks."""
 
+from base64 import urlsafe_b64encode
+
 import pytest
 
 from pgfleet.schema.reads.pages.keyset import encode
 from worlds.api.audited import turned
 from worlds.api.server import Api
 from worlds.rows_of_disks import disk, operation, reservation
+
+# Cursors of nobody: as deep as no parser goes, and with half a letter.
+DEEP = f"cursor={urlsafe_b64encode(b'[' * 6000).decode()}"
+HALF = f"cursor={encode('2026-11-28', chr(0xD800))}"
 
 
 def test_a_user_sees_own_reservations_and_an_operator_everybodys(api: Api) -> None:
@@ -64,7 +70,7 @@ def test_since_leaves_what_has_changed(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    ["cursor=x", "cursor=WzEsMl0", "limit=0", "limit=201", "since=yesterday", "status=happy", "nonsense=1"],
+    ["cursor=x", "cursor=WzEsMl0", DEEP, HALF, "limit=0", "limit=201", "since=yesterday", "status=happy", "nonsense=1"],
 )
 def test_what_can_not_be_asked_is_refused(api: Api, asked: str) -> None:
     """As a problem that says what is wrong."""

@@ -35,8 +35,12 @@ def test_images_are_limited_by_patterns_and_nothing_given_is_no_limit(api: Api) 
     with api.as_user("ops", role="DEVOPS") as ops:
         ops.put(f"{PATH}/images", json={"patterns": ["ours/*", "theirs/*"]})
         ops.put(f"{PATH}/disks", json={"team": "auth0|owner"})
+        ops.put(f"{PATH}/images", json={"patterns": ["none"], "user": "ada"})
 
-    assert kept(api, "images") == [("everybody", "", "", None, ["ours/*", "theirs/*"], "ops")]
+    assert kept(api, "images") == [
+        ("everybody", "", "", None, ["ours/*", "theirs/*"], "ops"),
+        ("user", "ada", "", None, ["none"], "ops"),
+    ]
     assert ("team", "auth0|owner", "", None, None, "ops") in kept(api, "disks")
 
 
@@ -50,6 +54,10 @@ def test_images_are_limited_by_patterns_and_nothing_given_is_no_limit(api: Api) 
         ("gpus", {"most": 1, "gpu_type": "quantum"}, 409),
         ("disks", {"most": 1, "gpu_type": "h100"}, 409),
         ("disks", {"patterns": ["a/*"]}, 409),
+        ("disks", {"patterns": ["none"]}, 409),
+        ("disks", {"patterns": ["a/*"], "most": 3}, 409),
+        ("images", {"most": 1}, 409),
+        ("images", {"patterns": ["a/*"], "most": 3}, 409),
         ("disks", {"most": 1, "user": "a\nb"}, 400),
     ],
 )

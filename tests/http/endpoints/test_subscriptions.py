@@ -141,6 +141,8 @@ def test_with_a_key_it_is_made_once_and_its_secret_is_not_told_again(ada: httpx.
         ({"url": "https://me:hush@example.org/"}, 400, "url"),
         ({"url": "https://example.org/", "format": "fax"}, 400, "format"),
         ({"url": "https://example.org/", "machines": []}, 400, "machines"),
+        ({"url": "https://example.org/", "machines": ["reservatoin"]}, 400, "did you mean reservation"),
+        ({"url": "https://example.org/", "machines": ["disk"], "states": ["failover"]}, 400, "states: failover"),
         ({"url": "https://example.org/", "secret": "hush"}, 400, "secret"),
         ({"url": "https://example.org/", "of_user": "bob"}, 403, "of_user"),
         ({"url": "https://example.org/", "user_id": "bob"}, 403, "user_id"),

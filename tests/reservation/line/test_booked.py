@@ -148,7 +148,19 @@ def test_a_time_without_its_zone_is_no_time(conn: Connection, worker: Worker, st
     assert refusal.startswith("start_at: ")
 
 
-def test_a_time_that_is_past_is_now(conn: Connection, worker: Worker) -> None:
-    row_id = create(conn, start_at=(now(conn) - timedelta(hours=1)).isoformat())
+def test_what_was_asked_for_in_time_and_is_read_later_starts_at_once(conn: Connection, worker: Worker) -> None:
+    row_id = create(conn, start_at=(now(conn) + timedelta(hours=1)).isoformat())
+    move_clock(conn, 2 * H)
 
     assert reach(conn, worker, row_id, "active")["start_at"] is None
+
+
+def test_a_time_that_was_over_when_it_was_asked_for_is_refused(conn: Connection, worker: Worker) -> None:
+    """It is a slip: to start now would not be what is meant."""
+    create(conn, start_at=(now(conn) - timedelta(hours=1)).isoformat())
+    worker.run()
+
+    (refusal,) = letters(conn)
+    assert "was over when it was asked for" in refusal
+    assert "was over" in asked(conn, -1).reason
+    assert asked(conn, -0.01).starts_now

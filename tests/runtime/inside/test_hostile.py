@@ -104,6 +104,19 @@ def test_a_row_that_nobody_can_read_is_a_rejection_and_what_is_beside_it_runs(sm
     assert sum(claims) == 3, "nothing is claimed twice"
 
 
+@pytest.mark.parametrize("name", ["nested in a field", "nested as deep as PostgreSQL takes it", "a long number"])
+def test_its_sender_finds_what_nobody_can_read_by_its_id(small: Small, name: str) -> None:
+    more = {
+        "nested in a field": "repeat('[', 150) || repeat(']', 150)",
+        "nested as deep as PostgreSQL takes it": "repeat('[', 2000) || repeat(']', 2000)",
+        "a long number": "'1' || repeat('0', 5000)",
+    }[name]
+
+    work_beside(small, row(f"""('{{"action": "do", "job_id": 7, "x": ' || {more} || '}}')::jsonb"""))
+
+    assert small.all("select row_id from public.dead_letters") == ["7"]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_a_row_that_is_only_odd_is_run_as_any_other(small: Small, name: str) -> None:
     claims = work_beside(small, RUNS[name])

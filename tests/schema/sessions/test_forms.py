@@ -66,7 +66,11 @@ def test_another_database_of_the_same_server_is_named(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "dsn", ["nonsense", "mysql://u:secret@h/db", "host=h pasword=secret", "postgresql://u:se@cret@h/db"]
+    "dsn",
+    [
+        *("nonsense", "mysql://u:secret@h/db", "host=h pasword=secret", "postgresql://u:se@cret@h/db"),
+        "postgresql://u:secret@h/db?connect_timeout=abc",
+    ],
 )
 def test_what_libpq_does_not_take_is_told_with_its_variable(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", dsn)

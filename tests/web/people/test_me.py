@@ -17,7 +17,7 @@ def test_one_sees_who_one_is_and_how_that_was_proven(site: Site, role: str) -> N
 
 
 def test_limits_are_shown_with_what_is_used_of_them(site: Site) -> None:
-    put(site.api.conn, Whose("gpus", "user", "ada", "h100"), "8", "ops")
+    put(site.api.conn, Whose("gpus", "user", "ada", "h100"), 8, None, "ops")
     rows.reservation(site.api.conn, "active", None, user_id="ada")
 
     page = site.signed_in("ada").get("/me").text

@@ -170,7 +170,7 @@ def a_kind(_: Api, __: str) -> Ids:
 
 
 def a_limit(api: Api, _: str) -> Ids:
-    put(api.conn, Whose("gpus"), "100", "tests")
+    put(api.conn, Whose("gpus"), 100, None, "tests")
     return {"limit": "gpus"}
 
 

@@ -229,6 +229,7 @@ def small_kind(tools: Tools | None = None, **given: Any) -> Kind[Do, View, Tools
         limit=lambda _message, _view, settings: settings.attempts,
         tools=lambda _settings, _breakers: nullcontext(opened),
         batch=50,
+        ids=("job_id",),
         once=lambda _message: True,
     )
     return replace(kind, **given)

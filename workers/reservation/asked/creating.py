@@ -5,7 +5,7 @@ from typing import Any
 
 from pgfleet.schema.gang.asked import row_of, spread
 from pgfleet.schema.gang.nodes import gang_ids, gang_name, nodes_of
-from pgfleet.schema.line.booking import FARTHEST, book, unit_asked_for
+from pgfleet.schema.line.booking import book, out_of_reach, unit_asked_for
 from pgfleet.schema.messages import BadMessage, read_message
 from pgfleet.schema.policy.limits import beyond, idle_minutes, refused
 from pgfleet.schema.reservation import FINAL, CreateReservation, Retry, Status, misfit, retried_id
@@ -122,10 +122,11 @@ def _problem(message: CreateReservation, turn: Turn) -> str | None:
 
 def _unbookable(message: CreateReservation, turn: Turn) -> str | None:
     """Why it can't be promised to start at the time that it asks for, and when it could."""
-    if message.start_at is None or message.start_at <= turn.now:
+    if message.start_at is None:
         return None
-    if message.start_at > turn.now + FARTHEST:
-        return f"start_at: at most {FARTHEST.days} days ahead"
+    problem = out_of_reach(message.start_at, turn.now, turn.sent_at)
+    if problem is not None or message.start_at <= turn.now:
+        return problem
     standing = turn.view.standings.get(message.gpu_type)
     return None if standing is None else book(standing, unit_asked_for(message)).problem
 

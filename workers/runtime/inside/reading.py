@@ -2,20 +2,22 @@
 
 from pgfleet.schema.asking import refusal
 from pgfleet.schema.messages import BadMessage, id_in
+from pgfleet.schema.queue.reading import UnreadableJson
 from pgfleet.workers.runtime.decide import bury, unread
-from pgfleet.workers.runtime.kind import AnyKind
+from pgfleet.workers.runtime.inside.large import fields_of
+from pgfleet.workers.runtime.running import Running
 from pgfleet.workers.runtime.settle import Unit
 from pgfleet.workers.runtime.task import Task
 
 
-def read(kind: AnyKind, task: Task) -> Unit | None:
+def read(running: Running, task: Task) -> Unit | None:
     """Fill in what the message says and is about; or answer one that can't be read, or is not its sender's to ask.
 
     Raises:
         whatever a kind's reader stumbles over; what it is about is filled in as far as it can be.
     """
-    body = task.claimed.body
-    task.key = id_in(body, kind.ids)
+    kind, body = running.kind, task.claimed.body
+    task.key = id_in(fields_of(running, task) if isinstance(body, UnreadableJson) else body, kind.ids)
     unit = unread(task)
     if unit is not None:
         return unit
