@@ -159,16 +159,19 @@ begin
 end
 $$;
 
+-- The machines that there are, the states that their rows move to, and what else is told of them. Called by
+-- schema/feed/queries.sql.
+create or replace function public.event_types() returns table (machine text, state text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select m.machine, m.to_status from public.moves m union select n.machine, n.notice from public.notices n $$;
+revoke execute on function public.event_types() from public;
+
 -- What the worker of this kind reads and writes, and who sends to it (163).
 create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'pgmq.q_event_deliveries', 'work'),
   ('user', 'pgmq.q_event_deliveries', 'send'),
-  ('user', 'public.moves', 'select'),
-  ('user', 'public.notices', 'select'),
   ('sender', 'pgmq.q_event_deliveries', 'send'),
   ('api', 'pgmq.q_event_deliveries', 'send'),
-  ('api', 'public.moves', 'select'),
-  ('api', 'public.notices', 'select'),
   ('worker', 'public.event_subscriptions', 'select, insert, update'),
   ('worker', 'public.event_targets', 'select'),
   ('worker', 'public.forgotten_subscription', 'select'),
@@ -178,6 +181,9 @@ create or replace view public.rights_of_event (who, thing, may) as values
   ('worker', 'function public.events_undelivered_s()', 'execute'),
   ('worker', 'function public.events_since(integer, xid8, bigint, integer, text[], text[], text, text, integer, xid8, bigint)',
     'execute'),
+  ('worker', 'function public.event_types()', 'execute'),
+  ('user', 'function public.event_types()', 'execute'),
+  ('api', 'function public.event_types()', 'execute'),
   ('user', 'function public.heard_from()', 'execute'),
   ('user', 'function public.moves_after(text, integer)', 'execute'),
   ('api', 'function public.heard_from()', 'execute'),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pgfleet.console.remote.answers import Answered
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.reads.place import Place
 from pgfleet.schema.rows.row import Row
@@ -26,7 +27,7 @@ UNKNOWN = {
 def timed(value: Any) -> Any:
     """The same with times as times."""
     if isinstance(value, Mapping):
-        return {name: timed(each) for name, each in value.items()}
+        return Answered({name: timed(each) for name, each in value.items()})
     if isinstance(value, list):
         return [timed(each) for each in value]
     if isinstance(value, str) and TIME.fullmatch(value):

@@ -26,4 +26,4 @@ select public.last_move(:machine::text, :row_id::text) as history_id;
 
 -- name: types
 -- The machines that there are, the states that their rows move to, and what else is told of them.
-select m.machine, m.to_status from public.moves m union select n.machine, n.notice from public.notices n;
+select t.machine, t.state from public.event_types() t;

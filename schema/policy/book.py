@@ -52,7 +52,7 @@ def put(conn: Connection, whose: Whose, most: float | None, patterns: list[str] 
     """
     _check(conn, whose)
     _check_given(whose.limit_name, most, patterns)
-    given = ",".join(patterns) if patterns else "none" if most is None else f"{most:g}"
+    given = ", ".join(patterns) if patterns else "none" if most is None else f"{most:g}"
     with conn.transaction():
         give_reason(conn, f"{who}: {whose.shown}: {given}")
         ask(conn, SQL["put"], most=most, patterns=patterns, set_by=who, **_named(whose))

@@ -56,6 +56,23 @@ def pods(world: World) -> int:
     return int(world.box.state()["objects"]["pods"])
 
 
+@pytest.mark.parametrize("what", ["persistentvolumes", "persistentvolumeclaims"])
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_who_lets_no_volume_in_fails_no_reservation(world: World, what: str, status: int) -> None:
+    """Each waits, and says who has to do what."""
+    said = f'admission webhook "policy.corp" denied the request: no {what} here'
+    world.box.fault(f"/{what}$", method="POST", times=100_000, status=status, message=said)
+    ids = [world.reserve(f"data-{number}") for number in range(2)]
+    world.until(lambda: all(said in told(world, each) for each in ids), what="the words of the webhook")
+    waiting = [told(world, each) for each in ids]
+
+    world.box.clear_faults()
+    world.until(lambda: all(world.status(each) == "active" for each in ids), what="both are active")
+
+    assert all("the operator has to let this worker make what it needs" in each for each in waiting)
+    assert world.letters == []
+
+
 # What the volume is made from.
 
 

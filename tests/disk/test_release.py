@@ -165,9 +165,28 @@ def test_a_reservation_that_is_stuck_is_kept_all_the_same(world: World) -> None:
     world.aws.complete_volumes()
     row = world.over(row_id)
 
-    assert row["failure_reason"] == "not ready within 60 minutes"
+    assert row["failure_reason"] == "not ready within 60 minutes; last: Making the volume of disk data"
     free(world)
     nothing_is_left(world)
+
+
+def test_volumes_that_aws_drops_again_and_again_are_told(world: World) -> None:
+    """As where the key that encrypts them is switched off: each is asked for well, and gone a moment later."""
+    world.create()
+    world.aws.hold_volumes()
+    row_id, shown = world.reserve(), set()
+    for _ in range(130):
+        world.run()
+        for volume_id in list(world.volumes):
+            world.aws.forget(volume_id)
+        world.pass_time(30)
+        shown.add(world.reservation(row_id)["current_detailed_status"])
+    world.aws.hold_volumes(held=False)
+    row = world.over(row_id)
+
+    told = "Making the volume of disk data: AWS could not make its volume, and is asked again"
+    assert told in shown
+    assert row["failure_reason"] == f"not ready within 60 minutes; last: {told}"
 
 
 def test_a_reservation_that_fails_with_its_dead_letter_gives_its_disk_back(world: World) -> None:

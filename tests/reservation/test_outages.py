@@ -9,8 +9,8 @@ import pytest
 from pgfleet.console.sandbox.box import Box
 from pgfleet.workers.reservation.machine import KIND
 from pgfleet.workers.runtime.outcomes import NotNowError
-from worlds.fleet import Connection, Worker, assert_sound, move_clock, row_of, settings_for, worker_on
-from worlds.reservations import active, ask, create, ended, letters, reach, status_of
+from worlds.fleet import Connection, Worker, assert_sound, move_clock, row_of, settings_for, until, worker_on
+from worlds.reservations import active, ask, create, ended, gang, letters, reach, status_of
 
 PODS = r"/namespaces/gpu-dev/pods"
 MANY = 100_000
@@ -223,6 +223,46 @@ def test_deletes_that_are_refused_hold_the_gpus_until_they_are_let(conn: Connect
     assert held == 2
     assert ended(conn, worker, row_id)["gpus_held"] == 0
     assert status_of(conn, other) == "active"
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("what", ["pods", "services", "configmaps"])
+def test_a_deletion_that_a_webhook_refuses_is_told_in_its_words(
+    conn: Connection, worker: Worker, box: Box, status: int, what: str
+) -> None:
+    """And whatever else there is of it is asked to go meanwhile."""
+    row_id, said = active(conn, worker), 'admission webhook "protect.corp" denied the request: it is protected'
+    box.fault(f"/namespaces/gpu-dev/{what}/", method="DELETE", times=MANY, status=status, message=said)
+    ask(conn, "cancel", row_id)
+    worker.run_until(lambda: row_of(conn, row_id)["held_by"] is not None)
+    worker.run_until(lambda: said in (row_of(conn, row_id)["held_by"] or ""))
+    held = row_of(conn, row_id)["gpus_held"]
+    until(lambda: box.state()["objects"]["pods"] == int(what == "pods"))
+
+    box.clear_faults()
+    row = ended(conn, worker, row_id)
+
+    assert held == 2
+    assert (row["gpus_held"], letters(conn)) == (0, [])
+
+
+@pytest.mark.parametrize("what", ["secrets", "networkpolicies"])
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_who_lets_nothing_in_that_goes_with_a_gang_fails_no_row(
+    conn: Connection, worker: Worker, box: Box, what: str, status: int
+) -> None:
+    said = f'admission webhook "policy.corp" denied the request: no {what} here'
+    box.fault(f"/{what}$", method="POST", times=MANY, status=status, message=said)
+    ids = gang(conn, 2)
+    worker.run_until(lambda: any(said in shown(conn, each) for each in ids))
+    move_clock(conn, 600)
+    worker.run_once()
+
+    box.clear_faults()
+    rows = [reach(conn, worker, each, "active") for each in ids]
+
+    assert all(row["failure_reason"] is None for row in rows)
+    assert letters(conn) == []
 
 
 def test_a_quota_gives_the_gpus_back_and_lets_others_pass(conn: Connection, worker: Worker, box: Box) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUOTA, SNAPSHOT_PENDING, ZONE_FULL, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUOTA, SNAPSHOT_PENDING, VOLUME_FAILED, ZONE_FULL, Status
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.reservation import Status as ReservationStatus
 from pgfleet.schema.rows.row import Row
@@ -157,7 +157,9 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
         NoRoomError: there is no node that a zone could be taken from.
     """
     disk = disk_of(row, turn.view)
-    waits = wait(row, f"Making the volume of disk {disk.disk_name}", turn.later(turn.tools.settings.pod_poll_s))
+    failed = f": {VOLUME_FAILED}" if disk.detail == VOLUME_FAILED else ""
+    shown = f"Making the volume of disk {disk.disk_name}{failed}"
+    waits = wait(row, shown, turn.later(turn.tools.settings.pod_poll_s))
     if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
         # Of a gang, all go where its first one has its disk.
         zones = [row.placement[ZONE]] if ZONE in (row.placement or {}) else _zones(row, turn)

@@ -54,7 +54,9 @@ def _too_late(row: Row, pod: PodState | None, turn: Turn) -> Outcome:
     ours = pod is not None and pod.reservation_id == row.reservation_id
     reason = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes"
     if pod is None or not ours:
-        return failed(row, turn.view, reason)
+        # It may be AWS that makes no volume, which only the row says.
+        last = f"; last: {row.current_detailed_status}" if asks_for_disk(row) else ""
+        return failed(row, turn.view, f"{reason}{last}")
     if pod.deleting or (pod.unplaced is not None and pod.unplaced.place in OF_THE_CLUSTER):
         return leave(row, turn, row.current_detailed_status)
     return give_up(row, pod, turn, reason)

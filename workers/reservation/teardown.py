@@ -20,7 +20,7 @@ from pgfleet.workers.reservation.disk import (
     wait_for_release,
 )
 from pgfleet.workers.reservation.tools import Turn, changed, freed, looked_at, pod_of
-from pgfleet.workers.runtime.outcomes import Advance, Done, Outcome, Wait
+from pgfleet.workers.runtime.outcomes import Advance, Done, NeverError, Outcome, TryAgainError, Wait
 
 # A teardown that takes long is looked at after this share of the time that it has taken, up to a limit.
 PAUSE_SHARE = 0.1
@@ -37,12 +37,16 @@ def teardown(row: Row, turn: Turn) -> Outcome:
     if disk is not None and not forced and is_to_be_listed(row, pod, disk):
         return list_contents(row, disk, turn)
     logs = {} if forced else _last_words(row, pod, turn)
-    left = _delete(row, pod, turn)
+    # What was asked to go just now may be gone at the next look.
+    is_asked = pod is not None and not pod.deleting
+    try:
+        left = _delete(row, pod, turn)
+    except (NeverError, TryAgainError) as error:
+        left, is_asked = f"it can't be deleted: {error}", False
     if left is not None and forced:
         return _let_go_by_force(row, disk, left, turn)
     if left is not None:
-        # What was asked to go just now may be gone at the next look.
-        shown = {} if pod is not None and not pod.deleting else _held(row, left, turn.now)
+        shown = {} if is_asked else _held(row, left, turn.now)
         return Wait(left, _next_look(row, turn), changed(row, {**logs, **shown}))
     if disk is None:
         return _ended(row, turn)
@@ -58,13 +62,17 @@ def _last_words(row: Row, pod: PodState | None, turn: Turn) -> dict[str, Any]:
 
 
 def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
-    """Delete services, keys, pod and home; what was still there, None for nothing."""
+    """Delete pod, services, keys and home; what was still there, None for nothing.
+
+    Raises:
+        NeverError, TryAgainError: some of it may not be deleted, in the words of who refuses that.
+    """
+    own, forced = pod is not None and pod.reservation_id == row.reservation_id, row.forced_at is not None
+    if pod is not None and own and (not pod.deleting or forced):
+        turn.hold()
+        turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
     services, keys = delete_belongings(pod_of(row, turn), row.reservation_id, turn)
-    if pod is not None and pod.reservation_id == row.reservation_id:
-        forced = row.forced_at is not None
-        if not pod.deleting or forced:
-            turn.hold()
-            turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
+    if pod is not None and own:
         return _terminating(pod)
     if services or keys:
         return f"its {'service' if services else 'config map'} {(services or keys)[0]} is being deleted"

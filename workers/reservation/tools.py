@@ -57,7 +57,7 @@ def connected(settings: Settings, breakers: Breakers | None) -> Iterator[Tools]:
         yield Tools(
             settings,
             pods,
-            home.Homes(*place, fleet=fleet),
+            home.Homes(*place, fleet=fleet, tolerations=pods.tolerations),
             Inside(commands),
             Belongings(*place, fleet),
             Gangs(*place, fleet),

@@ -13,16 +13,15 @@ from typing import Any, TypeAlias
 import structlog
 
 from pgfleet.schema.messages import Sweep
-from pgfleet.schema.queue.kernel import Connection
 from pgfleet.schema.tickets import Tickets
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.bulk import apply_in_bulk
-from pgfleet.workers.runtime.decide import bury, decide, decide_error, give_up, limit, release
+from pgfleet.workers.runtime.decide import WRITING, bury, decide, decide_error, give_up, limit, release
 from pgfleet.workers.runtime.halves import in_halves
 from pgfleet.workers.runtime.inside.begin import begin
 from pgfleet.workers.runtime.inside.counting import count
 from pgfleet.workers.runtime.inside.large import cut_large
-from pgfleet.workers.runtime.inside.loading import LOADING, Unloaded, loaded
+from pgfleet.workers.runtime.inside.loading import LOADING, Unloaded, load, loaded
 from pgfleet.workers.runtime.inside.reading import read
 from pgfleet.workers.runtime.inside.threads import outcome_of
 from pgfleet.workers.runtime.kind import BulkKind, Turn
@@ -146,10 +145,10 @@ Stepped: TypeAlias = tuple[Task, Unit | Exception]
 def _load_and_step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
     """Decisions on fresh rows. A message whose rows can't be loaded fails alone."""
 
-    def load(part: list[Task]) -> Any:
+    def view_of(part: list[Task]) -> Any:
         try:
             with running.progress.step(part):
-                return with_connection(running, lambda conn: _load(running, conn, part), LOADING)
+                return with_connection(running, lambda conn: load(running, conn, part), LOADING)
         except UNREACHABLE:
             raise
         except NotLoadedError as refusal:
@@ -157,23 +156,12 @@ def _load_and_step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped
         except Exception as error:  # noqa: BLE001  # any exception is an outcome
             return error
 
-    for part, view in in_halves(tasks, load):
+    for part, view in in_halves(tasks, view_of):
         error = view.error if isinstance(view, Unloaded) else view
         failed = isinstance(error, Exception)
         for task in part:
             task.view = None if failed else view
         yield from [[(task, error) for task in part]] if failed else _step(running, part)
-
-
-def _load(running: Running, conn: Connection, tasks: list[Task]) -> Any:
-    """The view of some messages, whose steps begin; of a kind that calls the outside also what is in trouble there."""
-    kind = stepped_kind(running)
-    if kind.effects:
-        running.breakers.refresh(conn)
-    messages = [task.message for task in tasks]
-    view = loaded(running, conn, lambda: kind.load(conn, messages, running.settings))
-    begin(running, conn, tasks)
-    return view
 
 
 def _step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped]]:
@@ -293,7 +281,7 @@ def write(running: Running, units: Sequence[Unit]) -> Settled:
         return Settled()
     started, began_ns, queue = time.perf_counter(), time.time_ns(), running.kind.queue
     with running.progress.step([unit.task for unit in units]):
-        settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), "settle")
+        settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), WRITING)
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
     running.progress.answered([unit.task for unit in settled.done])
     count(running, settled, began_ns)

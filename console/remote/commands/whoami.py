@@ -15,7 +15,9 @@ from pgfleet.schema.printable import minute
 @like(local.whoami)
 def whoami(*, as_json: bool) -> None:
     there = api()
-    show(lambda: {**timed(there.me), "api": there.url}, lambda seen: facts(_facts(seen)), as_json=as_json)
+    seen = timed(there.me)
+    seen["api"] = there.url
+    show(lambda: seen, lambda seen: facts(_facts(seen)), as_json=as_json)
 
 
 def _facts(seen: dict[str, Any]) -> Iterator[tuple[str, object]]:

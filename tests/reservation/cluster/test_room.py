@@ -1,6 +1,6 @@
 """Admission knows nodes: what no node can hold waits and is in nobody's way, and a dry run says the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -74,6 +74,40 @@ def test_what_no_node_can_hold_waits_and_lets_others_pass(conn: Connection, halv
     assert shown(conn, large) in (why.format(4), why.format(3))
     assert row_of(conn, large)["gpus_held"] == 0
     assert_sound(conn)
+
+
+def taint(cluster: Api, *taints: Mapping[str, str | None]) -> None:
+    for node in ("h100-1", "h100-2"):
+        cluster.patch_node(node, {"spec": {"taints": list(taints)}})
+
+
+TAINTS = [
+    ("maintenance", "true", "NoSchedule"),
+    ("node.cilium.io/agent-not-ready", None, "NoSchedule"),
+    ("ebs.csi.aws.com/agent-not-ready", None, "NoExecute"),
+    ("nvidia.com/gpu", "present", "NoExecute"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "effect"), TAINTS, ids=str)
+def test_a_node_with_a_taint_that_our_pods_do_not_tolerate_has_no_room(
+    conn: Connection, worker: Worker, cluster: Api, key: str, value: str | None, effect: str
+) -> None:
+    """Its GPUs are free, and no pod of ours would ever go there. What they tolerate is none, nor is a preference."""
+    taint(cluster, {"key": key, "value": value, "effect": effect})
+    look(worker)
+    row_id = create(conn, gpu_count=1)
+    worker.run()
+
+    assert (status_of(conn, row_id), row_of(conn, row_id)["gpus_held"]) == ("queued", 0)
+    assert asked(conn, 1).code == "NO_CAPACITY"
+    assert f"is tainted {key}" in asked(conn, 1).reason
+
+    mine = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    taint(cluster, mine, {"key": "busy", "effect": "PreferNoSchedule"})
+    look(worker)
+
+    reach(conn, worker, row_id, "active")
 
 
 def test_a_dry_run_says_the_same(conn: Connection, halves: Worker) -> None:

@@ -43,6 +43,9 @@ SUPPORTS_NO_DRY_RUN = "does not support dry run"
 # As authorization says it, of whoever asks: what they ask for has not been looked at.
 RIGHT_IS_MISSING = re.compile(r'User ".*" cannot \S+ resource "')
 
+# Of these nobody's is made to find out whose trouble a refusal is: not every worker needs the right. What is in them is
+# the program's, and nothing that a user wrote.
+UNPROBED = ("/persistentvolumes", "/persistentvolumeclaims", "/secrets", "/networkpolicies")
 CALLS = {"GET": Calls.READ, "HEAD": Calls.READ, "DELETE": Calls.DELETE}
 
 
@@ -87,14 +90,16 @@ class GuardedClient(SignedClient):
             text = f"Kubernetes did not answer: {type(error).__name__}"
             raise self._unanswered(NotNowError(KUBERNETES, calls, UNREACHABLE, text)) from error
         if response.status >= REFUSED or not (_is_json(response) or urlsplit(url).path.endswith(LOG)):
-            self._judge(calls, response)
+            self._judge(calls, response, urlsplit(url).path)
         return response
 
-    def _judge(self, calls: Calls, response: RESTResponse) -> None:
+    def _judge(self, calls: Calls, response: RESTResponse, path: str) -> None:
         """Raise what is not the row's trouble; what is comes back as the answer that it is."""
         status = _status(response)
         answer = _named(response, status)
         found = verdict(KUBERNETES, calls, answer)
+        if found is Verdict.ASK_ROW and path.endswith(UNPROBED):
+            found = Verdict.HOLD
         words = said(response.status, response.reason, str(status.get("message", "")))
         if found is Verdict.PLACE:
             raise NoPlaceError("QUOTA", words)

@@ -7,7 +7,7 @@ A volume outlives its claim and a claim its pod, so removal goes the other way: 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from pgfleet.schema.printable import harmless
 from pgfleet.workers.clients.kubernetes.answers import SOON_S, every, or_exists, or_none
 from pgfleet.workers.clients.kubernetes.exec import Bounds, Commands
 from pgfleet.workers.clients.kubernetes.names import HOME, stamped
+from pgfleet.workers.clients.kubernetes.template.taints import OF_GPUS, Toleration, closed_by
 from pgfleet.workers.clients.kubernetes.volumes import (
     Home,
     Part,
@@ -53,6 +54,7 @@ class Homes:
     timeout_s: float
     contents_timeout_s: float = 30.0
     fleet: str = ""
+    tolerations: Sequence[Toleration] = (OF_GPUS,)
     commands: Commands = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +114,8 @@ class Homes:
         return places_together(machines, self._used(machines, asked.gpus), asked)
 
     def _machines(self, gpu_type: str) -> list[Machine]:
-        return [machine(node) for node in self._each(self.api.list_node, label_selector=f"{GPU_TYPE}={gpu_type}")]
+        nodes = self._each(self.api.list_node, label_selector=f"{GPU_TYPE}={gpu_type}")
+        return [machine(node, closed_by(node, self.tolerations)) for node in nodes]
 
     def _used(self, machines: list[Machine], gpus: int) -> Counter[str]:
         if not machines or not gpus:

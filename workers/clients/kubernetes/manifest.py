@@ -30,6 +30,7 @@ from pgfleet.workers.clients.kubernetes.pod import RESERVATION_ID
 from pgfleet.workers.clients.kubernetes.template.merging import merged
 from pgfleet.workers.clients.kubernetes.template.reading import Template
 from pgfleet.workers.clients.kubernetes.template.security import CONTAINER_SECURITY, POD_SECURITY
+from pgfleet.workers.clients.kubernetes.template.taints import OF_GPUS
 from pgfleet.workers.clients.kubernetes.zones import GPU, GPU_TYPE
 
 # A cpu type has no GPUs to take a proportion of: four reservations share one machine.
@@ -178,7 +179,7 @@ def _defaults(size: Size, template: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "spec": {
-            "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}],
+            "tolerations": [dict(OF_GPUS)],
             "containers": [container],
             "volumes": [
                 {"name": "workspace", "emptyDir": {"sizeLimit": _part(size, WORKSPACE_PART)}},

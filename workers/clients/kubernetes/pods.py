@@ -4,7 +4,7 @@ Names and labels come from the row, so that creating twice is creating once. Eve
 NoPlaceError where it is not the row's, else TryAgainError or NeverError.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,7 @@ from pgfleet.workers.clients.kubernetes.probe import Probe
 from pgfleet.workers.clients.kubernetes.status.events import Events, by_the_way
 from pgfleet.workers.clients.kubernetes.status.logs import LOG_LINES, last_lines
 from pgfleet.workers.clients.kubernetes.template.reading import Template
+from pgfleet.workers.clients.kubernetes.template.taints import OF_GPUS, Toleration, tolerations_of
 from pgfleet.workers.clients.kubernetes.volumes import owner_of
 from pgfleet.workers.clients.kubernetes.watch.nodes import pod_place
 from pgfleet.workers.clients.kubernetes.watch.seen import Seen, fingerprint
@@ -57,6 +58,7 @@ class Pods:
     probe: Probe
     seen: Seen = field(default_factory=Seen)
     fleet: str = ""
+    tolerations: Sequence[Toleration] = (OF_GPUS,)
 
     def look(self, name: str, known: str | None) -> PodState | None:
         """The pod as this process's watch has seen it, if that is what all have seen (`known`), else as it is.
@@ -268,7 +270,8 @@ def connected(settings: Settings, template: Template, breakers: Breakers | None 
     with GuardedClient(credentials) as plain:
         probe = Probe(client.CoreV1Api(plain), settings.namespace, timeout_s, template)
         with GuardedClient(credentials, Guard(KUBERNETES, breakers, probe)) as guarded:
-            yield Pods(client.CoreV1Api(guarded), settings.namespace, timeout_s, probe, fleet=settings.fleet)
+            api, tolerations = client.CoreV1Api(guarded), tolerations_of(template)
+            yield Pods(api, settings.namespace, timeout_s, probe, fleet=settings.fleet, tolerations=tolerations)
 
 
 def _name(thing: Any) -> str:

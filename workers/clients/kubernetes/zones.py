@@ -5,6 +5,8 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubernetes.utils.quantity import parse_quantity
+
 ZONE = "topology.kubernetes.io/zone"
 GPU_TYPE = "GpuType"
 GPU = "nvidia.com/gpu"
@@ -17,19 +19,24 @@ class Machine:
     name: str
     zone: str | None
     gpus: int
-    open: bool  # ready, and not cordoned
+    open: bool  # ready, neither cordoned nor closed by a taint
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def machine(node: Any) -> Machine:
-    """The parts of a `V1Node` that matter here."""
+def amount(resources: Mapping[str, Any]) -> int:
+    """How many GPUs are among some resources; Kubernetes writes a thousand as `1k`."""
+    return int(parse_quantity(resources.get(GPU) or 0))  # type: ignore[no-untyped-call]
+
+
+def machine(node: Any, closed: str | None = None) -> Machine:
+    """The parts of a `V1Node` that matter here; `closed` is a taint by which it takes no pod."""
     status, spec = node.status, node.spec
     conditions = {each.type: each.status for each in (status.conditions if status else None) or []}
     return Machine(
         name=node.metadata.name,
         zone=(node.metadata.labels or {}).get(ZONE) or None,
-        gpus=int(((status.allocatable if status else None) or {}).get(GPU, 0)),
-        open=conditions.get("Ready") == "True" and not (spec and spec.unschedulable),
+        gpus=amount((status.allocatable if status else None) or {}),
+        open=conditions.get("Ready") == "True" and not (spec and spec.unschedulable) and closed is None,
         labels=node.metadata.labels or {},
     )
 
@@ -93,4 +100,4 @@ def places_together(machines: Sequence[Machine], used: Counter[str], asked: Toge
 
 def _gpus(container: Any) -> int:
     resources = container.resources
-    return int(((resources.requests if resources else None) or {}).get(GPU, 0))
+    return amount((resources.requests if resources else None) or {})

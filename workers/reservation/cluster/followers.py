@@ -17,6 +17,7 @@ from pgfleet.workers.clients.kubernetes.pod import (
     pod_state,
     service_state,
 )
+from pgfleet.workers.clients.kubernetes.template.taints import Toleration
 from pgfleet.workers.clients.kubernetes.watch.nodes import GpuNode, gpu_node, pod_place
 from pgfleet.workers.clients.kubernetes.watch.seen import Things, fingerprint
 from pgfleet.workers.reservation.cluster.book import Book
@@ -105,6 +106,7 @@ class NodeFollower:
 
     known: Things[NodeState]
     book: Book
+    tolerations: Sequence[Toleration]
     listed_at: datetime | None = field(default=None, init=False)
     _listed: list[tuple[NodeState, GpuNode]] = field(default_factory=list, init=False)
 
@@ -112,7 +114,7 @@ class NodeFollower:
         self.listed_at, self._listed = self.book.now(), []
 
     def listed(self, things: Sequence[Any]) -> None:
-        self._listed += [(node_state(node), gpu_node(node)) for node in things]
+        self._listed += [(node_state(node), gpu_node(node, self.tolerations)) for node in things]
 
     def whole(self) -> None:
         listed, self._listed = self._listed, []
@@ -121,8 +123,8 @@ class NodeFollower:
 
     def changed(self, thing: Any) -> None:
         self.known.put(node_state(thing))
-        self.book.nodes([gpu_node(thing)])
+        self.book.nodes([gpu_node(thing, self.tolerations)])
 
     def removed(self, thing: Any) -> None:
         self.known.drop(thing.metadata.name)
-        self.book.nodes([gpu_node(thing)], are_gone=True)
+        self.book.nodes([gpu_node(thing, self.tolerations)], are_gone=True)

@@ -35,10 +35,11 @@ def watching(running: Running) -> Iterator[None]:
 def _threads(tools: Tools, book: Book) -> list[Watcher | Looker]:
     pods, seen = tools.pods, tools.pods.seen
     followed = (
-        (pods.all_nodes(), NodeFollower(seen.nodes, book)),
+        (pods.all_nodes(), NodeFollower(seen.nodes, book, pods.tolerations)),
         (pods.all_pods(), PodFollower(seen.pods, book, pods.namespace)),
         (pods.all_services(), ServiceFollower(seen.services, book)),
         (all_events(pods), EventFollower(pods, book)),
     )
     watchers = [Watcher(resource, follower, pods.timeout_s) for resource, follower in followed]
-    return [*watchers, Looker(Nodes(pods.api, pods.namespace, pods.timeout_s, pods.fleet), book)]
+    nodes = Nodes(pods.api, pods.namespace, pods.timeout_s, pods.fleet, pods.tolerations)
+    return [*watchers, Looker(nodes, book)]

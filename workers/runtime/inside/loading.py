@@ -1,24 +1,23 @@
 """Rows that can't be loaded for a reason of the session or of the database: their messages are not to blame."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
 from pgfleet.schema.queue.kernel import Connection
+from pgfleet.workers.runtime.inside.begin import begin
 from pgfleet.workers.runtime.inside.opening import in_words
-from pgfleet.workers.runtime.inside.trouble import LACKING
+from pgfleet.workers.runtime.inside.trouble import LACKING, OF_THE_DATABASE
 from pgfleet.workers.runtime.outcomes import NotLoadedError
-from pgfleet.workers.runtime.running import Running
+from pgfleet.workers.runtime.running import Running, stepped_kind
 from pgfleet.workers.runtime.settle import GONE, HELD_UP
+from pgfleet.workers.runtime.task import Task
 
 R = TypeVar("R")
 
 LOADING = "load rows"
-# A type that is not there, as in the middle of a migration; what the server can't do, or has found broken. What LACKING
-# names keeps a whole queue waiting.
-OF_THE_DATABASE = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedObject, psycopg.InternalError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,24 @@ class Unloaded:
     """Why a batch was not loaded: a smaller one would not be either."""
 
     error: NotLoadedError
+
+
+def load(running: Running, conn: Connection, tasks: Sequence[Task]) -> Any:
+    """The view of some messages, whose steps begin; of a kind that calls the outside also what is in trouble there.
+
+    Raises:
+        NotLoadedError: it can't be loaded, and no message is to blame. It has been told.
+    """
+    kind = stepped_kind(running)
+
+    def view() -> Any:
+        if kind.effects:
+            running.breakers.refresh(conn)
+        found = kind.load(conn, [task.message for task in tasks], running.settings)
+        begin(running, conn, tasks)
+        return found
+
+    return loaded(running, conn, view)
 
 
 def loaded(running: Running, conn: Connection, load: Callable[[], R]) -> R:

@@ -1,7 +1,7 @@
 """What the program needs to know of a node, and the GPUs that pods have on nodes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,10 @@ from kubernetes import client
 
 from pgfleet.workers.clients.kubernetes.answers import every
 from pgfleet.workers.clients.kubernetes.names import made_by_others
-from pgfleet.workers.clients.kubernetes.zones import GPU, GPU_TYPE, ZONE
+from pgfleet.workers.clients.kubernetes.template.taints import OF_GPUS, Toleration, closed_by
+from pgfleet.workers.clients.kubernetes.zones import GPU_TYPE, ZONE, amount
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
-# Taints of Kubernetes' own, and of who takes a node away: no pod of ours is meant to tolerate them.
-CLOSING = ("node.kubernetes.io/", "ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted")
-CORDONED = "node.kubernetes.io/unschedulable"
-SHUT = ("NoSchedule", "NoExecute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,8 @@ class GpuNode:
     version: str
 
 
-def gpu_node(node: Any) -> GpuNode:
-    """The parts of a `V1Node` that matter here."""
+def gpu_node(node: Any, tolerations: Iterable[Toleration] = (OF_GPUS,)) -> GpuNode:
+    """The parts of a `V1Node` that matter to pods with these tolerations."""
     labels, status, spec = node.metadata.labels or {}, node.status, node.spec
     ready = next((each for each in (status.conditions if status else None) or [] if each.type == "Ready"), None)
     is_ready = ready is not None and ready.status == "True"
@@ -54,16 +51,18 @@ def gpu_node(node: Any) -> GpuNode:
         gpu_type=labels.get(GPU_TYPE, ""),
         instance_type=labels.get(INSTANCE_TYPE),
         zone=labels.get(ZONE),
-        gpus=int(((status.allocatable if status else None) or {}).get(GPU, 0)),
+        gpus=amount((status.allocatable if status else None) or {}),
         is_ready=is_ready,
         is_cordoned=is_cordoned,
-        problem=_problem(node, ready, is_ready=is_ready, is_cordoned=is_cordoned),
+        problem=_problem(node, ready, tolerations, is_ready=is_ready, is_cordoned=is_cordoned),
         addresses=addresses,
         version=node.metadata.resource_version or "",
     )
 
 
-def _problem(node: Any, ready: Any, *, is_ready: bool, is_cordoned: bool) -> str | None:
+def _problem(
+    node: Any, ready: Any, tolerations: Iterable[Toleration], *, is_ready: bool, is_cordoned: bool
+) -> str | None:
     if node.metadata.deletion_timestamp is not None:
         return "is being deleted"
     if not is_ready:
@@ -71,10 +70,8 @@ def _problem(node: Any, ready: Any, *, is_ready: bool, is_cordoned: bool) -> str
         return "does not answer" if silent else f"is not ready: {ready.message or ready.reason or 'no reason is known'}"
     if is_cordoned:
         return "is cordoned"
-    for taint in (node.spec.taints if node.spec else None) or []:
-        if taint.effect in SHUT and taint.key != CORDONED and taint.key.startswith(CLOSING):
-            return f"is tainted {taint.key}"
-    return None
+    closed = closed_by(node, tolerations)
+    return None if closed is None else f"is tainted {closed}"
 
 
 def pod_gpus(pod: Any) -> int:
@@ -86,8 +83,7 @@ def pod_gpus(pod: Any) -> int:
 def _gpus(container: Any) -> int:
     """A GPU is requested as it is limited; who makes a pod may write either."""
     resources = container.resources
-    given = [(resources.requests or {}).get(GPU), (resources.limits or {}).get(GPU)] if resources else []
-    return max((int(number) for number in given if number), default=0)
+    return max(amount(resources.requests or {}), amount(resources.limits or {})) if resources else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +94,10 @@ class Nodes:
     namespace: str
     timeout_s: float
     fleet: str = ""
+    tolerations: Sequence[Toleration] = (OF_GPUS,)
 
     def all(self) -> list[GpuNode]:
-        return [gpu_node(node) for node in self._each(self.api.list_node, label_selector=GPU_TYPE)]
+        return [gpu_node(node, self.tolerations) for node in self._each(self.api.list_node, label_selector=GPU_TYPE)]
 
     def used_by_others(self) -> Counter[str]:
         """GPUs by node, of pods of other namespaces and of those of ours that this fleet has not made."""
