@@ -64,7 +64,7 @@ def _kept(where: Path, text: str) -> Kept:
         found: dict[str, Any] = json.loads(text)
         logins = {url: Login(**login) for url, login in found["logins"].items()}
         return Kept(found["current"], logins)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise FleetError(f"{where} is not what `pgfleet login` writes. Remove it, and log in anew.") from None
 
 

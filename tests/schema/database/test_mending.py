@@ -37,6 +37,9 @@ BREAKS = {
     "alter table public.disk_snapshots disable trigger all": "disk_snapshots_disk_id_fkey is disabled",
     "drop index pgmq.q_gpu_reservations_claim_idx": "index pgmq.q_gpu_reservations_claim_idx",
     "drop index public.outages_open_idx": "index public.outages_open_idx",
+    "update pg_index set indisvalid = false where indexrelid = 'public.outages_open_idx'::regclass": (
+        "index public.outages_open_idx is CREATE UNIQUE"
+    ),
     "drop trigger log_moves on public.reservations": "trigger public.reservations.log_moves",
     "alter table public.reservations disable trigger log_moves": "log_moves is disabled",
     "alter table pgmq.q_gpu_reservations disable trigger ring": "trigger pgmq.q_gpu_reservations.ring is disabled",
