@@ -65,10 +65,15 @@ def test_who_lets_no_volume_in_fails_no_reservation(world: World, what: str, sta
     ids = [world.reserve(f"data-{number}") for number in range(2)]
     world.until(lambda: all(said in told(world, each) for each in ids), what="the words of the webhook")
     waiting = [told(world, each) for each in ids]
+    for _ in range(130):
+        world.run()
+        world.pass_time(30)
+    statuses = [world.status(each) for each in ids]
 
     world.box.clear_faults()
     world.until(lambda: all(world.status(each) == "active" for each in ids), what="both are active")
 
+    assert "failed" not in statuses
     assert all("the operator has to let this worker make what it needs" in each for each in waiting)
     assert world.letters == []
 

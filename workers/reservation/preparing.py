@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from pgfleet.schema.disk import VOLUME_FAILED
 from pgfleet.schema.rows.row import Row
+from pgfleet.workers.clients.kubernetes.guarded import UNREACHABLE
 from pgfleet.workers.clients.kubernetes.pod import PodState
 from pgfleet.workers.clients.kubernetes.status.conditions import Place
 from pgfleet.workers.reservation.access.names import named
@@ -50,13 +52,17 @@ def prepare(row: Row, turn: Turn) -> Outcome:
 
 
 def _too_late(row: Row, pod: PodState | None, turn: Turn) -> Outcome:
-    """Back to the line if its pod has no scheduler, or a gate before it, or does not go: that is not the row's."""
+    """Back to the line for what is not the row's.
+
+    Its pod has no scheduler, or a gate before it, or does not go; the cluster lets nothing in that goes with it, or AWS
+    drops each volume, which only the row says.
+    """
     ours = pod is not None and pod.reservation_id == row.reservation_id
-    reason = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes"
+    reason, shown = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes", _told(row)
+    if shown.startswith(UNREACHABLE) or VOLUME_FAILED in shown:
+        return leave(row, turn, shown)
     if pod is None or not ours:
-        # It may be AWS that makes no volume, which only the row says.
-        last = f"; last: {row.current_detailed_status}" if asks_for_disk(row) else ""
-        return failed(row, turn.view, f"{reason}{last}")
+        return failed(row, turn.view, f"{reason}; last: {shown}" if asks_for_disk(row) else reason)
     if pod.deleting or (pod.unplaced is not None and pod.unplaced.place in OF_THE_CLUSTER):
         return leave(row, turn, row.current_detailed_status)
     return give_up(row, pod, turn, reason)
