@@ -183,6 +183,7 @@ create or replace view public.rights_of_event (who, thing, may) as values
     'execute'),
   ('worker', 'function public.event_types()', 'execute'),
   ('user', 'function public.event_types()', 'execute'),
+  ('sender', 'function public.event_types()', 'execute'),
   ('api', 'function public.event_types()', 'execute'),
   ('user', 'function public.heard_from()', 'execute'),
   ('user', 'function public.moves_after(text, integer)', 'execute'),

@@ -19,8 +19,6 @@ TICKETS = Tickets("disk", "advance_disk", "disk_id", QUEUE)
 SNAPSHOT_TICKETS = Tickets("disk_snapshot", "advance_snapshot", "snapshot_id", QUEUE)
 # A disk that a reservation asks for without saying how large.
 DEFAULT_SIZE_GB = 100
-# What a disk says until it has a volume, once one that AWS was asked for has failed.
-VOLUME_FAILED = "AWS could not make its volume, and is asked again"
 # The code that a disk's attach_error begins with where another zone may do.
 ZONE_FULL = "ZONE_FULL"
 QUOTA = "QUOTA"

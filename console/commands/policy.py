@@ -69,7 +69,7 @@ def set_policy(  # noqa: PLR0913  # one parameter an option
     """Say how much one user may have of something. Who has more keeps it, and gets no more."""
     with database() as conn:
         whose = _whose(conn, limit, user, team, gpu_type)
-        put(conn, whose, *typed(limit, most), default_user())
+        put(conn, whose, *typed(conn, whose, most), default_user())
     print_result("policy", whose.shown, f"is {printable(most)}", as_json=as_json)
 
 

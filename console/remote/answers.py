@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from pgfleet.console.remote.problems import Away
+from pgfleet.schema.queue.reading import DEEPEST, is_deeper
 
 # A page of 200 rows has a hundredth of that.
 MOST_BYTES = 64 * 1024 * 1024
@@ -14,7 +15,7 @@ _OF_ITS_WAY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class Answered(dict[str, Any]):
-    """An object of an answer: to ask for what is not in it says so."""
+    """An object of an answer: to ask for what is not in it says that whoever answers is another one."""
 
     def __missing__(self, name: str) -> Any:
         raise Away(f"What answers is no API of pgfleet, or one of another version: it says nothing of {name}.")
@@ -60,4 +61,4 @@ def object_of(answer: httpx.Response) -> dict[str, Any] | None:
         found = json.loads(answer.content, object_hook=Answered)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not is_deeper(found, DEEPEST) else None

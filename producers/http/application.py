@@ -38,7 +38,7 @@ from pgfleet.schema.tracing import spans
 LOOKS_S = (0.1, 0.2, 0.3, 0.6, 0.8)
 # What says who asks and what: given twice, it is not for us to choose.
 ONCE = (
-    *(b"authorization", b"x-api-key", b"idempotency-key", b"content-type"),
+    *(b"authorization", b"x-api-key", b"idempotency-key", b"content-type", b"content-encoding"),
     *(b"if-none-match", b"last-event-id"),
 )
 # What says when not to write: tags are of what is shown, which moves by itself.

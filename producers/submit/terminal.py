@@ -1,5 +1,6 @@
 """What our commands print and how they end: the answer alone on stdout, all else on stderr, errors as an exit code."""
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from pgfleet.schema.errors import FleetError, Refusal
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Why an answer may not be written: nobody reads it, its disk is full, or what it goes to is closed or broken.
+UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -100,7 +103,7 @@ def _code(command: Callable[..., object]) -> int:
 
 def _unwritten(error: OSError) -> int:
     """Of what the answer was written to, such as a disk that is full; any other goes on."""
-    if error.filename is not None or (isinstance(error, ConnectionError) and not isinstance(error, BrokenPipeError)):
+    if error.filename is not None or error.errno not in UNWRITTEN:
         raise error
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -58,10 +58,11 @@ from (
   from tables t join pg_constraint k on k.conrelid = t.oid
   where k.contype in ('c', 'f', 'p', 'u', 'x')
   union all
-  -- One that is being built right now is not valid yet.
+  -- One that is being built right now is not valid yet; which one that is, not everybody may see.
   select 'index', t.nspname || '.' || x.relname, pg_get_indexdef(i.indexrelid)
     || case when not i.indisvalid and x.relkind = 'i' and not exists (
-      select from pg_stat_progress_create_index p where p.index_relid = i.indexrelid
+      select from pg_stat_progress_create_index p
+      where p.index_relid = i.indexrelid or p.index_relid is null and p.datname = current_database()
     ) then ' (invalid)' else '' end
   from tables t join pg_index i on i.indrelid = t.oid join pg_class x on x.oid = i.indexrelid
   where i.indexrelid not in (select conindid from backed)

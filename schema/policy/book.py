@@ -52,19 +52,20 @@ def put(conn: Connection, whose: Whose, most: float | None, patterns: list[str] 
     """
     _check(conn, whose)
     _check_given(whose.limit_name, most, patterns)
-    given = ", ".join(patterns) if patterns else "none" if most is None else f"{most:g}"
+    given = ", ".join(patterns) if patterns else "none" if most is None else _shown(most)
     with conn.transaction():
         give_reason(conn, f"{who}: {whose.shown}: {given}")
         ask(conn, SQL["put"], most=most, patterns=patterns, set_by=who, **_named(whose))
 
 
-def typed(limit_name: str, text: str) -> tuple[float | None, list[str] | None]:
+def typed(conn: Connection, whose: Whose, text: str) -> tuple[float | None, list[str] | None]:
     """A number, for images patterns with commas between them, or `none` for no limit.
 
     Raises:
-        Refusal: it is none of these.
+        Refusal: it is none of these, or nothing of that name can be limited.
     """
-    given = text.strip()
+    _check(conn, whose)
+    limit_name, given = whose.limit_name, text.strip()
     if given == "none":
         return None, None
     if limit_name == IMAGES:
@@ -104,6 +105,10 @@ def _check(conn: Connection, whose: Whose) -> None:
         raise Refusal(f"--gpu-type is for {GPUS} only.")
 
 
+def _shown(most: float) -> str:
+    return str(int(most)) if most == int(most) else str(most)
+
+
 def _check_given(limit_name: str, most: float | None, patterns: list[str] | None) -> None:
     if limit_name == IMAGES:
         if most is not None or patterns == []:
@@ -112,7 +117,7 @@ def _check_given(limit_name: str, most: float | None, patterns: list[str] | None
     if patterns is not None:
         raise Refusal(f"{limit_name} takes a number; patterns are for {IMAGES}.")
     if most is not None and not (0 <= most <= MOST and (limit_name in WITH_PARTS or most == int(most))):
-        raise _no_number(limit_name, f"{most:g}")
+        raise _no_number(limit_name, str(most))
 
 
 def _no_number(limit_name: str, given: str) -> Refusal:

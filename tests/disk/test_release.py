@@ -175,17 +175,17 @@ def test_volumes_that_aws_drops_again_and_again_are_told(world: World) -> None:
     world.create()
     world.aws.hold_volumes()
     row_id, shown, statuses = world.reserve(), set(), set()
-    for _ in range(130):
+    for _ in range(150):
         world.run()
         for volume_id in list(world.volumes):
             world.aws.forget(volume_id)
-        world.pass_time(30)
+        world.pass_time(37)
         shown.add(world.reservation(row_id)["current_detailed_status"])
         statuses.add(world.status(row_id))
     world.aws.hold_volumes(held=False)
     world.until(lambda: world.status(row_id) == "active")
 
-    assert "Making the volume of disk data: AWS could not make its volume, and is asked again" in shown
+    assert "Making the volume of disk data: AWS could not make 3 volumes, and is asked again" in shown
     assert statuses == {"preparing", "queued"}, "it fails for nothing, and holds no GPUs for ever"
 
 

@@ -225,7 +225,7 @@ def test_deletes_that_are_refused_hold_the_gpus_until_they_are_let(conn: Connect
     assert status_of(conn, other) == "active"
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 409, 422])
 @pytest.mark.parametrize("what", ["pods", "services", "configmaps"])
 def test_a_deletion_that_a_webhook_refuses_is_told_in_its_words(
     conn: Connection, worker: Worker, box: Box, status: int, what: str
@@ -237,7 +237,8 @@ def test_a_deletion_that_a_webhook_refuses_is_told_in_its_words(
     worker.run_until(lambda: row_of(conn, row_id)["held_by"] is not None)
     worker.run_until(lambda: said in (row_of(conn, row_id)["held_by"] or ""))
     held = row_of(conn, row_id)["gpus_held"]
-    until(lambda: box.state()["objects"]["pods"] == int(what == "pods"))
+    others = {"pods", "services", "configmaps"} - {what}
+    until(lambda: not any(box.state()["objects"][each] for each in others))
 
     box.clear_faults()
     row = ended(conn, worker, row_id)
@@ -247,7 +248,7 @@ def test_a_deletion_that_a_webhook_refuses_is_told_in_its_words(
 
 
 @pytest.mark.parametrize("what", ["secrets", "networkpolicies"])
-@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize("status", [400, 403, 409, 422])
 def test_who_lets_nothing_in_that_goes_with_a_gang_fails_no_row(
     conn: Connection, worker: Worker, box: Box, what: str, status: int
 ) -> None:

@@ -27,7 +27,8 @@ def test_an_error_in_one_unit_fails_that_one_alone(small: Small, script: str) ->
 
     assert small.all("select job_id from public.small_jobs where status = 'ready'") == [6]
     (left,) = small.queue()
-    assert small.headers(left)["pgfleet"]["attempts"] == 1
+    # What the database lacks is no fault of the message.
+    assert small.headers(left)["pgfleet"]["attempts"] == (0 if script == "no_queue" else 1)
 
 
 def test_a_key_out_of_range_fails_its_message_alone(small: Small) -> None:

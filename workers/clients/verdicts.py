@@ -46,6 +46,7 @@ NO_SENSE = "no sense"
 QUOTA = "quota"
 EXISTS = "exists"
 NO_DRY_RUN = "no dry run"
+NO_PROBE = "no probe"
 REFUSED = "4xx"
 READ, MAKE, DELETE = Calls.READ, Calls.MAKE, Calls.DELETE
 
@@ -128,6 +129,8 @@ LINES: tuple[Line, ...] = (
     Line(KUBERNETES, {QUOTA}, Verdict.PLACE, {MAKE}),
     # A webhook with side effects: nothing is known of what it would say.
     Line(KUBERNETES, {NO_DRY_RUN}, Verdict.NEVER, {MAKE}),
+    # A volume, a secret: of what only the program writes, and nobody is asked about.
+    Line(KUBERNETES, {NO_PROBE}, Verdict.HOLD, {MAKE}),
     Line(KUBERNETES, {EXISTS}, Verdict.AGAIN, {MAKE}),
     # Somebody else has changed something meanwhile, or a webhook says no with this status.
     Line(KUBERNETES, {"409"}, Verdict.ASK_MAYBE, {MAKE}),

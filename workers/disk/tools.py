@@ -7,8 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-from pgfleet.schema.disk import QUEUE, SNAPSHOT_TICKETS, VOLUME_FAILED
-from pgfleet.schema.rows.row import Row
+from pgfleet.schema.disk import QUEUE, SNAPSHOT_TICKETS
 from pgfleet.schema.settings import Settings
 from pgfleet.workers.clients.aws import contents, ec2, rights
 from pgfleet.workers.clients.verdicts import EC2
@@ -64,8 +63,3 @@ def proceed(operation_id: Any) -> Send:
 def proceed_all(disk_id: Any, view: View) -> tuple[Send, ...]:
     """For each operation that waits for a disk, when something has become of it."""
     return tuple(proceed(operation_id) for operation_id in view.live_operations.get(str(disk_id), ()))
-
-
-def being_made(row: Row) -> str:
-    """What a disk says while AWS makes its volume; also that one before has failed."""
-    return VOLUME_FAILED if row.detail == VOLUME_FAILED else "Its volume is being made"

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 import structlog
 
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, UNFINISHED, VOLUME_FAILED, ZONE_FULL, SnapshotStatus, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, UNFINISHED, ZONE_FULL, SnapshotStatus, Status
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.aws.ec2 import ATTACHMENT, DISK, USED
 from pgfleet.workers.clients.aws.session import SnapshotGoneError, TokenTakenError, ZoneFullError
 from pgfleet.workers.clients.aws.states import VolumeState
-from pgfleet.workers.disk.tools import Turn, being_made, proceed_all, snapshot_poll, volume_poll
+from pgfleet.workers.disk.tools import Turn, proceed_all, snapshot_poll, volume_poll
 from pgfleet.workers.handover import hand_out_disk, release, reservation_ticket
 from pgfleet.workers.runtime.outcomes import Advance, Done, Move, NoPlaceError, Outcome, TryAgainError, Wait, wait
 from pgfleet.workers.runtime.tickets import withdraw
@@ -92,7 +92,7 @@ def _made(row: Row, volume: VolumeState, size_gb: int, turn: Turn) -> Outcome:
         "ebs_volume_id": volume.volume_id,
         "volume_is_new": True,
         "size_gb": size_gb,
-        "detail": being_made(row),
+        "detail": "Its volume is being made",
     }
     return hand_out_disk(Move(row, None, values=values), None if volume.state == "available" else volume_poll(turn))
 
@@ -120,10 +120,10 @@ def _ready(row: Row, turn: Turn) -> Outcome:
         turn.hold()
         turn.tools.ec2.tag(volume.volume_id, {USED: "true"})
         known = {"ebs_availability_zone": volume.zone, "size_gb": row.size_gb or volume.size_gb}
-        values = {**known, "volume_is_new": False, "volume_missing_since": None, "detail": None}
+        values = {**known, "volume_is_new": False, "volumes_failed": 0, "volume_missing_since": None, "detail": None}
         return Advance((Move(row, None, values=values),))
     if volume is not None and volume.state == "creating":
-        return wait(row, being_made(row), volume_poll(turn))
+        return wait(row, "Its volume is being made", volume_poll(turn))
     if not row.volume_is_new:
         return _look_after(row, turn)
     if volume is None and not _missing_for(APPEARS_WITHIN, row, turn):
@@ -137,7 +137,8 @@ def _ready(row: Row, turn: Turn) -> Outcome:
         "volume_is_new": False,
         "volume_missing_since": None,
         "attachment": row.attachment + 1,
-        "detail": VOLUME_FAILED,
+        "volumes_failed": row.volumes_failed + 1,
+        "detail": "AWS could not make its volume: once more",
     }
     return hand_out_disk(Move(row, None, values=again), volume_poll(turn))
 
@@ -291,6 +292,7 @@ FREE = {
     "release_snapshot_id": None,
     "source_snapshot_id": None,
     "attach_error": None,
+    "volumes_failed": 0,
     "contents": None,
     "contents_at": None,
     "detail": None,

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUOTA, SNAPSHOT_PENDING, VOLUME_FAILED, ZONE_FULL, Status
+from pgfleet.schema.disk import DEFAULT_SIZE_GB, QUOTA, SNAPSHOT_PENDING, ZONE_FULL, Status
+from pgfleet.schema.printable import plural
 from pgfleet.schema.reservation import CreateReservation
 from pgfleet.schema.reservation import Status as ReservationStatus
 from pgfleet.schema.rows.row import Row
@@ -91,6 +92,7 @@ def attachment(row: Row, view: View) -> Advance:
         "last_used": view.now,
         "detail": None,
         "attach_error": None,
+        "volumes_failed": 0,
     }
     return hand_out_disk(Move(disk, Status.ATTACHED, f"for reservation {row.reservation_id}", values))
 
@@ -157,8 +159,8 @@ def make_home(row: Row, turn: Turn) -> Wait | None:
         NoRoomError: there is no node that a zone could be taken from.
     """
     disk = disk_of(row, turn.view)
-    failed = f": {VOLUME_FAILED}" if disk.detail == VOLUME_FAILED else ""
-    shown = f"Making the volume of disk {disk.disk_name}{failed}"
+    failed = f": AWS could not make {plural(disk.volumes_failed, 'volume')}, and is asked again"
+    shown = f"Making the volume of disk {disk.disk_name}{failed if disk.volumes_failed else ''}"
     waits = wait(row, shown, turn.later(turn.tools.settings.pod_poll_s))
     if disk.ebs_volume_id is None and disk.ebs_availability_zone is None:
         # Of a gang, all go where its first one has its disk.

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pgfleet.schema.disk import VOLUME_FAILED
 from pgfleet.schema.rows.row import Row
 from pgfleet.workers.clients.kubernetes.guarded import UNREACHABLE
 from pgfleet.workers.clients.kubernetes.pod import PodState
@@ -57,12 +56,13 @@ def _too_late(row: Row, pod: PodState | None, turn: Turn) -> Outcome:
     Its pod has no scheduler, or a gate before it, or does not go; the cluster lets nothing in that goes with it, or AWS
     drops each volume, which only the row says.
     """
-    ours = pod is not None and pod.reservation_id == row.reservation_id
-    reason, shown = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes", _told(row)
-    if shown.startswith(UNREACHABLE) or VOLUME_FAILED in shown:
+    ours, disk = pod is not None and pod.reservation_id == row.reservation_id, turn.view.held.get(row.reservation_id)
+    reason = f"not ready within {turn.tools.settings.preparing_stuck_s / 60:g} minutes"
+    shown = row.current_detailed_status or ""
+    if shown.startswith(UNREACHABLE) or (disk is not None and disk.volumes_failed):
         return leave(row, turn, shown)
     if pod is None or not ours:
-        return failed(row, turn.view, f"{reason}; last: {shown}" if asks_for_disk(row) else reason)
+        return failed(row, turn.view, f"{reason}; last: {shown}" if disk is not None else reason)
     if pod.deleting or (pod.unplaced is not None and pod.unplaced.place in OF_THE_CLUSTER):
         return leave(row, turn, row.current_detailed_status)
     return give_up(row, pod, turn, reason)

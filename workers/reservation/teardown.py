@@ -37,16 +37,16 @@ def teardown(row: Row, turn: Turn) -> Outcome:
     if disk is not None and not forced and is_to_be_listed(row, pod, disk):
         return list_contents(row, disk, turn)
     logs = {} if forced else _last_words(row, pod, turn)
-    # What was asked to go just now may be gone at the next look.
-    is_asked = pod is not None and not pod.deleting
     try:
         left = _delete(row, pod, turn)
-    except (NeverError, TryAgainError) as error:
-        left, is_asked = f"it can't be deleted: {error}", False
+        # What was asked to go just now may be gone at the next look.
+        shown = {} if left is None or _is_asked(row, pod) else _held(row, left, turn.now)
+    except (NeverError, TryAgainError) as refused:
+        left = str(refused)
+        shown = _held(row, left, turn.now)
     if left is not None and forced:
         return _let_go_by_force(row, disk, left, turn)
     if left is not None:
-        shown = {} if is_asked else _held(row, left, turn.now)
         return Wait(left, _next_look(row, turn), changed(row, {**logs, **shown}))
     if disk is None:
         return _ended(row, turn)
@@ -61,6 +61,11 @@ def _last_words(row: Row, pod: PodState | None, turn: Turn) -> dict[str, Any]:
     return {"pod_logs": logs} if logs else {}
 
 
+def _is_asked(row: Row, pod: PodState | None) -> bool:
+    """Whether its pod has been asked to go just now."""
+    return pod is not None and pod.reservation_id == row.reservation_id and not pod.deleting
+
+
 def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
     """Delete pod, services, keys and home; what was still there, None for nothing.
 
@@ -68,10 +73,16 @@ def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
         NeverError, TryAgainError: some of it may not be deleted, in the words of who refuses that.
     """
     own, forced = pod is not None and pod.reservation_id == row.reservation_id, row.forced_at is not None
+    refused: NeverError | TryAgainError | None = None
     if pod is not None and own and (not pod.deleting or forced):
         turn.hold()
-        turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
+        try:
+            turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
+        except (NeverError, TryAgainError) as error:
+            refused = error
     services, keys = delete_belongings(pod_of(row, turn), row.reservation_id, turn)
+    if refused is not None:
+        raise refused
     if pod is not None and own:
         return _terminating(pod)
     if services or keys:

@@ -13,7 +13,7 @@ from pgfleet.schema.queue.kernel import DeadLetter, Outgoing
 from pgfleet.schema.settings import Settings
 from pgfleet.schema.tracing import spans
 from pgfleet.workers.runtime.inside.fitting import refuse_unfit
-from pgfleet.workers.runtime.inside.trouble import OF_THE_DATABASE
+from pgfleet.workers.runtime.inside.trouble import NOBODYS
 from pgfleet.workers.runtime.kind import Kind
 from pgfleet.workers.runtime.outcomes import (
     Advance,
@@ -36,7 +36,6 @@ from pgfleet.workers.runtime.settle import HELD_UP, PutBack, Unit
 from pgfleet.workers.runtime.task import Task
 
 REASON_LIMIT = 1000
-WRITING = "settle"
 # What waits for the outside is woken when that answers; it looks for itself this often, should that be missed.
 HELD_S = 60.0
 # What a newer version has sent is looked at less and less often: who says so of a message may say so of a million. And
@@ -86,10 +85,10 @@ def _put_off_or_give_up(running: Running, task: Task, error: Exception) -> Unit:
     if isinstance(error, TryAgainError) and error.after_s is not None:
         after_s = min(max(error.after_s, 1), running.settings.backoff_cap_s)
         return release(task, timedelta(seconds=after_s), reason)
-    if isinstance(error, OF_THE_DATABASE):
-        running.trouble.met(WRITING, error)
-    if isinstance(error, (*HELD_UP, NotLoadedError, *OF_THE_DATABASE)):
+    if isinstance(error, (*HELD_UP, NotLoadedError)):
         return release(task, backoff(1, running.settings), reason)
+    if isinstance(error, NOBODYS):
+        return release(task, backoff(task.released + 1, running.settings), reason)
     failed = task.attempts + 1
     most = limit(running, task)
     final = most is not None and (failed >= most or isinstance(error, NeverError))

@@ -20,7 +20,6 @@ from pgfleet.schema.queue import kernel
 from pgfleet.schema.queue.kernel import Connection, Cursor, DeadLetter, Json, Outgoing, Token
 from pgfleet.schema.rows import kernel as row_kernel
 from pgfleet.workers.runtime.halves import in_halves
-from pgfleet.workers.runtime.inside.trouble import LACKING
 from pgfleet.workers.runtime.outcomes import Change, Move
 from pgfleet.workers.runtime.task import Task
 
@@ -90,8 +89,7 @@ def settle(conn: Connection, queue: str, units: Sequence[Unit], author: Author) 
     """Write the units; the connection is in autocommit mode.
 
     Raises:
-        one of GONE, LACKING: the connection is lost, and whether the batch was committed is not known; or the database
-            lacks what every batch needs.
+        one of GONE: the connection is lost, and whether the batch was committed is not known.
     """
     result = Settled()
     left = _without_clashes(units, result)
@@ -131,7 +129,7 @@ def _try_again(conn: Connection, queue: str, author: Author, units: list[Unit]) 
         except CLASHES:
             continue
         except Exception as error:  # the unit that causes it fails, whatever it is
-            if is_gone(error) or isinstance(error, LACKING):
+            if is_gone(error):
                 raise
             return error
 

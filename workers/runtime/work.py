@@ -16,14 +16,15 @@ from pgfleet.schema.messages import Sweep
 from pgfleet.schema.tickets import Tickets
 from pgfleet.workers.runtime import metrics
 from pgfleet.workers.runtime.bulk import apply_in_bulk
-from pgfleet.workers.runtime.decide import WRITING, bury, decide, decide_error, give_up, limit, release
+from pgfleet.workers.runtime.decide import bury, decide, decide_error, give_up, limit, release
 from pgfleet.workers.runtime.halves import in_halves
 from pgfleet.workers.runtime.inside.begin import begin
 from pgfleet.workers.runtime.inside.counting import count
 from pgfleet.workers.runtime.inside.large import cut_large
-from pgfleet.workers.runtime.inside.loading import LOADING, Unloaded, load, loaded
+from pgfleet.workers.runtime.inside.loading import LOADING, Unloaded, load_view, loaded
 from pgfleet.workers.runtime.inside.reading import read
 from pgfleet.workers.runtime.inside.threads import outcome_of
+from pgfleet.workers.runtime.inside.trouble import NOBODYS
 from pgfleet.workers.runtime.kind import BulkKind, Turn
 from pgfleet.workers.runtime.outcomes import Done, New, NotLoadedError
 from pgfleet.workers.runtime.running import UNREACHABLE, Running, abandon, stepped_kind, with_connection
@@ -35,6 +36,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # How often a decision is made again at once because its row had changed, before the message is put back for a second.
 STALE_LIMIT = 10
+WRITING = "write rows"
 
 
 def work(running: Running, tasks: Sequence[Task]) -> None:
@@ -69,6 +71,8 @@ def _read(running: Running, claimed: Sequence[Task]) -> list[Task]:
     for task in claimed:
         try:
             unit = read(running, task)
+        except UNREACHABLE:
+            raise
         except Exception as error:  # noqa: BLE001  # the message that a reader stumbles over fails alone
             refused += _units(running, task, error)
             continue
@@ -148,7 +152,7 @@ def _load_and_step(running: Running, tasks: list[Task]) -> Iterator[list[Stepped
     def view_of(part: list[Task]) -> Any:
         try:
             with running.progress.step(part):
-                return with_connection(running, lambda conn: load(running, conn, part), LOADING)
+                return with_connection(running, lambda conn: load_view(running, conn, part), LOADING)
         except UNREACHABLE:
             raise
         except NotLoadedError as refusal:
@@ -232,6 +236,8 @@ def _answer_refused(running: Running, unit: Unit, error: Exception) -> list[Unit
     A row that can't be brought to fail must not keep its message from the dead letters: then it stays as it is.
     """
     task = unit.task
+    if isinstance(error, NOBODYS):
+        running.trouble.met(WRITING, error)
     settled = write(running, [] if unit.outcome == "dead" else _units(running, task, error))
     dead = [given_up for given_up in (unit, *(again for again, _ in settled.failed)) if given_up.outcome == "dead"]
     write(running, [bury(task, "dead", given_up.reason, task.attempts + 1) for given_up in dead])
@@ -281,8 +287,10 @@ def write(running: Running, units: Sequence[Unit]) -> Settled:
         return Settled()
     started, began_ns, queue = time.perf_counter(), time.time_ns(), running.kind.queue
     with running.progress.step([unit.task for unit in units]):
-        settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), WRITING)
+        settled = with_connection(running, lambda conn: settle(conn, queue, units, running.author), "settle")
     metrics.SETTLE_SECONDS.labels(queue).observe(time.perf_counter() - started)
+    if any(unit.changes for unit in settled.done):
+        running.trouble.over(WRITING)
     running.progress.answered([unit.task for unit in settled.done])
     count(running, settled, began_ns)
     return settled

@@ -56,7 +56,8 @@ def _moment(text: str, now: datetime) -> datetime:
     """A time of the clock on the wall here, the next one where no day is given; or so long from now.
 
     Raises:
-        Refusal: it is no time, or over.
+        FleetError: it is no time.
+        Refusal: it is over, or too far ahead.
     """
     found = _from_now(text, now) or _at_clock(text, now) or _at_date(text)
     if found is None:

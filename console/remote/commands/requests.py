@@ -11,12 +11,13 @@ from pgfleet.console.remote.client import Api, api, path_of
 from pgfleet.console.remote.following import Asked, Reservation, Result, letters, one, timeline
 from pgfleet.console.remote.swapping import like
 from pgfleet.console.showing import print_result
+from pgfleet.producers.sending import check
 from pgfleet.producers.submit.following import Look, Output, report
 from pgfleet.producers.submit.options import named_as_options
 from pgfleet.producers.submit.terminal import err, out, print_json
 from pgfleet.schema.errors import Refusal
 from pgfleet.schema.printable import printable, second
-from pgfleet.schema.reservation import FINAL, Status
+from pgfleet.schema.reservation import FINAL, Extend, Status
 from pgfleet.schema.rows.row import Row
 
 
@@ -69,10 +70,12 @@ def extend(  # noqa: PLR0913  # one parameter an option
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    there, request = api(), request_id or str(uuid.uuid4())
-    with named_as_options({"extension_hours": "--hours", "Idempotency-Key": "--request-id"}):
+    there, request = api(), str(uuid.uuid4()) if request_id is None else request_id
+    with named_as_options({"extension_hours": "--hours", "request_id": "--request-id"}):
         row = live(there, given, user)
         row_id = row["reservation_id"]
+        asks = {"reservation_id": row_id, "user_id": row["user_id"], "extension_hours": hours, "request_id": request}
+        check(Extend, asks)
         before = timeline(there, row_id) if following else {}
         there.post(path_of("reservations", row_id, "extend"), {"extension_hours": hours}, key=request)
     ends = None if row["expires_at"] is None else row["expires_at"] + timedelta(hours=hours)

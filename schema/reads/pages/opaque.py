@@ -1,4 +1,4 @@
-"""What is given away to come back as it is, a cursor or a cookie: whoever holds it reads nothing in it.
+"""What is given away to come back as it is, a cursor or a cookie: whoever holds it is to read nothing into it.
 
 It proves nothing: anybody may make one.
 """

@@ -64,6 +64,7 @@ def test_who_has_asked_too_often_waits_as_told_and_not_for_ever(
         (200, "application/json", b"[]", "is no API of pgfleet"),
         (200, "application/json", b"null", "is no API of pgfleet"),
         (200, "application/json", b"[" * 5_000, "is no API of pgfleet"),
+        (200, "application/json", b'{"x": ' + b"[" * 500 + b"]" * 500 + b"}", "is no API of pgfleet"),
         (200, "application/json", b" " * 5_001, "has more than"),
         (502, "text/html", b"<html>", "answers with status 502"),
         (404, "text/html", b"<html>", "answers with status 404"),

@@ -37,7 +37,7 @@ FREE = (
 # To delete these is a request (202): what is asked to end is there until a worker has seen to it.
 ASKED = ("get_subscription", "list_deliveries")
 # What a request that is as described may be answered with, as things are; but for 400, all that the document says.
-ACCEPTED = ["2xx", "304", 401, 403, 404, 409, 410, 412, 422, 429]
+ACCEPTED = ["2xx", "304", 401, 403, 404, 409, 410, 422, 429]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """What the database can't do, whatever is asked of it: no message is to blame, and none is lost or counted."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
-from worlds.fleet import move_clock, settings_for, until, worker_on
+from worlds.fleet import move_clock, settings_for, worker_on
 from worlds.small.kind import do, small_kind
 from worlds.small.world import Small
 
@@ -44,7 +43,7 @@ def test_what_it_can_not_write_waits_uncounted_and_the_rest_is_written(small: Sm
     with refusing(small, "new.job_id = 2", code), capture_logs() as logs:
         for _ in range(5):
             small.worker.run_once()
-            move_clock(small.conn, 60)
+            move_clock(small.conn, 600)
         during = [small.status(job_id) for job_id in (1, 2, 3)]
         (left,) = small.queue()
         counted = small.headers(left)["pgfleet"]["attempts"]
@@ -53,36 +52,54 @@ def test_what_it_can_not_write_waits_uncounted_and_the_rest_is_written(small: Sm
     assert during == ["running", "ready", "running"]
     assert (counted, small.status(2), small.letters(), small.queue()) == (0, "running", [], [])
     told = [line for line in logs if line["event"] == "database.refuses"]
-    assert [(line["doing"], line["code"]) for line in told] == [("settle", code)]
+    assert [(line["doing"], line["code"]) for line in told] == [("write rows", code)]
+
+
+def test_what_it_can_not_write_is_known_until_it_can(small: Small) -> None:
+    small.send(do(small.job(1)))
+
+    with refusing(small, "true", "XX001"), capture_logs() as logs:
+        small.worker.run_once()
+        (problem,) = small.worker.running.trouble.problems()
+        pause_s = small.worker.running.trouble.pause_s()
+    early = [line["event"] for line in logs if line["event"] == "database.works"]
+    move_clock(small.conn, 60)
+    small.worker.run_once()
+
+    assert "can't write rows" in problem
+    assert (pause_s > 0, early) == (True, [])
+    assert small.worker.running.trouble.problems() == []
 
 
 @pytest.mark.parametrize("code", LACKING)
 def test_where_something_is_lacking_all_waits_until_it_is_there(small: Small, code: str) -> None:
-    small.send(do(small.job(1)))
-    working = threading.Thread(target=small.worker.run_once)
+    for job_id in (1, 2, 3):
+        small.send(do(small.job(job_id)))
 
-    with refusing(small, "true", code), capture_logs() as logs:
-        working.start()
-        until(lambda: any(line["event"] == "database.refuses" for line in logs))
-        assert working.is_alive()
-    working.join(30)
+    with refusing(small, "true", code):
+        for _ in range(5):
+            small.worker.run_once()
+            move_clock(small.conn, 600)
+        counted = {small.headers(msg_id)["pgfleet"]["attempts"] for msg_id in small.queue()}
+    move_clock(small.conn, 600)
+    small.worker.run_once()
 
-    assert (small.status(1), small.letters(), small.queue()) == ("running", [], [])
+    assert (counted, small.letters(), small.queue()) == ({0}, [], [])
+    assert [small.status(job_id) for job_id in (1, 2, 3)] == ["running"] * 3
 
 
 def test_a_function_that_is_dropped_and_made_again_loses_nothing(small: Small) -> None:
     """The real thing, as no code is made up here."""
     small.send(do(small.job(1)))
-    working = threading.Thread(target=small.worker.run_once)
 
     small.conn.execute("alter function public.refuse_move rename to refused_move")
     try:
-        with capture_logs() as logs:
-            working.start()
-            until(lambda: any(line["event"] == "database.refuses" for line in logs))
+        for _ in range(5):
+            small.worker.run_once()
+            move_clock(small.conn, 600)
     finally:
         small.conn.execute("alter function public.refused_move rename to refuse_move")
-    working.join(30)
+    small.worker.run_once()
 
     assert (small.status(1), small.letters(), small.queue()) == ("running", [], [])
 

@@ -19,6 +19,7 @@ from pgfleet.workers.clients.verdicts import (
     EXISTS,
     KUBERNETES,
     NO_DRY_RUN,
+    NO_PROBE,
     NO_SENSE,
     QUOTA,
     Verdict,
@@ -43,9 +44,9 @@ SUPPORTS_NO_DRY_RUN = "does not support dry run"
 # As authorization says it, of whoever asks: what they ask for has not been looked at.
 RIGHT_IS_MISSING = re.compile(r'User ".*" cannot \S+ resource "')
 
-# Of these nobody's is made to find out whose trouble a refusal is: not every worker needs the right. What is in them is
-# the program's, and nothing that a user wrote.
-UNPROBED = ("/persistentvolumes", "/persistentvolumeclaims", "/secrets", "/networkpolicies")
+# What is in these is the program's, and nothing that a user wrote. Nobody's is made to find out whose trouble a refusal
+# is: not every worker needs the right.
+OF_US_ALONE = ("/persistentvolumes", "/persistentvolumeclaims", "/secrets", "/networkpolicies")
 CALLS = {"GET": Calls.READ, "HEAD": Calls.READ, "DELETE": Calls.DELETE}
 
 
@@ -97,9 +98,8 @@ class GuardedClient(SignedClient):
         """Raise what is not the row's trouble; what is comes back as the answer that it is."""
         status = _status(response)
         answer = _named(response, status)
-        found = verdict(KUBERNETES, calls, answer)
-        if found is Verdict.ASK_ROW and path.endswith(UNPROBED):
-            found = Verdict.HOLD
+        is_refused = calls is Calls.MAKE and answer.isdecimal() and int(answer) not in PLAIN
+        found = verdict(KUBERNETES, calls, NO_PROBE if is_refused and path.endswith(OF_US_ALONE) else answer)
         words = said(response.status, response.reason, str(status.get("message", "")))
         if found is Verdict.PLACE:
             raise NoPlaceError("QUOTA", words)

@@ -27,7 +27,7 @@ class Unloaded:
     error: NotLoadedError
 
 
-def load(running: Running, conn: Connection, tasks: Sequence[Task]) -> Any:
+def load_view(running: Running, conn: Connection, tasks: Sequence[Task]) -> Any:
     """The view of some messages, whose steps begin; of a kind that calls the outside also what is in trouble there.
 
     Raises:
@@ -45,14 +45,14 @@ def load(running: Running, conn: Connection, tasks: Sequence[Task]) -> Any:
     return loaded(running, conn, view)
 
 
-def loaded(running: Running, conn: Connection, load: Callable[[], R]) -> R:
-    """What `load` loads.
+def loaded(running: Running, conn: Connection, ask: Callable[[], R]) -> R:
+    """What `ask` loads.
 
     Raises:
         NotLoadedError: it can't be loaded, and no message is to blame. It has been told.
     """
     try:
-        return load()
+        return ask()
     except Exception as error:
         if refusal := refusal_of(running, conn, error):
             raise refusal from error

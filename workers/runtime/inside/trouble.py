@@ -31,6 +31,8 @@ LACKING = (
 # A type that is not there, as in the middle of a migration; what the server can't do, or has found broken. It may be
 # about some rows only; what LACKING names keeps a whole queue waiting.
 OF_THE_DATABASE = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedObject, psycopg.InternalError)
+# No message is to blame for any of these.
+NOBODYS = (*LACKING, *OF_THE_DATABASE)
 HOW_TO_GRANT = (
     "as the owner of the database: select public.grant_fleet_roles(); grant pgfleet_worker_<kind> to <the login>"
 )
