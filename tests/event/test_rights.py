@@ -7,6 +7,8 @@ from pgfleet.producers import event as producer
 from pgfleet.producers.placing.refusing import NotTheirsError
 from pgfleet.schema.asking import Role
 from pgfleet.schema.database.migrate import migrate
+from pgfleet.schema.feed.known import refuse_strange
+from pgfleet.schema.messages import BadMessage
 from pgfleet.schema.reads.event.subscription import listing
 from worlds.events import Events
 from worlds.identity.people import as_person, asking, member_of
@@ -50,6 +52,14 @@ def test_a_users_own_login_subscribes_and_sees_its_own(guarded: Events, receiver
 
     assert seen == [mine.subscription_id]
     assert str(refused.value) == f"{user} may not ask for bob"
+
+
+@pytest.mark.parametrize("role", ["pgfleet_user", "pgfleet_sender", "pgfleet_serve"])
+def test_whoever_may_subscribe_is_told_what_there_is_none_of(guarded: Events, dsn: str, role: str) -> None:
+    with member_of(dsn, role) as own:
+        refuse_strange(own, ["reservation"], ["active"])
+        with pytest.raises(BadMessage, match="did you mean reservation"):
+            refuse_strange(own, ["reservatoin"], None)
 
 
 def test_the_api_places_an_address_for_whom_it_speaks_for(guarded: Events, receiver: Receiver, dsn: str) -> None:

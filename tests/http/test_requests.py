@@ -86,6 +86,21 @@ def test_a_stream_has_no_head(api: Api) -> None:
     assert (head.status_code, put.status_code, put.headers["Allow"]) == (405, 405, "GET")
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("machine=reservatoin", "machine: reservatoin is not known; did you mean reservation"),
+        ("machine=disk&to=failover", "to: failover is not known"),
+    ],
+)
+def test_a_stream_of_what_never_comes_is_refused(api: Api, query: str, said: str) -> None:
+    with api.as_user() as ada:
+        answer = ada.get(f"/v1/events?{query}")
+
+    assert (answer.status_code, slug(answer)) == (400, "bad-request")
+    assert said in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/me/", "/v1/../v1/nothing", "//v1/me", "/v1/%00"])
 def test_an_address_that_is_none_is_a_problem(api: Api, path: str) -> None:
     with api.as_user() as ada:

@@ -88,9 +88,13 @@ def test_a_field_that_is_wrong_is_named_as_the_option_that_was_typed(pgfleet: Pg
     ended = pgfleet("submit", "reservation", "--gpu-type", "h100", "--gpus", "3")
     row_id = submit(pgfleet)
     extended = pgfleet("extend", row_id, "--hours", "-1")
+    unnamed = pgfleet("extend", row_id, "--hours", "1", "--request-id", "")
+    endless = pgfleet("extend", row_id, "--hours", "inf")
 
     assert (ended.code, "--gpus" in ended.err) == (2, True)
     assert (extended.code, "--hours" in extended.err) == (2, True)
+    assert (unnamed.code, "--request-id" in unnamed.err) == (2, True)
+    assert (endless.code, "--hours" in endless.err) == (2, True)
 
 
 def test_one_that_is_active_is_extended_shared_and_ended(pgfleet: Pgfleet, worker: Worker, api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,25 @@ def test_a_node_with_a_taint_that_our_pods_do_not_tolerate_has_no_room(
     look(worker)
 
     reach(conn, worker, row_id, "active")
+
+
+def test_what_the_template_of_pods_tolerates_closes_no_node(
+    dsn: str, conn: Connection, box: Box, cluster: Api, tmp_path: Path
+) -> None:
+    """To its watch, its looks, and where it looks for a zone."""
+    template = tmp_path / "pod.yaml"
+    template.write_text("spec: {tolerations: [{key: dedicated, value: gpu, effect: NoSchedule}]}", encoding="utf-8")
+    taint(cluster, {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"})
+
+    with worker_on(KIND, settings_for(dsn, box, pod_template=str(template)), watches=True) as worker:
+        reach(conn, worker, create(conn, gpu_count=8), "active")
+        zones = worker.running.tools.homes.zones("h100", 8)
+        problems = conn.execute("select distinct problem from public.gpu_node_room where gpu_type = 'h100'").fetchall()
+
+    with worker_on(KIND, settings_for(dsn, box)) as other:
+        none = other.running.tools.homes.zones("h100", 8)
+
+    assert (problems, len(zones), none) == ([(None,)], 1, [])
 
 
 def test_a_dry_run_says_the_same(conn: Connection, halves: Worker) -> None:
