@@ -67,20 +67,23 @@ def _is_asked(row: Row, pod: PodState | None) -> bool:
 
 
 def _delete(row: Row, pod: PodState | None, turn: Turn) -> str | None:
-    """Delete pod, services, keys and home; what was still there, None for nothing.
+    """Delete services, keys, pod and home; what was still there, None for nothing.
 
     Raises:
-        NeverError, TryAgainError: some of it may not be deleted, in the words of who refuses that.
+        NeverError, TryAgainError: some of it may not be deleted, in the words of who refuses that. Where it is services
+            or keys, the pod was asked to go all the same.
     """
     own, forced = pod is not None and pod.reservation_id == row.reservation_id, row.forced_at is not None
+    services: list[str] = []
+    keys: list[str] = []
     refused: NeverError | TryAgainError | None = None
+    try:
+        services, keys = delete_belongings(pod_of(row, turn), row.reservation_id, turn)
+    except (NeverError, TryAgainError) as error:
+        refused = error
     if pod is not None and own and (not pod.deleting or forced):
         turn.hold()
-        try:
-            turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
-        except (NeverError, TryAgainError) as error:
-            refused = error
-    services, keys = delete_belongings(pod_of(row, turn), row.reservation_id, turn)
+        turn.tools.pods.delete(pod.name, pod.uid, at_once=forced)
     if refused is not None:
         raise refused
     if pod is not None and own:
