@@ -75,7 +75,7 @@ def _look(url: str, login: Login) -> Cell:
         return Cell(url, str(me.get("fleet") or host), there.username, str(me["role"]), types, queues)
     except FleetError as error:
         return Cell(url, host, login.username, trouble=str(error))
-    except (KeyError, TypeError):
+    except TypeError:
         return Cell(url, host, login.username, trouble=f"{url} answers otherwise than this version of pgfleet expects.")
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from pgfleet.schema.errors import FleetError, Refusal
+from pgfleet.schema.printable import UNSTORABLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,7 +158,7 @@ def _open_what_is_closed() -> None:
 def _refuse_what_is_no_text() -> None:
     """Bytes that are no UTF-8 come as halves of letters, which neither a message nor the database can hold."""
     for given in (*sys.argv[1:], os.environ.get("PGFLEET_USER", "")):
-        if any("\ud800" <= letter <= "\udfff" for letter in given):
+        if UNSTORABLE.search(given):
             raise FleetError(f"{given!a} is no UTF-8 text.")
 
 
